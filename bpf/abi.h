@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * abi.h - the maps' keys and values, as the BPF programs and user space share them.
+ *
+ * Both sides include this file and nothing else describes the layout. Every field has a
+ * fixed width, all padding is explicit and zero, and the assertions at the end are compiled
+ * by both compilers. Whoever changes a layout raises CC_ABI: maps made by another ABI are
+ * never reused (user/load/).
+ *
+ * The including file provides the __u8 ... __be32 types: vmlinux.h in BPF, <linux/types.h>
+ * in user space.
+ */
+#ifndef CONNCOUNT_ABI_H
+#define CONNCOUNT_ABI_H
+
+/* Version of everything in this file. */
+#define CC_ABI 1
+
+/* What is pinned in an instance's directory, by name. */
+#define CC_PIN_DIRECTORY "directory"
+#define CC_PIN_TABLES    "tables"
+#define CC_PIN_LISTENERS "listeners"
+#define CC_PIN_COUNTS    "counts"
+#define CC_PIN_SESSIONS  "sessions"
+#define CC_PIN_STATS     "stats"
+#define CC_PIN_FILL      "fill"
+#define CC_PIN_SOCKOPS   "sockops"
+#define CC_PIN_RELEASE   "release"
+
+enum {
+	/* Listener ids run from 0 to CC_LISTENERS_MAX - 1. */
+	CC_LISTENERS_MAX = 1024,
+	/* Bytes of a listener's or a service's name, the terminating NUL included. */
+	CC_NAME_SIZE = 64,
+	/* Bytes of the build's version text, the terminating NUL included. */
+	CC_BUILD_SIZE = 32,
+	/* Bytes of a cgroup's path, the terminating NUL included. */
+	CC_CGROUP_SIZE = 256,
+};
+
+/*
+ * Address families, with the kernel's numbers (AF_INET, AF_INET6): the UAPI headers that
+ * define those cannot be included beside vmlinux.h. An IPv4-mapped IPv6 address is IPv4
+ * everywhere: programs and user space unmap it before it gets near a map.
+ */
+enum {
+	CC_IPV4 = 2,
+	CC_IPV6 = 10,
+};
+
+/*
+ * Index of a family in a tally. Anything but CC_IPV6 is IPv4, so the index is in range
+ * whatever the verifier believes of its argument.
+ */
+enum { CC_FAMILIES = 2 };
+#define CC_FAMILY_INDEX(family) ((family) == CC_IPV6 ? 1 : 0)
+
+/*
+ * The levels: prefix lengths for which a count is kept, shortest first. Length 0 is kept in
+ * the tallies instead. X(length) is expanded once for each.
+ */
+#define CC_LEVELS_IPV4(X) X(8) X(16) X(24) X(32)
+#define CC_LEVELS_IPV6(X) X(16) X(24) X(32) X(40) X(48) X(56) X(64) X(128)
+
+/* --- listeners: which listener a local address and port belong to ------------------------ */
+
+/*
+ * Key of the `listeners` LPM trie. The most specific entry wins: `*:25` is a prefix of
+ * CC_LISTENER_BITS_PORT bits, "port 25 of one family" is CC_LISTENER_BITS_FAMILY long, an
+ * address that plus 32 or 128.
+ */
+struct cc_listener_key {
+	__u32 prefixlen; /* bits that count, from `table` on */
+	__be16 table;    /* which of the two tables: generation & 1 */
+	__be16 port;     /* local port */
+	__be16 family;   /* CC_IPV4 or CC_IPV6 */
+	__u16 zero;
+	__be32 addr[4]; /* local address; IPv4 in the first word, the rest 0 */
+};
+
+enum {
+	CC_LISTENER_BITS_PORT = 32,
+	CC_LISTENER_BITS_FAMILY = 64,
+};
+
+/* Value of the `listeners` trie. */
+struct cc_listener_id {
+	__u32 id; /* below CC_LISTENERS_MAX */
+};
+
+/* --- counts: live sessions per listener and prefix --------------------------------------- */
+
+/*
+ * Key of the `counts` LPM trie. 24 bytes of key data, not 20: the kernel lays the value
+ * right behind them, and only then is it aligned for 64-bit atomics.
+ */
+struct cc_count_key {
+	__u32 prefixlen; /* CC_COUNT_BITS_OWNER + the level's length */
+	__be16 listener; /* id */
+	__be16 family;   /* CC_IPV4 or CC_IPV6 */
+	__be32 addr[4];  /* peer; bits past the level's length are 0 */
+	__u32 zero;
+};
+
+enum { CC_COUNT_BITS_OWNER = 32 };
+
+/*
+ * Value of the `counts` trie. `word` is count * CC_COUNT_ONE + flags and is only ever
+ * changed by the protocol in counts.bpf.h. A look-up of a key that is not there returns the
+ * longest shorter prefix: compare `prefixlen` with the key's before believing the value.
+ */
+struct cc_count {
+	__s64 word;      /* count (signed) and flags */
+	__u32 prefixlen; /* the node's own, as in its key */
+	__u32 zero;
+};
+
+enum {
+	CC_COUNT_DEAD = 1, /* somebody is deleting the node; additions are carried over */
+	CC_COUNT_GONE = 2, /* unlinked and read for the last time; additions are too late */
+	CC_COUNT_FLAGS = CC_COUNT_DEAD | CC_COUNT_GONE,
+	CC_COUNT_ONE = 4, /* one session */
+};
+
+/* --- sessions: what a socket was counted under ------------------------------------------- */
+
+/*
+ * Socket storage of the server's side of a session. `state` moves only by atomic operations
+ * (sessions.bpf.h); the other fields are written before CC_SESSION_STARTING is and never
+ * after.
+ */
+struct cc_session {
+	__u32 state;
+	__be16 listener; /* id */
+	__be16 family;   /* CC_IPV4 or CC_IPV6 */
+	__be32 addr[4];  /* peer, as in struct cc_count_key */
+};
+
+enum {
+	CC_SESSION_NEW = 0,   /* fresh storage is all zero */
+	CC_SESSION_STARTING,  /* its counts are being entered */
+	CC_SESSION_COUNTED,   /* on every level */
+	CC_SESSION_UNCOUNTED, /* on none; part of the tally's `uncounted` */
+	CC_SESSION_ENDED,     /* nothing of it is in any count */
+};
+
+/* --- stats: totals per listener ------------------------------------------------------------ */
+
+/* Totals of one listener and one family. A cache line each. */
+struct cc_tally {
+	__s64 live;      /* sessions open and counted */
+	__u64 opened;    /* counted sessions that ever started */
+	__u64 closed;    /* counted sessions that ended */
+	__s64 uncounted; /* sessions open and on no level: no memory, or the trie is full */
+	__u64 lost;      /* changes of a count that could not be entered: counts are off */
+	__u64 zero[3];
+};
+
+/* Value of the `stats` array; its index is the listener id. */
+struct cc_stats {
+	struct cc_tally tally[CC_FAMILIES]; /* by CC_FAMILY_INDEX */
+};
+
+/* The one value of the `fill` array. */
+struct cc_fill {
+	__s64 nodes; /* in the `counts` trie */
+};
+
+/* --- directory and tables: names and services ---------------------------------------------- */
+
+enum {
+	CC_LISTENER_FREE = 0, /* the id is not in use */
+	CC_LISTENER_ACTIVE,   /* in the configuration */
+	CC_LISTENER_DRAINING, /* no longer configured; sessions were open when it was removed */
+};
+
+struct cc_listener {
+	char name[CC_NAME_SIZE];
+	char service[CC_NAME_SIZE];
+	__u32 state; /* CC_LISTENER_* */
+	__u32 zero;
+};
+
+/* Value of the `tables` array, of two: what `load` was told, with the listeners by id. */
+struct cc_table {
+	char build[CC_BUILD_SIZE];   /* version of the build whose programs run */
+	char cgroup[CC_CGROUP_SIZE]; /* counted in, as a path below the cgroup v2 mount */
+	__u32 used;                  /* ids from here on are free */
+	__u32 zero;
+	struct cc_listener listener[CC_LISTENERS_MAX];
+};
+
+/*
+ * The one value of the `directory` array. `generation` selects the table in force, in
+ * `tables` and in the `listeners` trie: it is number generation & 1. A load writes the other
+ * table and then steps the generation, so programs and readers go from the old configuration
+ * to the new one in a single store, and a load that dies on the way has changed nothing.
+ *
+ * This struct is the same in every ABI: what a build cannot read it can still recognise, and
+ * retire.
+ */
+struct cc_directory {
+	__u32 abi; /* CC_ABI of the build that made the maps */
+	__u32 zero;
+	__u64 generation; /* 0: not counting yet, or unloaded */
+};
+
+/* The layouts above, checked by both compilers. */
+_Static_assert(sizeof(struct cc_listener_key) == 28, "cc_listener_key");
+_Static_assert(__builtin_offsetof(struct cc_listener_key, addr) == 4 + CC_LISTENER_BITS_FAMILY / 8,
+	       "CC_LISTENER_BITS_FAMILY");
+_Static_assert(__builtin_offsetof(struct cc_listener_key, family) == 4 + CC_LISTENER_BITS_PORT / 8,
+	       "CC_LISTENER_BITS_PORT");
+_Static_assert(sizeof(struct cc_count_key) == 28, "cc_count_key");
+_Static_assert((sizeof(struct cc_count_key) - 4) % 8 == 0, "cc_count must be aligned");
+_Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BITS_OWNER / 8,
+	       "CC_COUNT_BITS_OWNER");
+_Static_assert(sizeof(struct cc_count) == 16, "cc_count");
+_Static_assert(sizeof(struct cc_session) == 24, "cc_session");
+_Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
+_Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");
+_Static_assert(sizeof(struct cc_fill) == 8, "cc_fill");
+_Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
+_Static_assert(__builtin_offsetof(struct cc_table, used) == 288, "cc_table");
+_Static_assert(__builtin_offsetof(struct cc_table, listener) == 296, "cc_table");
+_Static_assert(sizeof(struct cc_directory) == 16, "cc_directory");
+_Static_assert(__builtin_offsetof(struct cc_directory, generation) == 8, "cc_directory");
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * maps.bpf.h - the maps. abi.h has their keys and values.
+ *
+ * All of them are pinned by `load`, which also sets the size of `counts` (max_prefixes).
+ */
+#ifndef CONNCOUNT_MAPS_BPF_H
+#define CONNCOUNT_MAPS_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+/*
+ * Which table is in force.
+ * Written by `load`, through a mapping, so that its step is one store; read by the programs
+ * and by every query. Queries look it up: a read-only descriptor cannot be mapped, because
+ * the kernel takes a shared mapping of one for a private mapping, which BPF maps refuse.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cc_directory);
+} directory SEC(".maps");
+
+/*
+ * Names and services of the listeners, for both tables.
+ * Written by `load`; read by readers when the generation has changed. No program uses it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct cc_table);
+} tables SEC(".maps");
+
+/*
+ * Local address and port to listener id, for both tables.
+ * Written by `load`; looked up by the sockops program once per inbound connection, and by
+ * readers that know a session's local address.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct cc_listener_key);
+	__type(value, struct cc_listener_id);
+} listeners SEC(".maps");
+
+/*
+ * Live sessions per listener and prefix, one node per level (abi.h).
+ * Written by the programs, through count_add() alone; read by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); /* set by `load` */
+	__type(key, struct cc_count_key);
+	__type(value, struct cc_count);
+} counts SEC(".maps");
+
+/*
+ * What each session was counted under, so that its end takes back exactly that.
+ * Written and read by the programs alone; freed with the socket.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct cc_session);
+} sessions SEC(".maps");
+
+/*
+ * Totals per listener.
+ * Written by the programs, and by `load` for an id that is given out again; read by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CC_LISTENERS_MAX);
+	__type(key, __u32);
+	__type(value, struct cc_stats);
+} stats SEC(".maps");
+
+/*
+ * How full `counts` is: the kernel does not tell.
+ * Written by the programs; read by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cc_fill);
+} fill SEC(".maps");
+
+/* A listener's totals for one family, or NULL if @listener is no id. */
+static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)
+{
+	struct cc_stats *entry = bpf_map_lookup_elem(&stats, &listener);
+
+	return entry ? &entry->tally[CC_FAMILY_INDEX(family)] : NULL;
+}
+
+/* Note that @n nodes have come into `counts`. */
+static __always_inline void fill_add(__s64 n)
+{
+	__u32 zero = 0;
+	struct cc_fill *entry = bpf_map_lookup_elem(&fill, &zero);
+
+	if (entry)
+		__sync_fetch_and_add(&entry->nodes, n);
+}
+
+#endif

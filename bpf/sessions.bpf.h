@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * sessions.bpf.h - start and end a session, each exactly once.
+ *
+ * A session's record moves NEW -> STARTING -> COUNTED (or UNCOUNTED) -> ENDED. Two events can
+ * end it, the socket's release and its change to TCP_CLOSE; they run on different CPUs, the
+ * release without the socket's lock, and either may come first or come alone. So both just
+ * exchange the state for ENDED, and what they find there says what is left to do:
+ *
+ *	COUNTED    take the session off every level
+ *	UNCOUNTED  take it off the tally's `uncounted`
+ *	STARTING   nothing: the starter will find ENDED and take back what it has entered
+ *	NEW        nothing: the starter will find ENDED and enter nothing
+ *	ENDED      nothing: the other event was here before
+ *
+ * A start that finds the record in any state but NEW leaves it alone. So no session is
+ * subtracted before it was added, and whoever subtracts it reads a record that is complete:
+ * its fields are written before the state leaves NEW.
+ */
+#ifndef CONNCOUNT_SESSIONS_BPF_H
+#define CONNCOUNT_SESSIONS_BPF_H
+
+#include "counts.bpf.h"
+
+enum { ALL_LEVELS = 128 };
+
+/*
+ * The first @bits bits of a 64-bit half of an address, in network byte order. A constant
+ * wherever @bits is one.
+ */
+static __always_inline __u64 half_mask(int bits)
+{
+	if (bits <= 0)
+		return 0;
+	return bpf_cpu_to_be64(bits >= 64 ? ~0ULL : ~(~0ULL >> bits));
+}
+
+/*
+ * Add @n (+1 or -1) to the first @limit levels of a session's address, shortest prefix first.
+ * A level that does not take +1 is the end; one that does not take -1 is `lost`, and the
+ * others still get theirs.
+ *
+ * Unrolled by macro, so that every mask is a constant: masking by a variable length made the
+ * verifier's work explode on 6.19 and later.
+ *
+ * Returns how many levels were done.
+ */
+static __noinline int levels_add(const struct cc_session *session, int limit, int n)
+{
+	__u32 listener = bpf_ntohs(session->listener);
+	__u32 family = bpf_ntohs(session->family);
+	__u32 owner = listener << 16 | family;
+	__u64 high = (__u64)session->addr[1] << 32 | session->addr[0];
+	__u64 low = (__u64)session->addr[3] << 32 | session->addr[2];
+	struct cc_tally *tally = tally_get(listener, family);
+	int done = 0;
+
+	if (!tally)
+		return 0;
+
+#define LEVEL_ADD(length)                                                                          \
+	if (done >= limit)                                                                         \
+		return done;                                                                       \
+	if (count_add(owner, high & half_mask(length), low & half_mask((length)-64), length, n)) { \
+		if (n > 0)                                                                         \
+			return done;                                                               \
+		__sync_fetch_and_add(&tally->lost, 1);                                             \
+	}                                                                                          \
+	done++;
+
+	if (family == CC_IPV6) {
+		CC_LEVELS_IPV6(LEVEL_ADD)
+	} else {
+		CC_LEVELS_IPV4(LEVEL_ADD)
+	}
+#undef LEVEL_ADD
+	return ALL_LEVELS;
+}
+
+/*
+ * Enter a session on every level, or on none and as uncounted.
+ * Returns the state it is in then, CC_SESSION_COUNTED or CC_SESSION_UNCOUNTED.
+ */
+static __always_inline __u32 session_enter(const struct cc_session *session)
+{
+	struct cc_tally *tally =
+		tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
+	int done = levels_add(session, ALL_LEVELS, 1);
+
+	if (!tally)
+		return CC_SESSION_UNCOUNTED;
+	if (done != ALL_LEVELS) {
+		levels_add(session, done, -1);
+		__sync_fetch_and_add(&tally->uncounted, 1);
+		return CC_SESSION_UNCOUNTED;
+	}
+	__sync_fetch_and_add(&tally->live, 1);
+	__sync_fetch_and_add(&tally->opened, 1);
+	return CC_SESSION_COUNTED;
+}
+
+/* Undo session_enter(), which had returned @state. Any other state has nothing to undo. */
+static __always_inline void session_leave(const struct cc_session *session, __u32 state)
+{
+	struct cc_tally *tally =
+		tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
+
+	if (!tally)
+		return;
+	if (state == CC_SESSION_UNCOUNTED) {
+		__sync_fetch_and_add(&tally->uncounted, -1);
+	} else if (state == CC_SESSION_COUNTED) {
+		levels_add(session, ALL_LEVELS, -1);
+		__sync_fetch_and_add(&tally->live, -1);
+		__sync_fetch_and_add(&tally->closed, 1);
+	}
+}
+
+/*
+ * session_start() - count a session, unless its record says that this was done before.
+ * @session: the socket's record.
+ * @as: what to count it under; its state is not used.
+ */
+static __always_inline void session_start(struct cc_session *session, const struct cc_session *as)
+{
+	__u32 state;
+
+	if (session->state != CC_SESSION_NEW)
+		return;
+	session->listener = as->listener;
+	session->family = as->family;
+	__builtin_memcpy(session->addr, as->addr, sizeof(session->addr));
+	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_NEW, CC_SESSION_STARTING) !=
+	    CC_SESSION_NEW)
+		return;
+
+	state = session_enter(session);
+	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, state) !=
+	    CC_SESSION_STARTING)
+		session_leave(session, state);
+}
+
+/* session_end() - stop counting a session, unless that was done before. */
+static __always_inline void session_end(struct cc_session *session)
+{
+	session_leave(session, __sync_lock_test_and_set(&session->state, CC_SESSION_ENDED));
+}
+
+#endif
