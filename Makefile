@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# make                    everything, into build/
+# make check              the tests (scripts/check also installs what they need)
+# make install            DESTDIR=, PREFIX= (default /usr/local), LIBDIR=, LUA_CDIR=, LUA_DIR=
+# make V=1                show the commands
+# make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
+# make BUILD=DIR          into another directory
+#
+# Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson and
+# Lua 5.4: scripts/deps installs them on Debian.
+
+VERSION := 0.1.0
+# The library's ABI: the number in its soname and in libconncount.map.
+ABI := 0
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+LUA_CDIR ?= $(LIBDIR)/lua/5.4
+LUA_DIR ?= $(PREFIX)/share/lua/5.4
+
+CLANG ?= clang
+BPFTOOL ?= bpftool
+PKG_CONFIG ?= pkg-config
+INSTALL ?= install
+# bpftool and ldconfig are in sbin, which an ordinary user's PATH lacks on Debian.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+ifdef SANITIZE
+BUILD ?= build/sanitize
+CFLAGS ?= -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+else
+BUILD ?= build
+CFLAGS ?= -O2 -g
+endif
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/load \
+	-Iuser/cmd -I$(BUILD)/bpf
+ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -MMD -MP $(CFLAGS)
+ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
+
+LUA_CFLAGS := $(shell $(PKG_CONFIG) --cflags lua5.4)
+LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
+CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson) -pthread
+LUA_LIBS := $(shell $(PKG_CONFIG) --libs lua5.4)
+
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
+
+LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
+CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/cmd/*.c user/load/*.c))
+LUA_OBJS := $(BUILD)/lua/conncount.o
+TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
+
+SONAME := libconncount.so.$(ABI)
+PRODUCTS := $(BUILD)/conncount $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
+	$(BUILD)/lua/conncount.so $(BUILD)/libconncount-lua.a
+
+ifdef V
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-8s %s\n' $(1) '$@'
+endif
+
+.DELETE_ON_ERROR:
+.PHONY: all tests check install clean
+.SUFFIXES:
+.SECONDARY:
+
+all: $(PRODUCTS)
+
+# --- the BPF programs -----------------------------------------------------------------------
+
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
+	$(call say,BPF)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(call say,SKEL)
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+# --- libconncount ---------------------------------------------------------------------------
+
+$(BUILD)/%.o: %.c Makefile
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c $< -o $@
+
+$(BUILD)/libconncount.a: $(LIB_OBJS)
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/$(SONAME): $(LIB_OBJS) user/lib/libconncount.map
+	$(call say,LD)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=user/lib/libconncount.map \
+		-Wl,-z,defs $(ALL_LDFLAGS) -o $@ $(LIB_OBJS) $(LIB_LIBS)
+
+$(BUILD)/libconncount.so: $(BUILD)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
+
+# --- the command, with the BPF object inside ------------------------------------------------
+
+$(CMD_OBJS): | $(BUILD)/bpf/conncount.skel.h
+$(BUILD)/user/load/load.o: $(BUILD)/bpf/conncount.skel.h
+
+$(BUILD)/conncount: $(CMD_OBJS) $(BUILD)/libconncount.a
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMD_LIBS)
+
+# --- the Lua module -------------------------------------------------------------------------
+
+$(LUA_OBJS): CPPFLAGS += $(LUA_CFLAGS)
+
+# It carries libconncount inside, so that it works wherever it is copied to.
+$(BUILD)/lua/conncount.so: $(LUA_OBJS) $(BUILD)/libconncount.a
+	$(call say,LD)
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,--exclude-libs,ALL -o $@ $^ $(LIB_LIBS)
+
+$(BUILD)/libconncount-lua.a: $(LUA_OBJS)
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# --- what the tests run ---------------------------------------------------------------------
+
+tests: all $(TOOLS) $(BUILD)/tests/embed
+
+$(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libconncount.a $(LIB_LIBS)
+
+$(BUILD)/tests/embed: tests/unit/embed.c $(BUILD)/libconncount-lua.a $(BUILD)/libconncount.a Makefile
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -Ilua $(LUA_CFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
+		$(BUILD)/libconncount-lua.a $(BUILD)/libconncount.a $(LUA_LIBS) $(LIB_LIBS)
+
+check: tests
+	./tests/run all
+
+# --- installation ---------------------------------------------------------------------------
+
+# Fill in a template: $(call fill,FROM,TO)
+fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
+	-e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@VERSION@|$(VERSION)|' $(1) > $(2)
+
+install: all
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
+		$(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LUA_CDIR) \
+		$(DESTDIR)$(LUA_DIR)/msys/extended
+	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
+	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
+	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(BUILD)/libconncount-lua.a $(DESTDIR)$(LIBDIR)/
+	$(INSTALL) -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libconncount.so
+	$(call fill,user/lib/conncount.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount.pc)
+	$(call fill,lua/conncount-lua.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc)
+	$(INSTALL) -m 644 $(BUILD)/lua/conncount.so $(DESTDIR)$(LUA_CDIR)/
+	$(INSTALL) -m 644 lua/msys/audit.lua $(DESTDIR)$(LUA_DIR)/msys/
+	$(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/msys/extended/
+ifndef DESTDIR
+	-ldconfig 2>/dev/null
+endif
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * cmd.c - what the subcommands share.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+
+void report(const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fputs("conncount: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+static void print_usage(FILE *out, const struct command *command)
+{
+	fprintf(out, "Usage: conncount %s%s%s\n", command->name, *command->arguments ? " " : "",
+		command->arguments);
+}
+
+int next_option(const struct command *command, int argc, char **argv, const char *letters,
+		const struct option *options)
+{
+	int option;
+
+	opterr = 0;
+	option = getopt_long(argc, argv, letters, options, NULL);
+	if (option == OPTION_HELP) {
+		print_usage(stdout, command);
+		printf("%s.\n\n%s", command->summary, command->help);
+		exit(STATUS_DONE);
+	}
+	if (option == '?' || option == ':')
+		exit(usage_error(command,
+				 "%s: unknown option, or its value is missing or too "
+				 "much",
+				 argv[optind - 1]));
+	return option;
+}
+
+int usage_error(const struct command *command, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	report("%s", text);
+	print_usage(stderr, command);
+	return STATUS_USAGE;
+}
+
+bool check_arguments(const struct command *command, int argc, char **argv, int most)
+{
+	if (argc - optind <= most)
+		return true;
+	usage_error(command, "%s: one argument too many", argv[optind + most]);
+	return false;
+}
+
+bool parse_number(const char *text, unsigned long least, unsigned long most, unsigned long *ret)
+{
+	unsigned long value;
+	char *end;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || value < least || value > most)
+		return false;
+	*ret = value;
+	return true;
+}
+
+/* Print the listeners' names, as a list in a message. */
+static void report_unknown_listener(struct conncount *cc, const char *name)
+{
+	struct conncount_listener *listeners = NULL;
+	char known[1024] = "";
+	size_t n = 0, used = 0;
+
+	if (conncount_listeners(cc, &listeners, &n))
+		n = 0;
+	for (size_t i = 0; i < n && used < sizeof(known); i++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
+					 listeners[i].name);
+	free(listeners);
+	report("listener '%s': there is no such listener (known: %s)", name, known);
+}
+
+int query_failed(const char *dir, struct conncount *cc, const struct target *target, int err)
+{
+	char text[1024];
+
+	if (err != -ESRCH) {
+		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
+		return STATUS_FAILED;
+	}
+	if (target->listener)
+		report_unknown_listener(cc, target->listener);
+	else
+		report("service '%s': unknown service type (known: %s)", target->service,
+		       conncount_services(cc, text, sizeof(text)));
+	return STATUS_USAGE;
+}
+
+void report_inexact(const struct conncount_answer *answer)
+{
+	if (answer->flags & CONNCOUNT_EXACT)
+		return;
+	report("not exact: %" PRId64 " open sessions are in no count, %" PRIu64
+	       " changes were lost (see: conncount status)",
+	       answer->uncounted, answer->lost);
+}
+
+void add_exactness(json_t *object, int64_t uncounted, uint64_t lost)
+{
+	json_object_set_new(object, "exact", json_boolean(!uncounted && !lost));
+	json_object_set_new(object, "uncounted", json_integer(uncounted));
+	json_object_set_new(object, "lost", json_integer((json_int_t)lost));
+}
+
+void add_target(json_t *object, const struct target *target)
+{
+	if (target->listener)
+		json_object_set_new(object, "listener", json_string(target->listener));
+	else
+		json_object_set_new(object, "service", json_string(target->service));
+}
+
+int print_json(json_t *object)
+{
+	int failed = json_dumpf(object, stdout, JSON_COMPACT);
+
+	json_decref(object);
+	putchar('\n');
+	if (failed)
+		report("JSON: out of memory, or standard output cannot be written");
+	return failed ? STATUS_FAILED : STATUS_DONE;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cmd.h - the subcommands, and what they share.
+ */
+#ifndef CONNCOUNT_CMD_H
+#define CONNCOUNT_CMD_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "conncount.h"
+#include "report.h"
+
+/* Exit statuses, as the documentation promises them. */
+enum {
+	STATUS_DONE = 0,
+	STATUS_FAILED = 1,
+	STATUS_USAGE = 2, /* bad usage or bad input */
+};
+
+struct command {
+	const char *name;
+	const char *arguments; /* as in a usage line */
+	const char *summary;   /* one line */
+	const char *help;      /* the options, a line each */
+	int (*run)(const struct command *command, int argc, char **argv);
+};
+
+/* One file each, of that name. */
+extern const struct command check_command, count_command, list_command, load_command,
+	status_command, unload_command;
+
+/* Numbers of the long options that have no letter. */
+enum {
+	OPTION_DIR = 256,
+	OPTION_JSON,
+	OPTION_LISTENER,
+	OPTION_SERVICE,
+	OPTION_CGROUP,
+	OPTION_PREFIX,
+	OPTION_LIMIT,
+	OPTION_HELP,
+};
+
+#define HELP_DIR  "  --dir DIR        the instance (default: $CONNCOUNT_DIR or " CONNCOUNT_DIR ")\n"
+#define HELP_JSON "  --json           print JSON\n"
+
+/* Elements of a getopt_long() table. */
+/* clang-format off */
+#define LONG_DIR      { "dir", required_argument, NULL, OPTION_DIR }
+#define LONG_JSON     { "json", no_argument, NULL, OPTION_JSON }
+#define LONG_HELP     { "help", no_argument, NULL, OPTION_HELP }
+#define LONG_LISTENER { "listener", required_argument, NULL, OPTION_LISTENER }
+#define LONG_SERVICE  { "service", required_argument, NULL, OPTION_SERVICE }
+#define LONG_END      { NULL, 0, NULL, 0 }
+/* clang-format on */
+
+/*
+ * next_option() - getopt_long(), which sees to --help and to bad options itself: both end the
+ * program. Returns -1 when there are no more options.
+ */
+int next_option(const struct command *command, int argc, char **argv, const char *letters,
+		const struct option *options);
+
+/* usage_error() - say what is wrong, and how the command is used. Returns STATUS_USAGE. */
+int __attribute__((format(printf, 2, 3)))
+usage_error(const struct command *command, const char *format, ...);
+
+/* check_arguments() - whether @argv has at most @most arguments left; says so if not. */
+bool check_arguments(const struct command *command, int argc, char **argv, int most);
+
+/* parse_number() - a decimal number from @least to @most. */
+bool parse_number(const char *text, unsigned long least, unsigned long most, unsigned long *ret);
+
+/* What a query is about, from --listener and --service. */
+struct target {
+	const char *listener; /* NULL: a service */
+	const char *service;  /* NULL: the default one */
+};
+
+/*
+ * query_failed() - report the negative errno of a library call.
+ * @dir: as given to conncount_open().
+ * @cc: for the names that are known; NULL if it is not open.
+ * Returns the exit status.
+ */
+int query_failed(const char *dir, struct conncount *cc, const struct target *target, int err);
+
+/* report_inexact() - a line on stderr if an answer is not exact. */
+void report_inexact(const struct conncount_answer *answer);
+
+/* add_exactness() - the fields of a JSON answer that say how far it is exact. */
+void add_exactness(json_t *object, int64_t uncounted, uint64_t lost);
+
+/* add_target() - the field of a JSON answer that says what it is about. */
+void add_target(json_t *object, const struct target *target);
+
+/*
+ * print_json() - print an object on a line of its own, and free it.
+ * Returns STATUS_DONE, or STATUS_FAILED if it cannot be written.
+ */
+int print_json(json_t *object);
+
+#endif

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * main.c - conncount: live inbound TCP sessions, counted in the kernel.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+
+static const struct command *const commands[] = {
+	&load_command, &unload_command, &count_command,
+	&list_command, &status_command, &check_command,
+};
+
+enum { N_COMMANDS = sizeof(commands) / sizeof(*commands) };
+
+static void print_usage(FILE *out)
+{
+	fputs("Usage: conncount COMMAND [OPTION]... [ARGUMENT]...\n"
+	      "How many inbound TCP sessions are open right now, by network.\n\n",
+	      out);
+	for (int i = 0; i < N_COMMANDS; i++)
+		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+	fputs("\n'conncount COMMAND --help' has the options of a command, "
+	      "'conncount --version' the version.\n",
+	      out);
+}
+
+/* Everything printed must have arrived: a full disk is no success. */
+static int finish(int status)
+{
+	if (fflush(stdout) || ferror(stdout)) {
+		report("standard output: cannot be written");
+		return status == STATUS_DONE ? STATUS_FAILED : status;
+	}
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	const char *verb = argc > 1 ? argv[1] : NULL;
+
+	if (!verb) {
+		print_usage(stderr);
+		return STATUS_USAGE;
+	}
+	if (!strcmp(verb, "--help") || !strcmp(verb, "help")) {
+		print_usage(stdout);
+		return finish(STATUS_DONE);
+	}
+	if (!strcmp(verb, "--version")) {
+		printf("conncount %s\n", conncount_version());
+		return finish(STATUS_DONE);
+	}
+	for (int i = 0; i < N_COMMANDS; i++)
+		if (!strcmp(verb, commands[i]->name))
+			return finish(commands[i]->run(commands[i], argc - 1, argv + 1));
+	report("%s: no such command (conncount --help lists them)", verb);
+	return STATUS_USAGE;
+}

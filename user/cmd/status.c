@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * status.c - conncount status: is it loaded, what does it count, are the counts exact.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "cmd.h"
+
+/* Everything there is to say. */
+struct snapshot {
+	const char *dir;
+	struct utsname host;
+	struct conncount_state state;
+	struct conncount_listener *listeners;
+	size_t n_listeners;
+	struct conncount_listen *listens;
+	size_t n_listens;
+	int64_t uncounted;
+	uint64_t lost;
+};
+
+static int take(struct conncount *cc, struct snapshot *ret)
+{
+	int err = conncount_state(cc, &ret->state);
+
+	if (!err)
+		err = conncount_listeners(cc, &ret->listeners, &ret->n_listeners);
+	if (!err)
+		err = conncount_listens(cc, &ret->listens, &ret->n_listens);
+	for (size_t i = 0; !err && i < ret->n_listeners; i++) {
+		const struct conncount_listener *listener = &ret->listeners[i];
+
+		ret->uncounted += listener->ipv4.uncounted + listener->ipv6.uncounted;
+		ret->lost += listener->ipv4.lost + listener->ipv6.lost;
+	}
+	return err;
+}
+
+static struct conncount_tally sum(const struct conncount_listener *listener)
+{
+	const struct conncount_tally *a = &listener->ipv4, *b = &listener->ipv6;
+
+	return (struct conncount_tally){
+		.live = a->live + b->live,
+		.opened = a->opened + b->opened,
+		.closed = a->closed + b->closed,
+		.uncounted = a->uncounted + b->uncounted,
+		.lost = a->lost + b->lost,
+	};
+}
+
+/* A `listen` as the configuration writes it. @buf has CONNCOUNT_CIDR_SIZE + 10 bytes. */
+static const char *format_listen(const struct conncount_listen *listen, char *buf, size_t size)
+{
+	char addr[CONNCOUNT_CIDR_SIZE];
+
+	if (!listen->addr.family) {
+		snprintf(buf, size, "*:%u", listen->port);
+		return buf;
+	}
+	conncount_cidr_format(&listen->addr, addr);
+	*strchr(addr, '/') = '\0';
+	snprintf(buf, size, listen->addr.family == CONNCOUNT_IPV6 ? "[%s]:%u" : "%s:%u", addr,
+		 listen->port);
+	return buf;
+}
+
+/* --- JSON --------------------------------------------------------------------------------- */
+
+static void add_tally(json_t *object, const struct conncount_tally *tally)
+{
+	json_object_set_new(object, "live", json_integer(tally->live));
+	json_object_set_new(object, "opened", json_integer((json_int_t)tally->opened));
+	json_object_set_new(object, "closed", json_integer((json_int_t)tally->closed));
+	json_object_set_new(object, "uncounted", json_integer(tally->uncounted));
+	json_object_set_new(object, "lost", json_integer((json_int_t)tally->lost));
+}
+
+static json_t *listener_json(const struct snapshot *snapshot,
+			     const struct conncount_listener *listener)
+{
+	json_t *object = json_object(), *listens = json_array();
+	json_t *ipv4 = json_object(), *ipv6 = json_object();
+	struct conncount_tally both = sum(listener);
+	char text[CONNCOUNT_CIDR_SIZE + 10];
+
+	for (size_t i = 0; i < snapshot->n_listens; i++)
+		if (!strcmp(snapshot->listens[i].name, listener->name))
+			json_array_append_new(listens,
+					      json_string(format_listen(&snapshot->listens[i], text,
+									sizeof(text))));
+	json_object_set_new(object, "name", json_string(listener->name));
+	json_object_set_new(object, "service", json_string(listener->service));
+	json_object_set_new(object, "active", json_boolean(listener->active));
+	json_object_set_new(object, "listen", listens);
+	add_tally(object, &both);
+	add_tally(ipv4, &listener->ipv4);
+	add_tally(ipv6, &listener->ipv6);
+	json_object_set_new(object, "ipv4", ipv4);
+	json_object_set_new(object, "ipv6", ipv6);
+	return object;
+}
+
+static int print_snapshot_json(const struct snapshot *snapshot)
+{
+	json_t *object = json_object(), *listeners = json_array();
+
+	for (size_t i = 0; i < snapshot->n_listeners; i++)
+		json_array_append_new(listeners, listener_json(snapshot, &snapshot->listeners[i]));
+	json_object_set_new(object, "loaded", json_true());
+	json_object_set_new(object, "dir", json_string(snapshot->dir));
+	json_object_set_new(object, "cgroup", json_string(snapshot->state.cgroup));
+	json_object_set_new(object, "build", json_string(snapshot->state.build));
+	json_object_set_new(object, "kernel", json_string(snapshot->host.release));
+	json_object_set_new(object, "generation",
+			    json_integer((json_int_t)snapshot->state.generation));
+	json_object_set_new(object, "nodes", json_integer(snapshot->state.nodes));
+	json_object_set_new(object, "max_prefixes", json_integer(snapshot->state.max_prefixes));
+	add_exactness(object, snapshot->uncounted, snapshot->lost);
+	json_object_set_new(object, "listeners", listeners);
+	return print_json(object);
+}
+
+/* --- text --------------------------------------------------------------------------------- */
+
+static void print_listener(const struct snapshot *snapshot,
+			   const struct conncount_listener *listener)
+{
+	struct conncount_tally both = sum(listener);
+	char text[CONNCOUNT_CIDR_SIZE + 10];
+
+	printf("%-16s %-12s %9" PRId64 " %9" PRId64 " %9" PRId64 " %12" PRIu64 " %9" PRId64 " ",
+	       listener->name, listener->service, both.live, listener->ipv4.live,
+	       listener->ipv6.live, both.opened, both.uncounted);
+	for (size_t i = 0; i < snapshot->n_listens; i++)
+		if (!strcmp(snapshot->listens[i].name, listener->name))
+			printf(" %s", format_listen(&snapshot->listens[i], text, sizeof(text)));
+	puts(listener->active ? "" : " (no longer configured)");
+}
+
+static void print_snapshot(const struct snapshot *snapshot)
+{
+	const struct conncount_state *state = &snapshot->state;
+
+	printf("instance  %s\n", snapshot->dir);
+	printf("cgroup    %s\n", state->cgroup);
+	printf("build     %s, kernel %s\n", state->build, snapshot->host.release);
+	printf("prefixes  %" PRId64 " of %" PRIu32 " (%.1f %%)\n", state->nodes,
+	       state->max_prefixes, 100.0 * (double)state->nodes / state->max_prefixes);
+	printf("exact     %s\n\n", snapshot->uncounted || snapshot->lost ? "no" : "yes");
+	printf("%-16s %-12s %9s %9s %9s %12s %9s  %s\n", "LISTENER", "SERVICE", "LIVE", "IPV4",
+	       "IPV6", "OPENED", "UNCOUNTED", "LISTEN");
+	for (size_t i = 0; i < snapshot->n_listeners; i++)
+		print_listener(snapshot, &snapshot->listeners[i]);
+}
+
+/* Say what is wrong with the counts, and what to do. Returns the exit status. */
+static int judge(const struct snapshot *snapshot)
+{
+	if (snapshot->uncounted)
+		report("%" PRId64 " open sessions are in no count: the table of prefixes was full "
+		       "(%" PRId64 " of %" PRIu32 " are in use; raise max_prefixes), or the kernel "
+		       "had no memory for them",
+		       snapshot->uncounted, snapshot->state.nodes, snapshot->state.max_prefixes);
+	if (snapshot->lost)
+		report("%" PRIu64 " changes of a count could not be entered, so counts are off "
+		       "(to start again from nothing: conncount unload, then load)",
+		       snapshot->lost);
+	return snapshot->uncounted || snapshot->lost ? STATUS_FAILED : STATUS_DONE;
+}
+
+static int status(const char *dir, bool json)
+{
+	struct snapshot snapshot = { .dir = conncount_dir(dir) };
+	struct conncount *cc = NULL;
+	char text[CONNCOUNT_ERROR_SIZE];
+	int result;
+	int err = conncount_open(dir, &cc);
+
+	uname(&snapshot.host);
+	if (!err)
+		err = take(cc, &snapshot);
+	if (err) {
+		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
+		result = STATUS_FAILED;
+		goto cleanup;
+	}
+	result = STATUS_DONE;
+	if (json)
+		result = print_snapshot_json(&snapshot);
+	else
+		print_snapshot(&snapshot);
+	if (judge(&snapshot))
+		result = STATUS_FAILED;
+cleanup:
+	free(snapshot.listeners);
+	free(snapshot.listens);
+	conncount_close(cc);
+	return result;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = { LONG_JSON, LONG_DIR, LONG_HELP, LONG_END };
+	const char *dir = NULL;
+	bool json = false;
+	int option;
+
+	while ((option = next_option(command, argc, argv, "", options)) != -1) {
+		if (option == OPTION_JSON)
+			json = true;
+		else
+			dir = optarg;
+	}
+	if (!check_arguments(command, argc, argv, 0))
+		return STATUS_USAGE;
+	return status(dir, json);
+}
+
+const struct command status_command = {
+	.name = "status",
+	.arguments = "[--json] [--dir DIR]",
+	.summary = "Show what is counted and whether the counts are exact",
+	.help = HELP_JSON HELP_DIR "Exits with 1 if nothing is loaded or a count is not exact.\n",
+	.run = run,
+};

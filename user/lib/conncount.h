@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conncount.h - ask how many inbound TCP sessions are open right now.
+ *
+ * libconncount reads the counts that conncount's BPF programs keep in the kernel. It needs
+ * no privilege beyond membership of the group that may read the instance's directory, it
+ * cannot change anything, it prints nothing, and a query allocates nothing.
+ *
+ * Functions that return int return 0, or a negative errno; what they return through a
+ * ret_ pointer is written only on success. A handle may be shared between threads.
+ */
+#ifndef CONNCOUNT_H
+#define CONNCOUNT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sockaddr;
+
+/* The instance asked where nobody names one; the environment variable names another. */
+#define CONNCOUNT_DIR     "/run/conncount"
+#define CONNCOUNT_DIR_ENV "CONNCOUNT_DIR"
+
+/* The service a query is about where nobody names one. */
+#define CONNCOUNT_SERVICE "SMTP"
+
+enum {
+	CONNCOUNT_NAME_SIZE = 64,   /* a listener's or service's name, with its NUL */
+	CONNCOUNT_CIDR_SIZE = 56,   /* an address and length as text, with its NUL */
+	CONNCOUNT_ERROR_SIZE = 512, /* ample for conncount_strerror() */
+};
+
+/* Address families, as in struct conncount_cidr: AF_INET and AF_INET6. */
+enum {
+	CONNCOUNT_IPV4 = 2,
+	CONNCOUNT_IPV6 = 10,
+};
+
+/* --- networks ----------------------------------------------------------------------------- */
+
+/*
+ * A network. `addr` is in network byte order, IPv4 in its first 4 bytes; bits past
+ * `prefixlen` are 0. An IPv4-mapped IPv6 address is always held as IPv4.
+ */
+struct conncount_cidr {
+	int family;         /* CONNCOUNT_IPV4 or CONNCOUNT_IPV6 */
+	unsigned prefixlen; /* 0 to 32, or 0 to 128 */
+	unsigned char addr[16];
+};
+
+/*
+ * conncount_cidr_parse() - read a network from text.
+ * @text: `addr`, `addr/len`, `addr/netmask` (IPv4), `[v6]`, `[v6]/len`, `localhost`,
+ *        `localhost/len`. Host bits are dropped. No name but localhost is ever resolved.
+ * @peer: the address of a connecting session (see conncount_cidr_of()), or NULL. With one,
+ *        also `/len` (that address in its own family; `/32` is always exactly the address)
+ *        and `/len4,/len6` (the first for an IPv4 peer, the second for an IPv6 peer).
+ * @ret_cidr: the network.
+ * @ret_why: where not NULL, on -EINVAL, a static phrase that says what is wrong, fit to
+ *           follow "'TEXT': ".
+ *
+ * Returns 0 or -EINVAL.
+ */
+int conncount_cidr_parse(const char *text, const struct conncount_cidr *peer,
+			 struct conncount_cidr *ret_cidr, const char **ret_why);
+
+/*
+ * conncount_cidr_of() - the network that is exactly one socket address.
+ *
+ * Returns 0, or -EAFNOSUPPORT where @sa is neither IPv4 nor IPv6.
+ */
+int conncount_cidr_of(const struct sockaddr *sa, struct conncount_cidr *ret_cidr);
+
+/*
+ * conncount_cidr_mask() - shorten @cidr to @prefixlen and clear the bits past it. A longer
+ * @prefixlen than the network has changes nothing.
+ */
+void conncount_cidr_mask(struct conncount_cidr *cidr, unsigned prefixlen);
+
+/*
+ * conncount_cidr_format() - write @cidr as `addr/len` into @buf, of CONNCOUNT_CIDR_SIZE
+ * bytes. Returns @buf.
+ */
+char *conncount_cidr_format(const struct conncount_cidr *cidr, char *buf);
+
+/*
+ * conncount_address_parse() - read `ADDR:PORT` or `[ADDR6]:PORT`, a local address.
+ * @ret_port: host byte order, 1 to 65535.
+ *
+ * Returns 0 or -EINVAL with *@ret_why as conncount_cidr_parse().
+ */
+int conncount_address_parse(const char *text, struct conncount_cidr *ret_addr, uint16_t *ret_port,
+			    const char **ret_why);
+
+/* --- the handle --------------------------------------------------------------------------- */
+
+struct conncount;
+
+/*
+ * conncount_dir() - the directory of the instance that @dir names: @dir itself; where that is
+ * NULL, $CONNCOUNT_DIR; where that is not set or empty, CONNCOUNT_DIR.
+ */
+const char *conncount_dir(const char *dir);
+
+/*
+ * conncount_open() - open an instance for reading.
+ * @dir: its directory, as conncount_dir() takes it.
+ * @ret: the handle, to be given to conncount_close().
+ *
+ * The handle follows the instance through reloads, and through unload and load: while
+ * nothing is loaded, queries return -ENOENT, and once something is they work again.
+ *
+ * Returns 0; -ENOENT: nothing is loaded there; -EACCES or -EPERM: not permitted;
+ * -EPROTO: loaded by a build with another layout of the maps; or another negative errno.
+ */
+int conncount_open(const char *dir, struct conncount **ret);
+
+/* conncount_close() - close a handle. NULL is ignored. No other thread may be using it. */
+void conncount_close(struct conncount *cc);
+
+/*
+ * conncount_strerror() - one sentence on an error of this library: what failed, and the
+ * remedy where one is known.
+ * @dir: as given to conncount_open().
+ * @err: the negative errno returned.
+ * @buf: CONNCOUNT_ERROR_SIZE bytes are ample; longer text is cut.
+ *
+ * Returns @buf.
+ */
+char *conncount_strerror(const char *dir, int err, char *buf, size_t size);
+
+/* --- queries ------------------------------------------------------------------------------ */
+
+/* Flags of an answer. */
+enum {
+	/* The count is exact. Otherwise `uncounted` and `lost` say by how much it may be off. */
+	CONNCOUNT_EXACT = 1,
+};
+
+struct conncount_answer {
+	int64_t count;      /* sessions open now; never negative */
+	int64_t uncounted;  /* open on the listeners asked, but in no count */
+	uint64_t lost;      /* changes on the listeners asked that could not be entered */
+	uint32_t flags;     /* CONNCOUNT_EXACT */
+	uint32_t listeners; /* how many listeners were added up */
+};
+
+/*
+ * conncount_count_service() - sessions of a service, over all its listeners.
+ * @service: a service type, case sensitive; NULL for CONNCOUNT_SERVICE.
+ * @cidr: the network the peers are in; NULL for every address of both families.
+ *
+ * A known type that no listener has counts 0. Returns 0; -ESRCH: no such service type; or
+ * an error of conncount_open().
+ */
+int conncount_count_service(struct conncount *cc, const char *service,
+			    const struct conncount_cidr *cidr, struct conncount_answer *ret_answer);
+
+/*
+ * conncount_count_listener() - sessions of one listener, by its name in the configuration.
+ *
+ * Returns 0; -ESRCH: no such listener; or an error of conncount_open().
+ */
+int conncount_count_listener(struct conncount *cc, const char *name,
+			     const struct conncount_cidr *cidr,
+			     struct conncount_answer *ret_answer);
+
+/*
+ * conncount_count_local() - sessions of the listener that accepts on a local address.
+ * @local: the address, whole (its length is that of its family).
+ * @port: host byte order.
+ *
+ * Returns 0; -ESRCH: no listener is configured for that address and port; or an error of
+ * conncount_open().
+ */
+int conncount_count_local(struct conncount *cc, const struct conncount_cidr *local, uint16_t port,
+			  const struct conncount_cidr *cidr, struct conncount_answer *ret_answer);
+
+/*
+ * conncount_services() - the service types a query may name, as text: "SMTP, ECStream, ...",
+ * the built-in ones and those of the configuration in force. Works without a handle (@cc
+ * NULL), for the built-in ones alone. Cut where @size is too small. Returns @buf.
+ */
+char *conncount_services(struct conncount *cc, char *buf, size_t size);
+
+/* --- lists -------------------------------------------------------------------------------- */
+
+/* One network with sessions open. */
+struct conncount_entry {
+	struct conncount_cidr cidr;
+	int64_t count;
+};
+
+/*
+ * conncount_list() - all networks of one length that have sessions open.
+ * @service, @listener: the one that is not NULL names the listeners asked; both NULL: the
+ *                      service CONNCOUNT_SERVICE.
+ * @family: CONNCOUNT_IPV4 or CONNCOUNT_IPV6.
+ * @prefixlen: 0 to the family's length.
+ * @ret_entries: an array the caller frees with free(), in order of address; NULL if empty.
+ * @ret_answer: the sum and its exactness.
+ *
+ * A walk over the whole table: for people and dashboards, not for policies. Each network
+ * appears once; with traffic going on, the counts are not of one instant.
+ *
+ * Returns 0; -ESRCH; -EINVAL: a bad family or length; -ENOMEM; or an error of
+ * conncount_open().
+ */
+int conncount_list(struct conncount *cc, const char *service, const char *listener, int family,
+		   unsigned prefixlen, struct conncount_entry **ret_entries, size_t *ret_n,
+		   struct conncount_answer *ret_answer);
+
+/* --- state -------------------------------------------------------------------------------- */
+
+/* Totals of a listener, for one family. */
+struct conncount_tally {
+	int64_t live;
+	uint64_t opened;
+	uint64_t closed;
+	int64_t uncounted;
+	uint64_t lost;
+};
+
+struct conncount_listener {
+	char name[CONNCOUNT_NAME_SIZE];
+	char service[CONNCOUNT_NAME_SIZE];
+	int active; /* 0: no longer configured, sessions were still open when it was removed */
+	struct conncount_tally ipv4;
+	struct conncount_tally ipv6;
+};
+
+/*
+ * conncount_listeners() - the listeners and their totals.
+ * @ret_listeners: an array the caller frees with free(); NULL where there are none.
+ */
+int conncount_listeners(struct conncount *cc, struct conncount_listener **ret_listeners,
+			size_t *ret_n);
+
+/* What a listener listens on. */
+struct conncount_listen {
+	char name[CONNCOUNT_NAME_SIZE]; /* the listener's */
+	/* prefixlen 0: every address of the family; family 0: every address of both. */
+	struct conncount_cidr addr;
+	uint16_t port; /* host byte order */
+};
+
+/*
+ * conncount_listens() - the addresses and ports of the configuration in force.
+ * @ret_listens: an array the caller frees with free(); NULL where there are none.
+ */
+int conncount_listens(struct conncount *cc, struct conncount_listen **ret_listens, size_t *ret_n);
+
+struct conncount_state {
+	uint64_t generation;   /* steps with every change of the configuration */
+	char build[32];        /* version of the build that is loaded */
+	char cgroup[256];      /* counted in, as a path below the cgroup v2 mount */
+	int64_t nodes;         /* entries in the table of counts */
+	uint32_t max_prefixes; /* how many it can hold */
+	uint32_t zero;
+};
+
+/* conncount_state() - the instance itself. */
+int conncount_state(struct conncount *cc, struct conncount_state *ret_state);
+
+/* The version of this library, as "0.1.0". */
+const char *conncount_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

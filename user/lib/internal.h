@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * internal.h - what the files of libconncount share.
+ */
+#ifndef CONNCOUNT_INTERNAL_H
+#define CONNCOUNT_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/types.h>
+
+#include "abi.h"
+#include "conncount.h"
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof(*(array)))
+
+_Static_assert((int)CONNCOUNT_NAME_SIZE == (int)CC_NAME_SIZE, "name size");
+_Static_assert((int)CONNCOUNT_IPV4 == (int)CC_IPV4, "IPv4");
+_Static_assert((int)CONNCOUNT_IPV6 == (int)CC_IPV6, "IPv6");
+
+/* A loaded instance, open for reading. */
+struct view {
+	bool open;
+	int directory_fd, tables_fd, listeners_fd, counts_fd, stats_fd, fill_fd;
+	uint32_t max_prefixes;
+	uint64_t generation;   /* that `table` is of */
+	struct cc_table table; /* what is in force: read anew when the generation changes */
+};
+
+struct conncount {
+	char *dir;
+	pthread_rwlock_t lock; /* held for reading by a query, for writing to change `view` */
+	struct view view;
+};
+
+/*
+ * view_acquire() - hold the handle's view for a query: brought up to date, and opened anew if
+ * the instance it had was unloaded. Returns 0, then view_release() is due; or a negative
+ * errno.
+ */
+int view_acquire(struct conncount *cc);
+
+void view_release(struct conncount *cc);
+
+/*
+ * Whether the view is still that of the configuration in force. If not, what a query found in
+ * the `listeners` trie may be half of a newer one. All else it uses stays as it was.
+ */
+bool view_is_current(const struct view *view);
+
+static inline uint32_t table_used(const struct cc_table *table)
+{
+	return table->used < CC_LISTENERS_MAX ? table->used : CC_LISTENERS_MAX;
+}
+
+/* Which listeners a query is about: the field that is not NULL, or the id, says. */
+struct scope {
+	const char *service;
+	const char *listener;
+	uint32_t id; /* where both are NULL */
+};
+
+bool scope_has(const struct scope *scope, const struct cc_table *table, uint32_t id);
+
+/* Whether the table knows what @scope names, 0 or -ESRCH. */
+int scope_check(const struct scope *scope, const struct cc_table *table);
+
+/* A listener's totals. Returns 0 or a negative errno. */
+int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats);
+
+/* Add what a tally says of exactness to an answer; set its flags when all is added. */
+void answer_add(struct conncount_answer *answer, const struct cc_tally *tally);
+void answer_finish(struct conncount_answer *answer);
+
+/* The level that is @length, or else the next longer one; and the next shorter one, or 0. */
+unsigned level_from(int family, unsigned length);
+unsigned level_below(int family, unsigned length);
+
+void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cidr *cidr,
+	       unsigned length);
+
+/*
+ * counts_walk() - visit the nodes of the trie, each once, in the trie's order: more specific
+ * before less specific, then by listener, family and address.
+ * @start: visit only what comes after this key; NULL: everything.
+ * @visit: called with each key and its count; returns 0 to go on, anything else to stop.
+ *
+ * Nodes that come or go during the walk may or may not be seen.
+ * Returns 0, what @visit returned, or a negative errno.
+ */
+int counts_walk(const struct view *view, const struct cc_count_key *start,
+		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg), void *arg);
+
+/* The count of one key; 0 where there is none. Returns 0 or a negative errno. */
+int counts_get(const struct view *view, const struct cc_count_key *key, int64_t *ret_count);
+
+#endif

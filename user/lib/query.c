@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * query.c - how many sessions a network has open.
+ *
+ * A network whose length is a level is one look-up per listener. Any other is the sum over
+ * its parts of the next longer level: no more than the enclosing level says there are, and
+ * none where that is 0.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "internal.h"
+
+#define LEVEL(length) length,
+static const unsigned ipv4_levels[] = { CC_LEVELS_IPV4(LEVEL) };
+static const unsigned ipv6_levels[] = { CC_LEVELS_IPV6(LEVEL) };
+#undef LEVEL
+
+/* Parts by the number of bits up to this many are looked up one by one, not searched for. */
+enum { PROBE_BITS = 15 };
+
+static const unsigned *levels_of(int family, size_t *ret_n)
+{
+	if (family == CONNCOUNT_IPV4) {
+		*ret_n = ARRAY_SIZE(ipv4_levels);
+		return ipv4_levels;
+	}
+	*ret_n = ARRAY_SIZE(ipv6_levels);
+	return ipv6_levels;
+}
+
+unsigned level_from(int family, unsigned length)
+{
+	size_t n;
+	const unsigned *levels = levels_of(family, &n);
+	size_t i = 0;
+
+	if (length == 0)
+		return 0;
+	while (levels[i] < length)
+		i++;
+	return levels[i];
+}
+
+unsigned level_below(int family, unsigned length)
+{
+	size_t n;
+	const unsigned *levels = levels_of(family, &n);
+	unsigned below = 0;
+
+	for (size_t i = 0; i < n && levels[i] < length; i++)
+		below = levels[i];
+	return below;
+}
+
+int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats)
+{
+	return bpf_map_lookup_elem(view->stats_fd, &id, ret_stats);
+}
+
+void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cidr *cidr,
+	       unsigned length)
+{
+	struct conncount_cidr masked = *cidr;
+
+	conncount_cidr_mask(&masked, length);
+	*key = (struct cc_count_key){
+		.prefixlen = CC_COUNT_BITS_OWNER + length,
+		.listener = htons((uint16_t)id),
+		.family = htons((uint16_t)cidr->family),
+	};
+	memcpy(key->addr, masked.addr, sizeof(key->addr));
+}
+
+int counts_get(const struct view *view, const struct cc_count_key *key, int64_t *ret_count)
+{
+	struct cc_count value;
+	int err = bpf_map_lookup_elem(view->counts_fd, key, &value);
+
+	if (err && err != -ENOENT)
+		return err;
+	/* Below 0 only while an addition is being carried from one node to the next. */
+	if (err || value.prefixlen != key->prefixlen || value.word < 0)
+		*ret_count = 0;
+	else
+		*ret_count = value.word / CC_COUNT_ONE;
+	return 0;
+}
+
+/* Go on to the next network of the length of @bytes bytes. */
+static void key_step(struct cc_count_key *key, unsigned bytes)
+{
+	unsigned char *addr = (unsigned char *)key->addr;
+
+	while (bytes > 0 && ++addr[--bytes] == 0)
+		;
+}
+
+/* Sum over all networks of length @level inside @cidr, up to @most sessions. */
+static int probe_sum(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
+		     unsigned level, int64_t most, int64_t *ret_count)
+{
+	struct cc_count_key key;
+	int64_t sum = 0;
+
+	count_key(&key, id, cidr, cidr->prefixlen);
+	key.prefixlen = CC_COUNT_BITS_OWNER + level;
+	for (unsigned long left = 1UL << (level - cidr->prefixlen); left && sum < most; left--) {
+		int64_t count;
+		int err = counts_get(view, &key, &count);
+
+		if (err)
+			return err;
+		sum += count;
+		key_step(&key, level / 8);
+	}
+	*ret_count = sum;
+	return 0;
+}
+
+struct search {
+	struct cc_count_key within; /* the network asked about */
+	unsigned prefixlen;         /* of the keys that are added up */
+	int64_t sum;
+	int64_t most;
+};
+
+/* Whether @key is inside @network: their first bits are the same. */
+static bool key_inside(const struct cc_count_key *key, const struct cc_count_key *network)
+{
+	const unsigned char *a = (const unsigned char *)&key->listener;
+	const unsigned char *b = (const unsigned char *)&network->listener;
+	unsigned bytes = network->prefixlen / 8, bits = network->prefixlen % 8;
+
+	if (key->prefixlen < network->prefixlen || memcmp(a, b, bytes))
+		return false;
+	return !bits || (a[bytes] ^ b[bytes]) >> (8 - bits) == 0;
+}
+
+static int search_visit(const struct cc_count_key *key, int64_t count, void *arg)
+{
+	struct search *search = arg;
+
+	if (key->prefixlen == search->prefixlen && key_inside(key, &search->within))
+		search->sum += count;
+	return search->sum >= search->most;
+}
+
+/* The same as probe_sum(), for lengths with too many parts to look up one by one. */
+static int search_sum(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
+		      unsigned level, int64_t most, int64_t *ret_count)
+{
+	struct search search = { .prefixlen = CC_COUNT_BITS_OWNER + level, .most = most };
+	int err;
+
+	count_key(&search.within, id, cidr, cidr->prefixlen);
+	err = counts_walk(view, NULL, search_visit, &search);
+	if (err < 0)
+		return err;
+	*ret_count = search.sum;
+	return 0;
+}
+
+/*
+ * The count of a network on one listener.
+ * @live: the listener's total of that family, which is the count of length 0.
+ */
+static int listener_count(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
+			  int64_t live, int64_t *ret_count)
+{
+	unsigned level = level_from(cidr->family, cidr->prefixlen);
+	unsigned below = level_below(cidr->family, level);
+	struct cc_count_key key;
+	int64_t most = live > 0 ? live : 0;
+	int err = 0;
+
+	if (level == cidr->prefixlen || below) {
+		unsigned length = level == cidr->prefixlen ? level : below;
+
+		if (length) {
+			count_key(&key, id, cidr, length);
+			err = counts_get(view, &key, &most);
+		}
+	}
+	if (err)
+		return err;
+	if (level == cidr->prefixlen || most == 0) {
+		*ret_count = most;
+		return 0;
+	}
+	if (level - cidr->prefixlen <= PROBE_BITS)
+		return probe_sum(view, id, cidr, level, most, ret_count);
+	return search_sum(view, id, cidr, level, most, ret_count);
+}
+
+void answer_add(struct conncount_answer *answer, const struct cc_tally *tally)
+{
+	answer->uncounted += tally->uncounted > 0 ? tally->uncounted : 0;
+	answer->lost += tally->lost;
+}
+
+void answer_finish(struct conncount_answer *answer)
+{
+	if (!answer->uncounted && !answer->lost)
+		answer->flags |= CONNCOUNT_EXACT;
+}
+
+/* Add one listener's count of a network to an answer. */
+static int answer_network(struct conncount_answer *answer, const struct view *view, uint32_t id,
+			  const struct cc_stats *stats, const struct conncount_cidr *cidr)
+{
+	const struct cc_tally *tally = &stats->tally[CC_FAMILY_INDEX(cidr->family)];
+	int64_t count;
+	int err = listener_count(view, id, cidr, tally->live, &count);
+
+	if (err)
+		return err;
+	answer->count += count;
+	answer_add(answer, tally);
+	return 0;
+}
+
+/* Add one listener's count of a network, or of everything where @cidr is NULL. */
+static int answer_listener(struct conncount_answer *answer, const struct view *view, uint32_t id,
+			   const struct conncount_cidr *cidr)
+{
+	static const struct conncount_cidr everything[] = {
+		{ .family = CONNCOUNT_IPV4 },
+		{ .family = CONNCOUNT_IPV6 },
+	};
+	struct cc_stats stats;
+	int err = stats_get(view, id, &stats);
+
+	if (!err && cidr)
+		err = answer_network(answer, view, id, &stats, cidr);
+	for (size_t i = 0; !err && !cidr && i < ARRAY_SIZE(everything); i++)
+		err = answer_network(answer, view, id, &stats, &everything[i]);
+	if (!err)
+		answer->listeners++;
+	return err;
+}
+
+/* Add up what the listeners in @scope have of @cidr, or of all where that is NULL. */
+static int count_scope(const struct view *view, const struct scope *scope,
+		       const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
+{
+	struct conncount_answer answer = { 0 };
+	int err = scope_check(scope, &view->table);
+
+	for (uint32_t id = 0; !err && id < table_used(&view->table); id++)
+		if (scope_has(scope, &view->table, id))
+			err = answer_listener(&answer, view, id, cidr);
+	if (err)
+		return err;
+	answer_finish(&answer);
+	*ret_answer = answer;
+	return 0;
+}
+
+/* The listener that accepts on a local address; -ESRCH if none does. */
+static int local_find(const struct view *view, const struct conncount_cidr *local, uint16_t port,
+		      uint32_t *ret_id)
+{
+	struct cc_listener_key key = {
+		.prefixlen = CC_LISTENER_BITS_FAMILY + local->prefixlen,
+		.table = htons(view->generation & 1),
+		.port = htons(port),
+		.family = htons((uint16_t)local->family),
+	};
+	struct cc_listener_id value;
+	int err;
+
+	memcpy(key.addr, local->addr, sizeof(key.addr));
+	err = bpf_map_lookup_elem(view->listeners_fd, &key, &value);
+	if (err)
+		return err == -ENOENT ? -ESRCH : err;
+	if (value.id >= CC_LISTENERS_MAX)
+		return -EPROTO;
+	*ret_id = value.id;
+	return 0;
+}
+
+static int count(struct conncount *cc, struct scope scope, const struct conncount_cidr *cidr,
+		 struct conncount_answer *ret_answer)
+{
+	int err = view_acquire(cc);
+
+	if (err)
+		return err;
+	err = count_scope(&cc->view, &scope, cidr, ret_answer);
+	view_release(cc);
+	return err;
+}
+
+int conncount_count_service(struct conncount *cc, const char *service,
+			    const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
+{
+	struct scope scope = { .service = service ? service : CONNCOUNT_SERVICE };
+
+	return count(cc, scope, cidr, ret_answer);
+}
+
+int conncount_count_listener(struct conncount *cc, const char *name,
+			     const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
+{
+	struct scope scope = { .listener = name };
+
+	return count(cc, scope, cidr, ret_answer);
+}
+
+int conncount_count_local(struct conncount *cc, const struct conncount_cidr *local, uint16_t port,
+			  const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
+{
+	struct scope scope = { .service = NULL };
+	bool current;
+	int err;
+
+	do {
+		err = view_acquire(cc);
+		if (err)
+			return err;
+		err = local_find(&cc->view, local, port, &scope.id);
+		current = view_is_current(&cc->view);
+		if (!err)
+			err = count_scope(&cc->view, &scope, cidr, ret_answer);
+		view_release(cc);
+	} while (!current);
+	return err;
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * scope.c - which listeners a query is about: service types and names.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* The cluster's SMTP sessions; on a host without a cluster, this host's. */
+static const char cluster_smtp[] = "inbound_cidr";
+
+/* Known whether a listener has them or not. */
+static const char *const builtin_services[] = {
+	"SMTP", "ECStream", "Control", "ECmmove2", "ECCluster", cluster_smtp,
+};
+
+static bool is_builtin(const char *service)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(builtin_services); i++)
+		if (!strcmp(service, builtin_services[i]))
+			return true;
+	return false;
+}
+
+bool scope_has(const struct scope *scope, const struct cc_table *table, uint32_t id)
+{
+	const struct cc_listener *listener = &table->listener[id];
+
+	if (listener->state == CC_LISTENER_FREE)
+		return false;
+	if (scope->listener)
+		return !strcmp(listener->name, scope->listener);
+	if (!scope->service)
+		return id == scope->id;
+	if (!strcmp(listener->service, scope->service))
+		return true;
+	return !strcmp(scope->service, cluster_smtp) && !strcmp(listener->service, "SMTP");
+}
+
+int scope_check(const struct scope *scope, const struct cc_table *table)
+{
+	if (scope->service && is_builtin(scope->service))
+		return 0;
+	for (uint32_t id = 0; id < table_used(table); id++)
+		if (scope_has(scope, table, id))
+			return 0;
+	return -ESRCH;
+}
+
+/* Append ", @name" to @buf, which holds *@used of @size bytes. */
+static void append(char *buf, size_t size, size_t *used, const char *name)
+{
+	if (*used < size)
+		*used += (size_t)snprintf(buf + *used, size - *used, "%s%s", *used ? ", " : "",
+					  name);
+}
+
+/* Whether a listener before @id has the same service as @id, or it is built in. */
+static bool service_listed(const struct cc_table *table, uint32_t id)
+{
+	const char *service = table->listener[id].service;
+
+	if (is_builtin(service))
+		return true;
+	for (uint32_t i = 0; i < id; i++)
+		if (table->listener[i].state != CC_LISTENER_FREE &&
+		    !strcmp(table->listener[i].service, service))
+			return true;
+	return false;
+}
+
+char *conncount_services(struct conncount *cc, char *buf, size_t size)
+{
+	size_t used = 0;
+
+	if (size)
+		buf[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(builtin_services); i++)
+		append(buf, size, &used, builtin_services[i]);
+	if (!cc || view_acquire(cc))
+		return buf;
+
+	const struct cc_table *table = &cc->view.table;
+
+	for (uint32_t id = 0; id < table_used(table); id++)
+		if (table->listener[id].state != CC_LISTENER_FREE && !service_listed(table, id))
+			append(buf, size, &used, table->listener[id].service);
+	view_release(cc);
+	return buf;
+}

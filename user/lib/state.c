@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * state.c - the instance itself: its listeners, what they listen on, its fill.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "internal.h"
+
+_Static_assert(sizeof(((struct conncount_state *)0)->build) == CC_BUILD_SIZE, "build");
+_Static_assert(sizeof(((struct conncount_state *)0)->cgroup) == CC_CGROUP_SIZE, "cgroup");
+
+static struct conncount_tally read_tally(const struct cc_tally *tally)
+{
+	return (struct conncount_tally){
+		.live = tally->live > 0 ? tally->live : 0,
+		.opened = tally->opened,
+		.closed = tally->closed,
+		.uncounted = tally->uncounted > 0 ? tally->uncounted : 0,
+		.lost = tally->lost,
+	};
+}
+
+static int read_listeners(const struct view *view, struct conncount_listener *listeners,
+			  size_t *ret_n)
+{
+	size_t n = 0;
+
+	for (uint32_t id = 0; id < table_used(&view->table); id++) {
+		const struct cc_listener *from = &view->table.listener[id];
+		struct conncount_listener *to = &listeners[n];
+		struct cc_stats stats;
+
+		if (from->state == CC_LISTENER_FREE)
+			continue;
+		int err = stats_get(view, id, &stats);
+		if (err)
+			return err;
+		memcpy(to->name, from->name, sizeof(to->name));
+		memcpy(to->service, from->service, sizeof(to->service));
+		to->active = from->state == CC_LISTENER_ACTIVE;
+		to->ipv4 = read_tally(&stats.tally[CC_FAMILY_INDEX(CC_IPV4)]);
+		to->ipv6 = read_tally(&stats.tally[CC_FAMILY_INDEX(CC_IPV6)]);
+		n++;
+	}
+	*ret_n = n;
+	return 0;
+}
+
+int conncount_listeners(struct conncount *cc, struct conncount_listener **ret_listeners,
+			size_t *ret_n)
+{
+	struct conncount_listener *listeners = calloc(CC_LISTENERS_MAX, sizeof(*listeners));
+	size_t n;
+	int err;
+
+	if (!listeners)
+		return -ENOMEM;
+	err = view_acquire(cc);
+	if (!err) {
+		err = read_listeners(&cc->view, listeners, &n);
+		view_release(cc);
+	}
+	if (err) {
+		free(listeners);
+		return err;
+	}
+	*ret_listeners = listeners;
+	*ret_n = n;
+	return 0;
+}
+
+/* Put what @key stands for into *@ret; whose it is, by the table. */
+static void read_listen(const struct cc_listener_key *key, const struct cc_listener *listener,
+			struct conncount_listen *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret->name, listener->name, sizeof(ret->name));
+	ret->port = ntohs(key->port);
+	if (key->prefixlen < CC_LISTENER_BITS_FAMILY)
+		return;
+	ret->addr.family = ntohs(key->family);
+	ret->addr.prefixlen = key->prefixlen - CC_LISTENER_BITS_FAMILY;
+	memcpy(ret->addr.addr, key->addr, sizeof(ret->addr.addr));
+}
+
+/* A load may change the trie meanwhile; the caller starts again then. */
+static int read_listens(const struct view *view, struct conncount_listen **listens, size_t *ret_n)
+{
+	struct cc_listener_key key, *last = NULL;
+	struct cc_listener_id value;
+	size_t n = 0;
+
+	while (view_is_current(view) && !bpf_map_get_next_key(view->listeners_fd, last, &key)) {
+		last = &key;
+		if (ntohs(key.table) != (view->generation & 1) ||
+		    bpf_map_lookup_elem(view->listeners_fd, &key, &value) ||
+		    value.id >= CC_LISTENERS_MAX)
+			continue;
+		struct conncount_listen *grown = realloc(*listens, (n + 1) * sizeof(**listens));
+		if (!grown)
+			return -ENOMEM;
+		*listens = grown;
+		read_listen(&key, &view->table.listener[value.id], &grown[n++]);
+	}
+	*ret_n = n;
+	return 0;
+}
+
+int conncount_listens(struct conncount *cc, struct conncount_listen **ret_listens, size_t *ret_n)
+{
+	struct conncount_listen *listens = NULL;
+	bool current = false;
+	size_t n = 0;
+	int err = 0;
+
+	while (!err && !current) {
+		err = view_acquire(cc);
+		if (err)
+			break;
+		err = read_listens(&cc->view, &listens, &n);
+		current = view_is_current(&cc->view);
+		view_release(cc);
+	}
+	if (err) {
+		free(listens);
+		return err;
+	}
+	*ret_listens = listens;
+	*ret_n = n;
+	return 0;
+}
+
+int conncount_state(struct conncount *cc, struct conncount_state *ret_state)
+{
+	struct conncount_state state = { 0 };
+	struct cc_fill fill;
+	__u32 zero = 0;
+	int err = view_acquire(cc);
+
+	if (err)
+		return err;
+	err = bpf_map_lookup_elem(cc->view.fill_fd, &zero, &fill);
+	if (!err) {
+		state.generation = cc->view.generation;
+		state.nodes = fill.nodes > 0 ? fill.nodes : 0;
+		state.max_prefixes = cc->view.max_prefixes;
+		memcpy(state.build, cc->view.table.build, sizeof(state.build) - 1);
+		memcpy(state.cgroup, cc->view.table.cgroup, sizeof(state.cgroup) - 1);
+	}
+	view_release(cc);
+	if (err)
+		return err;
+	*ret_state = state;
+	return 0;
+}

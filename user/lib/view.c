@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * view.c - the handle: opening an instance, and following it through unload and load.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "internal.h"
+
+static void view_close(struct view *view)
+{
+	const int fds[] = {
+		view->directory_fd, view->tables_fd, view->listeners_fd,
+		view->counts_fd,    view->stats_fd,  view->fill_fd,
+	};
+
+	if (!view->open)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	view->open = false;
+}
+
+/* Open a pinned map read-only, and check that its values have the size this build expects. */
+static int map_open(const char *dir, const char *name, size_t value_size, uint32_t *ret_entries,
+		    int *ret_fd)
+{
+	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = BPF_F_RDONLY);
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+	char path[PATH_MAX];
+	int err;
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+
+	int fd = bpf_obj_get_opts(path, &opts);
+	if (fd < 0)
+		return fd;
+	err = bpf_obj_get_info_by_fd(fd, &info, &size);
+	if (!err && info.value_size != value_size)
+		err = -EPROTO;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	*ret_entries = info.max_entries;
+	*ret_fd = fd;
+	return 0;
+}
+
+/* The generation in force; 0 if the instance is unloaded, or was made by another ABI. */
+static int generation_get(const struct view *view, uint64_t *ret_generation)
+{
+	struct cc_directory directory;
+	__u32 zero = 0;
+	int err = bpf_map_lookup_elem(view->directory_fd, &zero, &directory);
+
+	if (err)
+		return err;
+	if (directory.generation && directory.abi != CC_ABI)
+		return -EPROTO;
+	*ret_generation = directory.generation;
+	return 0;
+}
+
+/* Read the table in force, if it is not the one that is held already. */
+static int view_update(struct view *view)
+{
+	uint64_t generation, again = 0;
+	int err = generation_get(view, &generation);
+
+	while (!err && generation != view->generation) {
+		__u32 slot = generation & 1;
+
+		if (!generation)
+			return -ENOENT;
+		view->generation = 0;
+		err = bpf_map_lookup_elem(view->tables_fd, &slot, &view->table);
+		if (!err)
+			err = generation_get(view, &again);
+		/* A load in between may have begun to write the table that was read. */
+		if (!err && again == generation)
+			view->generation = generation;
+		generation = again;
+	}
+	return err;
+}
+
+static int view_open(const char *dir, struct view *view)
+{
+	struct {
+		const char *name;
+		size_t value_size;
+		int *fd;
+	} maps[] = {
+		{ CC_PIN_DIRECTORY, sizeof(struct cc_directory), &view->directory_fd },
+		{ CC_PIN_TABLES, sizeof(struct cc_table), &view->tables_fd },
+		{ CC_PIN_LISTENERS, sizeof(struct cc_listener_id), &view->listeners_fd },
+		{ CC_PIN_STATS, sizeof(struct cc_stats), &view->stats_fd },
+		{ CC_PIN_FILL, sizeof(struct cc_fill), &view->fill_fd },
+		{ CC_PIN_COUNTS, sizeof(struct cc_count), &view->counts_fd },
+	};
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+		*maps[i].fd = -1;
+	view->open = true;
+	view->generation = 0;
+	/* `counts` comes last: its size is what stays in max_prefixes. */
+	for (size_t i = 0; !err && i < ARRAY_SIZE(maps); i++)
+		err = map_open(dir, maps[i].name, maps[i].value_size, &view->max_prefixes,
+			       maps[i].fd);
+	if (!err)
+		err = view_update(view);
+	if (!err && !view->generation)
+		err = -ENOENT;
+	if (err)
+		view_close(view);
+	return err;
+}
+
+const char *conncount_dir(const char *dir)
+{
+	if (!dir)
+		dir = getenv(CONNCOUNT_DIR_ENV);
+	return dir && *dir ? dir : CONNCOUNT_DIR;
+}
+
+int conncount_open(const char *dir, struct conncount **ret)
+{
+	struct conncount *cc = calloc(1, sizeof(*cc));
+	int err;
+
+	if (!cc)
+		return -ENOMEM;
+	cc->dir = strdup(conncount_dir(dir));
+	if (!cc->dir) {
+		err = -ENOMEM;
+		goto cleanup;
+	}
+	err = view_open(cc->dir, &cc->view);
+	if (err)
+		goto cleanup;
+	err = -pthread_rwlock_init(&cc->lock, NULL);
+	if (err)
+		goto cleanup;
+	*ret = cc;
+	return 0;
+cleanup:
+	view_close(&cc->view);
+	free(cc->dir);
+	free(cc);
+	return err;
+}
+
+void conncount_close(struct conncount *cc)
+{
+	if (!cc)
+		return;
+	view_close(&cc->view);
+	pthread_rwlock_destroy(&cc->lock);
+	free(cc->dir);
+	free(cc);
+}
+
+bool view_is_current(const struct view *view)
+{
+	uint64_t generation;
+
+	return view->open && !generation_get(view, &generation) && generation == view->generation;
+}
+
+/* Bring the view up to date: by reading the new table, or by opening the new instance. */
+static int view_refresh(struct conncount *cc)
+{
+	if (cc->view.open) {
+		int err = view_update(&cc->view);
+
+		if (!err)
+			return 0;
+		view_close(&cc->view);
+	}
+	return view_open(cc->dir, &cc->view);
+}
+
+int view_acquire(struct conncount *cc)
+{
+	int err = 0;
+
+	for (;;) {
+		pthread_rwlock_rdlock(&cc->lock);
+		if (view_is_current(&cc->view))
+			return 0;
+		pthread_rwlock_unlock(&cc->lock);
+		if (err)
+			return err;
+
+		pthread_rwlock_wrlock(&cc->lock);
+		if (!view_is_current(&cc->view))
+			err = view_refresh(cc);
+		pthread_rwlock_unlock(&cc->lock);
+	}
+}
+
+void view_release(struct conncount *cc)
+{
+	pthread_rwlock_unlock(&cc->lock);
+}
+
+char *conncount_strerror(const char *dir, int err, char *buf, size_t size)
+{
+	dir = conncount_dir(dir);
+	switch (-err) {
+	case ENOENT:
+		snprintf(buf, size, "%s: not loaded (start counting with: conncount load)", dir);
+		break;
+	case EACCES:
+	case EPERM:
+		snprintf(buf, size,
+			 "%s: permission denied (only root and the members of the group that "
+			 "'conncount load' was given, by default conncount, may read it)",
+			 dir);
+		break;
+	case EPROTO:
+		snprintf(buf, size,
+			 "%s: loaded by another version of conncount (load this one with: "
+			 "conncount load)",
+			 dir);
+		break;
+	default:
+		snprintf(buf, size, "%s: %s", dir, strerror(-err));
+	}
+	return buf;
+}
+
+#ifndef CONNCOUNT_VERSION
+#error "CONNCOUNT_VERSION comes from the Makefile"
+#endif
+
+const char *conncount_version(void)
+{
+	return CONNCOUNT_VERSION;
+}

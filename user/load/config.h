@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * config.h - the configuration file, /etc/conncount.conf.
+ */
+#ifndef CONNCOUNT_CONFIG_H
+#define CONNCOUNT_CONFIG_H
+
+#include <stdio.h>
+
+#include <linux/types.h>
+
+#include "abi.h"
+#include "conncount.h"
+
+#define CONFIG_FILE "/etc/conncount.conf"
+
+enum {
+	CONFIG_MAX_PREFIXES = 1048576, /* default */
+	CONFIG_MAX_PREFIXES_MOST = 1 << 26,
+	CONFIG_ERROR_SIZE = 512,
+};
+
+/* One `listen` line. */
+struct config_listen {
+	/* prefixlen 0: every address of the family; family 0: every address of both. */
+	struct conncount_cidr addr;
+	uint16_t port; /* host byte order */
+	unsigned line;
+};
+
+/* One section. */
+struct config_listener {
+	char name[CC_NAME_SIZE];
+	char service[CC_NAME_SIZE];
+	struct config_listen *listens;
+	size_t n_listens;
+	unsigned line;
+	unsigned service_line; /* 0: the default holds */
+};
+
+struct config {
+	char cgroup[CC_CGROUP_SIZE];
+	char group[CC_NAME_SIZE];
+	uint32_t max_prefixes;
+	/* Lines where these are set, 0 where the default holds. */
+	unsigned section_line, cgroup_line, group_line, max_prefixes_line;
+	struct config_listener *listeners;
+	size_t n_listeners;
+};
+
+/*
+ * config_read() - read and check a configuration.
+ * @in: the text.
+ * @name: what to call it in an error.
+ * @ret_config: to be given to config_free(); written only on success.
+ * @error: CONFIG_ERROR_SIZE bytes; on failure the first thing wrong, as `name:line: why`.
+ *
+ * Returns 0, -EINVAL for bad text, or another negative errno.
+ */
+int config_read(FILE *in, const char *name, struct config *ret_config, char *error);
+
+/* config_read_file() - the same for the file @path. */
+int config_read_file(const char *path, struct config *ret_config, char *error);
+
+/* config_free() - free what config_read() allocated; a zeroed config has nothing. */
+void config_free(struct config *config);
+
+#endif

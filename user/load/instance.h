@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * instance.h - an instance's directory, the lock on it, and the names of what is pinned there.
+ *
+ * These functions belong to the command, not to the library: they report what goes wrong on
+ * stderr, by report().
+ */
+#ifndef CONNCOUNT_INSTANCE_H
+#define CONNCOUNT_INSTANCE_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+/* An instance's directory, locked against other loads and unloads. */
+struct instance {
+	const char *dir;
+	int mount_fd; /* the directory below the mount, or -1 */
+	int dir_fd;   /* the directory, on its bpffs */
+};
+
+/* instance_path() - the path of @name in the directory; returns @buf, of PATH_MAX bytes. */
+char *instance_path(const char *dir, const char *name, char *buf);
+
+/*
+ * instance_create() - make the directory if need be, mount a bpffs on it if it is on none,
+ * and lock it.
+ * Returns 0, then instance_release() is due; or a negative errno, reported.
+ */
+int instance_create(const char *dir, struct instance *ret);
+
+/*
+ * instance_find() - lock the directory if it is there and on a bpffs.
+ * Returns 0, then instance_release() is due; -ENOENT, not reported, if nothing is there; or
+ * another negative errno, reported.
+ */
+int instance_find(const char *dir, struct instance *ret);
+
+void instance_release(struct instance *instance);
+
+/*
+ * instance_clear() - stop counting and remove everything pinned. Readers that have it open
+ * notice. Returns 0 or a negative errno, reported.
+ */
+int instance_clear(struct instance *instance);
+
+/* instance_remove() - remove the directory as well, and the bpffs if it was mounted for it. */
+int instance_remove(struct instance *instance);
+
+/* instance_remove_unused() - the same, if nothing is pinned: after a load that failed. */
+void instance_remove_unused(struct instance *instance);
+
+#endif

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * table.c - make a configuration the one in force.
+ *
+ * There are two tables; the generation says which one holds (abi.h). The new one is made up
+ * in the other, and stepping the generation is the last thing done.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <linux/membarrier.h>
+
+#include "report.h"
+#include "table.h"
+
+/* --- listener ids ------------------------------------------------------------------------- */
+
+/* The id of the listener called @name in @table, or CC_LISTENERS_MAX. */
+static uint32_t table_find(const struct cc_table *table, const char *name)
+{
+	for (uint32_t id = 0; id < table->used; id++)
+		if (table->listener[id].state != CC_LISTENER_FREE &&
+		    !strcmp(table->listener[id].name, name))
+			return id;
+	return CC_LISTENERS_MAX;
+}
+
+static uint32_t table_find_free(const struct cc_table *table)
+{
+	uint32_t id = 0;
+
+	while (id < CC_LISTENERS_MAX && table->listener[id].state != CC_LISTENER_FREE)
+		id++;
+	return id;
+}
+
+/* Whether no count is left under an id, nor any that might be wrong. */
+static bool is_idle(int stats_fd, uint32_t id)
+{
+	struct cc_stats stats;
+
+	if (bpf_map_lookup_elem(stats_fd, &id, &stats))
+		return false;
+	for (int i = 0; i < CC_FAMILIES; i++) {
+		const struct cc_tally *tally = &stats.tally[i];
+
+		if (tally->live || tally->uncounted || tally->lost)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * What is left of the old table: all listeners drain, until the configuration is found to
+ * have them. Those that drained before and are idle are forgotten. Not those that begin to
+ * drain now: a program that runs at this moment may still find them.
+ */
+static void drain(struct cc_table *table, int stats_fd)
+{
+	for (uint32_t id = 0; id < table->used; id++) {
+		struct cc_listener *listener = &table->listener[id];
+
+		if (listener->state == CC_LISTENER_DRAINING && is_idle(stats_fd, id))
+			memset(listener, 0, sizeof(*listener));
+		else if (listener->state == CC_LISTENER_ACTIVE)
+			listener->state = CC_LISTENER_DRAINING;
+	}
+}
+
+/* Enter the configured listeners into what is left of the old table. */
+static int enter_listeners(struct cc_table *table, const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct config_listener *from = &config->listeners[i];
+		uint32_t id = table_find(table, from->name);
+
+		if (id == CC_LISTENERS_MAX)
+			id = table_find_free(table);
+		if (id == CC_LISTENERS_MAX) {
+			report("[%s]: all %d listener ids are in use; those of removed listeners "
+			       "are free again when their sessions have ended",
+			       from->name, CC_LISTENERS_MAX);
+			return -ENOSPC;
+		}
+		struct cc_listener *to = &table->listener[id];
+		memset(to, 0, sizeof(*to));
+		memcpy(to->name, from->name, sizeof(to->name));
+		memcpy(to->service, from->service, sizeof(to->service));
+		to->state = CC_LISTENER_ACTIVE;
+	}
+
+	table->used = CC_LISTENERS_MAX;
+	while (table->used && table->listener[table->used - 1].state == CC_LISTENER_FREE)
+		table->used--;
+	return 0;
+}
+
+/* --- addresses and ports ------------------------------------------------------------------ */
+
+static struct cc_listener_key listen_key(const struct config_listen *listen, unsigned table)
+{
+	struct cc_listener_key key = {
+		.prefixlen = CC_LISTENER_BITS_PORT,
+		.table = htons((uint16_t)table),
+		.port = htons(listen->port),
+	};
+
+	if (listen->addr.family) {
+		key.prefixlen = CC_LISTENER_BITS_FAMILY + listen->addr.prefixlen;
+		key.family = htons((uint16_t)listen->addr.family);
+		memcpy(key.addr, listen->addr.addr, sizeof(key.addr));
+	}
+	return key;
+}
+
+/* Find a key of @table in the trie. Returns 0 or a negative errno, -ENOENT if there is none. */
+static int find_key(int fd, unsigned table, struct cc_listener_key *ret)
+{
+	struct cc_listener_key key, *last = NULL;
+	int err;
+
+	while (!(err = bpf_map_get_next_key(fd, last, &key))) {
+		last = &key;
+		if (ntohs(key.table) == table) {
+			*ret = key;
+			return 0;
+		}
+	}
+	return err;
+}
+
+/* Remove what an earlier configuration, or a load that died, has left in a table. */
+static int clear_listens(int fd, unsigned table)
+{
+	struct cc_listener_key key;
+	int err;
+
+	while (!(err = find_key(fd, table, &key))) {
+		err = bpf_map_delete_elem(fd, &key);
+		if (err)
+			return err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+static size_t count_listens(int fd, unsigned table)
+{
+	struct cc_listener_key key, *last = NULL;
+	size_t n = 0;
+
+	while (!bpf_map_get_next_key(fd, last, &key)) {
+		last = &key;
+		n += ntohs(key.table) == table;
+	}
+	return n;
+}
+
+/*
+ * For each `listen` of @config, with its key in @slot and the listener's id in @table: call
+ * @each, until it returns other than 0. Returns what it returned.
+ */
+static int for_each_listen(const struct config *config, const struct cc_table *table, unsigned slot,
+			   int fd,
+			   int (*each)(int fd, const struct cc_listener_key *key, uint32_t id))
+{
+	int err = 0;
+
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+		uint32_t id = table_find(table, listener->name);
+
+		for (size_t j = 0; !err && j < listener->n_listens; j++) {
+			struct cc_listener_key key = listen_key(&listener->listens[j], slot);
+
+			err = each(fd, &key, id);
+		}
+	}
+	return err;
+}
+
+static int enter_listen(int fd, const struct cc_listener_key *key, uint32_t id)
+{
+	struct cc_listener_id value = { .id = id };
+
+	return bpf_map_update_elem(fd, key, &value, BPF_NOEXIST);
+}
+
+/* A look-up would not do: it finds shorter prefixes too. A key that is there has a next one. */
+static int expect_listen(int fd, const struct cc_listener_key *key, uint32_t id)
+{
+	struct cc_listener_key at, *last = NULL;
+	struct cc_listener_id value;
+
+	while (!bpf_map_get_next_key(fd, last, &at)) {
+		last = &at;
+		if (!memcmp(&at, key, sizeof(at)))
+			return bpf_map_lookup_elem(fd, key, &value) || value.id != id;
+	}
+	return 1;
+}
+
+static size_t n_listens(const struct config *config)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < config->n_listeners; i++)
+		n += config->listeners[i].n_listens;
+	return n;
+}
+
+/* Whether the addresses and ports in @slot are those of @config. */
+static bool same_listens(int fd, const struct config *config, const struct cc_table *table,
+			 unsigned slot)
+{
+	return count_listens(fd, slot) == n_listens(config) &&
+	       !for_each_listen(config, table, slot, fd, expect_listen);
+}
+
+/* --- publishing --------------------------------------------------------------------------- */
+
+/* Totals begin anew with an id that was not in use. */
+static int clear_tallies(int stats_fd, const struct cc_table *from, const struct cc_table *to)
+{
+	static const struct cc_stats zero;
+	int err = 0;
+
+	for (uint32_t id = 0; !err && id < to->used; id++)
+		if (to->listener[id].state != CC_LISTENER_FREE &&
+		    strcmp(from->listener[id].name, to->listener[id].name))
+			err = bpf_map_update_elem(stats_fd, &id, &zero, BPF_ANY);
+	return err;
+}
+
+/* Wait until no program runs that began before: none uses the old table any more. */
+static void wait_for_programs(void)
+{
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+/* Write @table and its listens as number @slot, and step to @generation, which selects it. */
+static int publish(const struct table_maps *maps, const struct config *config,
+		   const struct cc_table *old, const struct cc_table *table, uint64_t generation)
+{
+	__u32 slot = generation & 1;
+	int err = clear_listens(maps->listeners_fd, slot);
+
+	if (!err)
+		err = for_each_listen(config, table, slot, maps->listeners_fd, enter_listen);
+	if (!err)
+		err = clear_tallies(maps->stats_fd, old, table);
+	if (!err)
+		err = bpf_map_update_elem(maps->tables_fd, &slot, table, BPF_ANY);
+	if (err) {
+		report("listeners: cannot be entered: %s", strerror(-err));
+		return err;
+	}
+	__atomic_store_n(&maps->directory->generation, generation, __ATOMIC_RELEASE);
+	wait_for_programs();
+	return 0;
+}
+
+int table_publish(const struct table_maps *maps, const struct config *config, const char *cgroup,
+		  bool *ret_changed)
+{
+	uint64_t generation = maps->directory->generation;
+	__u32 slot = generation & 1;
+	struct cc_table *old = calloc(1, sizeof(*old));
+	struct cc_table *table = calloc(1, sizeof(*table));
+	int err = -ENOMEM;
+
+	if (!old || !table)
+		goto cleanup;
+	err = generation ? bpf_map_lookup_elem(maps->tables_fd, &slot, old) : 0;
+	if (err)
+		goto cleanup;
+	*table = *old;
+	drain(table, maps->stats_fd);
+	err = enter_listeners(table, config);
+	if (err)
+		goto cleanup;
+	memset(table->build, 0, sizeof(table->build));
+	snprintf(table->build, sizeof(table->build), "%s", conncount_version());
+	memset(table->cgroup, 0, sizeof(table->cgroup));
+	snprintf(table->cgroup, sizeof(table->cgroup), "%s", cgroup);
+
+	*ret_changed = !generation || memcmp(table, old, sizeof(*table)) ||
+		       !same_listens(maps->listeners_fd, config, table, slot);
+	if (*ret_changed)
+		err = publish(maps, config, old, table, generation + 1);
+cleanup:
+	free(old);
+	free(table);
+	return err;
+}
