@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conncount_lua.h - the Lua 5.4 module `conncount`, for programs that embed Lua.
+ *
+ * A server that runs policies in an embedded Lua links libconncount-lua.a, registers the
+ * module once per state and hands each session to the policy:
+ *
+ *	luaL_requiref(L, "conncount", luaopen_conncount, 0);
+ *	lua_pop(L, 1);
+ *	...
+ *	err = conncount_lua_push_accept(L, remote, local);
+ *
+ * Registered so, a policy's require('conncount') finds the module that is linked in, and no
+ * conncount.so of another version is loaded beside it.
+ */
+#ifndef CONNCOUNT_LUA_H
+#define CONNCOUNT_LUA_H
+
+#include <lua.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sockaddr;
+
+/*
+ * luaopen_conncount() - open the module: what require('conncount') calls.
+ *
+ * Stack effect: [-0, +1], the module's table. Raises an error only where Lua has no memory.
+ */
+int luaopen_conncount(lua_State *L);
+
+/*
+ * conncount_lua_push_accept() - hand a session to policy as an accept construct.
+ * @L: the state; the module need not have been opened in it.
+ * @remote: the address of the client, AF_INET or AF_INET6, as getpeername(2) has it.
+ * @local: the address and port the session was accepted on, as getsockname(2) has it.
+ *
+ * Stack effect: [-0, +1] where it returns 0, and [-0, +0] where it does not. It makes room
+ * on the stack by itself and raises no error, so it may be called outside a protected call.
+ * The addresses are copied. What is pushed is garbage collected, holds nothing that needs
+ * closing, and may outlive the session.
+ *
+ * Returns 0; -EAFNOSUPPORT: an address is neither IPv4 nor IPv6; -EINVAL: @local has no
+ * port; -ENOMEM: Lua has no memory or no room on its stack; -ECANCELED: Lua refused the call
+ * (a debug hook raised an error, or calls are nested too deep).
+ */
+int conncount_lua_push_accept(lua_State *L, const struct sockaddr *remote,
+			      const struct sockaddr *local);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
