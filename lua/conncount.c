@@ -508,8 +508,9 @@ static int l_inbound_session_count(lua_State *L)
 	const char *why = NULL;
 
 	if (!ac)
-		return luaL_error(L, COUNT ": accept construct expected before the colon, got %s "
-				     "(the call is ac:" COUNT "(...))",
+		return luaL_error(L,
+				  COUNT ": accept construct expected before the colon, got %s "
+					"(the call is ac:" COUNT "(...))",
 				  luaL_typename(L, 1));
 	refuse_surplus(L, COUNT, 1, 2);
 	if (lua_isnoneornil(L, 2) && lua_isnoneornil(L, 3))
@@ -553,8 +554,9 @@ static int l_audit_inbound_session_count(lua_State *L)
 	lua_getiuservalue(L, lua_upvalueindex(1), 1);
 	ac = lua_touserdata(L, -1);
 	if (!ac && *text == '/')
-		bad(L, 1, ARG_CIDR, "a length alone needs a current session "
-				    "(msys.audit.current(ac) sets it)");
+		bad(L, 1, ARG_CIDR,
+		    "a length alone needs a current session "
+		    "(msys.audit.current(ac) sets it)");
 	if (conncount_cidr_parse(text, ac ? &ac->remote : NULL, &cidr, &why))
 		bad(L, 1, ARG_CIDR, "%s", why);
 	return count_service(L, 2, &cidr);

@@ -1,0 +1,138 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The build itself: both compilers, the installed tree, the library's symbols, the scripts.
+
+load ../lib/common
+
+# sources: the files of the tree, without what a build has made.
+sources() {
+	find "$ROOT" -name .git -prune -o -path "$ROOT/build" -prune -o -type f -print
+}
+
+# make_in DIR ARGUMENT...: make, with its products in DIR.
+make_in() {
+	local dir=$1
+	shift
+	expect 0 make -s -C "$ROOT" BUILD="$dir" "$@"
+}
+
+@test "clang builds everything without a warning, as gcc does" {
+	make_in "$BATS_TEST_TMPDIR/clang" CC=clang tests
+	make_in "$BATS_TEST_TMPDIR/gcc" CC=gcc tests
+}
+
+@test "a changed header rebuilds what includes it, BPF and user space alike" {
+	make_in "$BATS_TEST_TMPDIR/build" all
+	expect 0 make -s -n -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" all
+	expect_eq '' "$output" 'a second make'
+	expect 0 make -n -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" -W bpf/abi.h all V=1
+	expect_match 'conncount\.bpf\.o' "$output"
+	expect_match 'user/lib/view\.o' "$output"
+	expect_match 'user/load/load\.o' "$output"
+}
+
+@test "make install: a client finds the library by pkg-config, Lua finds its modules" {
+	local dest=$BATS_TEST_TMPDIR/dest
+	expect 0 make -s -C "$ROOT" BUILD="$BUILD" DESTDIR="$dest" PREFIX=/usr install
+	expect_eq "$(cd "$dest" && find . -type f -o -type l | sort)" "$(sort <<-'END'
+		./usr/bin/conncount
+		./usr/include/conncount.h
+		./usr/include/conncount_lua.h
+		./usr/lib/libconncount-lua.a
+		./usr/lib/libconncount.a
+		./usr/lib/libconncount.so
+		./usr/lib/libconncount.so.0
+		./usr/lib/lua/5.4/conncount.so
+		./usr/lib/pkgconfig/conncount-lua.pc
+		./usr/lib/pkgconfig/conncount.pc
+		./usr/share/lua/5.4/msys/audit.lua
+		./usr/share/lua/5.4/msys/extended/ac.lua
+	END
+	)" 'installed files'
+
+	export PKG_CONFIG_SYSROOT_DIR=$dest PKG_CONFIG_PATH=$dest/usr/lib/pkgconfig
+	cat >"$BATS_TEST_TMPDIR/client.c" <<-'END'
+		#include <conncount.h>
+		#include <stdio.h>
+		int main(void)
+		{
+			struct conncount *cc;
+			puts(conncount_version());
+			return -conncount_open("/nowhere", &cc);
+		}
+	END
+	# shellcheck disable=SC2046 # flags are words
+	expect 0 cc -Wall -Wextra -Werror -pedantic -std=c99 -o "$BATS_TEST_TMPDIR/client" \
+		"$BATS_TEST_TMPDIR/client.c" $(pkg-config --cflags --libs conncount)
+	expect 2 env LD_LIBRARY_PATH="$dest/usr/lib" "$BATS_TEST_TMPDIR/client"
+	expect_eq "$(pkg-config --modversion conncount)" "$output" version
+	expect 0 "$dest/usr/bin/conncount" --version
+	expect_eq "conncount $(pkg-config --modversion conncount)" "$output" version
+	# shellcheck disable=SC2016
+	expect 0 env LUA_PATH="$dest/usr/share/lua/5.4/?.lua" \
+		LUA_CPATH="$dest/usr/lib/lua/5.4/?.so" \
+		lua5.4 -e 'require("msys.audit") require("msys.extended.ac")'
+}
+
+@test "Debian's Lua looks where make install puts the modules, under /usr and /usr/local" {
+	local prefix
+	for prefix in /usr /usr/local; do
+		expect 0 env -u LUA_PATH -u LUA_CPATH lua5.4 -e \
+			"io.write(package.path, '\n', package.cpath)"
+		expect_match "$prefix/share/lua/5.4/\?\.lua" "$output"
+		expect_match "$prefix/lib/lua/5.4/\?\.so" "$output"
+	done
+}
+
+@test "the library exports what its header declares, with versions, and nothing else" {
+	local declared exported
+	declared=$(grep -oE 'conncount_[a-z_]+\(' "$ROOT/user/lib/conncount.h" | tr -d '(' | sort -u)
+	exported=$(nm -D --defined-only "$BUILD/libconncount.so" | awk '$2 == "T" { print $3 }' |
+		sed 's/@@CONNCOUNT_0$//' | sort)
+	expect_eq "$declared" "$exported" 'exported functions'
+	expect 0 nm -D --defined-only "$BUILD/lua/conncount.so"
+	expect_match 'luaopen_conncount' "$output"
+	expect_eq '' "$(grep -E ' T conncount_' <<<"$output" | grep -v conncount_lua_)" \
+		'library functions in the Lua module'
+}
+
+@test "every public function has a doc block" {
+	local name
+	for name in $(nm -D --defined-only "$BUILD/libconncount.so" | awk '$2 == "T" { print $3 }' |
+		sed 's/@@.*//'); do
+		[ "$name" = conncount_version ] || grep -qE "^(/\*| \*) $name\(\) - " \
+			"$ROOT/user/lib/conncount.h" || fail "$name() is not described in conncount.h"
+	done
+}
+
+@test "every source file begins with its licence" {
+	local file want
+	while read -r file; do
+		case ${file#"$ROOT"/} in
+		*.md | LICENSE | .gitignore | vmlinux/types | *.pc.in | *.map | *.txt | tests/fuzz/*/*)
+			continue ;;
+		vmlinux/vmlinux.h) want='GPL-2.0 ' ;;
+		bpf/*) want='GPL-2.0 OR BSD-2-Clause' ;;
+		*) want='BSD-2-Clause' ;;
+		esac
+		head -n 3 "$file" | grep -q "SPDX-License-Identifier: $want" ||
+			fail "$file: no line SPDX-License-Identifier: $want"
+	done < <(sources)
+}
+
+@test "shellcheck finds nothing in the scripts and tests" {
+	local files=()
+	while read -r file; do
+		case $file in
+		*.bats | *.bash) files+=("$file") ;;
+		*) [[ $(head -c 64 "$file" | head -n 1) =~ ^'#!'.*sh$ ]] && files+=("$file") ;;
+		esac
+	done < <(sources)
+	[ "${#files[@]}" -gt 5 ] || fail "only ${#files[@]} scripts found"
+	expect 0 shellcheck -x "${files[@]}"
+}
+
+@test "clang-format would change nothing in C" {
+	expect 0 clang-format --dry-run --Werror "$ROOT"/bpf/*.[ch] "$ROOT"/user/*/*.[ch] \
+		"$ROOT"/lua/*.[ch] "$ROOT"/vmlinux/trim.c "$ROOT"/tests/*/*.c
+}

@@ -1,0 +1,133 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The configuration file (design, section 6), by `conncount check`.
+
+load ../lib/common
+
+# good SUMMARY: the configuration on stdin is good, and the command says SUMMARY of it.
+good() {
+	cat >"$BATS_TEST_TMPDIR/conf"
+	expect 0 conncount check "$BATS_TEST_TMPDIR/conf"
+	expect_eq "$BATS_TEST_TMPDIR/conf: $1" "$output"
+	expect_eq '' "$errors"
+}
+
+# bad LINE WHY: the configuration on stdin has an error at LINE, with WHY in its message.
+bad() {
+	cat >"$BATS_TEST_TMPDIR/conf"
+	expect 2 conncount check "$BATS_TEST_TMPDIR/conf"
+	expect_eq '' "$output"
+	expect_match "^conncount: $BATS_TEST_TMPDIR/conf:$1: .*$2" "$errors"
+}
+
+@test "the example of the design, comments and all" {
+	good '2 listeners on 3 addresses' <<-'END'
+		# /etc/conncount.conf: INI. A section is a listener.
+		[conncount]                 # optional
+		cgroup = /                  # below the cgroup v2 mount; default: all of it
+		max_prefixes = 1048576      # nodes in the trie
+		group = conncount
+		[smtp]
+		listen = *:25               # may repeat; *, an IPv4 address, or [an IPv6 address]
+		service = SMTP              # SMTP ECStream Control ECmmove2 ECCluster inbound_cidr, or a name of your own
+		[msa]
+		listen = 192.0.2.10:587
+		listen = [2001:db8::10]:587
+		service = SMTP
+	END
+}
+
+@test "indentation, blank lines, a byte order mark and CRLF are all the same" {
+	printf '\xef\xbb\xbf[smtp]\r\n\r\n  listen = *:25\r\n\tlisten=*:26\r\n   ; a comment\r\n' |
+		good '1 listener on 2 addresses'
+}
+
+@test "the service is SMTP where none is given" {
+	good '1 listener on 1 address' <<<$'[smtp]\nlisten = *:25'
+}
+
+@test "one port: * and each family's any address and single addresses are different" {
+	good '1 listener on 5 addresses' <<-'END'
+		[smtp]
+		listen = *:25
+		listen = 0.0.0.0:25
+		listen = [::]:25
+		listen = 192.0.2.1:25
+		listen = [2001:db8::1]:25
+	END
+}
+
+@test "the same address and port twice" {
+	bad 4 "listen '\*:25': taken by \[a\], at line 2" <<<$'[a]\nlisten = *:25\n[b]\nlisten = *:25'
+	bad 3 'taken by \[a\], at line 2' <<<$'[a]\nlisten = 192.0.2.1:25\nlisten = [::ffff:192.0.2.1]:25'
+}
+
+@test "bad addresses and ports" {
+	local text
+	for text in '*' '*:' '*:0' '*:65536' '*:x' '*:-1' '25' ':25' '192.0.2.1' '192.0.2.300:25' \
+		'2001:db8::1:25' '[2001:db8::1]' '[2001:db8::1]25' 'mx.example.com:25' \
+		'localhost:25' '192.0.2.0/24:25' '*:25,*:26' '*:25 *:26' '**:25' '[fe80::1%lo]:25'; do
+		bad 2 "listen '" <<<"[smtp]"$'\n'"listen = $text"
+	done
+}
+
+@test "keys: unknown, repeated, misplaced, without a value" {
+	bad 3 "unknown key 'port' in \[smtp\]" <<<$'[smtp]\nlisten = *:25\nport = 25'
+	bad 2 "unknown key 'listen' in \[conncount\]" <<<$'[conncount]\nlisten = *:25'
+	bad 4 'service: set before, at line 3' <<<$'[smtp]\nlisten = *:25\nservice = A\nservice = A'
+	bad 3 'cgroup: set before, at line 2' <<<$'[conncount]\ncgroup = /\ncgroup = /'
+	bad 1 'before any \[section\]' <<<'listen = *:25'
+	bad 3 "neither a \[section\] nor 'key = value'" <<<$'[smtp]\nlisten = *:25\nservice'
+	bad 3 "service ''" <<<$'[smtp]\nlisten = *:25\nservice ='
+}
+
+@test "sections: repeated, unfinished, empty, badly named" {
+	bad 3 '\[smtp\]: begun before, at line 1' <<<$'[smtp]\nlisten = *:25\n[smtp]\nlisten = *:26'
+	bad 2 '\[conncount\]: begun before, at line 1' <<<$'[conncount]\n[conncount]'
+	bad 1 "without its '\]'" <<<$'[smtp\nlisten = *:25'
+	bad 1 "text after the section's" <<<$'[smtp] x\nlisten = *:25'
+	bad 3 "\[msa\]: no 'listen" <<<$'[smtp]\nlisten = *:25\n[msa]\nservice = SMTP'
+	bad 3 "\[msa\]: no 'listen" <<<$'[smtp]\nlisten = *:25\n[msa]'
+	bad 1 "listener ''" <<<$'[]\nlisten = *:25'
+	bad 1 'only letters, digits' <<<$'[a b]\nlisten = *:25'
+	bad 1 'longer than 49' <<<"[$(printf 'x%.0s' {1..50})]"$'\nlisten = *:25'
+	good '1 listener on 1 address' <<<"[$(printf 'x%.0s' {1..49})]"$'\nlisten = *:25'
+}
+
+@test "no listener at all" {
+	bad 0 'no listener' </dev/null
+	bad 1 'no listener' <<<'[conncount]'
+}
+
+@test "max_prefixes is a number in range" {
+	local text
+	for text in 0 -1 x 1x 67108865 99999999999999999999 1.5 ''; do
+		bad 2 "max_prefixes '$text'" <<<$'[conncount]\nmax_prefixes = '"$text"
+	done
+	good '1 listener on 1 address' <<<$'[conncount]\nmax_prefixes = 1\n[smtp]\nlisten = *:25'
+}
+
+@test "a cgroup is a path from the top" {
+	bad 2 "cgroup 'system.slice'" <<<$'[conncount]\ncgroup = system.slice'
+}
+
+@test "lines that are too long, or have a NUL in them" {
+	bad 2 'longer than' <<<"[smtp]"$'\n'"listen = $(printf '1%.0s' {1..300})"
+	printf '[smtp]\nlisten = *:25\0\n' | bad 2 'NUL'
+}
+
+@test "more listeners than there are ids" {
+	awk 'BEGIN { for (i = 1; i <= 1025; i++) printf "[l%d]\nlisten = *:%d\n", i, i }' |
+		bad 2049 'more than 1024 listeners'
+}
+
+@test "a file that is not there, a directory, no file named" {
+	expect 2 conncount check "$BATS_TEST_TMPDIR/none"
+	expect_match "^conncount: $BATS_TEST_TMPDIR/none: No such file" "$errors"
+	expect 2 conncount check "$BATS_TEST_TMPDIR"
+	expect_match "^conncount: $BATS_TEST_TMPDIR" "$errors"
+	expect 2 conncount check
+	expect_match 'FILE is missing' "$errors"
+	expect 2 conncount check a b
+	expect_match 'b: one argument too many' "$errors"
+}

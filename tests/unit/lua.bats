@@ -1,0 +1,64 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The Lua binding where nothing is loaded. The assertions are in lua/*.lua.
+
+load ../lib/common
+
+setup() {
+	requires lua
+	export LUA_PATH="$BATS_TEST_DIRNAME/lua/?.lua;$LUA_PATH"
+	export CONNCOUNT_DIR="$BATS_TEST_TMPDIR/nothing is loaded here"
+}
+
+# assertions NAME: runs lua/NAME.lua as it is, and with the collector at work all the time.
+assertions() {
+	local script=$BATS_TEST_DIRNAME/lua/$1.lua
+	expect 0 lua5.4 "$script" </dev/null
+	expect 0 lua5.4 -e 'collectgarbage("incremental", 1, 1000)' "$script" </dev/null
+}
+
+# build_fake DIR: makes DIR/conncount.so, the binding over a library that tells what it is
+# asked and answers what it is told, with the compiler and flags of the environment.
+build_fake() {
+	local flags
+	read -ra flags <<<"$(pkg-config --cflags lua5.4) ${CFLAGS:-}"
+	expect 0 "${CC:-cc}" -g -fPIC -shared "${flags[@]}" -I"$ROOT/user/lib" -I"$ROOT/lua" \
+		-o "$1/conncount.so" "$ROOT/lua/conncount.c" "$ROOT/user/lib/cidr.c" \
+		"$BATS_TEST_DIRNAME/lua/fake.c"
+}
+
+@test "accept constructs: what makes one, what a policy can do with it" {
+	assertions accept
+}
+
+@test "arguments: well-formed ones reach the system, malformed ones raise an error" {
+	assertions arguments
+}
+
+@test "nothing loaded: nil, a message that names the instance, ENOENT" {
+	assertions system
+}
+
+@test "what the library is asked, what the policy gets; one handle, closed with the state" {
+	build_fake "$BATS_TEST_TMPDIR"
+	export LUA_CPATH="$BATS_TEST_TMPDIR/?.so"
+	assertions answers
+	# shellcheck disable=SC2154 # set by expect
+	expect_eq $'closed\nthen nil, fake error 9, 9' "$errors"
+}
+
+@test "an embedding server hands over its sessions" {
+	requires ipv6
+	expect 0 "$BUILD/tests/embed" "$BATS_TEST_DIRNAME/lua/policy.lua"
+	expect_eq $'ipv4: done\nipv6: done\nmapped: done' "$output"
+}
+
+@test "an embedding server gets an errno, never a jump" {
+	requires ipv6
+	expect 0 "$BUILD/tests/embed" -e
+}
+
+@test "no shortage of memory crashes an embedding server" {
+	requires ipv6
+	expect 0 "$BUILD/tests/embed" -m "$BATS_TEST_DIRNAME/lua/policy.lua"
+}

@@ -1,0 +1,133 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- What is asked of the library and what a policy gets for its answers. The module is linked
+-- with fake.c: fake.answer() sets what a query gives, fake.asked() is what was asked last.
+local expect = require('expect')
+
+-- What is marked for finalization first is finalized last: this asks when the handle is gone.
+-- An assertion would go unheard here, so the suite compares what it writes.
+local ac4
+finalized_last = setmetatable({}, { __gc = function()
+	local count, message, errno = ac4:inbound_session_count()
+	io.stderr:write('then ', tostring(count), ', ', tostring(message), ', ', tostring(errno), '\n')
+end })
+
+local conncount = require('conncount')
+local file = package.searchpath('conncount', package.cpath)
+local fake = assert(package.loadlib(file, 'luaopen_fake'))()
+require('msys.extended.ac')
+local audit = require('msys.audit')
+
+local ENOENT, ESRCH, EACCES, EPROTO = 2, 3, 13, 71
+ac4 = conncount.accept{ remote = '192.0.2.7', ['local'] = '198.51.100.1:25' }
+local ac6 = conncount.accept{ remote = '2001:db8:1:2::7', ['local'] = '[2001:db8::1]:587' }
+local mapped = conncount.accept{ remote = '::ffff:192.0.2.7', ['local'] = '[::ffff:192.0.2.1]:25' }
+
+-- Nothing is opened until a query needs it; while it cannot be opened every query tries again.
+local opened = fake.opened()
+assert(opened == 0)
+fake.answer{ open_error = EACCES }
+expect.fails(EACCES, ac4.inbound_session_count, ac4)
+expect.fails(EACCES, ac4.inbound_session_count, ac4, '/24')
+expect.fails(EACCES, ac4.inbound_session_count, ac4, '/24', 'nonsense')
+assert(fake.opened() == 3)
+assert(not pcall(ac4.inbound_session_count, ac4, '/33'))
+assert(fake.opened() == 3) -- a malformed argument does not even try
+fake.answer{ count = 12 }
+expect.returns({ 12 }, ac4.inbound_session_count, ac4)
+expect.returns({ 12 }, ac4.inbound_session_count, ac4, '/24')
+assert(fake.opened() == 4) -- and then it is kept
+
+-- Each form of the call.
+local function asks(asked, ac, ...)
+	expect.returns({ 12 }, ac.inbound_session_count, ac, ...)
+	if fake.asked() ~= asked then
+		error(('asked %q, not %q'):format(fake.asked(), asked), 2)
+	end
+end
+asks('local 198.51.100.1/32 25 192.0.2.7/32', ac4)
+asks('local 198.51.100.1/32 25 192.0.2.7/32', ac4, nil, nil)
+asks('local 2001:db8::1/128 587 2001:db8:1:2::7/128', ac6)
+asks('local 192.0.2.1/32 25 192.0.2.7/32', mapped)
+asks('service (default) 192.0.2.0/24', ac4, '/24')
+asks('service (default) 192.0.2.0/24', ac4, '/24', nil)
+asks('service (default) 192.0.2.7/32', ac4, '/32')
+asks('service (default) 2001:db8:1:2::7/128', ac6, '/32')
+asks('service (default) 2001:db8:1::/48', ac6, '/48')
+asks('service (default) 192.0.2.0/24', ac4, '/24,/64')
+asks('service (default) 2001:db8:1:2::/64', ac6, '/24,/64')
+asks('service (default) 192.0.2.0/24', mapped, '/24,/64')
+asks('service (default) 10.0.0.0/8', ac6, '10.0.0.0/8')
+asks('service (default) 10.0.0.0/8', ac4, '10.1.2.3/255.0.0.0')
+asks('service (default) 10.1.2.3/32', ac4, '10.1.2.3')
+asks('service Control 2001:db8::/32', ac4, '2001:db8::/32', 'Control')
+asks('service (default) 2001:db8::/64', ac4, '[2001:db8::1]/64')
+asks('service (default) 2001:db8::1/128', ac4, '[2001:db8::1]')
+asks('service (default) 192.0.2.1/32', ac4, '::ffff:192.0.2.1')
+asks('service (default) 127.0.0.1/32', ac6, 'localhost/32')
+asks('service Control 192.0.2.7/32', ac4, nil, 'Control')
+asks('service SMTP 2001:db8:1:2::7/128', ac6, nil, 'SMTP')
+asks('service inbound_cidr 10.0.0.0/8', ac4, '10.0.0.0/8', 'inbound_cidr')
+asks('service (default) 0.0.0.0/0', ac4, '0.0.0.0/0')
+asks('service (default) ::/0', ac4, '::/0')
+
+expect.returns({ 12 }, audit.inbound_session_count, '192.0.2.0/24', 'SMTP')
+assert(fake.asked() == 'service SMTP 192.0.2.0/24')
+audit.current(ac6)
+collectgarbage()
+expect.returns({ 12 }, audit.inbound_session_count, '/48', 'Control')
+assert(fake.asked() == 'service Control 2001:db8:1::/48')
+audit.current(conncount.accept{ remote = '192.0.2.200', ['local'] = '198.51.100.1:25' })
+collectgarbage()
+expect.returns({ 12 }, audit.inbound_session_count, '/25', 'Control')
+assert(fake.asked() == 'service Control 192.0.2.128/25')
+audit.current(nil)
+
+-- Numbers: integers, of any size.
+for _, n in ipairs{ 0, 1, 1 << 40, math.maxinteger } do
+	fake.answer{ count = n }
+	expect.returns({ n }, ac4.inbound_session_count, ac4)
+	expect.returns({ n }, audit.inbound_session_count, '::/0', 'SMTP')
+end
+
+-- A count that is not exact says so.
+local function inexact(text, answer)
+	fake.answer(answer)
+	expect.returns({ answer.count, text }, ac4.inbound_session_count, ac4)
+	expect.returns({ answer.count, text }, ac4.inbound_session_count, ac4, '/24')
+	expect.returns({ answer.count, text }, audit.inbound_session_count, '::/0', 'SMTP')
+end
+inexact('2 sessions are not counted', { count = 5, uncounted = 2 })
+inexact('1 session is not counted', { count = 5, uncounted = 1 })
+inexact('1 change was lost', { count = 5, lost = 1 })
+inexact('2 sessions are not counted, 3 changes were lost', { count = 0, uncounted = 2, lost = 3 })
+inexact('the count is not exact', { count = 0, inexact = true })
+
+-- Failures of the system.
+for _, errno in ipairs{ ENOENT, EACCES, EPROTO } do
+	fake.answer{ error = errno }
+	for _, f in ipairs{
+		function() return ac4:inbound_session_count() end,
+		function() return ac4:inbound_session_count('/24') end,
+		function() return ac4:inbound_session_count(nil, 'Control') end,
+		function() return audit.inbound_session_count('::/0', 'Control') end,
+	} do
+		assert(expect.fails(errno, f) == 'fake error ' .. errno)
+	end
+end
+
+-- What is not configured: a listener is the system's trouble, a service type the policy's.
+fake.answer{ error = ESRCH }
+expect.returns({ nil, 'no listener is configured for 198.51.100.1 port 25', ESRCH },
+	ac4.inbound_session_count, ac4)
+expect.returns({ nil, 'no listener is configured for 2001:db8::1 port 587', ESRCH },
+	ac6.inbound_session_count, ac6)
+local UNKNOWN = "inbound_session_count: bad argument #2 (service_type) 'smtp': "
+	.. 'unknown service type; known are SMTP, Control, mine'
+expect.raises({ UNKNOWN }, ac4.inbound_session_count, ac4, '/24', 'smtp')
+expect.raises({ UNKNOWN }, ac4.inbound_session_count, ac4, nil, 'smtp')
+expect.raises({ UNKNOWN }, audit.inbound_session_count, '::/0', 'smtp')
+
+-- Good again, over the same handle; the suite sees that it is closed with the state.
+fake.answer{ count = 1 }
+expect.returns({ 1 }, ac4.inbound_session_count, ac4)
+assert(fake.opened() == 4)

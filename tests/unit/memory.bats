@@ -1,0 +1,64 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The unit suites again, under AddressSanitizer and UBSan, and under valgrind.
+
+load ../lib/common
+
+suites=("$BATS_TEST_DIRNAME"/{cidr,config,lua}.bats)
+
+# wrapper FILE TEXT: makes FILE an executable script.
+wrapper() {
+	mkdir -p "${1%/*}"
+	printf '#!/bin/sh\n%s\n' "$2" >"$1"
+	chmod +x "$1"
+}
+
+# run_suites BUILD [OPTION...]: the suites, with the products in BUILD, and lua5.4 as
+# BUILD/bin has it. No test may be skipped.
+run_suites() {
+	local build=$1
+	shift
+	expect 0 env CONNCOUNT_BUILD="$build" PATH="$build/bin:$PATH" \
+		"$ROOT/tests/run" --no-skip "$@" "${suites[@]}"
+}
+
+@test "AddressSanitizer and UBSan find nothing in the unit suites" {
+	local build=$BATS_TEST_TMPDIR/sanitized libraries
+	expect 0 make -s -j2 -C "$ROOT" SANITIZE=1 BUILD="$build" tests
+	# The interpreter is not built with sanitizers, so they have to come before it.
+	libraries=$(cc -print-file-name=libasan.so):$(cc -print-file-name=libubsan.so)
+	wrapper "$build/bin/lua5.4" "LD_PRELOAD=$libraries exec $(command -v lua5.4) \"\$@\""
+	run_suites "$build"
+}
+
+@test "a planted overflow is found by AddressSanitizer as used here" {
+	cat >"$BATS_TEST_TMPDIR/bug.c" <<-'END'
+		#include <stdlib.h>
+		int main(int argc, char **argv)
+		{
+			char *p = malloc((size_t)argc);
+			(void)argv;
+			p[argc] = 1;
+			free(p);
+			return 0;
+		}
+	END
+	expect 0 cc -fsanitize=address,undefined -o "$BATS_TEST_TMPDIR/bug" "$BATS_TEST_TMPDIR/bug.c"
+	expect 1 "$BATS_TEST_TMPDIR/bug"
+	expect_match 'heap-buffer-overflow' "$errors"
+}
+
+@test "valgrind finds nothing in the unit suites" {
+	requires valgrind build
+	local build=$BATS_TEST_TMPDIR/wrapped program
+	local valgrind='exec valgrind -q --leak-check=full --error-exitcode=99'
+	for program in conncount tests/cidr tests/embed; do
+		wrapper "$build/$program" "$valgrind ${BUILD:?}/$program \"\$@\""
+	done
+	wrapper "$build/bin/lua5.4" "$valgrind $(command -v lua5.4) \"\$@\""
+	mkdir -p "$build/lua"
+	ln -s "$BUILD/lua/conncount.so" "$build/lua/conncount.so"
+	# One process for each length of an address is what AddressSanitizer is quicker at.
+	run_suites "$build" --filter \
+		'malformed|alone|two lengths|mapped|localhost|example|keys|sections|twice|max_pre|accept|nothing loaded|what the library'
+}
