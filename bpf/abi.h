@@ -16,7 +16,14 @@
 /* Version of everything in this file. */
 #define CC_ABI 1
 
-/* What is pinned in an instance's directory, by name. */
+/*
+ * An instance's directory has everything pinned in CC_DIR_LIVE, and while a load makes up
+ * another set of maps, that set in CC_DIR_NEXT: exchanging the two is one step.
+ */
+#define CC_DIR_LIVE "live"
+#define CC_DIR_NEXT "next"
+
+/* What is pinned there, by name. */
 #define CC_PIN_DIRECTORY "directory"
 #define CC_PIN_TABLES    "tables"
 #define CC_PIN_LISTENERS "listeners"
@@ -126,7 +133,7 @@ enum {
 
 /*
  * Socket storage of the server's side of a session. `state` moves only by atomic operations
- * (sessions.bpf.h); the other fields are written before CC_SESSION_STARTING is and never
+ * (sessions.bpf.h); the other fields are written while it is CC_SESSION_STARTING and never
  * after.
  */
 struct cc_session {
@@ -185,6 +192,8 @@ struct cc_listener {
 struct cc_table {
 	char build[CC_BUILD_SIZE];   /* version of the build whose programs run */
 	char cgroup[CC_CGROUP_SIZE]; /* counted in, as a path below the cgroup v2 mount */
+	__u64 cgroup_id;             /* its inode number: if it is made anew, that is another */
+	__u64 cgroup_root_id;        /* that of the mount: readers may have another one */
 	__u32 used;                  /* ids from here on are free */
 	__u32 zero;
 	struct cc_listener listener[CC_LISTENERS_MAX];
@@ -201,8 +210,30 @@ struct cc_table {
  */
 struct cc_directory {
 	__u32 abi; /* CC_ABI of the build that made the maps */
-	__u32 zero;
+	/*
+	 * Not 0 while sessions that were open before are being entered: counts may be too
+	 * small, and a socket that closes without a record gets one that says so.
+	 */
+	__u32 seeding;
 	__u64 generation; /* 0: not counting yet, or unloaded */
+};
+
+/* --- what the iterators write ------------------------------------------------------------- */
+
+/* A session in the kernel's list of sockets, by the `conncount_scan` program. */
+struct cc_scanned {
+	__u64 cookie;   /* the socket's */
+	__u32 listener; /* id: what it was counted under, or else what it would be now */
+	__u32 family;   /* CC_IPV4 or CC_IPV6 */
+	__be32 addr[4]; /* peer, as in struct cc_count_key */
+};
+
+/* A TCP socket in another network namespace than the asker's, by `conncount_find`. */
+struct cc_found {
+	__u32 netns; /* inode number */
+	__u32 pid;
+	__u32 fd;
+	__u32 zero;
 };
 
 /* The layouts above, checked by both compilers. */
@@ -221,8 +252,10 @@ _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");
 _Static_assert(sizeof(struct cc_fill) == 8, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
-_Static_assert(__builtin_offsetof(struct cc_table, used) == 288, "cc_table");
-_Static_assert(__builtin_offsetof(struct cc_table, listener) == 296, "cc_table");
+_Static_assert(__builtin_offsetof(struct cc_table, used) == 304, "cc_table");
+_Static_assert(__builtin_offsetof(struct cc_table, listener) == 312, "cc_table");
+_Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");
+_Static_assert(sizeof(struct cc_found) == 16, "cc_found");
 _Static_assert(sizeof(struct cc_directory) == 16, "cc_directory");
 _Static_assert(__builtin_offsetof(struct cc_directory, generation) == 8, "cc_directory");
 

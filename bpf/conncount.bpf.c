@@ -1,29 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * conncount.bpf.c - the programs: count a connection when its handshake is done, and stop
- * when its socket is released or closed, whichever comes first.
+ * when its socket is released or closed, whichever comes first. (seed.bpf.h has those that
+ * go through the sockets there are.)
  *
  * Both are attached to a cgroup. cgroup programs are never skipped for being active already
  * on the same CPU, as tracing programs are: every event counts.
  */
+#include "seed.bpf.h"
 #include "sessions.bpf.h"
-
-/* One end of a connection. */
-struct endpoint {
-	__u32 family;   /* CC_IPV4 or CC_IPV6 */
-	__be32 addr[4]; /* IPv4 in the first word, the rest 0 */
-};
-
-/* Make an IPv4-mapped address the IPv4 address that it is. */
-static __always_inline void endpoint_unmap(struct endpoint *end)
-{
-	if (end->addr[0] || end->addr[1] || end->addr[2] != bpf_htonl(0xffff))
-		return;
-	end->family = CC_IPV4;
-	end->addr[0] = end->addr[3];
-	end->addr[2] = 0;
-	end->addr[3] = 0;
-}
+#include "sockets.bpf.h"
 
 static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpoint *local,
 					  struct endpoint *peer)
@@ -46,29 +32,21 @@ static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpo
 	endpoint_unmap(peer);
 }
 
-/* The listener, in the table in force, that @local and @port belong to; NULL if none does. */
-static __always_inline struct cc_listener_id *listener_find(const struct endpoint *local,
-							    __u32 port)
+/* Whether a socket is connected to itself: that takes no listener. */
+static __always_inline bool is_itself(struct bpf_sock_ops *ctx, const struct endpoint *local,
+				      const struct endpoint *peer)
 {
-	__u32 zero = 0;
-	struct cc_directory *dir = bpf_map_lookup_elem(&directory, &zero);
-	__u64 generation;
+	return ctx->local_port == bpf_ntohl(ctx->remote_port) && local->addr[0] == peer->addr[0] &&
+	       local->addr[1] == peer->addr[1] && local->addr[2] == peer->addr[2] &&
+	       local->addr[3] == peer->addr[3];
+}
 
-	if (!dir)
-		return NULL;
-	generation = *(volatile __u64 *)&dir->generation;
-	if (!generation)
-		return NULL;
+/* Whether a connection is a further subflow of an MPTCP connection that is counted already. */
+static __always_inline bool is_joined(struct bpf_sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 
-	struct cc_listener_key key = {
-		.prefixlen = CC_LISTENER_BITS_FAMILY + (local->family == CC_IPV6 ? 128 : 32),
-		.table = bpf_htons(generation & 1),
-		.port = bpf_htons(port),
-		.family = bpf_htons(local->family),
-		.addr = { local->addr[0], local->addr[1], local->addr[2], local->addr[3] },
-	};
-
-	return bpf_map_lookup_elem(&listeners, &key);
+	return tp && socket_is_joined(tp);
 }
 
 /* A handshake on some listening socket is done. Count it, if the listener is one of ours. */
@@ -82,6 +60,8 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 	if (!sk)
 		return;
 	endpoints_get(ctx, &local, &peer);
+	if (is_itself(ctx, &local, &peer) || is_joined(sk))
+		return;
 	listener = listener_find(&local, ctx->local_port);
 	if (!listener)
 		return;
@@ -90,22 +70,16 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 
 	session = bpf_sk_storage_get(&sessions, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!session) {
-		/* Without a record its end could not be told from that of any other. */
-		struct cc_tally *tally = tally_get(listener->id, peer.family);
-
-		if (tally)
-			__sync_fetch_and_add(&tally->lost, 1);
-		return;
-	}
-
 	struct cc_session as = {
 		.listener = bpf_htons(listener->id),
 		.family = bpf_htons(peer.family),
 		.addr = { peer.addr[0], peer.addr[1], peer.addr[2], peer.addr[3] },
 	};
 
-	session_start(session, &as);
+	if (session)
+		session_start(session, &as);
+	else
+		session_lose(&as);
 }
 
 /* A socket with our callback flag, or somebody else's, changes its TCP state. */
@@ -135,6 +109,23 @@ int conncount_sockops(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
+/*
+ * A socket without a record is released. While the sessions that were open before are being
+ * entered, it may be one of them, and about to be entered: it gets a record that says that it
+ * has ended. Its address cannot be read here, so every TCP socket gets one.
+ */
+static __always_inline void on_unknown_release(struct bpf_sock *sk)
+{
+	struct cc_directory *dir = directory_get();
+	struct cc_session *session;
+
+	if (!dir || !*(volatile __u32 *)&dir->seeding || sk->protocol != IPPROTO_TCP)
+		return;
+	session = bpf_sk_storage_get(&sessions, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (session)
+		session_end(session);
+}
+
 /* The last descriptor of a socket is closed; also when its process dies. */
 SEC("cgroup/sock_release")
 int conncount_release(struct bpf_sock *sk)
@@ -143,6 +134,8 @@ int conncount_release(struct bpf_sock *sk)
 
 	if (session)
 		session_end(session);
+	else
+		on_unknown_release(sk);
 	return 1;
 }
 

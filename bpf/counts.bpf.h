@@ -34,14 +34,19 @@
  * What it rests on: LPM tries that honour BPF_NOEXIST (Linux 6.13, 6.12.5, 6.1.120, 5.10.231)
  * and free nodes by RCU (all).
  *
+ * All this is checked by machine over every interleaving: tests/model/.
+ *
+ * What a reader may see. An addition that found DEAD is in no node from the deletion until the
+ * one who carries it has entered it again: for that moment, well under a microsecond unless
+ * the CPU is taken away there, the count is too small. Three programs stalled at the right
+ * steps can make it too large. It is right whenever nobody deletes or carries that key.
+ *
  * Counts are signed. Sessions never subtract before they have added (sessions.bpf.h), but an
  * addition being carried over is in nobody's count for a moment, and the same session's end
  * can pass it: then a node of -1 stands in the trie until the carried +1 meets it.
  */
 #ifndef CONNCOUNT_COUNTS_BPF_H
 #define CONNCOUNT_COUNTS_BPF_H
-
-#include <stdbool.h>
 
 #include "maps.bpf.h"
 #include <bpf/bpf_endian.h>

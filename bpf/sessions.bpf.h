@@ -15,7 +15,7 @@
  *
  * A start that finds the record in any state but NEW leaves it alone. So no session is
  * subtracted before it was added, and whoever subtracts it reads a record that is complete:
- * its fields are written before the state leaves NEW.
+ * its fields are written before the state becomes COUNTED, by an operation that orders them.
  */
 #ifndef CONNCOUNT_SESSIONS_BPF_H
 #define CONNCOUNT_SESSIONS_BPF_H
@@ -117,27 +117,61 @@ static __always_inline void session_leave(const struct cc_session *session, __u3
 }
 
 /*
+ * Claim a record for counting, and write what to count it under. False if it was claimed, or
+ * ended, before. Two starters may disagree, on either side of a reload: the fields are written
+ * by the one that has the claim, and read by nobody else before session_settle() lets them.
+ */
+static __always_inline bool session_claim(struct cc_session *session, const struct cc_session *as)
+{
+	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_NEW, CC_SESSION_STARTING) !=
+	    CC_SESSION_NEW)
+		return false;
+	session->listener = as->listener;
+	session->family = as->family;
+	__builtin_memcpy(session->addr, as->addr, sizeof(session->addr));
+	return true;
+}
+
+/* Give a claimed record the @state that was entered, unless its end has come meanwhile. */
+static __always_inline void session_settle(struct cc_session *session, __u32 state)
+{
+	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, state) !=
+	    CC_SESSION_STARTING)
+		session_leave(session, state);
+}
+
+/*
  * session_start() - count a session, unless its record says that this was done before.
  * @session: the socket's record.
  * @as: what to count it under; its state is not used.
  */
 static __always_inline void session_start(struct cc_session *session, const struct cc_session *as)
 {
-	__u32 state;
+	if (session_claim(session, as))
+		session_settle(session, session_enter(session));
+}
 
-	if (session->state != CC_SESSION_NEW)
-		return;
-	session->listener = as->listener;
-	session->family = as->family;
-	__builtin_memcpy(session->addr, as->addr, sizeof(session->addr));
-	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_NEW, CC_SESSION_STARTING) !=
-	    CC_SESSION_NEW)
-		return;
+/* session_refuse() - the same for a session that cannot be counted: it is uncounted. */
+static __always_inline void session_refuse(struct cc_session *session, const struct cc_session *as)
+{
+	struct cc_tally *tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
 
-	state = session_enter(session);
-	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, state) !=
-	    CC_SESSION_STARTING)
-		session_leave(session, state);
+	if (!tally || !session_claim(session, as))
+		return;
+	__sync_fetch_and_add(&tally->uncounted, 1);
+	session_settle(session, CC_SESSION_UNCOUNTED);
+}
+
+/*
+ * session_lose() - a session that has no record, for lack of memory: its end could not be
+ * told from that of any other socket.
+ */
+static __always_inline void session_lose(const struct cc_session *as)
+{
+	struct cc_tally *tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
+
+	if (tally)
+		__sync_fetch_and_add(&tally->lost, 1);
 }
 
 /* session_end() - stop counting a session, unless that was done before. */

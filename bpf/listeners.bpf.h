@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * listeners.bpf.h - which listener a connection belongs to.
+ */
+#ifndef CONNCOUNT_LISTENERS_BPF_H
+#define CONNCOUNT_LISTENERS_BPF_H
+
+#include "maps.bpf.h"
+#include <bpf/bpf_endian.h>
+
+/* One end of a connection. */
+struct endpoint {
+	__u32 family;   /* CC_IPV4 or CC_IPV6 */
+	__be32 addr[4]; /* IPv4 in the first word, the rest 0 */
+};
+
+/* Make an IPv4-mapped address the IPv4 address that it is. */
+static __always_inline void endpoint_unmap(struct endpoint *end)
+{
+	if (end->addr[0] || end->addr[1] || end->addr[2] != bpf_htonl(0xffff))
+		return;
+	end->family = CC_IPV4;
+	end->addr[0] = end->addr[3];
+	end->addr[2] = 0;
+	end->addr[3] = 0;
+}
+
+static __always_inline struct cc_directory *directory_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&directory, &zero);
+}
+
+/*
+ * listener_find() - the listener, in the table in force, that accepts on a local address.
+ * @port: host byte order.
+ * Returns NULL if none does, or nothing is in force.
+ */
+static __always_inline struct cc_listener_id *listener_find(const struct endpoint *local,
+							    __u32 port)
+{
+	struct cc_directory *dir = directory_get();
+	__u64 generation;
+
+	if (!dir)
+		return NULL;
+	generation = *(volatile __u64 *)&dir->generation;
+	if (!generation)
+		return NULL;
+
+	struct cc_listener_key key = {
+		.prefixlen = CC_LISTENER_BITS_FAMILY + (local->family == CC_IPV6 ? 128 : 32),
+		.table = bpf_htons(generation & 1),
+		.port = bpf_htons(port),
+		.family = bpf_htons(local->family),
+		.addr = { local->addr[0], local->addr[1], local->addr[2], local->addr[3] },
+	};
+
+	return bpf_map_lookup_elem(&listeners, &key);
+}
+
+#endif
