@@ -421,8 +421,13 @@ static void push_inexact(lua_State *L, const struct conncount_answer *answer)
 				answer->lost == 1 ? "change was" : "changes were");
 		n++;
 	}
-	if (!n) {
-		lua_pushliteral(L, "the count is not exact");
+	if (answer->flags & CONNCOUNT_SEEDING) {
+		lua_pushfstring(L, "%ssessions that were open before are still being entered",
+				n ? ", " : "");
+		n++;
+	}
+	if (answer->flags & CONNCOUNT_DETACHED) {
+		lua_pushfstring(L, "%sthe cgroup that is counted in is gone", n ? ", " : "");
 		n++;
 	}
 	lua_concat(L, n);

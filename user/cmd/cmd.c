@@ -46,6 +46,9 @@ int next_option(const struct command *command, int argc, char **argv, const char
 				 "%s: unknown option, or its value is missing or too "
 				 "much",
 				 argv[optind - 1]));
+	/* As in: --dir "$UNSET". It must not come to mean the host's own instance. */
+	if (option == OPTION_DIR && !*optarg)
+		exit(usage_error(command, "--dir: no directory is named"));
 	return option;
 }
 
@@ -119,14 +122,20 @@ void report_inexact(const struct conncount_answer *answer)
 {
 	if (answer->flags & CONNCOUNT_EXACT)
 		return;
-	report("not exact: %" PRId64 " open sessions are in no count, %" PRIu64
-	       " changes were lost (see: conncount status)",
-	       answer->uncounted, answer->lost);
+	if (answer->flags & CONNCOUNT_DETACHED)
+		report("not exact: the cgroup that is counted in is gone (see: conncount status)");
+	else if (answer->uncounted || answer->lost)
+		report("not exact: %" PRId64 " open sessions are in no count, %" PRIu64
+		       " changes were lost (see: conncount status)",
+		       answer->uncounted, answer->lost);
+	else
+		report("not exact: sessions that were open before are still being entered (see: "
+		       "conncount status)");
 }
 
-void add_exactness(json_t *object, int64_t uncounted, uint64_t lost)
+void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost)
 {
-	json_object_set_new(object, "exact", json_boolean(!uncounted && !lost));
+	json_object_set_new(object, "exact", json_boolean(exact));
 	json_object_set_new(object, "uncounted", json_integer(uncounted));
 	json_object_set_new(object, "lost", json_integer((json_int_t)lost));
 }

@@ -31,7 +31,7 @@ struct command {
 
 /* One file each, of that name. */
 extern const struct command check_command, count_command, list_command, load_command,
-	status_command, unload_command;
+	status_command, unload_command, verify_command;
 
 /* Numbers of the long options that have no letter. */
 enum {
@@ -93,7 +93,7 @@ int query_failed(const char *dir, struct conncount *cc, const struct target *tar
 void report_inexact(const struct conncount_answer *answer);
 
 /* add_exactness() - the fields of a JSON answer that say how far it is exact. */
-void add_exactness(json_t *object, int64_t uncounted, uint64_t lost);
+void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost);
 
 /* add_target() - the field of a JSON answer that says what it is about. */
 void add_target(json_t *object, const struct target *target);

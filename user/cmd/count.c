@@ -13,7 +13,7 @@ static int print_answer(const struct target *target, const char *cidr,
 	json_t *object = json_object();
 
 	json_object_set_new(object, "count", json_integer(answer->count));
-	add_exactness(object, answer->uncounted, answer->lost);
+	add_exactness(object, answer->flags & CONNCOUNT_EXACT, answer->uncounted, answer->lost);
 	add_target(object, target);
 	json_object_set_new(object, "cidr", cidr ? json_string(cidr) : json_null());
 	return print_json(object);

@@ -29,6 +29,7 @@ static int append(struct listing *listing, const struct conncount_entry *entries
 	listing->answer.count += answer->count;
 	listing->answer.uncounted += answer->uncounted;
 	listing->answer.lost += answer->lost;
+	listing->answer.flags &= answer->flags;
 	if (!n)
 		return 0;
 
@@ -90,7 +91,8 @@ static int print_listing_json(const struct target *target, const struct listing 
 	json_object_set_new(object, "entries", entries);
 	json_object_set_new(object, "prefixes", json_integer((json_int_t)listing->n));
 	json_object_set_new(object, "total", json_integer(listing->answer.count));
-	add_exactness(object, listing->answer.uncounted, listing->answer.lost);
+	add_exactness(object, listing->answer.flags & CONNCOUNT_EXACT, listing->answer.uncounted,
+		      listing->answer.lost);
 	add_target(object, target);
 	return print_json(object);
 }
@@ -107,7 +109,7 @@ static void print_listing(const struct listing *listing, size_t shown)
 static int list(const char *dir, const struct target *target, struct lengths lengths, size_t limit,
 		bool json)
 {
-	struct listing listing = { .n = 0 };
+	struct listing listing = { .answer.flags = CONNCOUNT_EXACT };
 	struct conncount *cc = NULL;
 	int status = STATUS_DONE;
 	int err = conncount_open(dir, &cc);
@@ -122,8 +124,6 @@ static int list(const char *dir, const struct target *target, struct lengths len
 	}
 	if (listing.n)
 		qsort(listing.entries, listing.n, sizeof(*listing.entries), by_count);
-	if (!listing.answer.uncounted && !listing.answer.lost)
-		listing.answer.flags |= CONNCOUNT_EXACT;
 	if (limit > listing.n)
 		limit = listing.n;
 	if (json)

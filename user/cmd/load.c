@@ -15,6 +15,7 @@ static void print_result(const struct instance *instance, const struct cgroup *c
 		[LOAD_STARTED] = "counting started",
 		[LOAD_CHANGED] = "configuration changed, counting goes on",
 		[LOAD_UNCHANGED] = "configuration unchanged, counting goes on",
+		[LOAD_REBUILT] = "counting goes on in new maps",
 	};
 
 	printf("%s: %s: %zu listener%s, cgroup %s\n", instance->dir, text[result],

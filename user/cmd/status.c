@@ -23,6 +23,12 @@ struct snapshot {
 	uint64_t lost;
 };
 
+static bool is_exact(const struct snapshot *snapshot)
+{
+	return !snapshot->uncounted && !snapshot->lost && !snapshot->state.seeding &&
+	       !snapshot->state.detached;
+}
+
 static int take(struct conncount *cc, struct snapshot *ret)
 {
 	int err = conncount_state(cc, &ret->state);
@@ -120,7 +126,9 @@ static int print_snapshot_json(const struct snapshot *snapshot)
 			    json_integer((json_int_t)snapshot->state.generation));
 	json_object_set_new(object, "nodes", json_integer(snapshot->state.nodes));
 	json_object_set_new(object, "max_prefixes", json_integer(snapshot->state.max_prefixes));
-	add_exactness(object, snapshot->uncounted, snapshot->lost);
+	add_exactness(object, is_exact(snapshot), snapshot->uncounted, snapshot->lost);
+	json_object_set_new(object, "seeding", json_boolean(snapshot->state.seeding));
+	json_object_set_new(object, "detached", json_boolean(snapshot->state.detached));
 	json_object_set_new(object, "listeners", listeners);
 	return print_json(object);
 }
@@ -133,9 +141,10 @@ static void print_listener(const struct snapshot *snapshot,
 	struct conncount_tally both = sum(listener);
 	char text[CONNCOUNT_CIDR_SIZE + 10];
 
-	printf("%-16s %-12s %9" PRId64 " %9" PRId64 " %9" PRId64 " %12" PRIu64 " %9" PRId64 " ",
+	printf("%-16s %-12s %9" PRId64 " %9" PRId64 " %9" PRId64 " %12" PRIu64 " %9" PRId64
+	       " %6" PRIu64 " ",
 	       listener->name, listener->service, both.live, listener->ipv4.live,
-	       listener->ipv6.live, both.opened, both.uncounted);
+	       listener->ipv6.live, both.opened, both.uncounted, both.lost);
 	for (size_t i = 0; i < snapshot->n_listens; i++)
 		if (!strcmp(snapshot->listens[i].name, listener->name))
 			printf(" %s", format_listen(&snapshot->listens[i], text, sizeof(text)));
@@ -151,9 +160,9 @@ static void print_snapshot(const struct snapshot *snapshot)
 	printf("build     %s, kernel %s\n", state->build, snapshot->host.release);
 	printf("prefixes  %" PRId64 " of %" PRIu32 " (%.1f %%)\n", state->nodes,
 	       state->max_prefixes, 100.0 * (double)state->nodes / state->max_prefixes);
-	printf("exact     %s\n\n", snapshot->uncounted || snapshot->lost ? "no" : "yes");
-	printf("%-16s %-12s %9s %9s %9s %12s %9s  %s\n", "LISTENER", "SERVICE", "LIVE", "IPV4",
-	       "IPV6", "OPENED", "UNCOUNTED", "LISTEN");
+	printf("exact     %s\n\n", is_exact(snapshot) ? "yes" : "no");
+	printf("%-16s %-12s %9s %9s %9s %12s %9s %6s  %s\n", "LISTENER", "SERVICE", "LIVE", "IPV4",
+	       "IPV6", "OPENED", "UNCOUNTED", "LOST", "LISTEN");
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
 		print_listener(snapshot, &snapshot->listeners[i]);
 }
@@ -161,16 +170,25 @@ static void print_snapshot(const struct snapshot *snapshot)
 /* Say what is wrong with the counts, and what to do. Returns the exit status. */
 static int judge(const struct snapshot *snapshot)
 {
+	const struct conncount_state *state = &snapshot->state;
+
 	if (snapshot->uncounted)
 		report("%" PRId64 " open sessions are in no count: the table of prefixes was full "
-		       "(%" PRId64 " of %" PRIu32 " are in use; raise max_prefixes), or the kernel "
-		       "had no memory for them",
-		       snapshot->uncounted, snapshot->state.nodes, snapshot->state.max_prefixes);
+		       "(%" PRId64 " of %" PRIu32 " are in use; raise max_prefixes and load "
+		       "again), or the kernel had no memory for them (load again when it has)",
+		       snapshot->uncounted, state->nodes, state->max_prefixes);
 	if (snapshot->lost)
 		report("%" PRIu64 " changes of a count could not be entered, so counts are off "
-		       "(to start again from nothing: conncount unload, then load)",
+		       "(to count anew, without a gap: conncount load)",
 		       snapshot->lost);
-	return snapshot->uncounted || snapshot->lost ? STATUS_FAILED : STATUS_DONE;
+	if (state->seeding)
+		report("sessions that were open before are still being entered (if no load is "
+		       "running, one has died: conncount load)");
+	if (state->detached)
+		report("cgroup %s: it was removed, so nothing is counted any more; a service that "
+		       "is started again gets a new one (load when it has: conncount load)",
+		       state->cgroup);
+	return is_exact(snapshot) ? STATUS_DONE : STATUS_FAILED;
 }
 
 static int status(const char *dir, bool json)

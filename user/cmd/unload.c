@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <linux/types.h>
+
+#include "abi.h"
 #include "cmd.h"
 #include "../load/instance.h"
 
@@ -19,7 +22,9 @@ static int unload(const char *dir)
 	}
 	if (err)
 		return STATUS_FAILED;
-	err = instance_clear(&instance);
+	err = instance_clear(&instance, CC_DIR_NEXT);
+	if (!err)
+		err = instance_clear(&instance, CC_DIR_LIVE);
 	if (!err)
 		err = instance_remove(&instance);
 	instance_release(&instance);

@@ -57,8 +57,9 @@ struct conncount_cidr {
  * @text: `addr`, `addr/len`, `addr/netmask` (IPv4), `[v6]`, `[v6]/len`, `localhost`,
  *        `localhost/len`. Host bits are dropped. No name but localhost is ever resolved.
  * @peer: the address of a connecting session (see conncount_cidr_of()), or NULL. With one,
- *        also `/len` (that address in its own family; `/32` is always exactly the address)
- *        and `/len4,/len6` (the first for an IPv4 peer, the second for an IPv6 peer).
+ *        also `/len` (that address in its own family) and `/len4,/len6` (the first for an
+ *        IPv4 peer, the second for an IPv6 peer); in both, `/32` is always exactly the
+ *        address, as Momentum has it.
  * @ret_cidr: the network.
  * @ret_why: where not NULL, on -EINVAL, a static phrase that says what is wrong, fit to
  *           follow "'TEXT': ".
@@ -137,8 +138,15 @@ char *conncount_strerror(const char *dir, int err, char *buf, size_t size);
 
 /* Flags of an answer. */
 enum {
-	/* The count is exact. Otherwise `uncounted` and `lost` say by how much it may be off. */
+	/*
+	 * The count is exact. Otherwise the other flags, `uncounted` and `lost` say why not
+	 * and, where that is known, by how much it may be off.
+	 */
 	CONNCOUNT_EXACT = 1,
+	/* A load is still entering sessions that were open before it. */
+	CONNCOUNT_SEEDING = 2,
+	/* The cgroup that is counted in was removed: counts stand still until the next load. */
+	CONNCOUNT_DETACHED = 4,
 };
 
 struct conncount_answer {
@@ -260,6 +268,8 @@ struct conncount_state {
 	char cgroup[256];      /* counted in, as a path below the cgroup v2 mount */
 	int64_t nodes;         /* entries in the table of counts */
 	uint32_t max_prefixes; /* how many it can hold */
+	uint32_t seeding;      /* not 0: CONNCOUNT_SEEDING holds */
+	uint32_t detached;     /* not 0: CONNCOUNT_DETACHED holds */
 	uint32_t zero;
 };
 

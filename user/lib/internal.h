@@ -5,6 +5,7 @@
 #ifndef CONNCOUNT_INTERNAL_H
 #define CONNCOUNT_INTERNAL_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +28,11 @@ struct view {
 	uint32_t max_prefixes;
 	uint64_t generation;   /* that `table` is of */
 	struct cc_table table; /* what is in force: read anew when the generation changes */
+	/* The cgroup's directory here; empty if it is all of them, or cannot be looked at. */
+	char cgroup_path[PATH_MAX];
+	/* By atomic operations, as queries change them: */
+	uint32_t cgroup_checked; /* second when it was last looked for */
+	uint32_t cgroup_gone;
 };
 
 struct conncount {
@@ -37,10 +43,12 @@ struct conncount {
 
 /*
  * view_acquire() - hold the handle's view for a query: brought up to date, and opened anew if
- * the instance it had was unloaded. Returns 0, then view_release() is due; or a negative
- * errno.
+ * the instance it had was unloaded.
+ * @ret_directory: where not NULL, the directory as it is now.
+ *
+ * Returns 0, then view_release() is due; or a negative errno.
  */
-int view_acquire(struct conncount *cc);
+int view_acquire(struct conncount *cc, struct cc_directory *ret_directory);
 
 void view_release(struct conncount *cc);
 
@@ -54,6 +62,12 @@ static inline uint32_t table_used(const struct cc_table *table)
 {
 	return table->used < CC_LISTENERS_MAX ? table->used : CC_LISTENERS_MAX;
 }
+
+/*
+ * Whether the cgroup that is counted in was removed, looked at no more than once a second:
+ * then no program runs any more, and nobody but the reader is there to notice.
+ */
+bool view_is_detached(struct view *view);
 
 /* Which listeners a query is about: the field that is not NULL, or the id, says. */
 struct scope {
@@ -72,7 +86,8 @@ int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats);
 
 /* Add what a tally says of exactness to an answer; set its flags when all is added. */
 void answer_add(struct conncount_answer *answer, const struct cc_tally *tally);
-void answer_finish(struct conncount_answer *answer);
+void answer_finish(struct conncount_answer *answer, struct view *view,
+		   const struct cc_directory *directory);
 
 /* The level that is @length, or else the next longer one; and the next shorter one, or 0. */
 unsigned level_from(int family, unsigned length);

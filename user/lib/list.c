@@ -10,7 +10,8 @@
 #include "internal.h"
 
 struct collection {
-	const struct view *view;
+	struct view *view;
+	const struct cc_directory *directory;
 	const struct scope *scope;
 	int family;
 	unsigned level;     /* length of the nodes that are added up */
@@ -118,7 +119,7 @@ static int collect_all(struct collection *all, struct conncount_answer *ret_answ
 	merge(all);
 	for (size_t i = 0; i < all->n; i++)
 		answer.count += all->entries[i].count;
-	answer_finish(&answer);
+	answer_finish(&answer, all->view, all->directory);
 	*ret_answer = answer;
 	return 0;
 }
@@ -128,6 +129,7 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 		   struct conncount_answer *ret_answer)
 {
 	struct scope scope = { .service = service, .listener = listener };
+	struct cc_directory directory;
 	struct collection all = { .scope = &scope, .family = family, .prefixlen = prefixlen };
 	int err;
 
@@ -138,10 +140,11 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 		scope.service = CONNCOUNT_SERVICE;
 	all.level = level_from(family, prefixlen);
 
-	err = view_acquire(cc);
+	err = view_acquire(cc, &directory);
 	if (err)
 		return err;
 	all.view = &cc->view;
+	all.directory = &directory;
 	err = collect_all(&all, ret_answer);
 	view_release(cc);
 

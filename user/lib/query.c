@@ -202,10 +202,15 @@ void answer_add(struct conncount_answer *answer, const struct cc_tally *tally)
 	answer->lost += tally->lost;
 }
 
-void answer_finish(struct conncount_answer *answer)
+void answer_finish(struct conncount_answer *answer, struct view *view,
+		   const struct cc_directory *directory)
 {
-	if (!answer->uncounted && !answer->lost)
-		answer->flags |= CONNCOUNT_EXACT;
+	if (directory->seeding)
+		answer->flags |= CONNCOUNT_SEEDING;
+	if (view_is_detached(view))
+		answer->flags |= CONNCOUNT_DETACHED;
+	if (!answer->uncounted && !answer->lost && !answer->flags)
+		answer->flags = CONNCOUNT_EXACT;
 }
 
 /* Add one listener's count of a network to an answer. */
@@ -244,8 +249,9 @@ static int answer_listener(struct conncount_answer *answer, const struct view *v
 }
 
 /* Add up what the listeners in @scope have of @cidr, or of all where that is NULL. */
-static int count_scope(const struct view *view, const struct scope *scope,
-		       const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
+static int count_scope(struct view *view, const struct cc_directory *directory,
+		       const struct scope *scope, const struct conncount_cidr *cidr,
+		       struct conncount_answer *ret_answer)
 {
 	struct conncount_answer answer = { 0 };
 	int err = scope_check(scope, &view->table);
@@ -255,7 +261,7 @@ static int count_scope(const struct view *view, const struct scope *scope,
 			err = answer_listener(&answer, view, id, cidr);
 	if (err)
 		return err;
-	answer_finish(&answer);
+	answer_finish(&answer, view, directory);
 	*ret_answer = answer;
 	return 0;
 }
@@ -286,11 +292,12 @@ static int local_find(const struct view *view, const struct conncount_cidr *loca
 static int count(struct conncount *cc, struct scope scope, const struct conncount_cidr *cidr,
 		 struct conncount_answer *ret_answer)
 {
-	int err = view_acquire(cc);
+	struct cc_directory directory;
+	int err = view_acquire(cc, &directory);
 
 	if (err)
 		return err;
-	err = count_scope(&cc->view, &scope, cidr, ret_answer);
+	err = count_scope(&cc->view, &directory, &scope, cidr, ret_answer);
 	view_release(cc);
 	return err;
 }
@@ -315,17 +322,18 @@ int conncount_count_local(struct conncount *cc, const struct conncount_cidr *loc
 			  const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
 {
 	struct scope scope = { .service = NULL };
+	struct cc_directory directory;
 	bool current;
 	int err;
 
 	do {
-		err = view_acquire(cc);
+		err = view_acquire(cc, &directory);
 		if (err)
 			return err;
 		err = local_find(&cc->view, local, port, &scope.id);
 		current = view_is_current(&cc->view);
 		if (!err)
-			err = count_scope(&cc->view, &scope, cidr, ret_answer);
+			err = count_scope(&cc->view, &directory, &scope, cidr, ret_answer);
 		view_release(cc);
 	} while (!current);
 	return err;

@@ -79,7 +79,7 @@ char *conncount_services(struct conncount *cc, char *buf, size_t size)
 		buf[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(builtin_services); i++)
 		append(buf, size, &used, builtin_services[i]);
-	if (!cc || view_acquire(cc))
+	if (!cc || view_acquire(cc, NULL))
 		return buf;
 
 	const struct cc_table *table = &cc->view.table;

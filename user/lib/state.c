@@ -60,7 +60,7 @@ int conncount_listeners(struct conncount *cc, struct conncount_listener **ret_li
 
 	if (!listeners)
 		return -ENOMEM;
-	err = view_acquire(cc);
+	err = view_acquire(cc, NULL);
 	if (!err) {
 		err = read_listeners(&cc->view, listeners, &n);
 		view_release(cc);
@@ -119,7 +119,7 @@ int conncount_listens(struct conncount *cc, struct conncount_listen **ret_listen
 	int err = 0;
 
 	while (!err && !current) {
-		err = view_acquire(cc);
+		err = view_acquire(cc, NULL);
 		if (err)
 			break;
 		err = read_listens(&cc->view, &listens, &n);
@@ -138,15 +138,18 @@ int conncount_listens(struct conncount *cc, struct conncount_listen **ret_listen
 int conncount_state(struct conncount *cc, struct conncount_state *ret_state)
 {
 	struct conncount_state state = { 0 };
+	struct cc_directory directory;
 	struct cc_fill fill;
 	__u32 zero = 0;
-	int err = view_acquire(cc);
+	int err = view_acquire(cc, &directory);
 
 	if (err)
 		return err;
 	err = bpf_map_lookup_elem(cc->view.fill_fd, &zero, &fill);
 	if (!err) {
 		state.generation = cc->view.generation;
+		state.seeding = directory.seeding != 0;
+		state.detached = view_is_detached(&cc->view);
 		state.nodes = fill.nodes > 0 ? fill.nodes : 0;
 		state.max_prefixes = cc->view.max_prefixes;
 		memcpy(state.build, cc->view.table.build, sizeof(state.build) - 1);

@@ -7,10 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 
+#include "cgroup_mount.h"
 #include "internal.h"
 
 static void view_close(struct view *view)
@@ -38,7 +41,7 @@ static int map_open(const char *dir, const char *name, size_t value_size, uint32
 	char path[PATH_MAX];
 	int err;
 
-	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE "/%s", dir, name) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 
 	int fd = bpf_obj_get_opts(path, &opts);
@@ -56,12 +59,18 @@ static int map_open(const char *dir, const char *name, size_t value_size, uint32
 	return 0;
 }
 
-/* The generation in force; 0 if the instance is unloaded, or was made by another ABI. */
+static int directory_get(const struct view *view, struct cc_directory *ret_directory)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(view->directory_fd, &zero, ret_directory);
+}
+
+/* The generation in force; 0 if the instance is unloaded. -EPROTO if another ABI made it. */
 static int generation_get(const struct view *view, uint64_t *ret_generation)
 {
 	struct cc_directory directory;
-	__u32 zero = 0;
-	int err = bpf_map_lookup_elem(view->directory_fd, &zero, &directory);
+	int err = directory_get(view, &directory);
 
 	if (err)
 		return err;
@@ -69,6 +78,50 @@ static int generation_get(const struct view *view, uint64_t *ret_generation)
 		return -EPROTO;
 	*ret_generation = directory.generation;
 	return 0;
+}
+
+static uint64_t inode(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+/*
+ * Where the cgroup is for this process. In a container, or with another cgroup namespace, the
+ * mount may show another part of the hierarchy, or none of it: then it is not to be had.
+ */
+static void find_cgroup(struct view *view)
+{
+	const struct cc_table *table = &view->table;
+	char mount[PATH_MAX];
+	int n = 0;
+
+	view->cgroup_checked = 0;
+	view->cgroup_gone = 0;
+	if (strcmp(table->cgroup, "/") && !cgroup2_mount(mount) &&
+	    inode(mount) == table->cgroup_root_id)
+		n = snprintf(view->cgroup_path, sizeof(view->cgroup_path), "%s%s", mount,
+			     table->cgroup);
+	if (n <= 0 || n >= (int)sizeof(view->cgroup_path))
+		view->cgroup_path[0] = '\0';
+}
+
+bool view_is_detached(struct view *view)
+{
+	struct timespec now;
+
+	if (!view->cgroup_path[0])
+		return false;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	uint32_t second = (uint32_t)now.tv_sec + 1;
+	if (__atomic_load_n(&view->cgroup_checked, __ATOMIC_RELAXED) != second) {
+		bool gone = inode(view->cgroup_path) != view->table.cgroup_id;
+
+		__atomic_store_n(&view->cgroup_gone, gone, __ATOMIC_RELAXED);
+		__atomic_store_n(&view->cgroup_checked, second, __ATOMIC_RELAXED);
+	}
+	return __atomic_load_n(&view->cgroup_gone, __ATOMIC_RELAXED);
 }
 
 /* Read the table in force, if it is not the one that is held already. */
@@ -89,6 +142,8 @@ static int view_update(struct view *view)
 		/* A load in between may have begun to write the table that was read. */
 		if (!err && again == generation)
 			view->generation = generation;
+		if (view->generation)
+			find_cgroup(view);
 		generation = again;
 	}
 	return err;
@@ -171,11 +226,18 @@ void conncount_close(struct conncount *cc)
 	free(cc);
 }
 
+/* Whether the view is that of the configuration in force, and what the directory says. */
+static bool view_check(const struct view *view, struct cc_directory *ret_directory)
+{
+	return view->open && !directory_get(view, ret_directory) &&
+	       ret_directory->generation == view->generation;
+}
+
 bool view_is_current(const struct view *view)
 {
-	uint64_t generation;
+	struct cc_directory directory;
 
-	return view->open && !generation_get(view, &generation) && generation == view->generation;
+	return view_check(view, &directory);
 }
 
 /* Bring the view up to date: by reading the new table, or by opening the new instance. */
@@ -191,14 +253,18 @@ static int view_refresh(struct conncount *cc)
 	return view_open(cc->dir, &cc->view);
 }
 
-int view_acquire(struct conncount *cc)
+int view_acquire(struct conncount *cc, struct cc_directory *ret_directory)
 {
+	struct cc_directory directory;
 	int err = 0;
 
 	for (;;) {
 		pthread_rwlock_rdlock(&cc->lock);
-		if (view_is_current(&cc->view))
+		if (view_check(&cc->view, &directory)) {
+			if (ret_directory)
+				*ret_directory = directory;
 			return 0;
+		}
 		pthread_rwlock_unlock(&cc->lock);
 		if (err)
 			return err;

@@ -4,35 +4,24 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/magic.h>
 
 #include "cgroup.h"
+#include "cgroup_mount.h"
 #include "report.h"
 
-/* Where cgroup v2 is mounted: the first such mount. Writes @buf, of PATH_MAX bytes. */
-static int find_mount(char *buf)
+static __u64 inode(const char *path)
 {
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	const struct mntent *entry;
-	int err = -ENOENT;
+	struct stat st;
 
-	if (!mounts)
-		return -errno;
-	while (err && (entry = getmntent(mounts))) {
-		if (strcmp(entry->mnt_type, "cgroup2"))
-			continue;
-		snprintf(buf, PATH_MAX, "%s", entry->mnt_dir);
-		err = 0;
-	}
-	endmntent(mounts);
-	return err;
+	return stat(path, &st) ? 0 : st.st_ino;
 }
 
 /* What of @full is below @mount, or NULL if it is not. */
@@ -62,17 +51,19 @@ int cgroup_open(const char *path, struct cgroup *ret)
 {
 	char mount[PATH_MAX], full[PATH_MAX];
 	struct cgroup cgroup;
-	int err = find_mount(mount);
+	int err = cgroup2_mount(mount);
 
 	if (err) {
 		report("cgroup v2: not mounted (mount it: mount -t cgroup2 none /sys/fs/cgroup)");
 		return err;
 	}
+	cgroup.root_id = inode(mount);
 	err = resolve(path, mount, full);
 	if (!err && strlen(below(full, mount)) >= sizeof(cgroup.path))
 		err = -ENAMETOOLONG;
 	if (!err) {
 		strcpy(cgroup.path, below(full, mount));
+		cgroup.id = inode(full);
 		cgroup.fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (cgroup.fd < 0)
 			err = -errno;

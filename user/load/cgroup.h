@@ -14,6 +14,8 @@
 /* A cgroup v2 directory. */
 struct cgroup {
 	char path[CC_CGROUP_SIZE]; /* below the mount, "/" for all of it */
+	__u64 id;                  /* the kernel's number: the inode number of its directory */
+	__u64 root_id;             /* that of the mount */
 	int fd;
 };
 

@@ -45,12 +45,19 @@ fail_at(struct parser *parser, unsigned line, const char *format, ...)
 	if (parser->failed)
 		return;
 	parser->failed = true;
-	used = snprintf(parser->error, CONFIG_ERROR_SIZE, "%s:%u: ", parser->name, line);
+	if (line)
+		used = snprintf(parser->error, CONFIG_ERROR_SIZE, "%s:%u: ", parser->name, line);
+	else
+		used = snprintf(parser->error, CONFIG_ERROR_SIZE, "%s: ", parser->name);
 	if (used >= CONFIG_ERROR_SIZE)
 		return;
 	va_start(args, format);
 	vsnprintf(parser->error + used, CONFIG_ERROR_SIZE - (size_t)used, format, args);
 	va_end(args);
+	/* What the file has in it goes to a terminal. */
+	for (char *c = parser->error; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
 }
 
 #define fail(parser, ...) fail_at(parser, (parser)->line, __VA_ARGS__)
@@ -309,6 +316,11 @@ static void cut_comment(char *line)
 	}
 }
 
+static bool starts_with_mark(const char *text)
+{
+	return !strncmp(text, byte_order_mark, strlen(byte_order_mark));
+}
+
 /*
  * libinih's reader, called as fgets(). Lines lose their comments and their indentation, which
  * libinih would take for the continuation of a value.
@@ -333,13 +345,15 @@ static char *next_line(char *buf, int size, void *arg)
 	} else {
 		cut_comment(text);
 		char *start = text;
-		if (parser->line == 1 && !strncmp(start, byte_order_mark, strlen(byte_order_mark)))
+		if (parser->line == 1 && starts_with_mark(start))
 			start += strlen(byte_order_mark);
-		start += strspn(start, " \t\r");
+		start += strspn(start, " \t\r\v\f\n");
 		if (strlen(start) > LINE_MOST || strlen(start) >= (size_t)size)
 			fail(parser, "longer than %d characters", LINE_MOST);
 		else if (*start == '[')
 			begin_section(parser, start);
+		else if (*start && (!strpbrk(start, "=:") || starts_with_mark(start)))
+			fail(parser, "neither a [section] nor 'key = value'");
 		snprintf(buf, (size_t)size, "%s", parser->failed ? "" : start);
 	}
 	free(text);
@@ -374,7 +388,7 @@ int config_read(FILE *in, const char *name, struct config *ret_config, char *err
 	else if (line < 0)
 		fail(&parser, "out of memory");
 	if (!parser.failed && ferror(in))
-		fail(&parser, "cannot be read further");
+		fail_at(&parser, 0, "cannot be read");
 	check_listeners(&parser);
 	if (parser.failed) {
 		config_free(&parser.config);

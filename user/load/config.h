@@ -53,7 +53,8 @@ struct config {
  * @in: the text.
  * @name: what to call it in an error.
  * @ret_config: to be given to config_free(); written only on success.
- * @error: CONFIG_ERROR_SIZE bytes; on failure the first thing wrong, as `name:line: why`.
+ * @error: CONFIG_ERROR_SIZE bytes; on failure the first thing wrong, as `name:line: why`,
+ *         or `name: why` where it is not about a line.
  *
  * Returns 0, -EINVAL for bad text, or another negative errno.
  */

@@ -23,9 +23,9 @@
 #include "mapping.h"
 #include "report.h"
 
-char *instance_path(const char *dir, const char *name, char *buf)
+char *instance_path(const char *dir, const char *set, const char *name, char *buf)
 {
-	snprintf(buf, PATH_MAX, "%s/%s", dir, name);
+	snprintf(buf, PATH_MAX, "%s/%s/%s", dir, set, name);
 	return buf;
 }
 
@@ -65,11 +65,18 @@ static int open_locked(const char *dir)
 	}
 }
 
+/* A stream of the entries of the directory behind @fd, which stays open. */
+static DIR *open_entries(int fd)
+{
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return copy < 0 ? NULL : fdopendir(copy);
+}
+
 /* Whether the directory behind @fd has nothing in it. */
 static bool is_empty(int fd)
 {
-	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	DIR *dir = open_entries(fd);
 	const struct dirent *entry;
 	bool empty = true;
 
@@ -103,6 +110,8 @@ static int mount_bpffs(struct instance *instance)
 		  "mode=0750")) {
 		int err = -errno;
 
+		if (err == -ENOENT)
+			return err;
 		report("%s: cannot mount a bpffs: %s%s", instance->dir, strerror(-err),
 		       err == -EPERM ? " (run as root)" : "");
 		return err;
@@ -118,29 +127,40 @@ static int mount_bpffs(struct instance *instance)
 	return 0;
 }
 
+/* One attempt; -ENOENT, not reported, if an unload removed the directory meanwhile. */
+static int try_create(struct instance *instance)
+{
+	int err = 0;
+
+	if (mkdir(instance->dir, 0750) && errno != EEXIST) {
+		err = -errno;
+	} else {
+		instance->dir_fd = open_locked(instance->dir);
+		if (instance->dir_fd == -ENOENT)
+			return -ENOENT;
+		err = instance->dir_fd < 0 ? instance->dir_fd : 0;
+	}
+	if (err) {
+		report("%s: %s%s", instance->dir, strerror(-err),
+		       err == -EACCES ? " (run as root)" : "");
+		return err == -ENOENT ? -ENOTDIR : err;
+	}
+	return is_bpffs(instance->dir_fd) ? 0 : mount_bpffs(instance);
+}
+
 int instance_create(const char *dir, struct instance *ret)
 {
 	struct instance instance = { .dir = dir, .mount_fd = -1, .dir_fd = -1 };
-	int err = 0;
+	int err;
 
-	if (mkdir(dir, 0750) && errno != EEXIST)
-		err = -errno;
-	if (!err) {
-		instance.dir_fd = open_locked(dir);
-		err = instance.dir_fd < 0 ? instance.dir_fd : 0;
-	}
-	if (err) {
-		report("%s: %s%s", dir, strerror(-err), err == -EACCES ? " (run as root)" : "");
-		return err;
-	}
-	if (!is_bpffs(instance.dir_fd))
-		err = mount_bpffs(&instance);
-	if (err) {
-		instance_release(&instance);
-		return err;
-	}
-	*ret = instance;
-	return 0;
+	do {
+		err = try_create(&instance);
+		if (err)
+			instance_release(&instance);
+	} while (err == -ENOENT);
+	if (!err)
+		*ret = instance;
+	return err;
 }
 
 int instance_find(const char *dir, struct instance *ret)
@@ -163,12 +183,12 @@ int instance_find(const char *dir, struct instance *ret)
 	return 0;
 }
 
-/* Tell readers that have the instance open, of whatever ABI, that it is no more. */
-static void retire(const char *dir)
+/* Tell readers that have a set open, of whatever ABI, that it is no more. */
+static void retire(const char *dir, const char *set)
 {
 	struct cc_directory *directory;
 	char path[PATH_MAX];
-	int fd = bpf_obj_get(instance_path(dir, CC_PIN_DIRECTORY, path));
+	int fd = bpf_obj_get(instance_path(dir, set, CC_PIN_DIRECTORY, path));
 
 	if (fd < 0)
 		return;
@@ -179,28 +199,84 @@ static void retire(const char *dir)
 	close(fd);
 }
 
+/* Remove what is pinned in the directory @fd, but for the pin @but. */
+static int unlink_pins(int fd, const char *but)
+{
+	DIR *dir = open_entries(fd);
+	const struct dirent *entry;
+	int err = 0;
+
+	if (!dir)
+		return -errno;
+	while (!err && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, but) &&
+		    unlinkat(fd, entry->d_name, 0) && errno != ENOENT)
+			err = -errno;
+	closedir(dir);
+	return err;
+}
+
 /*
  * The links go first: nothing may be counted in maps that are no longer pinned. The directory
- * goes last: while it is there, the next load knows that something is left.
+ * goes last: while it is there, the set can be told from one that was never finished.
  */
-int instance_clear(struct instance *instance)
+static int clear(const struct instance *instance, const char *set, int fd)
 {
-	static const char *const pins[] = {
-		CC_PIN_SOCKOPS, CC_PIN_RELEASE, CC_PIN_LISTENERS, CC_PIN_COUNTS,    CC_PIN_SESSIONS,
-		CC_PIN_STATS,   CC_PIN_FILL,    CC_PIN_TABLES,    CC_PIN_DIRECTORY,
-	};
+	static const char *const links[] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE };
+	int err = 0;
 
-	retire(instance->dir);
-	for (size_t i = 0; i < sizeof(pins) / sizeof(*pins); i++) {
-		if (unlinkat(instance->dir_fd, pins[i], 0) && errno != ENOENT) {
-			int err = -errno;
+	retire(instance->dir, set);
+	for (size_t i = 0; !err && i < sizeof(links) / sizeof(*links); i++)
+		if (unlinkat(fd, links[i], 0) && errno != ENOENT)
+			err = -errno;
+	if (!err)
+		err = unlink_pins(fd, CC_PIN_DIRECTORY);
+	if (!err && unlinkat(fd, CC_PIN_DIRECTORY, 0) && errno != ENOENT)
+		err = -errno;
+	if (!err && unlinkat(instance->dir_fd, set, AT_REMOVEDIR))
+		err = -errno;
+	return err;
+}
 
-			report("%s/%s: cannot be removed: %s", instance->dir, pins[i],
-			       strerror(-err));
-			return err;
-		}
-	}
-	return 0;
+int instance_clear(const struct instance *instance, const char *set)
+{
+	int fd = openat(instance->dir_fd, set, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err;
+
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	err = fd < 0 ? -errno : clear(instance, set, fd);
+	if (fd >= 0)
+		close(fd);
+	if (err)
+		report("%s/%s: cannot be removed: %s%s", instance->dir, set, strerror(-err),
+		       err == -EPERM || err == -EACCES ? " (run as root)" : "");
+	return err;
+}
+
+int instance_begin(const struct instance *instance)
+{
+	if (!mkdirat(instance->dir_fd, CC_DIR_NEXT, 0750))
+		return 0;
+
+	int err = -errno;
+	report("%s/%s: %s%s", instance->dir, CC_DIR_NEXT, strerror(-err),
+	       err == -EPERM || err == -EACCES ? " (run as root)" : "");
+	return err;
+}
+
+int instance_switch(const struct instance *instance)
+{
+	int fd = instance->dir_fd;
+	bool replaces = !faccessat(fd, CC_DIR_LIVE, F_OK, 0);
+
+	if (!renameat2(fd, CC_DIR_NEXT, fd, CC_DIR_LIVE, replaces ? RENAME_EXCHANGE : 0))
+		return 0;
+
+	int err = -errno;
+	report("%s: the new maps cannot take the place of the old ones: %s", instance->dir,
+	       strerror(-err));
+	return err;
 }
 
 /* Whether a file system is mounted on the directory: its parent is on another. */
@@ -219,7 +295,8 @@ int instance_remove(struct instance *instance)
 	/* Our own lock keeps the mount busy, so it is detached now and gone on release. */
 	if (is_mount_point(instance) && umount2(instance->dir, MNT_DETACH))
 		err = -errno;
-	if (!err && rmdir(instance->dir) && errno != ENOENT)
+	/* Busy or not empty: another load has begun here already, and that is its. */
+	if (!err && rmdir(instance->dir) && errno != ENOENT && errno != EBUSY && errno != ENOTEMPTY)
 		err = -errno;
 	if (err)
 		report("%s: cannot be removed: %s", instance->dir, strerror(-err));
@@ -228,6 +305,6 @@ int instance_remove(struct instance *instance)
 
 void instance_remove_unused(struct instance *instance)
 {
-	if (faccessat(instance->dir_fd, CC_PIN_DIRECTORY, F_OK, 0))
+	if (faccessat(instance->dir_fd, CC_DIR_LIVE, F_OK, 0))
 		instance_remove(instance);
 }

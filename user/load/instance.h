@@ -18,8 +18,8 @@ struct instance {
 	int dir_fd;   /* the directory, on its bpffs */
 };
 
-/* instance_path() - the path of @name in the directory; returns @buf, of PATH_MAX bytes. */
-char *instance_path(const char *dir, const char *name, char *buf);
+/* instance_path() - the path DIR/SET/NAME; returns @buf, of PATH_MAX bytes. */
+char *instance_path(const char *dir, const char *set, const char *name, char *buf);
 
 /*
  * instance_create() - make the directory if need be, mount a bpffs on it if it is on none,
@@ -38,10 +38,20 @@ int instance_find(const char *dir, struct instance *ret);
 void instance_release(struct instance *instance);
 
 /*
- * instance_clear() - stop counting and remove everything pinned. Readers that have it open
- * notice. Returns 0 or a negative errno, reported.
+ * instance_clear() - remove a set of pins, CC_DIR_LIVE or CC_DIR_NEXT, with its directory:
+ * what it has attached stops counting, and readers that have it open notice. A set that is
+ * not there is no error. Returns 0 or a negative errno, reported.
  */
-int instance_clear(struct instance *instance);
+int instance_clear(const struct instance *instance, const char *set);
+
+/* instance_begin() - make the directory of CC_DIR_NEXT. Returns 0 or -errno, reported. */
+int instance_begin(const struct instance *instance);
+
+/*
+ * instance_switch() - make CC_DIR_NEXT what CC_DIR_LIVE was, in one step; what that was is
+ * CC_DIR_NEXT then. Returns 0 or a negative errno, reported.
+ */
+int instance_switch(const struct instance *instance);
 
 /* instance_remove() - remove the directory as well, and the bpffs if it was mounted for it. */
 int instance_remove(struct instance *instance);

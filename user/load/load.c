@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include "load.h"
 #include "mapping.h"
 #include "report.h"
+#include "sockets.h"
 #include "table.h"
 
 /* libbpf's warnings are the best there is on why a kernel refuses a program. */
@@ -29,118 +31,100 @@ static int print_warnings(enum libbpf_print_level level, const char *format, va_
 
 /* --- what is there already ---------------------------------------------------------------- */
 
-enum found {
-	FOUND_NOTHING,
-	FOUND_REMAINS, /* of a load or unload that died, or of a cgroup that is gone */
-	FOUND_RUNNING,
-};
+/* Open an object pinned in the live set. Returns a descriptor or a negative errno. */
+static int open_live(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
 
-/* The cgroup id that a pinned link is attached to: 0 if that cgroup is gone. */
-static int link_cgroup(const char *dir, const char *name, __u64 *ret_id)
+	return bpf_obj_get(instance_path(dir, CC_DIR_LIVE, name, path));
+}
+
+/* The id of the cgroup that a link is attached to: 0 if that cgroup, or the link, is gone. */
+static __u64 link_cgroup(const char *dir, const char *name)
 {
 	struct bpf_link_info info = { 0 };
 	__u32 size = sizeof(info);
-	char path[PATH_MAX];
-	int fd = bpf_obj_get(instance_path(dir, name, path));
-
-	if (fd < 0)
-		return fd;
-	int err = bpf_obj_get_info_by_fd(fd, &info, &size);
-	close(fd);
-	if (!err)
-		*ret_id = info.cgroup.cgroup_id;
-	return err;
-}
-
-/* A cgroup's id is the inode number of its directory. */
-static __u64 cgroup_id(const struct cgroup *cgroup)
-{
-	struct stat st;
-
-	return fstat(cgroup->fd, &st) ? 0 : st.st_ino;
-}
-
-/* The generation of what is pinned: 0 if nothing is, or nothing that counts. */
-static uint64_t pinned_generation(const char *dir)
-{
-	struct cc_directory directory = { 0 };
-	__u32 zero = 0;
-	char path[PATH_MAX];
-	int fd = bpf_obj_get(instance_path(dir, CC_PIN_DIRECTORY, path));
+	int fd = open_live(dir, name);
 
 	if (fd < 0)
 		return 0;
-	if (bpf_map_lookup_elem(fd, &zero, &directory))
-		directory.generation = 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		info.cgroup.cgroup_id = 0;
 	close(fd);
-	return directory.generation;
+	return info.cgroup.cgroup_id;
 }
 
-static enum found look(const char *dir, __u64 *ret_cgroup)
-{
-	__u64 sockops = 0, release = 0;
-	int err = link_cgroup(dir, CC_PIN_SOCKOPS, &sockops);
-
-	if (!err)
-		err = link_cgroup(dir, CC_PIN_RELEASE, &release);
-	if (err || !pinned_generation(dir) || !sockops || !release)
-		return FOUND_REMAINS;
-	*ret_cgroup = sockops;
-	return FOUND_RUNNING;
-}
-
-/* Whether a pinned map is what this build and this configuration would make. */
-static int check_map(const char *dir, const struct bpf_map *map)
+/* Whether a map is what this build and this configuration would make. */
+static bool is_same_map(const char *dir, const struct bpf_map *map)
 {
 	struct bpf_map_info info = { 0 };
 	__u32 size = sizeof(info);
-	char path[PATH_MAX];
-	int fd = bpf_obj_get(instance_path(dir, bpf_map__name(map), path));
+	int fd = open_live(dir, bpf_map__name(map));
+	bool same;
 
 	if (fd < 0)
-		return fd;
-	int err = bpf_obj_get_info_by_fd(fd, &info, &size);
+		return false;
+	same = !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == bpf_map__type(map) &&
+	       info.key_size == bpf_map__key_size(map) &&
+	       info.value_size == bpf_map__value_size(map) &&
+	       info.max_entries == bpf_map__max_entries(map) &&
+	       info.map_flags == bpf_map__map_flags(map);
 	close(fd);
-	if (err)
-		return err;
-	if (info.key_size != bpf_map__key_size(map) ||
-	    info.value_size != bpf_map__value_size(map)) {
-		report("%s: loaded by a build with other maps (to replace it: conncount unload, "
-		       "then load; sessions open at that time are not counted)",
-		       dir);
-		return -EPROTO;
-	}
-	if (info.max_entries != bpf_map__max_entries(map)) {
-		report("%s: loaded with max_prefixes = %u, which cannot change while it counts "
-		       "(to change it: conncount unload, then load; sessions open at that time "
-		       "are not counted)",
-		       dir, info.max_entries);
-		return -EBUSY;
-	}
-	return 0;
+	return same;
 }
 
-/* Whether this build can take over what runs. */
-static int check_running(const char *dir, const struct conncount_bpf *skel,
-			 const struct cgroup *cgroup, __u64 attached_to)
+static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
 {
-	struct bpf_map *map;
+	const struct bpf_map *map;
 
-	if (attached_to != cgroup_id(cgroup)) {
-		report("%s: counts in another cgroup, which cannot change while it counts (to "
-		       "change it: conncount unload, then load; sessions open at that time are "
-		       "not counted)",
-		       dir);
-		return -EBUSY;
-	}
-	bpf_object__for_each_map(map, skel->obj)
-	{
-		int err = check_map(dir, map);
+	bpf_object__for_each_map(map, skel->obj) if (!bpf_map__is_internal(map) &&
+						     !is_same_map(dir, map)) return false;
+	return true;
+}
 
-		if (err)
-			return err;
+/* Whether the instance counts, with maps of this ABI. */
+static bool is_in_force(const char *dir)
+{
+	struct cc_directory directory;
+	__u32 zero = 0;
+	int fd = open_live(dir, CC_PIN_DIRECTORY);
+	bool in_force;
+
+	if (fd < 0)
+		return false;
+	in_force = !bpf_map_lookup_elem(fd, &zero, &directory) && directory.generation &&
+		   directory.abi == CC_ABI;
+	close(fd);
+	return in_force;
+}
+
+/*
+ * Whether every session is counted and no change of a count was lost. Where not, counting
+ * anew mends it, or as much of it as there is room and memory for now.
+ */
+static bool is_exact(const char *dir)
+{
+	struct cc_stats stats;
+	int fd = open_live(dir, CC_PIN_STATS);
+	bool exact = fd >= 0;
+
+	for (__u32 id = 0; exact && id < CC_LISTENERS_MAX; id++) {
+		exact = !bpf_map_lookup_elem(fd, &id, &stats);
+		for (int i = 0; exact && i < CC_FAMILIES; i++)
+			exact = !stats.tally[i].uncounted && !stats.tally[i].lost;
 	}
-	return 0;
+	if (fd >= 0)
+		close(fd);
+	return exact;
+}
+
+/* Whether what is loaded can go on with its maps. */
+static bool can_continue(const char *dir, const struct conncount_bpf *skel,
+			 const struct cgroup *cgroup)
+{
+	return link_cgroup(dir, CC_PIN_SOCKOPS) == cgroup->id &&
+	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id && has_same_maps(dir, skel) &&
+	       is_in_force(dir) && is_exact(dir);
 }
 
 /* --- what the kernel must be able to do ---------------------------------------------------- */
@@ -198,35 +182,40 @@ static int reader_group(const struct config *config, gid_t *ret_gid)
 	return 0;
 }
 
+/* Let the group read a file or directory, and nobody write. */
+static int permit_one(const char *path, gid_t gid, mode_t mode)
+{
+	if (!chown(path, 0, gid) && !chmod(path, mode))
+		return 0;
+
+	int err = -errno;
+	report("%s: cannot set permissions: %s", path, strerror(-err));
+	return err;
+}
+
 /* The group may read the directory and the maps, all but the sessions; nobody else anything. */
-static int permit(const struct instance *instance, gid_t gid)
+static int permit(const char *dir, const char *set, gid_t gid)
 {
 	static const char *const readable[] = {
 		CC_PIN_DIRECTORY, CC_PIN_TABLES, CC_PIN_LISTENERS,
 		CC_PIN_COUNTS,    CC_PIN_STATS,  CC_PIN_FILL,
 	};
 	char path[PATH_MAX];
-	int err = 0;
+	int err = permit_one(dir, gid, 0750);
 
-	for (size_t i = 0; !err && i < sizeof(readable) / sizeof(*readable); i++) {
-		instance_path(instance->dir, readable[i], path);
-		err = chown(path, 0, gid) || chmod(path, 0640);
-	}
 	if (!err)
-		err = fchown(instance->dir_fd, 0, gid) || fchmod(instance->dir_fd, 0750);
-	if (!err)
-		return 0;
-	err = -errno;
-	report("%s: cannot set permissions: %s", instance->dir, strerror(-err));
+		err = permit_one(instance_path(dir, set, "", path), gid, 0750);
+	for (size_t i = 0; !err && i < sizeof(readable) / sizeof(*readable); i++)
+		err = permit_one(instance_path(dir, set, readable[i], path), gid, 0640);
 	return err;
 }
 
 /* --- programs ------------------------------------------------------------------------------ */
 
-static int open_skeleton(const struct config *config, struct conncount_bpf **ret)
+static int open_skeleton(uint32_t max_prefixes, struct conncount_bpf **ret)
 {
 	struct conncount_bpf *skel = conncount_bpf__open();
-	int err = skel ? bpf_map__set_max_entries(skel->maps.counts, config->max_prefixes) : -errno;
+	int err = skel ? bpf_map__set_max_entries(skel->maps.counts, max_prefixes) : -errno;
 
 	if (err) {
 		report("BPF object: %s", strerror(-err));
@@ -237,8 +226,8 @@ static int open_skeleton(const struct config *config, struct conncount_bpf **ret
 	return 0;
 }
 
-/* Give the programs to the kernel, over the maps pinned in @dir or new ones pinned there. */
-static int load_skeleton(const char *dir, struct conncount_bpf *skel)
+/* Give the programs to the kernel, over the maps pinned in @set or new ones pinned there. */
+static int load_skeleton(const char *dir, const char *set, struct conncount_bpf *skel)
 {
 	struct bpf_map *map;
 	char path[PATH_MAX];
@@ -246,9 +235,9 @@ static int load_skeleton(const char *dir, struct conncount_bpf *skel)
 
 	bpf_object__for_each_map(map, skel->obj)
 	{
-		err = bpf_map__set_pin_path(map, instance_path(dir, bpf_map__name(map), path));
-		if (err)
-			break;
+		if (!err && !bpf_map__is_internal(map))
+			err = bpf_map__set_pin_path(
+				map, instance_path(dir, set, bpf_map__name(map), path));
 	}
 	if (!err)
 		err = conncount_bpf__load(skel);
@@ -258,13 +247,13 @@ static int load_skeleton(const char *dir, struct conncount_bpf *skel)
 	return err;
 }
 
-/* Attach a program by a new link, pinned. */
+/* Attach a program by a new link, pinned in the next set. */
 static int attach(const char *dir, const char *name, struct bpf_program *program,
 		  const struct cgroup *cgroup)
 {
 	struct bpf_link *link = bpf_program__attach_cgroup(program, cgroup->fd);
 	char path[PATH_MAX];
-	int err = link ? bpf_link__pin(link, instance_path(dir, name, path)) : -errno;
+	int err = link ? bpf_link__pin(link, instance_path(dir, CC_DIR_NEXT, name, path)) : -errno;
 
 	bpf_link__destroy(link);
 	if (err)
@@ -272,24 +261,27 @@ static int attach(const char *dir, const char *name, struct bpf_program *program
 	return err;
 }
 
-/* Put a program in the place of the one that a pinned link runs: no event goes between. */
+/* Put a program in the place of the one that a live link runs: no event goes between. */
 static int replace(const char *dir, const char *name, const struct bpf_program *program)
 {
-	char path[PATH_MAX];
-	int fd = bpf_obj_get(instance_path(dir, name, path));
+	int fd = open_live(dir, name);
 	int err = fd < 0 ? fd : bpf_link_update(fd, bpf_program__fd(program), NULL);
 
 	if (fd >= 0)
 		close(fd);
 	if (err)
-		report("%s: cannot be replaced: %s", path, strerror(-err));
+		report("%s/%s: cannot be replaced: %s", dir, name, strerror(-err));
 	return err;
 }
 
-/* --- all of it ----------------------------------------------------------------------------- */
+/* --- all of it ---------------------------------------------------------------------------- */
 
-static int publish(struct conncount_bpf *skel, const struct cgroup *cgroup,
-		   const struct config *config, bool *ret_changed)
+/*
+ * Put the configuration in force in loaded maps, and enter the sessions that are open on
+ * listeners it brings. A load that died while it entered sessions has left that to be done.
+ */
+static int bring_up_to_date(struct conncount_bpf *skel, const struct cgroup *cgroup,
+			    const struct config *config, bool *ret_changed)
 {
 	struct table_maps maps = {
 		.listeners_fd = bpf_map__fd(skel->maps.listeners),
@@ -305,41 +297,83 @@ static int publish(struct conncount_bpf *skel, const struct cgroup *cgroup,
 		report("%s: cannot be mapped: %s", CC_PIN_DIRECTORY, strerror(-err));
 		return err;
 	}
-	maps.directory->abi = CC_ABI;
-	int err = table_publish(&maps, config, cgroup->path, ret_changed);
+	int err = table_publish(&maps, config, cgroup, ret_changed);
+	if (!err && maps.directory->seeding) {
+		err = sockets_seed(skel, cgroup);
+		/* A release that found no record may have yet to look whether it needs one. */
+		table_wait_for_programs();
+		if (!err)
+			__atomic_store_n(&maps.directory->seeding, 0, __ATOMIC_RELEASE);
+	}
 	unmap_value(maps.directory, sizeof(struct cc_directory));
 	return err;
 }
 
-/* Load and attach the programs, over new maps or those of the instance that runs. */
-static int bring_up(struct instance *instance, struct conncount_bpf *skel,
-		    const struct cgroup *cgroup, gid_t gid, bool running)
+/* Go on with the maps there are. */
+static int continue_live(struct instance *instance, struct conncount_bpf *skel,
+			 const struct cgroup *cgroup, const struct config *config, gid_t gid,
+			 enum load_result *ret_result)
 {
-	int err = load_skeleton(instance->dir, skel);
+	const char *dir = instance->dir;
+	bool changed = false;
+	int err = load_skeleton(dir, CC_DIR_LIVE, skel);
 
 	if (!err)
-		err = permit(instance, gid);
-	if (err)
-		return err;
-	if (running) {
-		err = replace(instance->dir, CC_PIN_RELEASE, skel->progs.conncount_release);
-		if (!err)
-			err = replace(instance->dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops);
-		return err;
-	}
-	/* The end before the start: no session may begin that could not be ended. */
-	err = attach(instance->dir, CC_PIN_RELEASE, skel->progs.conncount_release, cgroup);
+		err = permit(dir, CC_DIR_LIVE, gid);
 	if (!err)
-		err = attach(instance->dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops, cgroup);
+		err = replace(dir, CC_PIN_RELEASE, skel->progs.conncount_release);
+	if (!err)
+		err = replace(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops);
+	if (!err)
+		err = bring_up_to_date(skel, cgroup, config, &changed);
+	if (!err)
+		*ret_result = changed ? LOAD_CHANGED : LOAD_UNCHANGED;
 	return err;
+}
+
+/* Fill the next set: new maps, attached, with everything that is open entered. */
+static int build_next(struct instance *instance, struct conncount_bpf *skel,
+		      const struct cgroup *cgroup, const struct config *config, gid_t gid)
+{
+	const char *dir = instance->dir;
+	bool changed;
+	int err = instance_begin(instance);
+
+	if (!err)
+		err = load_skeleton(dir, CC_DIR_NEXT, skel);
+	if (!err)
+		err = permit(dir, CC_DIR_NEXT, gid);
+	/* The end before the start: no session may begin that could not be ended. */
+	if (!err)
+		err = attach(dir, CC_PIN_RELEASE, skel->progs.conncount_release, cgroup);
+	if (!err)
+		err = attach(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops, cgroup);
+	if (!err)
+		err = bring_up_to_date(skel, cgroup, config, &changed);
+	return err;
+}
+
+/* Count anew, and let that take the place of what there is, if anything. */
+static int rebuild(struct instance *instance, struct conncount_bpf *skel,
+		   const struct cgroup *cgroup, const struct config *config, gid_t gid,
+		   enum load_result *ret_result)
+{
+	bool replaces = is_in_force(instance->dir);
+	int err = build_next(instance, skel, cgroup, config, gid);
+
+	if (!err)
+		err = instance_switch(instance);
+	if (!err)
+		*ret_result = replaces ? LOAD_REBUILT : LOAD_STARTED;
+	/* What is next now is what was live; or what could not be made. */
+	int cleared = instance_clear(instance, CC_DIR_NEXT);
+	return err ? err : cleared;
 }
 
 int load(struct instance *instance, const struct cgroup *cgroup, const struct config *config,
 	 enum load_result *ret_result)
 {
 	struct conncount_bpf *skel = NULL;
-	bool running, changed = false;
-	__u64 attached_to = 0;
 	gid_t gid;
 	int err;
 
@@ -348,26 +382,40 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	if (!err)
 		err = check_noexist();
 	if (!err)
-		err = open_skeleton(config, &skel);
+		err = instance_clear(instance, CC_DIR_NEXT); /* left by a load that died */
+	if (!err)
+		err = open_skeleton(config->max_prefixes, &skel);
 	if (err)
 		return err;
-
-	running = look(instance->dir, &attached_to) == FOUND_RUNNING;
-	if (running)
-		err = check_running(instance->dir, skel, cgroup, attached_to);
+	if (can_continue(instance->dir, skel, cgroup))
+		err = continue_live(instance, skel, cgroup, config, gid, ret_result);
 	else
-		err = instance_clear(instance);
-	if (err)
-		goto cleanup;
-
-	err = bring_up(instance, skel, cgroup, gid, running);
-	if (!err)
-		err = publish(skel, cgroup, config, &changed);
-	if (err && !running)
-		instance_clear(instance);
-	if (!err)
-		*ret_result = !running ? LOAD_STARTED : changed ? LOAD_CHANGED : LOAD_UNCHANGED;
-cleanup:
+		err = rebuild(instance, skel, cgroup, config, gid, ret_result);
 	conncount_bpf__destroy(skel);
 	return err;
+}
+
+int load_scanner(const char *dir, uint32_t max_prefixes, struct conncount_bpf **ret_skel)
+{
+	struct conncount_bpf *skel;
+	int err;
+
+	libbpf_set_print(print_warnings);
+	err = open_skeleton(max_prefixes, &skel);
+	if (err)
+		return err;
+	bpf_program__set_autoload(skel->progs.conncount_sockops, false);
+	bpf_program__set_autoload(skel->progs.conncount_release, false);
+	bpf_program__set_autoload(skel->progs.conncount_seed, false);
+	err = load_skeleton(dir, CC_DIR_LIVE, skel);
+	if (err)
+		conncount_bpf__destroy(skel);
+	else
+		*ret_skel = skel;
+	return err;
+}
+
+void unload_scanner(struct conncount_bpf *skel)
+{
+	conncount_bpf__destroy(skel);
 }

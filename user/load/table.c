@@ -237,8 +237,8 @@ static int clear_tallies(int stats_fd, const struct cc_table *from, const struct
 	return err;
 }
 
-/* Wait until no program runs that began before: none uses the old table any more. */
-static void wait_for_programs(void)
+/* Programs run in RCU read sections, and this is an RCU grace period. */
+void table_wait_for_programs(void)
 {
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
@@ -260,13 +260,15 @@ static int publish(const struct table_maps *maps, const struct config *config,
 		report("listeners: cannot be entered: %s", strerror(-err));
 		return err;
 	}
+	maps->directory->abi = CC_ABI;
+	__atomic_store_n(&maps->directory->seeding, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&maps->directory->generation, generation, __ATOMIC_RELEASE);
-	wait_for_programs();
+	table_wait_for_programs();
 	return 0;
 }
 
-int table_publish(const struct table_maps *maps, const struct config *config, const char *cgroup,
-		  bool *ret_changed)
+int table_publish(const struct table_maps *maps, const struct config *config,
+		  const struct cgroup *cgroup, bool *ret_changed)
 {
 	uint64_t generation = maps->directory->generation;
 	__u32 slot = generation & 1;
@@ -287,7 +289,9 @@ int table_publish(const struct table_maps *maps, const struct config *config, co
 	memset(table->build, 0, sizeof(table->build));
 	snprintf(table->build, sizeof(table->build), "%s", conncount_version());
 	memset(table->cgroup, 0, sizeof(table->cgroup));
-	snprintf(table->cgroup, sizeof(table->cgroup), "%s", cgroup);
+	snprintf(table->cgroup, sizeof(table->cgroup), "%s", cgroup->path);
+	table->cgroup_id = cgroup->id;
+	table->cgroup_root_id = cgroup->root_id;
 
 	*ret_changed = !generation || memcmp(table, old, sizeof(*table)) ||
 		       !same_listens(maps->listeners_fd, config, table, slot);

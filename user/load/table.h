@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "cgroup.h"
 #include "config.h"
 
 /* The maps that say which listener is which, of a loaded instance. */
@@ -16,17 +17,26 @@ struct table_maps {
 };
 
 /*
- * table_publish() - put @config, for the cgroup at @cgroup, in force in one step; nothing at
+ * table_publish() - put @config, for @cgroup, in force in one step; nothing at
  * all if it is already.
  *
  * A listener keeps its id as long as it keeps its name. One that is gone from @config drains:
  * its sessions stay counted, and its id is given out again only by a later load that finds
  * none left.
  *
+ * What changed may have brought listeners with sessions already open: the directory's
+ * `seeding` is set, and clearing it when they are entered is the caller's.
+ *
  * @ret_changed: whether anything was changed.
  * Returns 0, or a negative errno, reported, with the old configuration still in force.
  */
-int table_publish(const struct table_maps *maps, const struct config *config, const char *cgroup,
-		  bool *ret_changed);
+int table_publish(const struct table_maps *maps, const struct config *config,
+		  const struct cgroup *cgroup, bool *ret_changed);
+
+/*
+ * table_wait_for_programs() - wait until every run of a program that began before this call
+ * has ended.
+ */
+void table_wait_for_programs(void);
 
 #endif

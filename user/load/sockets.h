@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sockets.h - the kernel's own list of sockets, in all network namespaces, by the iterators.
+ */
+#ifndef CONNCOUNT_SOCKETS_H
+#define CONNCOUNT_SOCKETS_H
+
+#include <stddef.h>
+
+#include "cgroup.h"
+
+struct conncount_bpf;
+
+/*
+ * sockets_seed() - count the sessions that are open and have no record, once each, while
+ * others come and go. Tells how far it is when it takes more than a second.
+ * @skel: loaded, its programs attached and its configuration in force.
+ *
+ * Returns 0 or a negative errno, reported.
+ */
+int sockets_seed(struct conncount_bpf *skel, const struct cgroup *cgroup);
+
+/*
+ * sockets_scan() - list the sessions there are, counted or not.
+ * @ret_sockets: an array the caller frees with free().
+ *
+ * Returns 0 or a negative errno, reported.
+ */
+int sockets_scan(struct conncount_bpf *skel, const struct cgroup *cgroup,
+		 struct cc_scanned **ret_sockets, size_t *ret_n);
+
+#endif

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * verify.c - compare every count with the kernel's own list of sockets.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "load.h"
+#include "report.h"
+#include "sockets.h"
+#include "verify.h"
+
+enum {
+	ROUNDS = 5,
+	ROUND_PAUSE_MS = 100,
+};
+
+/* What is known of one count. */
+struct finding {
+	struct cc_count_key key;
+	int64_t least; /* sockets that were there before and after */
+	int64_t most;  /* sockets that were there before or after */
+	int64_t found; /* the count */
+};
+
+struct findings {
+	struct finding *at;
+	size_t n, room;
+};
+
+/* --- collecting --------------------------------------------------------------------------- */
+
+static int add(struct findings *all, const struct finding *finding)
+{
+	if (all->n == all->room) {
+		size_t room = all->room ? 2 * all->room : 1024;
+		void *grown = realloc(all->at, room * sizeof(*all->at));
+
+		if (!grown)
+			return -ENOMEM;
+		all->at = grown;
+		all->room = room;
+	}
+	all->at[all->n++] = *finding;
+	return 0;
+}
+
+/* What a socket adds to the total and to every level above its address. */
+static int add_socket(struct findings *all, const struct cc_scanned *socket, bool steady)
+{
+	struct conncount_cidr cidr = {
+		.family = (int)socket->family,
+		.prefixlen = socket->family == CC_IPV4 ? 32 : 128,
+	};
+	struct finding finding = { .least = steady, .most = 1 };
+	unsigned length = cidr.prefixlen;
+	int err;
+
+	memcpy(cidr.addr, socket->addr, sizeof(cidr.addr));
+	for (;;) {
+		count_key(&finding.key, socket->listener, &cidr, length);
+		err = add(all, &finding);
+		if (err || length == 0)
+			return err;
+		length = level_below(cidr.family, length);
+	}
+}
+
+static int by_cookie(const void *a, const void *b)
+{
+	const struct cc_scanned *first = a, *second = b;
+
+	return first->cookie < second->cookie ? -1 : first->cookie > second->cookie;
+}
+
+/* Two lists of the sockets, taken one after the other. */
+struct lists {
+	struct cc_scanned *before, *after;
+	size_t n_before, n_after;
+};
+
+static int add_sockets(struct findings *all, const struct lists *lists)
+{
+	size_t i = 0, j = 0;
+	int err = 0;
+
+	if (lists->n_before)
+		qsort(lists->before, lists->n_before, sizeof(*lists->before), by_cookie);
+	if (lists->n_after)
+		qsort(lists->after, lists->n_after, sizeof(*lists->after), by_cookie);
+	while (!err && (i < lists->n_before || j < lists->n_after)) {
+		int order = i == lists->n_before  ? 1
+			    : j == lists->n_after ? -1
+						  : by_cookie(&lists->before[i], &lists->after[j]);
+		const struct cc_scanned *socket = order > 0 ? &lists->after[j] : &lists->before[i];
+
+		err = add_socket(all, socket, order == 0);
+		i += order <= 0;
+		j += order >= 0;
+	}
+	return err;
+}
+
+static int add_count(const struct cc_count_key *key, int64_t count, void *arg)
+{
+	struct finding finding = { .key = *key, .found = count };
+
+	return count ? add(arg, &finding) : 0;
+}
+
+static int add_totals(struct findings *all, const struct view *view)
+{
+	static const int families[] = { CC_IPV4, CC_IPV6 };
+
+	for (uint32_t id = 0; id < table_used(&view->table); id++) {
+		struct cc_stats stats;
+		int err = stats_get(view, id, &stats);
+
+		for (size_t i = 0; !err && i < ARRAY_SIZE(families); i++) {
+			struct conncount_cidr whole = { .family = families[i] };
+			struct finding finding = {
+				.found = stats.tally[CC_FAMILY_INDEX(families[i])].live,
+			};
+
+			count_key(&finding.key, id, &whole, 0);
+			if (finding.found)
+				err = add(all, &finding);
+		}
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct finding *first = a, *second = b;
+	int order = memcmp(&first->key.listener, &second->key.listener,
+			   sizeof(first->key) - sizeof(first->key.prefixlen));
+
+	return order ? order : (int)first->key.prefixlen - (int)second->key.prefixlen;
+}
+
+/* Make one finding of those of the same key. */
+static void merge(struct findings *all)
+{
+	size_t kept = 0;
+
+	if (!all->n)
+		return;
+	qsort(all->at, all->n, sizeof(*all->at), by_key);
+	for (size_t i = 1; i < all->n; i++) {
+		struct finding *last = &all->at[kept];
+
+		if (by_key(last, &all->at[i])) {
+			all->at[++kept] = all->at[i];
+			continue;
+		}
+		last->least += all->at[i].least;
+		last->most += all->at[i].most;
+		last->found += all->at[i].found;
+	}
+	all->n = kept + 1;
+}
+
+/* --- judging ------------------------------------------------------------------------------ */
+
+/* How many sessions each listener has opened, by family. */
+struct opened {
+	uint64_t at[CC_LISTENERS_MAX][CC_FAMILIES];
+};
+
+static int read_opened(const struct view *view, struct opened *ret)
+{
+	for (uint32_t id = 0; id < table_used(&view->table); id++) {
+		struct cc_stats stats;
+		int err = stats_get(view, id, &stats);
+
+		if (err)
+			return err;
+		for (int i = 0; i < CC_FAMILIES; i++)
+			ret->at[id][i] = stats.tally[i].opened;
+	}
+	return 0;
+}
+
+/* Sessions opened since @before on the listener and family of @key: also those not seen. */
+static int64_t opened_since(const struct opened *before, const struct opened *now,
+			    const struct cc_count_key *key)
+{
+	uint32_t id = ntohs(key->listener);
+	int family = CC_FAMILY_INDEX(ntohs(key->family));
+
+	if (id >= CC_LISTENERS_MAX)
+		return 0;
+	return (int64_t)(now->at[id][family] - before->at[id][family]);
+}
+
+/* One comparison of everything. */
+struct round {
+	struct lists lists;
+	struct opened opened_before, opened_after;
+	struct findings findings;
+};
+
+static void round_free(struct round *round)
+{
+	if (!round)
+		return;
+	free(round->lists.before);
+	free(round->lists.after);
+	free(round->findings.at);
+	free(round);
+}
+
+static int round_take(struct conncount_bpf *skel, const struct cgroup *cgroup,
+		      const struct view *view, struct round *round)
+{
+	struct lists *lists = &round->lists;
+	int err = read_opened(view, &round->opened_before);
+
+	if (!err)
+		err = sockets_scan(skel, cgroup, &lists->before, &lists->n_before);
+	if (!err)
+		err = counts_walk(view, NULL, add_count, &round->findings);
+	if (!err)
+		err = add_totals(&round->findings, view);
+	if (!err)
+		err = sockets_scan(skel, cgroup, &lists->after, &lists->n_after);
+	if (!err)
+		err = read_opened(view, &round->opened_after);
+	if (!err)
+		err = add_sockets(&round->findings, lists);
+	if (!err)
+		merge(&round->findings);
+	return err;
+}
+
+static bool is_wrong(const struct round *round, const struct finding *finding)
+{
+	return finding->found < finding->least ||
+	       finding->found > finding->most + opened_since(&round->opened_before,
+							     &round->opened_after, &finding->key);
+}
+
+/* Keep, of @suspects, what @round finds wrong too; all that it finds wrong, if it is the first. */
+static int narrow(struct findings *suspects, const struct round *round,
+		  struct verify_result *result, bool first)
+{
+	struct findings wrong = { .n = 0 };
+	int err = 0;
+
+	result->sessions = round->lists.n_after;
+	result->prefixes = round->findings.n;
+	result->in_flight = 0;
+	for (size_t i = 0; !err && i < round->findings.n; i++) {
+		const struct finding *finding = &round->findings.at[i];
+
+		if (!is_wrong(round, finding))
+			result->in_flight +=
+				finding->found != finding->least || finding->found != finding->most;
+		else if (first ||
+			 bsearch(finding, suspects->at, suspects->n, sizeof(*finding), by_key))
+			err = add(&wrong, finding);
+	}
+	free(suspects->at);
+	*suspects = wrong;
+	return err;
+}
+
+/* --- all of it ---------------------------------------------------------------------------- */
+
+static int describe(const struct view *view, const struct findings *suspects,
+		    struct verify_result *result)
+{
+	if (!suspects->n)
+		return 0;
+	result->differences = calloc(suspects->n, sizeof(*result->differences));
+	if (!result->differences)
+		return -ENOMEM;
+	for (size_t i = 0; i < suspects->n; i++) {
+		const struct finding *from = &suspects->at[i];
+		struct verify_difference *to = &result->differences[i];
+		uint32_t id = ntohs(from->key.listener);
+
+		if (id < table_used(&view->table))
+			memcpy(to->listener, view->table.listener[id].name, sizeof(to->listener));
+		to->cidr.family = ntohs(from->key.family);
+		to->cidr.prefixlen = from->key.prefixlen - CC_COUNT_BITS_OWNER;
+		memcpy(to->cidr.addr, from->key.addr, sizeof(to->cidr.addr));
+		to->expected = from->found < from->least ? from->least : from->most;
+		to->found = from->found;
+	}
+	result->n_differences = suspects->n;
+	return 0;
+}
+
+static int verify_view(struct conncount_bpf *skel, const struct cgroup *cgroup,
+		       const struct view *view, struct verify_result *result)
+{
+	const struct timespec pause = { .tv_nsec = ROUND_PAUSE_MS * 1000000L };
+	struct findings suspects = { .n = 0 };
+	int err = 0;
+
+	for (int i = 0; !err && i < ROUNDS && (i == 0 || suspects.n); i++) {
+		struct round *round = calloc(1, sizeof(*round));
+
+		if (i)
+			nanosleep(&pause, NULL);
+		err = round ? round_take(skel, cgroup, view, round) : -ENOMEM;
+		if (!err)
+			err = narrow(&suspects, round, result, i == 0);
+		round_free(round);
+	}
+	if (!err)
+		err = describe(view, &suspects, result);
+	free(suspects.at);
+	return err;
+}
+
+int verify(const char *dir, struct verify_result *ret_result)
+{
+	struct verify_result result = { .n_differences = 0 };
+	struct conncount_bpf *skel = NULL;
+	struct cgroup cgroup = { .fd = -1 };
+	struct conncount *cc = NULL;
+	char text[CONNCOUNT_ERROR_SIZE];
+	int err = conncount_open(dir, &cc);
+
+	if (err) {
+		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
+		return err;
+	}
+	err = cgroup_open(cc->view.table.cgroup, &cgroup);
+	if (!err)
+		err = load_scanner(cc->dir, cc->view.max_prefixes, &skel);
+	if (!err) {
+		err = verify_view(skel, &cgroup, &cc->view, &result);
+		if (err)
+			report("%s: the counts cannot be read: %s", cc->dir, strerror(-err));
+	}
+	unload_scanner(skel);
+	if (cgroup.fd >= 0)
+		close(cgroup.fd);
+	conncount_close(cc);
+	if (!err)
+		*ret_result = result;
+	return err;
+}
