@@ -95,7 +95,8 @@ bad() {
 }
 
 @test "no listener at all" {
-	bad 0 'no listener' </dev/null
+	expect 2 conncount check /dev/null
+	expect_match '^conncount: /dev/null: no listener' "$errors"
 	bad 1 'no listener' <<<'[conncount]'
 }
 
@@ -109,6 +110,10 @@ bad() {
 
 @test "a cgroup is a path from the top" {
 	bad 2 "cgroup 'system.slice'" <<<$'[conncount]\ncgroup = system.slice'
+}
+
+@test "control characters in the file do not reach the terminal" {
+	bad 2 "listen '\?\[31m" <<<$'[smtp]\nlisten = \e[31m'
 }
 
 @test "lines that are too long, or have a NUL in them" {

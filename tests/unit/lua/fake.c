@@ -99,7 +99,7 @@ static lua_Integer field(lua_State *L, const char *name)
 	return value;
 }
 
-/* fake.answer{ count, uncounted, lost, inexact, open_error, error } */
+/* fake.answer{ count, uncounted, lost, seeding, detached, open_error, error } */
 static int fake_answer(lua_State *L)
 {
 	answer = (struct conncount_answer){
@@ -107,7 +107,11 @@ static int fake_answer(lua_State *L)
 		.uncounted = field(L, "uncounted"),
 		.lost = (uint64_t)field(L, "lost"),
 	};
-	if (!answer.uncounted && !answer.lost && !field(L, "inexact"))
+	if (field(L, "seeding"))
+		answer.flags |= CONNCOUNT_SEEDING;
+	if (field(L, "detached"))
+		answer.flags |= CONNCOUNT_DETACHED;
+	if (!answer.uncounted && !answer.lost && !answer.flags)
 		answer.flags = CONNCOUNT_EXACT;
 	open_error = (int)field(L, "open_error");
 	query_error = (int)field(L, "error");

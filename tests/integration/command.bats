@@ -1,0 +1,243 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The command: count, list, status; what they print, --json, exit status, bad usage.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	instance_setup
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+		[control]
+		listen = 192.0.2.1:4000
+		service = Control
+	END
+	load
+	sessions_start
+}
+
+teardown() {
+	instance_teardown
+}
+
+# traffic: sessions that the tests here know.
+traffic() {
+	sessions <<-'END'
+		listen *:25
+		listen *:4000
+		open 3 10.1.2.3 192.0.2.1:25
+		open 1 10.1.2.4 192.0.2.1:25
+		open 2 10.1.3.1 192.0.2.1:25
+		open 4 172.16.0.1 192.0.2.1:25
+		open 2 2001:db8:1:2::1 [2001:db8::1]:25
+		open 1 2001:db8:1:3::1 [2001:db8::1]:25
+		open 5 10.1.2.3 192.0.2.1:4000
+	END
+}
+
+# prefixes: the lines of `conncount list` in $output as `COUNT CIDR`, one space.
+prefixes() {
+	awk '{ $1 = $1; print }' <<<"$output"
+}
+
+@test "count: an integer alone on its line" {
+	traffic
+	expect 0 conncount count
+	expect_eq 13 "$output"
+	expect_eq '' "$errors" stderr
+	expect_eq 3 "$(conncount count | wc -c)" bytes
+	expect_count 3 10.1.2.3
+	expect_count 6 10.0.0.0/8
+	expect_count 0 192.168.0.0/16
+	expect_count 5 --service Control
+	expect_count 5 --service=Control 10.0.0.0/8
+	expect_count 5 --listener control
+	expect_count 0 --listener control ::/0
+}
+
+@test "count: every way to write a network" {
+	traffic
+	expect_count 4 10.1.2.99/24
+	expect_count 4 10.1.2.99/255.255.255.0
+	expect_count 10 0.0.0.0/0
+	expect_count 3 ::/0
+	expect_count 2 2001:db8:1:2::1
+	expect_count 2 '[2001:db8:1:2::1]'
+	expect_count 3 2001:DB8:1::/48
+	expect_count 3 '[2001:db8:1:ffff::]/47'
+	expect_count 3 ::ffff:10.1.2.3
+	expect_count 4 ::ffff:10.1.2.3/120
+	expect_count 0 localhost
+	sessions open 1 127.0.0.1 127.0.0.1:25
+	sessions open 2 ::1 '[::1]:25'
+	expect_count 1 localhost
+	expect_count 1 localhost/32
+	expect_count 1 localhost/8
+	expect_count 2 localhost/128
+	expect_count 2 localhost/64
+}
+
+@test "count: every length of both families" {
+	traffic
+	local length
+	# 10.1.2.3: alone from /30 on (with 10.1.2.4 up to /29, with 10.1.3.1 up to /23).
+	for length in {0..32}; do
+		case $length in
+		0) expect_count 10 "10.1.2.3/$length" ;;
+		[1-9] | 1[0-9] | 2[0-3]) expect_count 6 "10.1.2.3/$length" ;;
+		2[4-9]) expect_count 4 "10.1.2.3/$length" ;;
+		*) expect_count 3 "10.1.2.3/$length" ;;
+		esac
+	done
+	for length in {0..128}; do
+		if ((length < 64)); then
+			expect_count 3 "2001:db8:1:2::1/$length"
+		else
+			expect_count 2 "2001:db8:1:2::1/$length"
+		fi
+	done
+}
+
+@test "count: bad networks are bad input, with the text in the message" {
+	local text
+	for text in 300.1.1.1 10.0.0.0/33 10.0.0.0/ /129 /24 fe80::1%eth0 '10.0.0.0/8 ' ' 10.0.0.0/8' \
+		2001:db8::/129 '[2001:db8::1' '[10.0.0.1]' 10.0.0.0/255.0.255.0 10.0.0.0/-1 \
+		10.0.0.0/+8 10.1 0x7f.1 010.1.1.1 mail.example.org localhost/129 10.0.0.0/8/8 \
+		10.0.0.0/8,::/0 ::ffff:10.0.0.0/8x /24,/64; do
+		expect 2 conncount count "$text"
+		expect_eq '' "$output" "output for '$text'"
+		[[ $errors == "conncount: "*"$text"* ]] || fail "message for '$text': $errors"
+	done
+	expect 2 conncount count ''
+	expect_match '^conncount: ' "$errors"
+	# No name is looked up, and the message says so.
+	expect 2 conncount count mail.example.org
+	expect_match 'localhost' "$errors"
+}
+
+@test "count --json" {
+	traffic
+	expect 0 conncount count --json
+	expect_eq 13 "$(json count <<<"$output")"
+	expect_eq true "$(json exact <<<"$output")"
+	expect_eq 0 "$(json uncounted <<<"$output")"
+	expect_eq 0 "$(json lost <<<"$output")"
+	expect_eq SMTP "$(json service <<<"$output")"
+	expect_eq null "$(json cidr <<<"$output")"
+	expect 0 conncount count --json --service Control '10.1.2.3/255.0.0.0'
+	expect_eq 5 "$(json count <<<"$output")"
+	expect_eq Control "$(json service <<<"$output")"
+	expect_eq 10.0.0.0/8 "$(json cidr <<<"$output")"
+	expect 0 conncount count --listener smtp --json ::/0
+	expect_eq 3 "$(json count <<<"$output")"
+	expect_eq smtp "$(json listener <<<"$output")"
+	expect_eq ::/0 "$(json cidr <<<"$output")"
+}
+
+@test "list: largest first; lengths, families, limit" {
+	traffic
+	expect 0 conncount list
+	expect_eq $'4 172.16.0.1/32\n3 10.1.2.3/32\n2 10.1.3.1/32' "$(prefixes | head -n 3)"
+	expect_eq 6 "$(prefixes | wc -l)" lines
+	expect_eq 13 "$(awk '{ n += $1 } END { print n }' <<<"$output")" sum
+	expect 0 conncount list --limit 2
+	expect_eq $'4 172.16.0.1/32\n3 10.1.2.3/32' "$(prefixes)"
+	expect 0 conncount list --limit 100
+	expect_eq 6 "$(prefixes | wc -l)" lines
+	expect 0 conncount list -4 24
+	expect_eq $'2 10.1.3.0/24\n4 10.1.2.0/24\n4 172.16.0.0/24' "$(prefixes | grep -v : | sort)"
+	expect 0 conncount list -4 16 -6 48
+	expect_eq $'6 10.1.0.0/16\n4 172.16.0.0/16\n3 2001:db8:1::/48' "$(prefixes)"
+	expect 0 conncount list -4 0 -6 0
+	expect_eq $'10 0.0.0.0/0\n3 ::/0' "$(prefixes)"
+	expect 0 conncount list --prefix 23
+	expect_match '^6 10\.1\.2\.0/23' "$(prefixes)"
+	expect 0 conncount list --service Control
+	expect_eq '5 10.1.2.3/32' "$(prefixes)"
+	expect 0 conncount list --listener control -4 8
+	expect_eq '5 10.0.0.0/8' "$(prefixes)"
+	expect 0 conncount list --service ECStream
+	expect_eq '' "$output"
+}
+
+@test "list --json" {
+	traffic
+	expect 0 conncount list --json -4 24
+	expect_eq true "$(json exact <<<"$output")"
+	expect_match '"cidr": ?"10\.1\.2\.0/24", ?"count": ?4' "$output"
+	expect 0 conncount list --json --service Control
+	expect_eq 10.1.2.3/32 "$(json entries.0.cidr <<<"$output")"
+	expect_eq 5 "$(json entries.0.count <<<"$output")"
+	expect_eq 5 "$(json total <<<"$output")"
+	expect 0 conncount list --json --service ECStream
+	expect_eq '[]' "$(json entries <<<"$output")"
+	expect_eq 0 "$(json total <<<"$output")"
+	expect 0 conncount list --json --limit 1
+	expect_eq 172.16.0.1/32 "$(json entries.0.cidr <<<"$output")"
+	expect_eq 13 "$(json total <<<"$output")" 'total, of all and not of those shown'
+}
+
+@test "status, and status --json" {
+	traffic
+	sessions close server 1
+	expect 0 conncount status
+	expect_match smtp "$output"
+	expect_match 'exact +yes' "$output"
+	expect 0 conncount status --json
+	local whole=$output
+	expect_eq "$CONNCOUNT_DIR" "$(json dir <<<"$whole")"
+	expect_eq "$(uname -r)" "$(json kernel <<<"$whole")"
+	expect_eq true "$(json exact <<<"$whole")"
+	expect_eq 0 "$(json uncounted <<<"$whole")"
+	expect_eq 0 "$(json lost <<<"$whole")"
+	expect_eq 1048576 "$(json max_prefixes <<<"$whole")"
+	# A node for each level of each address, once for each listener: counted by hand.
+	#  IPv4 smtp: /8 2, /16 2, /24 3, /32 4; control: 4. IPv6: 16 to 48: 5, 56: 1, 64: 2, 128: 2
+	expect_eq 25 "$(json nodes <<<"$whole")" nodes
+	expect_eq smtp "$(json listeners.0.name <<<"$whole")"
+	expect_eq SMTP "$(json listeners.0.service <<<"$whole")"
+	expect_eq true "$(json listeners.0.active <<<"$whole")"
+	expect_eq '["*:25"]' "$(json listeners.0.listen <<<"$whole")"
+	expect_eq 12 "$(json listeners.0.live <<<"$whole")"
+	expect_eq 13 "$(json listeners.0.opened <<<"$whole")"
+	expect_eq 1 "$(json listeners.0.closed <<<"$whole")"
+	expect_eq 9 "$(json listeners.0.ipv4.live <<<"$whole")"
+	expect_eq 10 "$(json listeners.0.ipv4.opened <<<"$whole")"
+	expect_eq 3 "$(json listeners.0.ipv6.live <<<"$whole")"
+	expect_eq 0 "$(json listeners.0.ipv6.closed <<<"$whole")"
+	expect_eq '["192.0.2.1:4000"]' "$(json listeners.1.listen <<<"$whole")"
+	expect_eq 5 "$(json listeners.1.live <<<"$whole")"
+}
+
+@test "bad usage: exit status 2, a message, no output" {
+	local line
+	for line in '' nonsense 'count --nonsense' 'count 10.0.0.0/8 10.0.0.0/8' 'count --service' \
+		'count --service SMTP --listener smtp' 'list --prefix x' 'list -4 33' 'list -6 129' \
+		'list --limit -1' 'list --limit x' 'list --prefix 24 -4 24' 'list extra' \
+		'status extra' 'unload extra' 'load extra' 'count --service smtp'; do
+		# shellcheck disable=SC2086
+		expect 2 conncount $line
+		expect_eq '' "$output" "output of '$line'"
+		[ -n "$errors" ] || fail "no message for '$line'"
+	done
+	expect_match SMTP "$errors" 'the known types, for an unknown one'
+	expect 0 conncount --help
+	expect_match 'count' "$output"
+	for line in load unload count list status check; do
+		expect 0 conncount "$line" --help
+		[ -n "$output" ] || fail "$line --help prints nothing"
+	done
+	expect 0 conncount --version
+	expect_match '[0-9]+\.[0-9]+' "$output"
+}
+
+@test "output that cannot be written is a failure" {
+	expect 1 sh -c 'conncount count >/dev/full'
+	expect_match '^conncount: ' "$errors"
+	expect 1 sh -c 'conncount list --json >/dev/full'
+	expect 1 sh -c 'conncount status >/dev/full'
+}

@@ -1,0 +1,102 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# scripts/demo: its screen against arithmetic, and that nothing of it is left.
+
+load ../lib/common
+
+# What the demo opens, by client and listener.
+suspect=2 suspect_submission=1 flood=$((11 * 2)) suspect6=1 flood6=23 customer6=4 ordinary=30
+partner=3 user=4 console=3 partner_console=1
+
+setup() {
+	requires root bpf cgroup2 netns ipv6 build lua ss ip python3
+	SCREEN=$BATS_TEST_TMPDIR/screen
+}
+
+# screen_has LINE: a line of the screen is so, but for blanks.
+screen_has() {
+	tr -s ' \t' ' ' <"$SCREEN" | sed 's/^ //' | grep -q -x -F -e "$1" ||
+		fail "not on the screen: $1" "$(<"$SCREEN")"
+}
+
+# leftover: what is still there of the demo whose screen this is; a line each. Its processes
+# are in its cgroup, which cannot be removed before they end.
+leftover() {
+	local name cgroup
+	name=$(grep -o -m 1 'conncount-demo\.[A-Za-z0-9]*' "$SCREEN") || return 0
+	cgroup=$(cgroup2_root)/$name
+	[ ! -e "/run/$name" ] || echo "/run/$name"
+	[ ! -e "$cgroup" ] || echo "$cgroup"
+	grep -F "$name" /proc/self/mountinfo || :
+}
+
+@test "the demo's numbers are those of what it opened, and nothing is left" {
+	local network=$((suspect + suspect_submission + flood)) network6=$((suspect6 + flood6))
+	local address=$((suspect + suspect_submission)) total
+	total=$((network + network6 + customer6 + ordinary + partner + user))
+
+	expect 0 "$ROOT/scripts/demo"
+	printf '%s\n' "$output" >"$SCREEN"
+
+	# Step 4: the command.
+	screen_has "\$ conncount count $total"
+	screen_has "\$ conncount count 198.51.100.0/24 $network"
+	screen_has "\$ conncount count 2001:db8:7::/48 $((network6 + customer6))"
+	screen_has "\$ conncount count --listener submission $((suspect_submission + user))"
+	screen_has "\$ conncount count --service Control $console"
+	screen_has "The kernel's own list of sockets has $total on the ports of mx and submission."
+	screen_has "$network 198.51.100.0/24"
+	screen_has "$network6 2001:db8:7:1::/64"
+	screen_has 'exact yes'
+
+	# Step 5: the policy.
+	screen_has "() $suspect $suspect6 $partner this address, on this listener"
+	screen_has "('/32') $address $suspect6 $partner this address, on all of the service SMTP"
+	screen_has "('/24') $network $((network6 + customer6)) $partner its /24, on SMTP"
+	screen_has "('/24,/64') $network $network6 $partner its /24 if it is IPv4, its /64 if it is IPv6"
+	screen_has "('127.0.0.0/8') $ordinary $ordinary $ordinary all of that network, on SMTP"
+	screen_has "(nil, 'Control') 0 0 $partner_console this address, on the service Control"
+	screen_has "198.51.100.7 421 4.7.0 too many sessions from your network: $network"
+	screen_has "2001:db8:7:1::5 421 4.7.0 too many sessions from your network: $network6"
+	screen_has '192.0.2.77 220 welcome'
+
+	# Step 6: the floods are gone.
+	screen_has "('/24') $address $((suspect6 + customer6)) $partner its /24, on SMTP"
+	screen_has "('/24,/64') $address $suspect6 $partner its /24 if it is IPv4, its /64 if it is IPv6"
+	screen_has '198.51.100.7 220 welcome'
+	screen_has '2001:db8:7:1::5 220 welcome'
+
+	# Step 7: six come and go.
+	screen_has '$ conncount count 203.0.113.25 6'
+	screen_has '$ conncount count 203.0.113.25 0'
+	screen_has "\$ conncount count $((total - flood - flood6))"
+
+	expect_eq '' "$errors" 'messages'
+	expect_eq '' "$(leftover)" 'left behind'
+}
+
+# interrupt SIGNAL STATUS group|itself: start the demo in a session of its own, wait until it holds
+# sessions, send SIGNAL to it or to its process group, and look at what is left.
+interrupt() {
+	local signal=$1 want=$2 target=$3 pid rc=0
+
+	env --default-signal=INT setsid "$ROOT/scripts/demo" >"$SCREEN" 2>&1 3>&- &
+	pid=$!
+	wait_until -t 120 grep -q '^4\. Ask' "$SCREEN"
+	case $target in
+	group) kill "-$signal" -- "-$pid" ;;
+	itself) kill "-$signal" "$pid" ;;
+	esac
+	wait "$pid" || rc=$?
+	expect_eq "$want" "$rc" 'exit status'
+	expect_eq '' "$(leftover)" 'left behind'
+}
+
+@test "the demo interrupted with Ctrl-C leaves nothing" {
+	interrupt INT 130 group
+}
+
+@test "the demo terminated leaves nothing" {
+	interrupt TERM 143 itself
+}

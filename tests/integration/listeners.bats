@@ -1,0 +1,233 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Which listener a session belongs to, and which service: several addresses and ports, the
+# most specific one, both families, a changed configuration.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	instance_setup
+	sessions_start
+}
+
+teardown() {
+	instance_teardown
+}
+
+@test "one listener on several addresses and ports, several listeners of one service" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+		[msa]
+		listen = 192.0.2.10:587
+		listen = [2001:db8::10]:587
+		listen = 192.0.2.10:465
+		service = SMTP
+		[control]
+		listen = *:4000
+		service = Control
+		[own]
+		listen = 192.0.2.77:7777
+		service = my-own
+	END
+	load
+	sessions <<-'END'
+		listen *:25
+		listen *:587
+		listen 192.0.2.10:465
+		listen *:4000
+		listen *:7777
+		open 1 10.0.0.1 192.0.2.10:25
+		open 2 10.0.0.1 192.0.2.10:587
+		open 4 10.0.0.1 192.0.2.10:465
+		open 8 10.0.0.1 192.0.2.10:4000
+		open 16 10.0.0.1 192.0.2.77:7777
+		open 32 2001:db8::1 [2001:db8::10]:587
+		open 5 10.0.0.1 192.0.2.11:587
+		open 6 2001:db8::1 [2001:db8::11]:587
+		open 7 10.0.0.1 192.0.2.78:7777
+	END
+	expect_count 39
+	expect_count 7 10.0.0.1
+	expect_count 1 --listener smtp
+	expect_count 38 --listener msa
+	expect_count 6 --listener msa 10.0.0.1
+	expect_count 32 --listener msa ::/0
+	expect_count 8 --service Control
+	expect_count 8 --listener control
+	expect_count 16 --service my-own
+	expect_count 0 --service ECStream
+	expect_count 39 --service inbound_cidr
+	expect 2 conncount count --service nonsense
+	expect_match nonsense "$errors"
+	expect_match 'my-own' "$errors"
+	expect 2 conncount count --listener nonsense
+	expect_match nonsense "$errors"
+}
+
+@test "192.0.2.1:25 beats *:25, [2001:db8::1]:25 beats it too" {
+	configure <<-'END'
+		[any]
+		listen = *:25
+		service = SMTP
+		[v4]
+		listen = 192.0.2.1:25
+		service = ECStream
+		[v6]
+		listen = [2001:db8::1]:25
+		service = Control
+	END
+	load
+	# One dual-stack socket for all of them: what counts is the address connected to.
+	sessions <<-'END'
+		listen *:25
+		open 1 10.0.0.1 192.0.2.1:25
+		open 2 10.0.0.1 192.0.2.2:25
+		open 4 2001:db8::7 [2001:db8::1]:25
+		open 8 2001:db8::7 [2001:db8::2]:25
+	END
+	expect_count 1 --listener v4
+	expect_count 4 --listener v6
+	expect_count 10 --listener any
+	expect_count 10
+	expect_count 1 --service ECStream
+	expect_count 4 --service Control 2001:db8::/32
+	# Sockets of their own, now.
+	sessions <<-'END'
+		listen 192.0.2.1:25
+		listen [2001:db8::1]:25
+		open 1 10.0.0.1 192.0.2.1:25
+		open 4 2001:db8::7 [2001:db8::1]:25
+	END
+	expect_count 2 --listener v4
+	expect_count 8 --listener v6
+	expect_count 10 --listener any
+}
+
+@test "an IPv4 peer of a dual-stack socket is that IPv4 address" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	load
+	sessions <<-'END'
+		listen *:25
+		open 2 10.0.0.1 192.0.2.1:25
+		open 1 2001:db8::7 [2001:db8::1]:25
+	END
+	expect_match '\[::ffff:10\.0\.0\.1\]' "$(in_ns ss -Htn 'sport = :25')"
+	expect_count 2 10.0.0.1
+	expect_count 2 ::ffff:10.0.0.1
+	expect_count 2 ::ffff:10.0.0.0/104
+	expect_count 2 0.0.0.0/0
+	expect_count 1 ::/0
+	expect 0 conncount list
+	expect_match '10\.0\.0\.1/32' "$output"
+	expect_eq 2 "$(state listeners.0.ipv4.live)"
+	expect_eq 1 "$(state listeners.0.ipv6.live)"
+}
+
+@test "a socket bound to an IPv4 address, to 0.0.0.0, to an IPv6 address" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	load
+	sessions <<-'END'
+		listen 192.0.2.1:25
+		listen 0.0.0.0:25
+		listen [2001:db8::1]:25
+		listen [::]:25
+		open 1 10.0.0.1 192.0.2.1:25
+		open 2 10.0.0.1 192.0.2.2:25
+		open 4 2001:db8::7 [2001:db8::1]:25
+		open 8 2001:db8::7 [2001:db8::2]:25
+	END
+	expect_count 3 0.0.0.0/0
+	expect_count 12 ::/0
+	expect_count 15
+}
+
+@test "load again: nothing changes, nothing is counted twice" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	load
+	sessions listen '*:25'
+	sessions open 3 10.0.0.1 192.0.2.1:25
+	load
+	expect_count 3 10.0.0.1
+	sessions open 2 10.0.0.1 192.0.2.1:25
+	load
+	expect_count 5 10.0.0.1
+	sessions close server 1-4
+	expect_count 1 10.0.0.1
+	sessions close server
+	expect_count 0
+	expect_eq 0 "$(state nodes)" nodes
+	expect_eq 5 "$(state listeners.0.opened)" opened
+	expect_eq 5 "$(state listeners.0.closed)" closed
+}
+
+@test "load of a changed configuration: open sessions stay counted, new ones go by it" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+		[gone]
+		listen = *:26
+		service = ECStream
+	END
+	load
+	sessions <<-'END'
+		listen *:25
+		listen *:26
+		listen *:2525
+		open 1 10.0.0.1 192.0.2.1:25
+		open 2 10.0.0.1 192.0.2.1:26
+		open 4 10.0.0.1 192.0.2.1:2525
+	END
+	expect_count 1
+	expect_count 2 --service ECStream
+	local generation
+	generation=$(state generation)
+	# smtp moves to another service and gets a port, gone goes, new comes on its port.
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		listen = *:2525
+		service = Control
+		[new]
+		listen = *:26
+		service = SMTP
+	END
+	load
+	[ "$(state generation)" -gt "$generation" ] || fail 'the generation did not step'
+	# The sessions that were open on the port that it gets are found.
+	expect_count 5 --service Control
+	expect_count 5 --listener smtp
+	expect_count 0 --listener new
+	sessions <<-'END'
+		open 8 10.0.0.1 192.0.2.1:2525
+		open 16 10.0.0.1 192.0.2.1:26
+	END
+	expect_count 13 --service Control 10.0.0.1
+	expect_count 16 --listener new
+	expect_count 16
+	# What was counted under the listener that went ends there, and nowhere else.
+	sessions close server 2-3
+	expect_count 16 --listener new
+	expect_count 13 --listener smtp
+	sessions close server
+	expect_count 0 --listener new
+	expect_count 0 --listener smtp
+	expect_eq 0 "$(state nodes)" nodes
+	expect_eq 0 "$(state lost)" lost
+}

@@ -1,0 +1,159 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The bars: many sessions against an independent computation, churn at full speed, and load
+# and unload again and again.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	instance_setup
+}
+
+teardown() {
+	instance_teardown
+}
+
+# plan SEED: 2,000 lines `SRC DST:PORT`: 250 IPv4 and 250 IPv6 addresses, from all over both
+# spaces and in clusters, each with 1 to 7 sessions over the listeners of $CONFIG below.
+plan() {
+	python3 -I - "$1" <<-'END'
+		import ipaddress, random, sys
+		rng = random.Random(int(sys.argv[1]))
+		def cluster(network, n):
+		    network = ipaddress.ip_network(network)
+		    return [str(network[rng.randrange(network.num_addresses)]) for _ in range(n)]
+		v4 = (cluster("10.0.0.0/8", 50) + cluster("100.64.7.0/24", 60)
+		      + cluster("198.18.128.0/19", 50) + cluster("127.0.0.0/8", 20))
+		v6 = (cluster("2001:db8::/32", 50) + cluster("2001:db8:1:2::/64", 60)
+		      + cluster("2a00:1450:4000::/37", 50) + cluster("fd00::/8", 20)
+		      + cluster("2001:db8:ffff:ffff::8000/113", 20))
+		while len(set(v4)) < 250:
+		    first = rng.randrange(1, 224)
+		    if first != 127:
+		        v4.append("%d.%d.%d.%d" % (first, *(rng.randrange(256) for _ in "abc")))
+		while len(set(v6)) < 250:
+		    v6.append(str(ipaddress.IPv6Address(rng.getrandbits(125) | 1 << 125)))
+		to4 = ["198.51.100.1:25", "192.0.2.1:25", "192.0.2.10:587", "127.0.0.1:4000"]
+		to6 = ["[2001:db8::1]:25", "[2001:db8::10]:587", "[2001:db8::99]:4000"]
+		sources = sorted(set(v4))[:250] + sorted(set(v6))[:250]
+		lines = [(s, rng.choice(to6 if ":" in s else to4)) for s in sources]
+		while len(lines) < 2000:
+		    s = rng.choice(sources)
+		    lines.append((s, rng.choice(to6 if ":" in s else to4)))
+		rng.shuffle(lines)
+		for line in lines:
+		    print(*line)
+	END
+}
+
+# compare EXPECT QUERIES SEED: holds every answer against the oracle's.
+compare() {
+	sessions ledger >"$TEST_DIR/ledger"
+	expect 0 in_ns python3 -I "$TOOLS/oracle.py" --config "$CONFIG" \
+		--ledger "$TEST_DIR/ledger" --expect "$1" --queries "$2" --seed "$3"
+}
+
+@test "2,000 sessions of 500 addresses, 3 listeners, 2 services: 1,000 random networks" {
+	requires lua
+	configure <<-'END'
+		[mx]
+		listen = *:25
+		service = SMTP
+		[msa]
+		listen = 192.0.2.10:587
+		listen = [2001:db8::10]:587
+		listen = 192.0.2.1:25
+		service = SMTP
+		[control]
+		listen = *:4000
+		service = Control
+	END
+	load
+	sessions_start
+	plan 4711 >"$TEST_DIR/plan"
+	expect_eq 500 "$(cut -d ' ' -f 1 "$TEST_DIR/plan" | sort -u | wc -l)" addresses
+	sessions <<-END
+		listen *:25
+		listen 192.0.2.10:587 msa
+		listen [2001:db8::10]:587 msa
+		listen 192.0.2.1:25 msa
+		listen *:4000 control
+		plan $TEST_DIR/plan
+	END
+	compare 2000 1000 1
+
+	# Half of them: some closed, some reset, some by the client, some by the server; and of
+	# those that stay some are half-closed.
+	sessions <<-'END'
+		close server 1-250
+		close both 251-500
+		reset client 501-750
+		reset server 751-1000
+		close client 1001-1100
+		shut client 1101-1200
+		shut server 1201-1300
+	END
+	compare 1000 1000 2
+
+	sessions close server all
+	compare 0 200 3
+	expect_eq 0 "$(state nodes)" nodes
+	expect 0 conncount list
+	expect_eq '' "$output" 'conncount list'
+}
+
+@test "8 processes, 500,000 connections ended in every way: all counts exactly 0" {
+	requires churn
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	load
+	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections 500000 --to 192.0.2.1:25 \
+		--from-base 10.1.2.3 --addresses 4 --seconds 120
+	expect_match 'accepted=([0-9]+) killed=([0-9]+)' "$output"
+	local accepted=${BASH_REMATCH[1]} killed=${BASH_REMATCH[2]}
+	[ "$accepted" -ge 500000 ] || fail "accepted: $accepted"
+	[ "$killed" -ge 50 ] || fail "killed: $killed"
+
+	expect 0 conncount status --json
+	expect_eq 0 "$(json nodes <<<"$output")" nodes
+	expect_eq 0 "$(json uncounted <<<"$output")" uncounted
+	expect_eq 0 "$(json lost <<<"$output")" lost
+	expect_eq true "$(json exact <<<"$output")" exact
+	expect_eq 0 "$(json listeners.0.live <<<"$output")" live
+	expect_eq "$(json listeners.0.opened <<<"$output")" \
+		"$(json listeners.0.closed <<<"$output")" 'opened and closed'
+	# Who resets before the handshake is done on the server's side was never accepted.
+	[ "$(json listeners.0.opened <<<"$output")" -ge "$accepted" ] ||
+		fail "opened: fewer than the $accepted accepted"
+	expect_count 0
+	local network
+	for network in 10.0.0.0/8 10.1.0.0/16 10.1.2.0/24 10.1.2.{3,4,5,6} 10.1.2.0/29; do
+		expect_count 0 "$network"
+	done
+	expect 0 conncount list
+	expect_eq '' "$output" 'conncount list'
+}
+
+@test "200 loads and unloads leave no pin, link, mount or process" {
+	local i
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	for i in {1..200}; do
+		expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+		if ((i % 20 == 1)); then
+			remember
+		fi
+		expect 0 conncount unload
+		[ ! -e "$CONNCOUNT_DIR" ] || fail "cycle $i: $CONNCOUNT_DIR is there"
+	done
+	[ "$(grep -c ^prog "$TEST_DIR/bpf-ids")" -ge 20 ] || fail 'programs were not remembered'
+	wait_until no_leaks
+}

@@ -1,0 +1,294 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# ac:inbound_session_count(cidr, service) and msys.audit.inbound_session_count: every row of
+# what is easy to get wrong, on real connections; the command asked the same where it can.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	requires lua
+	instance_setup
+	configure <<-'END'
+		[mx]
+		listen = *:25
+		service = SMTP
+		[msa]
+		listen = 192.0.2.10:587
+		listen = [2001:db8::10]:587
+		service = SMTP
+		[ecelerity-control]
+		listen = *:4000
+		service = Control
+	END
+	load
+	sessions_start
+	# Powers of two: any sum says what was added.
+	sessions <<-'END'
+		listen *:25
+		listen *:587
+		listen *:4000
+		open 1 10.1.2.3 192.0.2.1:25
+		open 2 10.1.2.4 192.0.2.1:25
+		open 4 10.1.2.3 192.0.2.10:587
+		open 8 10.9.0.1 192.0.2.10:587
+		open 16 10.1.2.3 192.0.2.1:4000
+		open 32 172.16.0.1 192.0.2.1:25
+		open 1 2001:db8:1:2::3 [2001:db8::1]:25
+		open 2 2001:db8:1:2::4 [2001:db8::1]:25
+		open 4 2001:db8:1:2::3 [2001:db8::10]:587
+		open 8 2001:db8:9::1 [2001:db8::10]:587
+		open 16 2001:db8:1:2::3 [2001:db8::1]:4000
+		open 32 2a00::1 [2001:db8::1]:25
+	END
+}
+
+teardown() {
+	instance_teardown
+}
+
+# v4 WANT ARGUMENTS, v6 WANT ARGUMENTS: what inbound_session_count(ARGUMENTS) returns to an
+# IPv4 and to an IPv6 client of listener mx.
+v4() {
+	expect_lua "$1" 10.1.2.3 192.0.2.1:25 "ac:inbound_session_count($2)"
+}
+v6() {
+	expect_lua "$1" 2001:db8:1:2::3 '[2001:db8::1]:25' "ac:inbound_session_count($2)"
+}
+
+# raises ARGUMENTS TEXT...: inbound_session_count(ARGUMENTS) raises an error that has each
+# TEXT, and the function's name.
+raises() {
+	local arguments=$1 text
+	shift
+	expect 1 lua_print 10.1.2.3 192.0.2.1:25 "ac:inbound_session_count($arguments)"
+	for text in inbound_session_count "$@"; do
+		[[ $errors == *"$text"* ]] || fail "no '$text' in the error: $errors"
+	done
+}
+
+@test "no argument: this listener, exactly the connecting address" {
+	v4 1 ''
+	v6 1 ''
+	v4 1 'nil'
+	v4 1 'nil, nil'
+	expect_lua 4 10.1.2.3 192.0.2.10:587 'ac:inbound_session_count()'
+	expect_lua 4 2001:db8:1:2::3 '[2001:db8::10]:587' 'ac:inbound_session_count()'
+	expect_lua 16 10.1.2.3 192.0.2.1:4000 'ac:inbound_session_count()'
+	expect_lua 0 10.1.2.99 192.0.2.1:25 'ac:inbound_session_count()'
+	expect_lua 1 ::ffff:10.1.2.3 '[::ffff:192.0.2.1]:25' 'ac:inbound_session_count()'
+	expect_count 1 --listener mx 10.1.2.3
+	expect_count 4 --listener msa 2001:db8:1:2::3
+}
+
+@test "/len: service SMTP over its listeners, the connecting address, host bits dropped" {
+	v4 7 '"/24"'
+	v4 15 '"/8"'
+	v4 47 '"/0"'
+	v4 5 '"/32"'
+	v6 7 '"/64"'
+	v6 15 '"/33"'
+	v6 47 '"/0"'
+	v6 5 '"/128"'
+	expect_lua 7 10.1.2.3 192.0.2.1:4000 'ac:inbound_session_count("/24")'
+	expect_count 7 10.1.2.3/24
+	expect_count 7 2001:db8:1:2::3/64
+}
+
+@test "/32 is exactly the connecting address, also an IPv6 one" {
+	v4 5 '"/32"'
+	v6 5 '"/32"'
+	v6 16 '"/32", "Control"'
+	expect_lua 32 2a00::1 '[2001:db8::1]:25' 'ac:inbound_session_count("/32")'
+	# An IPv6 /32 is written with its address.
+	v6 15 '"2001:db8::/32"'
+}
+
+@test "/24,/64: the first for an IPv4 client, the second for an IPv6 client" {
+	v4 7 '"/24,/64"'
+	v6 7 '"/24,/64"'
+	v4 15 '"/8,/64"'
+	v6 15 '"/8,/33"'
+	v4 5 '"/32,/48"'
+	v6 5 '"/8,/128"'
+	v4 16 '"/24,/64", "Control"'
+}
+
+@test "an IPv4 network, however written" {
+	v4 15 '"10.0.0.0/8"'
+	v4 15 '"10.1.2.3/255.0.0.0"'
+	v4 15 '"10.1.2.3/8"'
+	v4 5 '"10.1.2.3"'
+	v4 5 '"10.1.2.3/32"'
+	v4 2 '"10.1.2.4"'
+	v6 15 '"10.0.0.0/8"'
+	v4 16 '"10.0.0.0/8", "Control"'
+	expect_count 15 10.1.2.3/255.0.0.0
+	expect_count 5 10.1.2.3
+}
+
+@test "an IPv6 network, with and without brackets" {
+	v4 15 '"2001:db8::/32"'
+	v6 7 '"[2001:db8:1:2::1]/64"'
+	v6 7 '"2001:db8:1:2::1/64"'
+	v6 5 '"[2001:db8:1:2::3]"'
+	v6 5 '"2001:db8:1:2::3"'
+	v6 5 '"2001:0DB8:0001:0002:0000:0000:0000:0003"'
+	v4 16 '"2001:db8::/32", "Control"'
+	expect_count 7 '[2001:db8:1:2::1]/64'
+}
+
+@test "IPv4-mapped text and IPv4-mapped peers are IPv4" {
+	v4 5 '"::ffff:10.1.2.3"'
+	v4 15 '"::ffff:10.0.0.0/104"'
+	v4 5 '"[::ffff:10.1.2.3]/128"'
+	expect_lua 7 ::ffff:10.1.2.3 192.0.2.1:25 'ac:inbound_session_count("/24")'
+	expect_lua 7 ::ffff:10.1.2.3 192.0.2.1:25 'ac:inbound_session_count("/24,/64")'
+	expect_match '\[::ffff:10\.1\.2\.3\]' "$(in_ns ss -Htn 'sport = :25')"
+}
+
+@test "localhost, and no other name, ever" {
+	sessions open 1 127.0.0.1 127.0.0.1:25
+	sessions open 2 ::1 '[::1]:25'
+	v4 1 '"localhost/32"'
+	v6 1 '"localhost/32"'
+	v4 1 '"localhost"'
+	v4 2 '"localhost/128"'
+	raises '"mail.example.org"' mail.example.org localhost
+	raises '"mail.example.org/24"' mail.example.org/24
+	raises '"localhost.localdomain"' localhost.localdomain
+}
+
+@test "a service: the connecting address, a length, a network" {
+	v4 16 'nil, "Control"'
+	v6 16 'nil, "Control"'
+	v4 5 'nil, "SMTP"'
+	v4 16 '"/8", "Control"'
+	v4 0 '"172.16.0.0/12", "Control"'
+	v4 32 '"172.16.0.0/12", "SMTP"'
+}
+
+@test "a known type no listener has counts 0; an unknown one is an error" {
+	v4 0 'nil, "ECStream"'
+	v4 0 '"0.0.0.0/0", "ECmmove2"'
+	v4 0 '"::/0", "ECCluster"'
+	raises '"/24", "smtp"' smtp SMTP ECStream Control ECmmove2 ECCluster inbound_cidr '#2'
+	raises '"/24", ""'
+	raises '"/24", "SMTP "' 'SMTP '
+	raises '"/24", 5'
+	raises '"/24", {}'
+	expect_count 0 --service ECStream
+	expect 2 conncount count --service smtp 10.0.0.0/8
+	expect_match ECmmove2 "$errors"
+}
+
+@test "inbound_cidr: on a single host, what SMTP gives" {
+	v4 15 '"10.0.0.0/8", "inbound_cidr"'
+	v4 7 '"/24", "inbound_cidr"'
+	v6 5 'nil, "inbound_cidr"'
+	expect_count 15 --service inbound_cidr 10.0.0.0/8
+}
+
+@test "all of a family" {
+	v4 47 '"0.0.0.0/0"'
+	v4 47 '"::/0"'
+	v6 47 '"0.0.0.0/0"'
+	v6 47 '"10.1.2.3/0"'
+	v6 16 '"0.0.0.0/0", "Control"'
+	expect_count 47 0.0.0.0/0
+	expect_count 47 ::/0
+	expect_count 94
+}
+
+@test "malformed: an error that names the argument and the text" {
+	local text
+	for text in 300.1.1.1 10.0.0.0/33 10.0.0.0/ /129 /33 fe80::1%eth0 '' '10.0.0.0/8 ' \
+		' 10.0.0.0/8' 10.0.0.0/8x / /-1 /+8 /24,/64,/64 '/24,' ,/64 /24,64 /24,/129 /33,/64 \
+		10.0.0.0/255.0.255.0 '[2001:db8::1' 2001:db8::/129 '[10.0.0.1]'; do
+		raises "'$text'" '#1' "'$text'"
+	done
+	raises '10' '#1'
+	raises '{}' '#1'
+	raises 'true' '#1'
+	raises 'print' '#1'
+	raises '"10.0.0.0/8\0"' '#1'
+	# /33 is a length of IPv6, and so is fine there.
+	v6 15 '"/33"'
+	v6 7 '"/24,/64"'
+}
+
+@test "msys.audit: the same arguments, both required" {
+	local session=(10.1.2.3 192.0.2.1:25)
+	expect_lua 15 "${session[@]}" 'audit.inbound_session_count("10.0.0.0/8", "SMTP")'
+	expect_lua 16 "${session[@]}" 'audit.inbound_session_count("10.0.0.0/8", "Control")'
+	expect_lua 47 "${session[@]}" 'audit.inbound_session_count("::/0", "SMTP")'
+	expect_lua 7 "${session[@]}" 'audit.inbound_session_count("/24", "SMTP")'
+	local arguments
+	for arguments in '' '"10.0.0.0/8"' 'nil, "SMTP"' '"10.0.0.0/8", nil' '"10.0.0.0/8", "smtp"' \
+		'"10.0.0.0/33", "SMTP"'; do
+		expect 1 lua_print "${session[@]}" "audit.inbound_session_count($arguments)"
+		expect_match 'inbound_session_count' "$errors"
+	done
+	# A length alone needs a current session.
+	expect 1 lua5.4 -e 'print(require("msys.audit").inbound_session_count("/24", "SMTP"))'
+	expect_match '/24' "$errors"
+	expect 0 lua5.4 -e 'print(require("msys.audit").inbound_session_count("10.0.0.0/8", "SMTP"))'
+	expect_eq 15 "$output"
+}
+
+@test "an integer is returned, and what closes is gone at the next call" {
+	expect_lua integer 10.1.2.3 192.0.2.1:25 'math.type(ac:inbound_session_count("/24"))'
+	v4 7 '"/24"'
+	sessions close server 1
+	v4 6 '"/24"'
+	v4 0 ''
+	sessions open 1 10.1.2.3 192.0.2.1:25
+	v4 1 ''
+}
+
+@test "not loaded: nil, message, errno; and it works again once loaded" {
+	sessions close server
+	expect 0 conncount unload
+	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'ac:inbound_session_count("/24")'
+	expect_match $'^nil\t.*not loaded.*\t2$' "$output"
+	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'ac:inbound_session_count()'
+	expect_match $'^nil\t.+\t2$' "$output"
+	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'audit.inbound_session_count("10.0.0.0/8", "SMTP")'
+	expect_match $'^nil\t.+\t2$' "$output"
+	# What is malformed is an error all the same.
+	raises '"10.0.0.0/33"' 10.0.0.0/33
+	load
+	v4 0 '"/24"'
+	sessions open 3 10.1.2.3 192.0.2.1:25
+	v4 3 '"/24"'
+}
+
+@test "one process keeps asking: through load, unload and load" {
+	load
+	# The policy asks for every line it is given.
+	mkfifo "$TEST_DIR/ask" "$TEST_DIR/told"
+	lua5.4 -e 'require("msys.extended.ac")
+		local ac = require("conncount").accept{remote = "10.1.2.3", ["local"] = "192.0.2.1:25"}
+		io.stdout:setvbuf("no")
+		for _ in io.lines() do print((ac:inbound_session_count("/24"))) end' \
+		<"$TEST_DIR/ask" >"$TEST_DIR/told" 3>&- &
+	local pid=$! answer
+	exec {ask}>"$TEST_DIR/ask" {told}<"$TEST_DIR/told"
+	asked() {
+		echo >&"$ask"
+		read -r -t 10 -u "$told" answer
+		expect_eq "$1" "$answer" "$2"
+	}
+	asked 7 first
+	load
+	asked 7 'load of the same'
+	expect 0 conncount unload
+	asked nil unloaded
+	load
+	asked 7 'loaded again, with what was open'
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	asked 9 'opened then'
+	exec {ask}>&- {told}<&-
+	wait "$pid"
+}

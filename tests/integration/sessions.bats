@@ -1,0 +1,253 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# When a session is live: from the handshake's end to the server's last close, or until the
+# kernel takes the connection down. Nothing here waits for a count to become right: when a
+# command of sessions.py is answered, it has to be.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	instance_setup
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	load
+	sessions_start
+	sessions listen '*:25'
+}
+
+teardown() {
+	instance_teardown
+}
+
+# expect_ended: nothing is counted, and no node is left.
+expect_ended() {
+	expect_count 0
+	expect_eq 0 "$(state nodes)" nodes
+	expect_eq 0 "$(state lost)" lost
+	expect_eq "$(state listeners.0.opened)" "$(state listeners.0.closed)" 'opened and closed'
+}
+
+@test "nothing open: nothing counted" {
+	expect_count 0
+	expect_count 0 0.0.0.0/0
+	expect_count 0 ::/0
+	expect_ended
+}
+
+@test "open, and closed by the server" {
+	sessions open 3 10.1.2.3 192.0.2.1:25
+	expect_count 3
+	expect_count 3 10.1.2.3
+	expect_eq 3 "$(state listeners.0.ipv4.live)"
+	sessions close server 1
+	expect_count 2 10.1.2.3
+	sessions close server
+	expect_ended
+	expect_eq 3 "$(state listeners.0.opened)" opened
+}
+
+@test "the client closes: half-closed, counted until the server closes" {
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	sessions close client
+	expect_count 2 10.1.2.3
+	sessions close server 1
+	expect_count 1 10.1.2.3
+	sessions close server 2
+	expect_ended
+}
+
+@test "shutdown by the client, by the server, by both" {
+	sessions open 3 2001:db8::7 '[2001:db8::1]:25'
+	sessions shut client 1
+	sessions shut server 2
+	expect_count 3 2001:db8::7
+	sessions shut client 3
+	expect_count 3 2001:db8::7
+	# Both sides' FINs are through: the connection is gone, though the server holds on.
+	sessions shut server 3
+	expect_count 2 2001:db8::7
+	sessions shut client 2
+	expect_count 1 2001:db8::7
+	sessions close server
+	expect_ended
+}
+
+@test "an orphan and TIME_WAIT are not live" {
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	# The server closes first: FIN_WAIT2 while the client holds on, TIME_WAIT after it.
+	sessions close server
+	expect_match 'FIN-WAIT-2' "$(in_ns ss -Htan 'sport = :25')"
+	expect_count 0 10.1.2.3
+	sessions close client
+	wait_until in_ns sh -c 'ss -Htan "sport = :25" | grep -q TIME-WAIT'
+	expect_ended
+}
+
+@test "closed by the server, and the client's host does not answer" {
+	sessions open 3 10.1.2.3 192.0.2.1:25
+	sessions open 3 2001:db8::7 '[2001:db8::1]:25'
+	network_down
+	# The FIN gets no answer: the kernel keeps the connection, but the server has no part in it.
+	sessions close server 1-5
+	expect_match 'FIN-WAIT-1' "$(in_ns ss -Htan 'sport = :25')"
+	expect_count 1
+	expect_count 0 10.1.2.3
+	sessions close server 6
+	expect_ended
+	network_up
+	sessions close client
+	expect_ended
+}
+
+@test "reset by the client, by the server" {
+	sessions open 4 10.1.2.3 192.0.2.1:25
+	sessions reset client 1-2
+	expect_count 2 10.1.2.3
+	sessions reset server 3-4
+	expect_ended
+	# The server closes the descriptors of what was reset: nothing is counted down again.
+	sessions close server 1-2
+	expect_ended
+}
+
+@test "a reset of a half-closed session" {
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	sessions shut client 1
+	sessions shut server 2
+	expect_count 2
+	sessions reset client 2
+	expect_count 1
+	sessions reset server 1
+	expect_ended
+}
+
+@test "queued sessions count, before and after accept" {
+	sessions queue 3 10.1.2.3 192.0.2.1:25
+	expect_count 3 10.1.2.3
+	sessions accept
+	expect_count 3 10.1.2.3
+	sessions close server
+	expect_ended
+}
+
+@test "queued: closed by the client it counts, reset it does not" {
+	sessions queue 3 10.1.2.3 192.0.2.1:25
+	sessions close client 1
+	expect_count 3 10.1.2.3
+	sessions reset client 2
+	expect_count 2 10.1.2.3
+	sessions accept
+	expect_count 2 10.1.2.3
+	sessions close server
+	expect_ended
+}
+
+@test "the listener closes: its queue is gone, accepted sessions stay" {
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	sessions queue 3 10.1.2.3 192.0.2.1:25
+	sessions queue 2 2001:db8::7 '[2001:db8::1]:25'
+	sessions close client 3
+	expect_count 7
+	sessions unlisten '*:25'
+	expect_count 2
+	expect_count 2 10.1.2.3
+	sessions close server
+	expect_ended
+}
+
+@test "kill -9 of the server, with sessions open, half-closed and queued" {
+	sessions open 20 10.1.2.3+ 192.0.2.1:25
+	sessions open 20 2001:db8::7+ '[2001:db8::1]:25'
+	sessions shut client 1-5
+	sessions shut server 6-10
+	sessions queue 4 10.9.9.9 192.0.2.1:25
+	expect_count 44
+	sessions kill server
+	expect_ended
+}
+
+@test "kill -9 of the client: half-closed, counted until the server closes" {
+	sessions open 5 10.1.2.3 192.0.2.1:25
+	sessions kill client
+	expect_count 5 10.1.2.3
+	sessions close server
+	expect_ended
+}
+
+@test "a socket shared by two processes ends with the last of them" {
+	sessions open 5 10.1.2.3 192.0.2.1:25
+	sessions share
+	sessions close server 1-3
+	expect_count 5 10.1.2.3
+	sessions unshare
+	expect_count 2 10.1.2.3
+	sessions close server
+	expect_ended
+}
+
+@test "the session that asks is counted, in the process that accepted it" {
+	requires lua
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	sessions open 1 2001:db8::7 '[2001:db8::1]:25'
+	local policy='require("msys.extended.ac")
+		local ac = require("conncount").accept(3)
+		print(ac:inbound_session_count(), ac:inbound_session_count("/8,/32"))'
+	expect_eq $'2\t2' "$(sessions exec 1 lua5.4 -e "$policy")" IPv4-mapped
+	expect_eq $'1\t1' "$(sessions exec 3 lua5.4 -e "$policy")" IPv6
+	sessions open 1 10.1.2.4 192.0.2.1:25
+	expect_eq $'1\t3' "$(sessions exec 4 lua5.4 -e "$policy")" 'another address'
+}
+
+@test "a server outside the cgroup is not counted" {
+	# The test's own shell is in the namespace, but not in the cgroup.
+	local outside=$TEST_DIR/outside.sock pid
+	nsenter --net="$TEST_DIR/net" -- python3 -I "$TOOLS/sessions.py" run "$outside" 3>&- &
+	pid=$!
+	wait_until test -S "$outside"
+	sessions unlisten '*:25'
+	python3 -I "$TOOLS/sessions.py" ctl "$outside" <<-'END'
+		listen *:25
+		open 3 10.1.2.3 192.0.2.1:25
+	END
+	expect_count 0
+	sessions listen 192.0.2.2:25
+	sessions open 1 10.1.2.3 192.0.2.2:25
+	expect_count 1
+	python3 -I "$TOOLS/sessions.py" ctl "$outside" quit
+	wait "$pid"
+	expect_count 1
+}
+
+@test "outgoing connections of the server, also to port 25, are not sessions of its listener" {
+	# From the server's cgroup to a port nobody configured, and from port 25.
+	sessions listen 198.51.100.9:2500 other
+	sessions open 3 10.1.2.3 198.51.100.9:2500
+	expect_count 0
+	sessions open 1 192.0.2.1 192.0.2.1:25
+	expect_count 1
+	expect_count 1 192.0.2.1
+}
+
+@test "a real SMTP server and client" {
+	requires smtp-sink smtp-source
+	local sink source
+	sessions unlisten '*:25'
+	# A sink that takes its time over MAIL, so that all sessions are open at once.
+	start_in_ns smtp-sink -u nobody -W mail:60 inet:192.0.2.1:25 100
+	sink=$STARTED
+	wait_until in_ns sh -c 'ss -Htln "sport = :25" | grep -q .'
+	start_in_ns smtp-source -s 20 -m 20 -f a@example.org -t b@example.org inet:192.0.2.1:25
+	source=$STARTED
+	wait_until expect_count 20
+	expect_count 20 192.0.2.1
+	expect_eq 20 "$(in_ns ss -Htn 'sport = :25' | wc -l)" 'sessions by ss'
+	kill -KILL "$sink"
+	wait "$sink" || :
+	expect_ended
+	wait "$source" || : # it complains of its lost connections
+}

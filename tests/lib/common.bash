@@ -1,0 +1,163 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# common.bash - what every test file loads: paths, checks that say what differed, polling,
+# and the one gate by which a test says what it needs.
+#
+# Uses no namespace and no privilege; instance.bash adds those.
+
+bats_require_minimum_version 1.5.0
+
+ROOT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
+# Another build of the same sources can be tested, one with sanitizers for instance.
+BUILD=${CONNCOUNT_BUILD:-$ROOT/build}
+TOOLS=$ROOT/tests/tools
+PATH=$BUILD:$PATH
+LUA_PATH="$ROOT/lua/?.lua;$ROOT/lua/?/init.lua;;"
+LUA_CPATH="$BUILD/lua/?.so;;"
+PYTHONDONTWRITEBYTECODE=1
+LC_ALL=C
+export ROOT BUILD TOOLS PATH LUA_PATH LUA_CPATH PYTHONDONTWRITEBYTECODE LC_ALL
+unset CONNCOUNT_DIR LUA_INIT LUA_PATH_5_4 LUA_CPATH_5_4
+
+# Set by expect: what the command wrote, and how it ended.
+output='' errors='' status=0
+
+# fail MESSAGE...: ends the test.
+fail() {
+	printf '%s\n' "$@" >&2
+	return 1
+}
+
+# expect STATUS COMMAND...: runs COMMAND, fails unless it exits with STATUS. Leaves its
+# output in $output, its messages in $errors, its exit status in $status. The command and
+# what it did are shown where the test fails.
+expect() {
+	local want=$1 out err
+	shift
+	out=$(mktemp "$BATS_TEST_TMPDIR/out.XXXXXX")
+	err=$(mktemp "$BATS_TEST_TMPDIR/err.XXXXXX")
+	status=0
+	"$@" >"$out" 2>"$err" || status=$?
+	output=$(<"$out")
+	errors=$(<"$err")
+	rm -f "$out" "$err"
+	printf '$ %s\n' "${*@Q}"
+	[ -z "$output" ] || printf '%s\n' "$output"
+	[ -z "$errors" ] || printf '%s\n' "$errors" | sed 's/^/stderr: /'
+	printf 'exit %d\n' "$status"
+	[ "$status" -eq "$want" ] || fail "exit status $status, expected $want: $*"
+}
+
+# expect_eq WANT GOT [WHAT]
+expect_eq() {
+	[ "$1" = "$2" ] || fail "${3:-value}: expected '$1', got '$2'"
+}
+
+# expect_match REGEX TEXT [WHAT]: REGEX is an extended regular expression found in TEXT.
+expect_match() {
+	[[ $2 =~ $1 ]] || fail "${3:-text}: no match of '$1' in '$2'"
+}
+
+# json PATH: one value out of the JSON object on stdin; PATH is like listeners.0.live, and
+# an empty PATH is everything. Fails where the input is not one JSON value.
+json() {
+	python3 -I -c '
+import json, sys
+value = json.load(sys.stdin)
+for key in filter(None, sys.argv[1].split(".")):
+    value = value[int(key)] if isinstance(value, list) else value[key]
+print(value if isinstance(value, str) else json.dumps(value))' "$1"
+}
+
+# wait_until [-t SECONDS] COMMAND...: runs COMMAND again and again until it succeeds; fails
+# after SECONDS (10). COMMAND's output is shown once, that of its last run, if it fails.
+wait_until() {
+	local seconds=10 end out
+	if [ "$1" = -t ]; then
+		seconds=$2
+		shift 2
+	fi
+	end=$((${EPOCHREALTIME/./} + seconds * 1000000))
+	until out=$("$@" 2>&1); do
+		if ((${EPOCHREALTIME/./} > end)); then
+			fail "not within $seconds s: $*" "$out"
+			return 1
+		fi
+		sleep 0.02
+	done
+}
+
+# cgroup2_root: where the cgroup v2 hierarchy is mounted.
+cgroup2_root() {
+	awk '$3 == "cgroup2" { print $2; found = 1; exit } END { exit !found }' /proc/self/mounts
+}
+
+# have WORD: whether this machine has what WORD stands for; where not, $missing says why.
+# Returns 2 for a word that stands for nothing.
+have() {
+	local root
+	missing=
+	case $1 in
+	root)
+		[ "$(id -u)" = 0 ] || missing='not run as root'
+		;;
+	bpf)
+		[ -e /proc/sys/kernel/unprivileged_bpf_disabled ] ||
+			missing='the kernel has no BPF' ;;
+	btf)
+		[ -r /sys/kernel/btf/vmlinux ] || missing='the kernel has no BTF' ;;
+	cgroup2)
+		if ! root=$(cgroup2_root); then
+			missing='no cgroup v2 hierarchy is mounted'
+		elif ! [ -w "$root/cgroup.procs" ]; then
+			missing="$root is not writable"
+		fi
+		;;
+	netns)
+		unshare --net true 2>/dev/null || missing='cannot make a network namespace'
+		;;
+	ipv6)
+		[ -e /proc/net/if_inet6 ] || missing='the kernel has no IPv6'
+		;;
+	build)
+		[ -x "$BUILD/conncount" ] || missing="$BUILD/conncount is not built"
+		;;
+	lua)
+		if ! command -v lua5.4 >/dev/null; then
+			missing='no command lua5.4'
+		elif ! [ -e "$BUILD/lua/conncount.so" ]; then
+			missing="$BUILD/lua/conncount.so is not built"
+		fi
+		;;
+	churn)
+		[ -x "$BUILD/tests/churn" ] || missing="$BUILD/tests/churn is not built"
+		;;
+	ss | ip | python3 | setpriv | valgrind | smtp-sink | smtp-source | gcc | clang | bpftool)
+		command -v "$1" >/dev/null || missing="no command $1"
+		;;
+	*)
+		missing="tests: requires: unknown word '$1'"
+		return 2
+		;;
+	esac
+	[ -z "$missing" ]
+}
+
+# requires WORD...: skips the test, saying why, unless this machine has all of them. With
+# TESTS_NO_SKIP set (tests/run --no-skip) the test fails instead.
+requires() {
+	local word missing rc
+	for word in "$@"; do
+		rc=0
+		have "$word" || rc=$?
+		case $rc in
+		0) ;;
+		2) fail "$missing" || return ;;
+		*)
+			[ -z "${TESTS_NO_SKIP:-}" ] || fail "requires $word: $missing" || return
+			skip "requires $word: $missing"
+			;;
+		esac
+	done
+}

@@ -1,0 +1,231 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# instance.bash - a place of its own for each test: a cgroup v2 directory, a network
+# namespace in which every address is local, a directory for pins, and a teardown that fails
+# the test if anything of it is left behind. Nothing has a fixed name.
+#
+# Load common.bash first. A test file has
+#	setup() { instance_setup; }
+#	teardown() { instance_teardown; }
+
+# instance_setup: sets
+#   TEST_DIR       directory for the test's files; world-readable, empty but for the namespace
+#   CGROUP         the test's cgroup, as conncount's --cgroup takes it
+#   CGROUP_PATH    its directory
+#   CONFIG         configuration file that configure writes and load reads
+#   CONNCOUNT_DIR  the instance (exported; not made here)
+instance_setup() {
+	requires root bpf cgroup2 netns ipv6 ss ip python3 build
+	TEST_DIR=$(mktemp -d /run/conncount-test.XXXXXX)
+	chmod 0755 "$TEST_DIR"
+	CGROUP=/${TEST_DIR##*/}
+	CGROUP_PATH=$(cgroup2_root)$CGROUP
+	mkdir "$CGROUP_PATH"
+	CONFIG=$TEST_DIR/conncount.conf
+	export CONNCOUNT_DIR=$TEST_DIR/i
+	SESSIONS_PID=
+	: >"$TEST_DIR/bpf-ids"
+	: >"$TEST_DIR/net"
+	unshare --net="$TEST_DIR/net" true
+	NETNS_ID=$(stat -L -c %i "$TEST_DIR/net")
+	# shellcheck disable=SC2016
+	nsenter --net="$TEST_DIR/net" -- bash -e -c '
+		cd /proc/sys/net/ipv4
+		echo 1 >ip_nonlocal_bind
+		echo 1 >../ipv6/ip_nonlocal_bind
+		echo 1 >tcp_tw_reuse
+		echo 1024 65535 >ip_local_port_range'
+	network_up
+}
+
+# network_up: makes every address of both families this host's, so a test may use any, and no
+# packet leaves the namespace: there is nothing in it but lo.
+network_up() {
+	nsenter --net="$TEST_DIR/net" -- bash -e -c '
+		ip link set lo up
+		ip route replace local 0.0.0.0/0 dev lo
+		ip -6 route replace local ::/0 dev lo'
+}
+
+# network_down: from now on no packet arrives.
+network_down() {
+	nsenter --net="$TEST_DIR/net" -- ip link set lo down
+}
+
+# in_ns COMMAND...: runs COMMAND in the test's cgroup and network namespace.
+in_ns() {
+	(enter_ns "$@")
+}
+
+# start_in_ns COMMAND...: the same in the background; its process id is $STARTED.
+start_in_ns() {
+	(enter_ns "$@") 3>&- &
+	STARTED=$!
+}
+
+# enter_ns COMMAND...: becomes COMMAND, there.
+enter_ns() {
+	echo "$BASHPID" >"$CGROUP_PATH/cgroup.procs"
+	exec nsenter --net="$TEST_DIR/net" -- "$@"
+}
+
+# configure: writes $CONFIG: stdin, after a [conncount] section that names a group which
+# every machine has. `configure raw` writes stdin alone.
+configure() {
+	{
+		[ "${1:-}" = raw ] || printf '[conncount]\ngroup = root\n'
+		cat
+	} >"$CONFIG"
+}
+
+# load [OPTION...]: loads $CONFIG into the test's cgroup, and remembers the kernel objects
+# that came with it for the leak check.
+load() {
+	conncount load -c "$CONFIG" --cgroup "$CGROUP" "$@" || return
+	remember
+}
+
+# remember: notes the BPF programs, links and maps now attached to the test's cgroup.
+remember() {
+	python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH" >>"$TEST_DIR/bpf-ids"
+}
+
+# sessions_start: starts tests/tools/sessions.py in the test's namespace and cgroup.
+sessions_start() {
+	start_in_ns python3 -I "$TOOLS/sessions.py" run "$TEST_DIR/sessions.sock"
+	SESSIONS_PID=$STARTED
+	wait_until test -S "$TEST_DIR/sessions.sock"
+}
+
+# sessions COMMAND...: one command of sessions.py, or with none those on stdin, one a line.
+sessions() {
+	python3 -I "$TOOLS/sessions.py" ctl "$TEST_DIR/sessions.sock" "$@"
+}
+
+# sessions_stop: ends sessions.py, and with it every session.
+sessions_stop() {
+	local rc=0
+	[ -n "$SESSIONS_PID" ] || return 0
+	sessions quit || rc=1
+	wait "$SESSIONS_PID" || rc=1
+	SESSIONS_PID=
+	return $rc
+}
+
+# expect_count N [ARGUMENT...]: `conncount count ARGUMENT...` prints N, now.
+expect_count() {
+	local want=$1 got
+	shift
+	got=$(conncount count "$@") || fail "conncount count $*: exit status $?" || return
+	expect_eq "$want" "$got" "conncount count $*"
+}
+
+# state PATH: one value of `conncount status --json`, see json. (status exits 1 where
+# something is uncounted, and still prints.)
+state() {
+	local text rc=0
+	text=$(conncount status --json) || rc=$?
+	[ $rc -le 1 ] && [ -n "$text" ] || fail "conncount status --json: exit status $rc" || return
+	json "$1" <<<"$text"
+}
+
+# lua_print REMOTE LOCAL EXPRESSION: prints what the Lua expression returns, its values
+# separated by tabs; `ac` is the accept construct of that session, `audit` is msys.audit.
+# Exit status 1 and the message on stderr where it raises an error.
+lua_print() {
+	# shellcheck disable=SC2016
+	lua5.4 -e '
+		require("msys.extended.ac")
+		audit = require("msys.audit")
+		ac = require("conncount").accept{remote = arg[1], ["local"] = arg[2]}
+		audit.current(ac)
+		local result = table.pack(pcall(assert(load("return " .. arg[3]))))
+		if not result[1] then
+			io.stderr:write(tostring(result[2]), "\n")
+			os.exit(1)
+		end
+		for i = 2, result.n do result[i] = tostring(result[i]) end
+		print(table.concat(result, "\t", 2, result.n))' /dev/null "$1" "$2" "$3"
+}
+
+# expect_lua WANT REMOTE LOCAL EXPRESSION: lua_print prints exactly WANT.
+expect_lua() {
+	local want=$1 got
+	shift
+	got=$(lua_print "$@") || fail "lua: $3: raised an error" || return
+	expect_eq "$want" "$got" "lua: remote $1, local $2: $3"
+}
+
+# processes_left: the processes in the test's cgroup or network namespace.
+processes_left() {
+	{
+		cat "$CGROUP_PATH/cgroup.procs"
+		find /proc -maxdepth 3 -path '/proc/[0-9]*/ns/net' -printf '%l %h\n' 2>/dev/null |
+			sed -n "s|^net:\[$NETNS_ID\] /proc/\([0-9]*\)/ns$|\1|p"
+	} | sort -un
+}
+
+no_processes() {
+	[ -z "$(processes_left)" ]
+}
+
+# leaks: prints what of the test is left besides its cgroup, directory and namespace; a line
+# each. Nothing where all is clean.
+leaks() {
+	local pid
+	for pid in $(processes_left); do
+		printf 'process %s: %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline")"
+	done
+	awk -v dir="$TEST_DIR/" 'index($5, dir) == 1 && $5 != dir "net" {
+		print "mount: " $5 }' /proc/self/mountinfo
+	if [ -e "$CONNCOUNT_DIR" ]; then
+		echo "directory: $CONNCOUNT_DIR"
+	fi
+	find "$CGROUP_PATH" -mindepth 1 -type d -printf 'cgroup: %p\n'
+	{
+		cat "$TEST_DIR/bpf-ids"
+		python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH"
+	} | sort -u | python3 -I "$TOOLS/bpf.py" alive
+}
+
+# no_leaks: fails, naming them, if there are leaks.
+no_leaks() {
+	local left
+	left=$(leaks)
+	[ -z "$left" ] || fail "left behind:" "$left"
+}
+
+# instance_discard: takes away whatever is there, however it got there.
+instance_discard() {
+	local pid mount
+	for pid in $(processes_left); do
+		kill -KILL "$pid" 2>/dev/null || :
+	done
+	wait_until no_processes || :
+	awk -v dir="$TEST_DIR/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
+		while read -r mount; do umount "$mount"; done
+	find "$CGROUP_PATH" -depth -type d -exec rmdir {} +
+	rm -rf --one-file-system "$TEST_DIR"
+}
+
+# instance_teardown: ends the sessions, unloads what is loaded, and fails if something is
+# left: processes, mounts, pins, programs, links, maps, cgroups, the namespace. Takes it away
+# in any case.
+instance_teardown() {
+	local rc=0
+	[ -n "${TEST_DIR:-}" ] && [ -d "$TEST_DIR" ] || return 0
+	sessions_stop || rc=1
+	if mountpoint -q "$CONNCOUNT_DIR"; then
+		remember || rc=1
+		conncount unload || rc=1
+	fi
+	# The kernel frees programs and maps a moment after the last reference to them goes.
+	wait_until -t 5 no_leaks || rc=1
+	instance_discard || rc=1
+	if [ -e "$TEST_DIR" ] || [ -e "$CGROUP_PATH" ]; then
+		echo "could not remove $TEST_DIR and $CGROUP_PATH" >&2
+		rc=1
+	fi
+	return $rc
+}

@@ -1,0 +1,179 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Fuzzing with libFuzzer, AddressSanitizer and UBSan: text, configuration, Lua arguments. The
+# targets and what they assert are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says for how long.
+
+load ../lib/common
+
+targets=(cidr config lua)
+fuzz=$ROOT/tests/fuzz
+seconds=${CONNCOUNT_FUZZ_SECONDS:-60}
+
+# All targets run at once; where processors are few, for longer, so that each gets as much of
+# them as if it were alone for $seconds.
+cpus=$(nproc)
+((cpus <= ${#targets[@]})) || cpus=${#targets[@]}
+wall=$(((seconds * ${#targets[@]} + cpus - 1) / cpus))
+# tests/run ends a test that hangs; this one takes as long as it is told to.
+if [ -n "${BATS_TEST_TIMEOUT:-}" ] && ((BATS_TEST_TIMEOUT < wall + 120)); then
+	BATS_TEST_TIMEOUT=$((wall + 120))
+fi
+
+pids=()
+
+setup() {
+	requires clang
+	# Nothing from outside may turn a check off.
+	unset ASAN_OPTIONS LSAN_OPTIONS
+	export UBSAN_OPTIONS=print_stacktrace=1
+}
+
+teardown() {
+	[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || :
+}
+
+# sources TARGET: what of the product TARGET tests, a file to a line.
+sources() {
+	case $1 in
+	cidr) echo user/lib/cidr.c ;;
+	config) printf '%s\n' user/load/config.c user/lib/cidr.c ;;
+	lua) printf '%s\n' lua/conncount.c user/lib/cidr.c ;;
+	esac
+}
+
+# build TARGET PROGRAM [DIR]: TARGET over the product's sources in DIR, the real ones if not
+# given.
+build() {
+	local files libraries flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -D_GNU_SOURCE
+		"-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=all
+		-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+		-I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/load" -I"$ROOT/lua")
+	mapfile -t files < <(sources "$1")
+	read -ra libraries <<<"$(pkg-config --cflags --libs inih lua5.4)"
+	expect 0 clang "${flags[@]}" -o "$2" "$fuzz/$1.c" "${files[@]/#/${3:-$ROOT}/}" "${libraries[@]}"
+}
+
+# start TARGET PROGRAM [OPTION...]: runs PROGRAM on TARGET's stored corpus in the background;
+# its log is PROGRAM.log, an input that finds something is in PROGRAM.found/, new inputs are
+# not kept.
+start() {
+	local target=$1 program=$2
+	shift 2
+	mkdir -p "$program.found" "$program.new"
+	"$program" -artifact_prefix="$program.found/" -dict="$fuzz/$target.dict" \
+		-timeout=20 -rss_limit_mb=2048 "$@" \
+		"$program.new" "$fuzz/corpus/$target" >"$program.log" 2>&1 3>&- &
+	pids+=($!)
+}
+
+# finish PROGRAM PID: waits for what start started. Returns its exit status; where that is
+# not 0, shows what was found, and the input, to be repeated from what is shown alone.
+finish() {
+	local file rc=0
+	wait "$2" || rc=$?
+	[ "$rc" != 0 ] || return 0
+	echo "${1##*/}: exit status $rc"
+	grep -vE '^(#[0-9]|\s*NEW_FUNC|INFO:)' "$1.log" | tail -n 60
+	for file in "$1.found"/*; do
+		[ -f "$file" ] || continue
+		echo "the input, for base64 -d (tests/fuzz/${1##*/}.c):"
+		base64 "$file"
+	done
+	return "$rc"
+}
+
+# run_all [OPTION...]: runs every target, all at once. Fails if one of them finds something.
+run_all() {
+	local target i found=0
+	pids=()
+	for target in "${targets[@]}"; do
+		start "$target" "$BATS_TEST_TMPDIR/$target" "$@"
+	done
+	for i in "${!targets[@]}"; do
+		finish "$BATS_TEST_TMPDIR/${targets[i]}" "${pids[i]}" || found=1
+	done
+	pids=()
+	[ "$found" = 0 ] || fail 'fuzzing found something'
+}
+
+# runs TARGET: how many inputs it has run, by its own account.
+runs() {
+	sed -n 's/^Done \([0-9]*\) runs in .*/\1/p' "$BATS_TEST_TMPDIR/$1.log"
+}
+
+@test "the stored inputs, then new ones, find nothing" {
+	local target stored
+	[[ $seconds =~ ^[1-9][0-9]*$ ]] || fail "CONNCOUNT_FUZZ_SECONDS: '$seconds'"
+	for target in "${targets[@]}"; do
+		build "$target" "$BATS_TEST_TMPDIR/$target"
+	done
+
+	run_all -runs=0
+	for target in "${targets[@]}"; do
+		stored=("$fuzz/corpus/$target"/*)
+		echo "$target: ${#stored[@]} stored inputs, $(runs "$target") runs"
+		((${#stored[@]} >= 50 && $(runs "$target") >= ${#stored[@]})) ||
+			fail "$target: the stored corpus did not run"
+	done
+
+	run_all -max_total_time="$wall"
+	for target in "${targets[@]}"; do
+		echo "$target: $(runs "$target") runs"
+		# An hour of nothing finds nothing: a target that hardly runs is a failure.
+		(($(runs "$target") >= 100 * seconds)) || fail "$target: too few runs"
+	done
+}
+
+# planted TARGET FILE EXPRESSION WHAT [OPTION...]: with the bug that the sed EXPRESSION makes
+# of FILE, TARGET finds something, and WHAT, an extended regular expression, is told of it.
+planted() {
+	local target=$1 file=$2 expression=$3 what=$4 program source rc=0
+	program=$(mktemp -d "$BATS_TEST_TMPDIR/planted.XXXXXX")/$1
+	shift 4
+	while read -r source; do
+		install -D "$ROOT/$source" "$program.src/$source"
+	done < <(sources "$target")
+	sed -i "$expression" "$program.src/$file"
+	! cmp -s "$ROOT/$file" "$program.src/$file" || fail "$file: '$expression' changes nothing"
+	build "$target" "$program" "$program.src"
+	start "$target" "$program" -max_total_time=20 "$@"
+	finish "$program" "${pids[-1]}" >"$program.told" || rc=$?
+	unset 'pids[-1]'
+	((rc != 0)) || fail "'$expression' in $file was not found"
+	expect_match "$what" "$(<"$program.told")" "'$expression' in $file"
+	expect_match 'the input, for base64 -d' "$(<"$program.told")" "'$expression' in $file"
+}
+
+@test "planted bugs in addresses and networks are found" {
+	local cidr=user/lib/cidr.c
+	planted cidr $cidr 's/cidr->addr\[i\] = 0;/cidr->addr[i] |= 0;/' 'not so: same'
+	planted cidr $cidr 's/0xff00 >> /0xff80 >> /' 'not so: same'
+	planted cidr $cidr 's/len >= sizeof(buf)/len >= 2 * sizeof(buf)/' 'runtime error: .*out of bounds'
+	planted cidr $cidr 's/\*ret_why = why;/(void)why;/' 'not so: why'
+}
+
+@test "a planted bug is found without the stored inputs, too" {
+	fuzz=$BATS_TEST_TMPDIR/fuzz
+	mkdir -p "$fuzz/corpus/cidr"
+	cp "$ROOT"/tests/fuzz/{cidr.c,cidr.dict,fuzz.h} "$fuzz"
+	planted cidr user/lib/cidr.c 's/cidr->addr\[i\] = 0;/cidr->addr[i] |= 0;/' 'not so: same' -seed=1
+}
+
+@test "planted bugs in the configuration's reader are found" {
+	local config=user/load/config.c
+	planted config $config 's/listens\[j\], listen))$/listens[j], listen) || i)/' 'not so: n == 1'
+	planted config $config 's/free(config->listeners);/;/' 'LeakSanitizer'
+	planted config $config 's/(listener->n_listens + 1)/(listener->n_listens | 1)/' \
+		'heap-buffer-overflow'
+	planted config $config '/^\tcheck_listeners(&parser);/i\	*ret_config = parser.config;' \
+		'not so: .*before'
+	planted config $config 's/strlen(text) != (size_t)len/strlen(text) > (size_t)len/' 'not so'
+}
+
+@test "planted bugs in the Lua module are found" {
+	local lua=lua/conncount.c
+	planted lua $lua "s/c < ' ' || c == 0x7f/c == 0x7f/" "not so: .*text\[i\] >= ' '"
+	planted lua $lua 's/strlen(text) != len/strlen(text) > len/' 'not so'
+	planted lua $lua 's/conncount_close(rd->cc);/;/' 'not so: !handles'
+	planted lua $lua 's/luaL_testudata(L, 1, ACCEPT_TYPE)/lua_touserdata(L, 1)/' 'not so|AddressS'
+}

@@ -1,0 +1,155 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Tests of the tests' own helpers: a helper that cannot fail hides what fails.
+
+load ../lib/common
+
+setup() {
+	# A suite of its own for tests/run to run, in a directory of its own.
+	suite=$BATS_TEST_TMPDIR/suite.bats
+}
+
+# suite: writes $suite from stdin, where @case stands for @test (bats would take the latter
+# for one of this file's).
+suite() {
+	sed 's/@case/@test/' >"$suite"
+}
+
+# suite_run: runs tests/run on $suite, as from a shell, not from within bats.
+suite_run() {
+	env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/ "$@" "$ROOT/tests/run" "$suite"
+}
+
+last_line() {
+	tail -n 1 <<<"$output"
+}
+
+@test "run: counts, and a pass is a pass" {
+	suite <<-'END'
+		@case "a" { true; }
+		@case "b" { skip "not ok 9 here"; }
+		@case "c # skip" { true; }
+	END
+	expect 0 suite_run
+	expect_match '^[12] passed, 0 failed, [12] skipped$' "$(last_line)"
+}
+
+@test "run: a failure" {
+	suite <<-'END'
+		@case "a" { true; }
+		@case "b" { false; }
+	END
+	expect 1 suite_run
+	expect_eq '1 passed, 1 failed, 0 skipped' "$(last_line)"
+}
+
+@test "run: a teardown that fails is a failure" {
+	suite <<-'END'
+		teardown() { return 1; }
+		@case "a" { true; }
+	END
+	expect 1 suite_run
+	expect_eq '0 passed, 1 failed, 0 skipped' "$(last_line)"
+}
+
+@test "run: nothing but skips is a failure" {
+	suite <<<'@case "a" { skip "why"; }'
+	expect 1 suite_run
+	expect_match 'no test ran' "$output"
+	expect_eq '0 passed, 0 failed, 1 skipped' "$(last_line)"
+}
+
+@test "run: no tests, no such file, a file bats cannot read, an unknown word" {
+	: >"$suite"
+	expect 1 suite_run
+	expect_eq '0 passed, 0 failed, 0 skipped' "$(last_line)"
+	suite <<<'@case "a" { if; }'
+	expect 1 suite_run
+	expect 2 "$ROOT/tests/run" "$BATS_TEST_TMPDIR/none.bats"
+	expect 2 "$ROOT/tests/run" nonsense
+	expect_match nonsense "$errors"
+}
+
+@test "run: bats that dies midway is a failure" {
+	suite <<-'END'
+		@case "a" { true; }
+		@case "b" { kill -KILL $$; }
+		@case "c" { true; }
+	END
+	expect 1 suite_run BATS_TEST_TIMEOUT=2 # bats holds its output open that long
+	expect_match '3 tests planned, 2 reported' "$output"
+}
+
+@test "run: a test that hangs fails" {
+	suite <<-'END'
+		@case "a" { sleep 60; }
+	END
+	expect 1 suite_run BATS_TEST_TIMEOUT=1
+	expect_eq '0 passed, 1 failed, 0 skipped' "$(last_line)"
+}
+
+@test "run: --no-skip makes a missing requirement a failure" {
+	suite <<-END
+		load $ROOT/tests/lib/common
+		@case "a" { true; }
+		have() {
+			missing='not here'
+			return 1
+		}
+		@case "b" { requires valgrind; }
+	END
+	expect 0 suite_run
+	expect_eq '1 passed, 0 failed, 1 skipped' "$(last_line)"
+	expect_match 'requires valgrind: not here' "$output"
+	expect 1 suite_run TESTS_NO_SKIP=1
+	expect_eq '1 passed, 1 failed, 0 skipped' "$(last_line)"
+}
+
+@test "requires: an unknown word is an error" {
+	run requires python3 no-such-word
+	expect_eq 1 "$status"
+	expect_match "unknown word 'no-such-word'" "$output"
+	requires python3
+}
+
+@test "expect: fails on another exit status, and keeps output and messages apart" {
+	expect 3 sh -c 'echo out; echo err >&2; exit 3'
+	expect_eq out "$output"
+	expect_eq err "$errors"
+	run expect 0 false
+	expect_eq 1 "$status"
+	run expect 1 true
+	expect_eq 1 "$status"
+	expect_match 'exit status 0, expected 1: true' "$output"
+}
+
+@test "expect_eq and expect_match fail, and say what differed" {
+	run expect_eq 1 2 'the count'
+	expect_eq 1 "$status"
+	expect_eq "the count: expected '1', got '2'" "$output"
+	run expect_match '^a$' b
+	expect_eq 1 "$status"
+}
+
+@test "json: values, and input that is no JSON" {
+	expect_eq 3 "$(json a.1.b <<<'{"a": [0, {"b": 3}]}')"
+	expect_eq true "$(json a <<<'{"a": true}')"
+	expect_eq text "$(json a <<<'{"a": "text"}')"
+	run json a <<<'{"a": 1} {}'
+	[ "$status" -ne 0 ]
+	run json b <<<'{"a": 1}'
+	[ "$status" -ne 0 ]
+}
+
+@test "wait_until: returns once it is so, and fails when it is not" {
+	(
+		sleep 0.2
+		: >"$BATS_TEST_TMPDIR/there"
+	) 3>&- &
+	wait_until -t 5 test -e "$BATS_TEST_TMPDIR/there"
+	wait $!
+	run wait_until -t 1 test -e "$BATS_TEST_TMPDIR/never"
+	expect_eq 1 "$status"
+	expect_match 'not within 1 s: test -e' "$output"
+}

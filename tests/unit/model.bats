@@ -1,0 +1,153 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The count protocol in every interleaving (design, section 4), by tests/model/model.c: it
+# holds, and without any one of its rules it does not.
+
+load ../lib/common
+
+setup_file() {
+	"${CC:-cc}" -O2 -Wall -Wextra -Werror -o "$BATS_FILE_TMPDIR/model" "$ROOT/tests/model/model.c"
+}
+
+# model STATUS ARGUMENT...
+model() {
+	local want=$1
+	shift
+	expect "$want" "$BATS_FILE_TMPDIR/model" "$@"
+}
+
+# holds ARGUMENT...
+holds() {
+	model 0 "$@"
+	expect_match '^holds: [1-9]' "$output"
+}
+
+# refuted WHAT ARGUMENT...: a run is shown, step by step, that ends in WHAT.
+refuted() {
+	local what=$1 first last
+	shift
+	model 1 "$@"
+	first=${output%%$'\n'*}
+	last=${output##*$'\n'}
+	expect_match "$what" "$last" 'the end'
+	expect_eq "refuted: ${last#  }" "$first" 'the first line'
+	expect_match $'\n *P[0-2] [-+][a-f]: .*\n *P[0-2] [-+][a-f]: ' "$output" 'the run'
+}
+
+# without RULE WHAT ARGUMENT...: what holds ends in WHAT once RULE is left out.
+without() {
+	local rule=$1 what=$2
+	shift 2
+	holds "$@"
+	refuted "$what" --ends --without "$rule" "$@"
+}
+
+@test "three sessions come and go: counts are exact, no node is left, no retry is in vain" {
+	holds '+a -a' '+b -b' '+c -c'
+	holds --levels 2 '+a -a' '+b -b' '+c -c'
+	holds --levels 2 --open a '-a +b -b' '+c -c' '+d -d'
+	holds --open abc '-a +d' '-b +e' '-c +f'
+	holds --open ab '-a +c' '-b +d -d' '+e -e'
+	holds '+a -a +d -d' '+b -b +e -e' '+c -c'
+}
+
+@test "a session that starts and ends at once, by both events: it is counted once or never" {
+	holds --levels 2 '+a' '-a' '-a'
+	holds --levels 2 --open a '-a' '-a' '+b -b'
+	holds --levels 2 '+a -b' '-a +b' '-a -b'
+	holds --levels 2 '!a' '-a' '-a'
+	holds --levels 2 '+a' '!a' '-a'
+}
+
+@test "inserts and deletes fail: what is not counted is uncounted or lost, no key is dead" {
+	holds --failures '+a -a' '+b -b' '+c -c'
+	holds --failures --open ab '-a +c' '-b +d -d' '+e -e'
+	holds --failures --levels 2 '+a -a' '+b -b' '+c -c'
+	holds --failures --levels 2 '+a' '-a' '-a'
+	holds --failures --levels 2 '+a -b' '-a +b' '-a -b'
+}
+
+@test "retries are used up: that is reported" {
+	local retries
+	for retries in 1 2 3; do
+		holds --retries "$retries" '+a -a' '+b -b' '+c -c'
+		holds --retries "$retries" --failures --levels 2 '+a -b' '-a +b' '-a -b'
+	done
+	holds --retries 1 --failures --levels 2 '+a -a' '+b -b' '+c -c'
+}
+
+@test "the trie: without BPF_NOEXIST, the check of the prefix, RCU" {
+	without noexist 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
+	without prefixlen 'one more session .* is not counted' --levels 2 '+a -a' '+b -b'
+	without rcu 'one more session .* is not counted' '+a -a' '+b -b'
+}
+
+@test "additions: without the atomic addition, without what it does on DEAD and on GONE" {
+	without fetch-add 'count of 1/n is 1; 0 are open' '+a -a' '+b -b'
+	without gone-retry 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
+	without dead-leave 'count of 1/n is 1; 0 are open' '+a -a' '+b -b'
+}
+
+@test "the end of a node: without each step of it" {
+	without zero-cas 'count of 1/n is -1; 0 are open' '+a -a' '+b -b' '+c -c'
+	without dead-mark 'count of 1/n is -1; 0 are open' '+a -a' '+b -b' '+c -c'
+	without unlink-first 'though nothing failed' '+a -a' '+b -b'
+	without bury-exchange 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
+	without gone-mark 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
+	without dead-carry 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
+}
+
+@test "failures: without what is done about them" {
+	without delete-failure-check 'one more session .* is not counted' --failures '+a -a' '+b -b'
+	without delete-failure-revive '1/n stays 0.DEAD' --failures '+a -a' '+b -b'
+	without carry-lost '0 are open and counted; nothing is lost' --failures '+a -a' '+b -b'
+	without end-lost '0 are open and counted; nothing is lost' --failures '+a -a' '+b -b'
+	without spent-error '0 are open and counted; nothing is lost' --retries 1 '+a -a' '+b -b'
+}
+
+@test "a session's start: without each step of it" {
+	without start-claim 'session a has ended and stays COUNTED' '+a' '-a'
+	without publish-cas 'session a has ended and stays COUNTED' '+a' '-a'
+	without starter-takes-back 'live 1' '+a' '-a'
+	without record-before-publish 'count of 0/n is -1' '+a' '-a'
+	without level-undo 'count of 1/short is 1; 0 are open' --failures --levels 2 '+a' '-a'
+	without undo-limit 'count of 1/n is -1; 0 are open' --failures '+a' '-a'
+	without uncounted-state 'count of 1/n is -1; 0 are open' --failures '+a' '-a'
+}
+
+@test "a session's end: without each step of it" {
+	without end-exchange 'live -1' --open a '-a' '-a'
+	without starting-is-starters 'live -1' '+a' '-a'
+}
+
+@test "every rule that the model can leave out is left out above" {
+	model 0 --without list
+	expect_eq "$(cut -d ' ' -f 1 <<<"$output" | sort)" \
+		"$(sed -n 's/^\twithout \([a-z-]*\) .*/\1/p' "$BATS_TEST_FILENAME" | sort)" rules
+}
+
+@test "two starters of one record may disagree on the listener" {
+	holds --levels 2 '+a' '+a' '-a'
+	holds --levels 2 '+a@1' '+a@2' '-a'
+	holds --levels 2 --failures '+a@1' '!a@2' '-a'
+	without claim-before-record 'count of 1/n is 1; 0 are open' '+a@1' '+a@2' '-a'
+}
+
+@test "what no reader may rely on while a node ends" {
+	refuted 'sees 0; 1 are open' --check settled '+a -a' '+b -b'
+	holds --check open '+a -a' '+b -b' '+c -c'
+	refuted 'sees 2; 1 are open' --check open --open a '-a' '+b +c -b' '-c +d'
+	holds --check peak --open a '-a' '+b +c -b' '-c +d +e'
+	refuted 'sees 4; no more than 3' --check peak --open a '-a +e' '+b +c -b +f' '-c +d'
+}
+
+@test "bad usage" {
+	local arguments
+	model 2
+	for arguments in '--levels 3' '--retries x' '--without rule' '--check all' '--open g' \
+		+g '+a@3' '*a' '+a +a +a +a'; do
+		# shellcheck disable=SC2086 # words
+		model 2 $arguments
+	done
+	expect_match '^model: over 3 scripts' "$errors"
+}
