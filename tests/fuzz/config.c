@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * config.c - fuzz target: the configuration file.
+ *
+ * The input is the file. Where it is read, every line of it has to be accounted for, and to
+ * mean what it says: nothing may be skipped in silence. Written out and read again, it has
+ * to be the same. Where it is not read, the message has to name the first line that is
+ * wrong, so everything before that line has to be right.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+
+#include "config.h"
+#include "conncount.h"
+#include "fuzz.h"
+
+#define NAME "fuzz.conf"
+
+struct text {
+	const char *start;
+	size_t size;
+};
+
+static int parse(struct text text, struct config *ret, char *error)
+{
+	FILE *in = fmemopen((void *)text.start, text.size, "r");
+	int err;
+
+	check(in);
+	err = config_read(in, NAME, ret, error);
+	fclose(in);
+	return err;
+}
+
+/* --- lines --------------------------------------------------------------------------------- */
+
+static bool is_space(char c)
+{
+	return isspace((unsigned char)c);
+}
+
+static struct text trim(struct text text)
+{
+	while (text.size && is_space(*text.start)) {
+		text.start++;
+		text.size--;
+	}
+	while (text.size && is_space(text.start[text.size - 1]))
+		text.size--;
+	return text;
+}
+
+static bool is_text(struct text text, const char *string)
+{
+	return text.size == strlen(string) && !memcmp(text.start, string, text.size);
+}
+
+/* Cuts the first line off @rest. False: there is none left. */
+static bool next_line(struct text *rest, struct text *ret_line)
+{
+	const char *end;
+
+	if (!rest->size)
+		return false;
+	end = memchr(rest->start, '\n', rest->size);
+	ret_line->start = rest->start;
+	ret_line->size = end ? (size_t)(end + 1 - rest->start) : rest->size;
+	rest->start += ret_line->size;
+	rest->size -= ret_line->size;
+	return true;
+}
+
+static unsigned count_lines(struct text text)
+{
+	struct text line;
+	unsigned n = 0;
+
+	while (next_line(&text, &line))
+		n++;
+	return n;
+}
+
+/* What a line says: no comment, no space around it, no byte order mark. */
+static struct text meaning(struct text line, unsigned number)
+{
+	if (number == 1 && line.size >= 3 && !memcmp(line.start, "\xef\xbb\xbf", 3)) {
+		line.start += 3;
+		line.size -= 3;
+	}
+	for (size_t i = 0; i < line.size; i++) {
+		if ((line.start[i] == '#' || line.start[i] == ';') &&
+		    (i == 0 || is_space(line.start[i - 1]))) {
+			line.size = i;
+			break;
+		}
+	}
+	return trim(line);
+}
+
+/* What line @number says. */
+static struct text line_at(struct text file, unsigned number)
+{
+	struct text line;
+
+	for (unsigned i = 1; next_line(&file, &line); i++)
+		if (i == number)
+			return meaning(line, number);
+	fprintf(stderr, "fuzz: there is no line %u\n", number);
+	abort();
+}
+
+static unsigned count_meaningful(struct text text)
+{
+	unsigned n = 0, number = 0;
+	struct text line;
+
+	while (next_line(&text, &line))
+		if (meaning(line, ++number).size)
+			n++;
+	return n;
+}
+
+/* --- a configuration that was read --------------------------------------------------------- */
+
+static void check_section(struct text file, unsigned number, const char *name)
+{
+	struct text line = line_at(file, number);
+
+	check(line.size >= 2 && line.start[0] == '[' && line.start[line.size - 1] == ']');
+	line.start++;
+	line.size -= 2;
+	check(is_text(line, name));
+}
+
+/* Line @number is `key = value`, or `key: value`. Returns the value, to be freed. */
+static char *value_at(struct text file, unsigned number, const char *key)
+{
+	struct text line = line_at(file, number), name = line, value;
+	size_t i = 0;
+
+	while (i < line.size && line.start[i] != '=' && line.start[i] != ':')
+		i++;
+	check(i < line.size);
+	name.size = i;
+	check(is_text(trim(name), key));
+	value.start = line.start + i + 1;
+	value.size = line.size - i - 1;
+	value = trim(value);
+	return string_of(value.start, value.size);
+}
+
+static void check_value(struct text file, unsigned number, const char *key, const char *wanted)
+{
+	char *value = value_at(file, number, key);
+
+	check(!strcmp(value, wanted));
+	free(value);
+}
+
+/* A listener's or a service's name: not empty, and fit to be shown and put into metrics. */
+static void check_name(const char *name, size_t size)
+{
+	static const char others[] = "._-+:/@";
+
+	check(memchr(name, '\0', size));
+	check(*name);
+	for (; *name; name++)
+		check((isascii((unsigned char)*name) && isalnum((unsigned char)*name)) ||
+		      strchr(others, *name));
+}
+
+static void check_listen(struct text file, const struct config_listen *listen)
+{
+	static const unsigned char zero[16];
+	char *value = value_at(file, listen->line, "listen");
+	struct conncount_cidr addr = {};
+	uint16_t port;
+
+	if (value[0] == '*') {
+		char any[8];
+
+		snprintf(any, sizeof(any), "*:%u", listen->port);
+		check(!strcmp(value, any));
+	} else {
+		check(!conncount_address_parse(value, &addr, &port, NULL));
+		check(port == listen->port);
+		if (!memcmp(addr.addr, zero, sizeof(zero)))
+			addr.prefixlen = 0;
+	}
+	check(!memcmp(&addr, &listen->addr, sizeof(addr)));
+	check(listen->port);
+	free(value);
+}
+
+/* Address and port are this one's alone: it is the first to have them, and the only one. */
+static void check_only(const struct config *config, const struct config_listen *listen)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+
+		for (size_t j = 0; j < listener->n_listens; j++)
+			n += listener->listens[j].port == listen->port &&
+			     !memcmp(&listener->listens[j].addr, &listen->addr,
+				     sizeof(listen->addr));
+	}
+	check(n == 1);
+}
+
+static void check_listener(struct text file, const struct config *config,
+			   const struct config_listener *listener)
+{
+	unsigned line = listener->line;
+
+	check_name(listener->name, sizeof(listener->name));
+	check(strcmp(listener->name, "conncount"));
+	check_section(file, line, listener->name);
+	for (const struct config_listener *other = config->listeners; other != listener; other++)
+		check(strcmp(other->name, listener->name));
+
+	check_name(listener->service, sizeof(listener->service));
+	if (listener->service_line)
+		check_value(file, listener->service_line, "service", listener->service);
+	else
+		check(!strcmp(listener->service, CONNCOUNT_SERVICE));
+
+	check(listener->n_listens);
+	for (size_t i = 0; i < listener->n_listens; i++) {
+		check(listener->listens[i].line > line);
+		line = listener->listens[i].line;
+		check_listen(file, &listener->listens[i]);
+		check_only(config, &listener->listens[i]);
+	}
+}
+
+static void check_global(struct text file, const struct config *config)
+{
+	char number[16];
+
+	if (config->section_line)
+		check_section(file, config->section_line, "conncount");
+
+	check(memchr(config->cgroup, '\0', sizeof(config->cgroup)));
+	check(config->cgroup[0] == '/');
+	if (config->cgroup_line)
+		check_value(file, config->cgroup_line, "cgroup", config->cgroup);
+
+	check_name(config->group, sizeof(config->group));
+	if (config->group_line)
+		check_value(file, config->group_line, "group", config->group);
+
+	check(config->max_prefixes >= 1 && config->max_prefixes <= CONFIG_MAX_PREFIXES_MOST);
+	if (config->max_prefixes_line) {
+		char *value = value_at(file, config->max_prefixes_line, "max_prefixes");
+		const char *digits = value + strspn(value, "0");
+
+		snprintf(number, sizeof(number), "%u", config->max_prefixes);
+		check(!strcmp(digits, number));
+		free(value);
+	}
+}
+
+/* As many lines as the configuration has things, so that none was read for nothing. */
+static void check_all_lines(struct text file, const struct config *config)
+{
+	unsigned n = 0;
+
+	n += !!config->section_line + !!config->cgroup_line;
+	n += !!config->group_line + !!config->max_prefixes_line;
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		n += 1 + !!config->listeners[i].service_line;
+		n += (unsigned)config->listeners[i].n_listens;
+	}
+	check(n == count_meaningful(file));
+}
+
+/* --- written out and read again ------------------------------------------------------------ */
+
+static void write_listen(FILE *out, const struct config_listen *listen)
+{
+	char addr[CONNCOUNT_CIDR_SIZE];
+
+	if (!listen->addr.family) {
+		fprintf(out, "listen=*:%u\n", listen->port);
+		return;
+	}
+	conncount_cidr_format(&listen->addr, addr);
+	*strchr(addr, '/') = '\0';
+	fprintf(out, listen->addr.family == CONNCOUNT_IPV6 ? "listen=[%s]:%u\n" : "listen=%s:%u\n",
+		addr, listen->port);
+}
+
+/* The cgroup, which can fill a line, goes last: no newline is counted there. */
+static void write_config(FILE *out, const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+
+		fprintf(out, "[%s]\nservice=%s\n", listener->name, listener->service);
+		for (size_t j = 0; j < listener->n_listens; j++)
+			write_listen(out, &listener->listens[j]);
+	}
+	fprintf(out, "[conncount]\nmax_prefixes=%u\ngroup=%s\ncgroup=%s", config->max_prefixes,
+		config->group, config->cgroup);
+}
+
+static void check_same(const struct config *a, const struct config *b)
+{
+	check(!strcmp(a->cgroup, b->cgroup) && !strcmp(a->group, b->group));
+	check(a->max_prefixes == b->max_prefixes && a->n_listeners == b->n_listeners);
+	for (size_t i = 0; i < a->n_listeners; i++) {
+		const struct config_listener *la = &a->listeners[i], *lb = &b->listeners[i];
+
+		check(!strcmp(la->name, lb->name) && !strcmp(la->service, lb->service));
+		check(la->n_listens == lb->n_listens);
+		for (size_t j = 0; j < la->n_listens; j++) {
+			check(la->listens[j].port == lb->listens[j].port);
+			check(!memcmp(&la->listens[j].addr, &lb->listens[j].addr,
+				      sizeof(la->listens[j].addr)));
+		}
+	}
+}
+
+static void check_written(const struct config *config)
+{
+	char error[CONFIG_ERROR_SIZE] = "";
+	struct config again;
+	char *written;
+	size_t size;
+	FILE *out;
+	int err;
+
+	out = open_memstream(&written, &size);
+	check(out);
+	write_config(out, config);
+	check(!fclose(out));
+	err = parse((struct text){ written, size }, &again, error);
+	if (err)
+		fprintf(stderr, "fuzz: %s, in:\n%s\n", error, written);
+	check(!err);
+	check_same(config, &again);
+	config_free(&again);
+	free(written);
+}
+
+static void check_config(struct text file, struct config *config)
+{
+	static const struct config empty;
+
+	check(config->n_listeners && config->n_listeners <= CC_LISTENERS_MAX);
+	check_global(file, config);
+	for (size_t i = 0; i < config->n_listeners; i++)
+		check_listener(file, config, &config->listeners[i]);
+	check_all_lines(file, config);
+	check_written(config);
+	config_free(config);
+	check(!memcmp(config, &empty, sizeof(empty)));
+}
+
+/* --- a configuration that was refused ------------------------------------------------------ */
+
+/* Whether an error is one that only the end of the file tells. */
+static bool at_the_end(const char *error)
+{
+	return strstr(error, "no listener: ") || strstr(error, "]: no 'listen = ");
+}
+
+/* The line that @error names. */
+static unsigned check_message(const char *error)
+{
+	unsigned long line;
+	char *end;
+
+	check(memchr(error, '\0', CONFIG_ERROR_SIZE));
+	check(!strncmp(error, NAME ":", strlen(NAME ":")));
+	error += strlen(NAME ":");
+	check(isdigit((unsigned char)*error));
+	line = strtoul(error, &end, 10);
+	check(!strncmp(end, ": ", 2) && end[2]);
+	return (unsigned)line;
+}
+
+static void check_refused(struct text file, const char *error)
+{
+	char earlier[CONFIG_ERROR_SIZE] = "";
+	struct text rest = file, line;
+	unsigned number = check_message(error);
+	struct config config;
+
+	check(number <= count_lines(file));
+	check(number || at_the_end(error));
+	if (!number)
+		return;
+	for (unsigned i = 1; i < number; i++)
+		next_line(&rest, &line);
+	if (!parse((struct text){ file.start, (size_t)(rest.start - file.start) }, &config,
+		   earlier)) {
+		config_free(&config);
+		return;
+	}
+	if (!at_the_end(earlier))
+		fprintf(stderr, "fuzz: told %s\nfuzz: before it is %s\n", error, earlier);
+	check(at_the_end(earlier));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *copy = string_of(data, size), error[CONFIG_ERROR_SIZE];
+	struct text file = { copy, size };
+	struct config config, before;
+	int err;
+
+	memset(&before, 0xa5, sizeof(before));
+	memset(error, 'x', sizeof(error));
+	config = before;
+	err = parse(file, &config, error);
+	if (!err) {
+		check(!memchr(data, '\0', size));
+		check_config(file, &config);
+	} else {
+		check(err == -EINVAL);
+		check(!memcmp(&config, &before, sizeof(before)));
+		check_refused(file, error);
+	}
+	free(copy);
+	return 0;
+}

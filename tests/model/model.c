@@ -1,0 +1,1372 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * model.c - every interleaving of the count protocol (bpf/counts.bpf.h, bpf/sessions.bpf.h).
+ *
+ * Up to three processes each run a script of events on sessions. All orders in which their
+ * steps can happen are tried, and each state reached is checked. The functions named as in
+ * bpf/ follow them line by line and are to be changed with them.
+ *
+ * usage: model [OPTION]... SCRIPT...
+ *
+ * SCRIPT is what one process does, program run after program run:
+ *   +a   starts session a: session_start()
+ *   +a@2 starts it under listener 2; else it is 1
+ *   !a   starts it as one that cannot be counted: session_refuse()
+ *   -a   ends it: session_end(), by either of the two events that end a session
+ *
+ *   --open ab       sessions a and b are open and counted from the beginning
+ *   --levels N      levels per session, 1 or 2 (default 1)
+ *   --failures      every insert and every delete may fail
+ *   --retries N     COUNT_RETRIES. Not given, it is 16 and must never be used up; given, it
+ *                   may be, if that is reported
+ *   --ends          check only how it ends: a flaw that shows there does harm
+ *   --check WHAT    check also what is not promised to a reader (see below)
+ *   --without RULE  leave out one rule of the protocol; `list` names them
+ *
+ * Exit status 0 if all holds; 1 if not, with a shortest run that shows it on stdout; 2 for
+ * bad usage, and where there are more states than fit.
+ *
+ * What a step is
+ *   One atomic operation on a node's word or a record's state, one map helper, or one write of
+ *   a record's fields. Between any two steps anything may happen: on another CPU, or by a
+ *   program that interrupts this one, which here is a process that waits while another runs.
+ *   All processes see the steps in one order: the atomics used are fully ordered ones.
+ *   The statistics (tally, fill) are only added to, and no program reads them; so changing
+ *   them is part of the step before. So is reading a record's fields.
+ *
+ * What the trie is
+ *   No more than one node for a key. An insert links a node and a delete unlinks it, each in
+ *   one step, as under the trie's lock. A look-up of a key that is not there returns the next
+ *   shorter prefix. An unlinked node stays what it is while a process has a pointer to it
+ *   (RCU). There is one failure, for -ENOMEM, -ENOSPC and -ETIMEDOUT: the code does the same
+ *   on all. Not modelled: the kernel's own steps inside the trie.
+ *
+ * What is not modelled either
+ *   Where a record comes from (socket storage) and which program runs when; more than two levels;
+ * the mapping of addresses.
+ *
+ * What must hold in every state
+ *   - A node in the trie is not GONE. One that is DEAD has one process that deletes it.
+ *   - What is in nodes that are not GONE, and what is being carried from one node to another,
+ *     are together what was entered; or `lost` says that they are not.
+ *   - While no process deletes or carries, a reader sees all sessions whose start is over and
+ *     whose end has not begun, and none but those that have begun and are not over.
+ *
+ * What must hold when all scripts are done
+ *   - No key is dead: one more session, with no failure, is counted and leaves no trace.
+ *   - Each count is the number of open sessions counted there, or `lost` says that it is not.
+ *   - No node has a flag. None is at 0, but for those whose deletion failed.
+ *   - Each record's state is right; `live`, `opened`, `closed`, `uncounted` and fill are exact.
+ *   - If nothing can fail, nothing is lost, and nobody uncounted without having been refused.
+ *
+ * Every run ends, for scripts and retries do. What would be waiting for another process shows
+ * as retries used up.
+ *
+ * --check: what a reader might like to rely on and must not; the run that refutes it says why
+ *   settled   it sees all sessions whose start is over and whose end has not begun
+ *   open      it sees none but sessions that have begun and are not over
+ *   peak      it never sees more than were ever open at one time
+ */
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EAGAIN = 11, ENOMEM = 12, EEXIST = 17 };
+
+/* bpf/abi.h */
+enum { DEAD = 1, GONE = 2, ONE = 4 };
+enum { NEW, STARTING, COUNTED, UNCOUNTED, ENDED };
+
+enum {
+	PROCS = 3,
+	SESSIONS = 6,
+	EVENTS = 8,    /* of one process */
+	LISTENERS = 3, /* 0 is what a record that nobody wrote says */
+	LEVELS = 2,
+	KEYS = LISTENERS * LEVELS,
+	NODES = KEYS + PROCS, /* one linked for each key, one held by each process */
+	ALL_LEVELS = 100,
+};
+
+/* --- the rules ------------------------------------------------------------------------------ */
+
+#define RULES(X)                                                                                   \
+	X(NOEXIST, "noexist", "an insert replaces a node that is there")                           \
+	X(PREFIXLEN, "prefixlen", "a shorter prefix that a look-up returns is taken for the key")  \
+	X(RCU, "rcu", "a node's memory is used again at once")                                     \
+	X(FETCH_ADD, "fetch-add", "an addition is a read and a write")                             \
+	X(GONE_RETRY, "gone-retry", "an addition to a node that is GONE is taken for entered")     \
+	X(DEAD_LEAVE, "dead-leave", "who finds DEAD enters the addition again")                    \
+	X(ZERO_CAS, "zero-cas", "who brings a count to 0 sets DEAD, whatever the word is now")     \
+	X(DEAD_MARK, "dead-mark", "who brings a count to 0 deletes at once, with no flag")         \
+	X(UNLINK_FIRST, "unlink-first", "the word is taken out before the node is deleted")        \
+	X(BURY_EXCHANGE, "bury-exchange", "the word is taken out by a read and a write")           \
+	X(GONE_MARK, "gone-mark", "the word is taken out and not marked GONE")                     \
+	X(DEAD_CARRY, "dead-carry", "what the word had in it when it was taken out is dropped")    \
+	X(DELETE_FAILURE_CHECK, "delete-failure-check", "a delete that failed is taken for done")  \
+	X(DELETE_FAILURE_REVIVE, "delete-failure-revive", "a node whose delete failed stays DEAD") \
+	X(CARRY_LOST, "carry-lost", "what could not be carried over is not reported")              \
+	X(SPENT_ERROR, "spent-error", "retries used up are not reported")                          \
+	X(END_LOST, "end-lost", "what could not be subtracted is not reported")                    \
+	X(START_CLAIM, "start-claim", "a start looks at the state and then sets it")               \
+	X(END_EXCHANGE, "end-exchange", "an end looks at the state and then sets it")              \
+	X(PUBLISH_CAS, "publish-cas", "a starter sets the state whatever it is now")               \
+	X(STARTER_TAKES_BACK, "starter-takes-back",                                                \
+	  "a starter that finds ENDED leaves it at that")                                          \
+	X(STARTING_IS_STARTERS, "starting-is-starters", "an end that finds STARTING subtracts")    \
+	X(CLAIM_BEFORE_RECORD, "claim-before-record",                                              \
+	  "a starter writes the record before it has claimed it")                                  \
+	X(RECORD_BEFORE_PUBLISH, "record-before-publish",                                          \
+	  "the record is written after the state says COUNTED")                                    \
+	X(LEVEL_UNDO, "level-undo", "a start that failed leaves what it has entered")              \
+	X(UNDO_LIMIT, "undo-limit", "a start that failed takes back from every level")             \
+	X(UNCOUNTED_STATE, "uncounted-state", "a start that failed says COUNTED")
+
+#define RULE_ID(id, name, what) RULE_##id,
+enum rule { RULES(RULE_ID) RULE_NONE };
+#undef RULE_ID
+
+static const struct {
+	const char *name;
+	const char *what; /* happens without it */
+} rules[] = {
+#define RULE_TEXT(id, name, what) { name, what },
+	RULES(RULE_TEXT)
+#undef RULE_TEXT
+};
+
+/* --- the state ------------------------------------------------------------------------------ */
+
+/* A node of the `counts` trie. Its place says nothing: see state_tidy(). */
+struct node {
+	int8_t word;
+	uint8_t key; /* what it was inserted under, and so what its prefixlen says */
+	uint8_t used;
+	uint8_t linked;
+};
+
+/* struct cc_session. Its listener stands for the address, too. */
+struct session {
+	uint8_t state;
+	uint8_t listener;
+};
+
+/*
+ * A process: how far it is in each of the functions that it is in, and their variables that
+ * live from one step to the next. What is not in use is 0, so that equal states are equal.
+ */
+struct proc {
+	uint8_t event; /* of its script */
+	int8_t ret;    /* what the function called last returned */
+	struct {
+		uint16_t at, claim, enter, settle, leave;
+		uint8_t state;
+		uint8_t done;
+		uint8_t claimed; /* a start is ours and not over */
+	} session;
+	struct {
+		uint16_t at;
+		uint8_t listener;
+		uint8_t done;
+	} levels;
+	struct {
+		uint16_t at, bury;
+		uint8_t i;
+		uint8_t node; /* index + 1, or 0 */
+		int8_t todo;
+		int8_t err;
+		uint8_t carried;
+		int8_t carrying; /* not in the code: of todo, what is in no node */
+		int8_t old;      /* of a read and write that should be one step */
+	} add;
+};
+
+struct state {
+	struct node node[NODES];
+	struct session session[SESSIONS + 1]; /* the last is try_keys()'s */
+	struct proc proc[PROCS];
+	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
+	int8_t fill;
+	/* Not in the code: what count_add() has entered, by key, and what was open at once. */
+	int8_t entered[KEYS];
+	uint8_t peak;
+	uint8_t spent; /* somebody has used up its retries */
+};
+
+struct event {
+	char what; /* as in a script: + - ! */
+	uint8_t session;
+	uint8_t listener;
+};
+
+/* What the command line says. */
+static struct {
+	struct event script[PROCS][EVENTS];
+	int events[PROCS];
+	int procs;
+	bool started[SESSIONS], ended[SESSIONS], refused; /* by any script */
+	int levels;
+	int retries;
+	bool may_spend;
+	bool failures;
+	enum rule without;
+	bool ends_only;
+	bool check_settled, check_open, check_peak;
+} options = { .levels = 1, .retries = 16, .without = RULE_NONE };
+
+static struct state now;    /* the steps are taken here */
+static int choice, choices; /* which way the step goes, and how many ways it has */
+static bool failures_over;  /* nothing fails any more */
+static bool tracing;        /* tell what each step does */
+static int most_rounds;     /* of count_add()'s loop, in any run */
+
+static bool rule(enum rule which)
+{
+	return options.without != which;
+}
+
+/* The key of a listener's level, from the shortest prefix to the longest. */
+static int key_of(int listener, int level)
+{
+	return listener * LEVELS + level;
+}
+
+static const char *key_name(int key)
+{
+	static char name[2][16];
+	static int turn;
+
+	turn = !turn;
+	snprintf(name[turn], sizeof(name[turn]), "%d/%s", key / LEVELS,
+		 options.levels == 1 ? "n"
+		 : key % LEVELS      ? "long"
+				     : "short");
+	return name[turn];
+}
+
+static const char *word_name(int word)
+{
+	static char name[2][24];
+	static int turn;
+
+	turn = !turn;
+	snprintf(name[turn], sizeof(name[turn]), "%d%s%s", word >> 2, word & DEAD ? "|DEAD" : "",
+		 word & GONE ? "|GONE" : "");
+	return name[turn];
+}
+
+static const char *const state_names[] = { "NEW", "STARTING", "COUNTED", "UNCOUNTED", "ENDED" };
+
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+{
+	va_list args;
+
+	if (!tracing)
+		return;
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+}
+
+/* --- the kernel ----------------------------------------------------------------------------- */
+
+/* Whether the helper fails now: where it may, both are tried. */
+static bool helper_fails(void)
+{
+	if (!options.failures || failures_over)
+		return false;
+	choices = 2;
+	return choice == 1;
+}
+
+static int trie_find(int key)
+{
+	for (int i = 0; i < NODES; i++) {
+		if (now.node[i].linked && now.node[i].key == key)
+			return i;
+	}
+	return -1;
+}
+
+/* Returns the node's index + 1, or 0. */
+static uint8_t trie_lookup(int key)
+{
+	int i = trie_find(key);
+
+	if (i < 0 && key % LEVELS)
+		i = trie_find(key - 1);
+	say("look up %s: %s", key_name(key), i < 0 ? "nothing" : key_name(now.node[i].key));
+	if (i >= 0)
+		say(" = %s", word_name(now.node[i].word));
+	return i + 1;
+}
+
+/* Memory for a node: any that nobody has a pointer to. */
+static struct node *trie_alloc(void)
+{
+	bool held[NODES] = { false };
+
+	for (int i = 0; i < options.procs; i++) {
+		if (now.proc[i].add.node)
+			held[now.proc[i].add.node - 1] = true;
+	}
+	for (int i = 0; i < NODES && !rule(RULE_RCU); i++) {
+		if (held[i] && !now.node[i].linked)
+			return &now.node[i];
+	}
+	for (int i = 0; i < NODES; i++) {
+		if (!held[i] && !now.node[i].linked)
+			return &now.node[i];
+	}
+	abort();
+}
+
+/* With BPF_NOEXIST. */
+static int trie_insert(int key, int word)
+{
+	int there = trie_find(key);
+
+	say("insert %s = %s", key_name(key), word_name(word));
+	if (helper_fails()) {
+		say(": fails");
+		return -ENOMEM;
+	}
+	if (there >= 0 && rule(RULE_NOEXIST)) {
+		say(": EEXIST");
+		return -EEXIST;
+	}
+	if (there >= 0) {
+		say(", replacing %s", word_name(now.node[there].word));
+		now.node[there].linked = false;
+	}
+	*trie_alloc() = (struct node){ .word = word, .key = key, .used = true, .linked = true };
+	return 0;
+}
+
+static int trie_delete(int key)
+{
+	int i = trie_find(key);
+
+	say("delete %s", key_name(key));
+	if (helper_fails()) {
+		say(": fails");
+		return -ENOMEM;
+	}
+	if (i < 0) {
+		say(": ENOENT");
+		return -ENOMEM;
+	}
+	say(" = %s", word_name(now.node[i].word));
+	now.node[i].linked = false;
+	return 0;
+}
+
+static void say_word(const char *what, const struct node *node, int was)
+{
+	say("%s %s: was %s, is %s%s", what, key_name(node->key), word_name(was),
+	    word_name(node->word), node->linked ? "" : ", not in the trie");
+}
+
+/* The atomic operations, named after what they are: __sync_fetch_and_add() and so on. */
+static int word_fetch_add(struct node *node, int n)
+{
+	int old = node->word;
+
+	node->word += n * ONE;
+	say("add %+d: ", n);
+	say_word("word of", node, old);
+	return old;
+}
+
+static int word_fetch_or(struct node *node, int flags)
+{
+	int old = node->word;
+
+	node->word |= flags;
+	say_word("set flags of", node, old);
+	return old;
+}
+
+static void word_and(struct node *node, int mask)
+{
+	int old = node->word;
+
+	node->word &= mask;
+	say_word("revive", node, old);
+}
+
+static int word_cas(struct node *node, int from, int to)
+{
+	int old = node->word;
+
+	if (old == from)
+		node->word = to;
+	say_word("swap 0 for DEAD in", node, old);
+	return old;
+}
+
+static int word_exchange(struct node *node, int word)
+{
+	int old = node->word;
+
+	node->word = word;
+	say_word("take out", node, old);
+	return old;
+}
+
+static void word_write(struct node *node, int word)
+{
+	int old = node->word;
+
+	node->word = word;
+	say_word("write", node, old);
+}
+
+static int word_read(const struct node *node)
+{
+	say("read %s: %s", key_name(node->key), word_name(node->word));
+	return node->word;
+}
+
+static int state_cas(struct session *session, int from, int to)
+{
+	int old = session->state;
+
+	if (old == from)
+		session->state = to;
+	say("swap %s for %s: was %s", state_names[from], state_names[to], state_names[old]);
+	return old;
+}
+
+static int state_exchange(struct session *session, int to)
+{
+	int old = session->state;
+
+	session->state = to;
+	say("set %s: was %s", state_names[to], state_names[old]);
+	return old;
+}
+
+static int state_read(const struct session *session)
+{
+	say("state is %s", state_names[session->state]);
+	return session->state;
+}
+
+/* --- functions that can be interrupted ------------------------------------------------------ */
+
+/*
+ * A function that takes several steps keeps its place in @at, as a line number; called again
+ * it goes on there. STEP() is before what is done in one step; CALL() calls another such
+ * function. They return whether they are done; the value is in proc->ret.
+ */
+#define BEGIN(at)                    \
+	uint16_t *const at_ = &(at); \
+	switch (*at_) {              \
+	case 0:
+
+#define STEP()                   \
+	do {                     \
+		*at_ = __LINE__; \
+		proc->ret = 0;   \
+		return false;    \
+	case __LINE__:;          \
+	} while (0)
+
+#define CALL(call)                            \
+	do {                                  \
+		*at_ = __LINE__;              \
+		__attribute__((fallthrough)); \
+	case __LINE__:                        \
+		if (!(call))                  \
+			return false;         \
+	} while (0)
+
+#define RETURN(value)                \
+	do {                         \
+		proc->ret = (value); \
+		*at_ = 0;            \
+		return true;         \
+	} while (0)
+
+#define END() \
+	}     \
+	abort()
+
+/* --- counts.bpf.h --------------------------------------------------------------------------- */
+
+static bool count_bury(struct proc *proc, int key)
+{
+	struct node *node = &now.node[proc->add.node - 1];
+	int err;
+
+	BEGIN(proc->add.bury);
+	if (!rule(RULE_UNLINK_FIRST)) {
+		STEP();
+		proc->add.old = word_exchange(node, DEAD | GONE);
+	}
+	STEP();
+	err = trie_delete(key);
+
+	if (err && rule(RULE_DELETE_FAILURE_CHECK)) {
+		/* The trie's lock timed out. The node stays, at 0, until it is used again. */
+		if (rule(RULE_DELETE_FAILURE_REVIVE)) {
+			STEP();
+			word_and(node, ~DEAD);
+		}
+		RETURN(0);
+	}
+	now.fill--; /* fill_add(-1) */
+	if (!rule(RULE_UNLINK_FIRST))
+		RETURN(proc->add.old >> 2);
+	STEP();
+	if (!rule(RULE_BURY_EXCHANGE)) {
+		proc->add.old = word_read(node);
+		STEP();
+		word_write(node, DEAD | GONE);
+		RETURN(proc->add.old >> 2);
+	}
+	if (!rule(RULE_GONE_MARK))
+		RETURN(word_exchange(node, DEAD) >> 2);
+	RETURN(word_exchange(node, DEAD | GONE) >> 2);
+	END();
+}
+
+/* Not in the code: note for the checks that count_add() has entered what it had to. */
+static void count_entered(struct proc *proc, int key, int n)
+{
+	if (!proc->add.carried)
+		now.entered[key] += n;
+	proc->add.carrying = 0;
+}
+
+static bool count_add_run(struct proc *proc, int key, int n)
+{
+	struct node *node;
+	int old;
+
+	node = proc->add.node ? &now.node[proc->add.node - 1] : NULL;
+	BEGIN(proc->add.at);
+	proc->add.todo = n;
+	proc->add.err = -EAGAIN;
+	proc->add.carried = false;
+
+	for (proc->add.i = 0; proc->add.i < options.retries; proc->add.i++) {
+		if (most_rounds <= proc->add.i)
+			most_rounds = proc->add.i + 1;
+		proc->add.node = 0; /* not used any more */
+		STEP();
+		proc->add.node = trie_lookup(key);
+		node = proc->add.node ? &now.node[proc->add.node - 1] : NULL;
+
+		if (!node || (node->key != key && rule(RULE_PREFIXLEN))) {
+			proc->add.node = 0; /* not used any more */
+			STEP();
+			proc->add.err = trie_insert(key, proc->add.todo * ONE);
+			if (!proc->add.err) {
+				now.fill++; /* fill_add(1) */
+				count_entered(proc, key, n);
+				RETURN(0);
+			}
+			if (proc->add.err != -EEXIST)
+				break;
+			proc->add.err = -EAGAIN;
+			continue;
+		}
+
+		STEP();
+		if (rule(RULE_FETCH_ADD)) {
+			old = word_fetch_add(node, proc->add.todo);
+		} else {
+			proc->add.old = word_read(node);
+			STEP();
+			old = proc->add.old;
+			word_write(node, old + proc->add.todo * ONE);
+		}
+		if (old & GONE && rule(RULE_GONE_RETRY))
+			continue;
+		count_entered(proc, key, n);
+		if (old & DEAD && !rule(RULE_DEAD_LEAVE))
+			continue;
+		if (old & DEAD || old + proc->add.todo * ONE != 0)
+			RETURN(0);
+		/* We brought it to 0. Unless somebody has added since, the node goes. */
+		if (rule(RULE_DEAD_MARK)) {
+			STEP();
+			if (!rule(RULE_ZERO_CAS))
+				word_fetch_or(node, DEAD);
+			else if (word_cas(node, 0, DEAD) != 0)
+				RETURN(0);
+		}
+		CALL(count_bury(proc, key));
+		proc->add.todo = rule(RULE_DEAD_CARRY) ? proc->ret : 0;
+		if (proc->add.todo == 0)
+			RETURN(0);
+		proc->add.carried = true;
+		proc->add.carrying = proc->add.todo;
+	}
+
+	if (proc->add.err == -EAGAIN)
+		now.spent = true;
+	if (!proc->add.carried)
+		RETURN(proc->add.err == -EAGAIN && !rule(RULE_SPENT_ERROR) ? 0 : proc->add.err);
+	if (rule(RULE_CARRY_LOST))
+		now.lost++;
+	RETURN(0);
+	END();
+}
+
+static bool count_add(struct proc *proc, int key, int n)
+{
+	if (!count_add_run(proc, key, n))
+		return false;
+	memset(&proc->add, 0, sizeof(proc->add));
+	return true;
+}
+
+/* --- sessions.bpf.h ------------------------------------------------------------------------- */
+
+static bool levels_add(struct proc *proc, int listener, int limit, int n)
+{
+	int done;
+
+	BEGIN(proc->levels.at);
+	proc->levels.listener = listener;
+	for (proc->levels.done = 0; proc->levels.done < options.levels; proc->levels.done++) {
+		if (proc->levels.done >= limit)
+			break;
+		CALL(count_add(proc, key_of(proc->levels.listener, proc->levels.done), n));
+		if (proc->ret) {
+			if (n > 0)
+				break;
+			if (rule(RULE_END_LOST))
+				now.lost++;
+		}
+	}
+	done = proc->levels.done;
+	memset(&proc->levels, 0, sizeof(proc->levels));
+	RETURN(done == options.levels ? ALL_LEVELS : done);
+	END();
+}
+
+static bool session_enter(struct proc *proc, int listener)
+{
+	BEGIN(proc->session.enter);
+	CALL(levels_add(proc, listener, ALL_LEVELS, 1));
+	proc->session.done = proc->ret;
+	if (proc->session.done != ALL_LEVELS && rule(RULE_UNCOUNTED_STATE)) {
+		if (!rule(RULE_UNDO_LIMIT))
+			proc->session.done = ALL_LEVELS;
+		if (rule(RULE_LEVEL_UNDO))
+			CALL(levels_add(proc, listener, proc->session.done, -1));
+		now.uncounted++;
+		RETURN(UNCOUNTED);
+	}
+	now.live++;
+	now.opened++;
+	RETURN(COUNTED);
+	END();
+}
+
+static bool session_leave(struct proc *proc, int listener, int state)
+{
+	BEGIN(proc->session.leave);
+	if (state == UNCOUNTED) {
+		now.uncounted--;
+	} else if (state == COUNTED) {
+		CALL(levels_add(proc, listener, ALL_LEVELS, -1));
+		now.live--;
+		now.closed++;
+	}
+	RETURN(0);
+	END();
+}
+
+static void record_write(struct session *session, int as)
+{
+	session->listener = as;
+	say("record listener %d", as);
+}
+
+static bool session_claim(struct proc *proc, struct session *session, int as)
+{
+	BEGIN(proc->session.claim);
+	if (!rule(RULE_CLAIM_BEFORE_RECORD)) {
+		STEP();
+		if (state_read(session) != NEW)
+			RETURN(false);
+		STEP();
+		record_write(session, as);
+	}
+	STEP();
+	if (rule(RULE_START_CLAIM)) {
+		if (state_cas(session, NEW, STARTING) != NEW)
+			RETURN(false);
+	} else {
+		state_exchange(session, STARTING);
+	}
+	proc->session.claimed = true;
+	if (rule(RULE_CLAIM_BEFORE_RECORD) && rule(RULE_RECORD_BEFORE_PUBLISH)) {
+		STEP();
+		record_write(session, as);
+	}
+	RETURN(true);
+	END();
+}
+
+static bool session_settle(struct proc *proc, struct session *session, int as, int state)
+{
+	BEGIN(proc->session.settle);
+	STEP();
+	if (!rule(RULE_PUBLISH_CAS)) {
+		state_exchange(session, state);
+	} else if (state_cas(session, STARTING, state) != STARTING) {
+		if (rule(RULE_STARTER_TAKES_BACK))
+			CALL(session_leave(proc, session->listener, state));
+	}
+	if (!rule(RULE_RECORD_BEFORE_PUBLISH)) {
+		STEP();
+		record_write(session, as);
+	}
+	RETURN(0);
+	END();
+}
+
+static bool session_start(struct proc *proc, struct session *session, int as)
+{
+	BEGIN(proc->session.at);
+	CALL(session_claim(proc, session, as));
+	if (proc->ret) {
+		CALL(session_enter(proc,
+				   rule(RULE_RECORD_BEFORE_PUBLISH) ? session->listener : as));
+		proc->session.state = proc->ret;
+		CALL(session_settle(proc, session, as, proc->session.state));
+	}
+	RETURN(0);
+	END();
+}
+
+static bool session_refuse(struct proc *proc, struct session *session, int as)
+{
+	BEGIN(proc->session.at);
+	CALL(session_claim(proc, session, as));
+	if (!proc->ret)
+		RETURN(0);
+	now.uncounted++;
+	CALL(session_settle(proc, session, as, UNCOUNTED));
+	RETURN(0);
+	END();
+}
+
+static bool session_end(struct proc *proc, struct session *session)
+{
+	BEGIN(proc->session.at);
+	STEP();
+	if (rule(RULE_END_EXCHANGE)) {
+		proc->session.state = state_exchange(session, ENDED);
+	} else {
+		proc->session.state = state_read(session);
+		STEP();
+		state_exchange(session, ENDED);
+	}
+	if (proc->session.state == STARTING && !rule(RULE_STARTING_IS_STARTERS))
+		proc->session.state = COUNTED;
+	CALL(session_leave(proc, session->listener, proc->session.state));
+	RETURN(0);
+	END();
+}
+
+/* One program run: an event on a session. */
+static bool run_event(struct proc *proc, const struct event *event)
+{
+	struct session *session = &now.session[event->session];
+	bool done;
+
+	if (event->what == '+')
+		done = session_start(proc, session, event->listener);
+	else if (event->what == '!')
+		done = session_refuse(proc, session, event->listener);
+	else
+		done = session_end(proc, session);
+	if (done) {
+		memset(&proc->session, 0, sizeof(proc->session));
+		proc->ret = 0;
+	}
+	return done;
+}
+
+/* What process @p does, until its next step. */
+static void run(int p)
+{
+	struct proc *proc = &now.proc[p];
+
+	while (proc->event < options.events[p]) {
+		if (!run_event(proc, &options.script[p][proc->event]))
+			return;
+		proc->event++;
+	}
+}
+
+/* --- the checks ----------------------------------------------------------------------------- */
+
+static char reason[200];
+
+__attribute__((format(printf, 1, 2))) static bool wrong(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+	return false;
+}
+
+/* A key's count; what is not there is 0. */
+static int count_of(int key)
+{
+	int i = trie_find(key);
+
+	return i < 0 ? 0 : now.node[i].word >> 2;
+}
+
+/* What a reader is told: never less than 0. */
+static int count_read(int key)
+{
+	int count = count_of(key);
+
+	return count < 0 ? 0 : count;
+}
+
+/* Sessions of @listener that are counted, their start over and their end not begun. */
+static int sessions_settled(int listener)
+{
+	int n = 0;
+
+	for (int i = 0; i < SESSIONS; i++)
+		n += now.session[i].state == COUNTED && now.session[i].listener == listener;
+	return n;
+}
+
+/* Sessions, of any listener, that have begun and are not over. */
+static int sessions_open(void)
+{
+	bool open[SESSIONS] = { false };
+	int n = 0;
+
+	for (int i = 0; i < SESSIONS; i++)
+		open[i] = now.session[i].state == STARTING || now.session[i].state == COUNTED;
+	for (int p = 0; p < options.procs; p++) {
+		const struct proc *proc = &now.proc[p];
+
+		if (proc->session.claimed || proc->levels.at)
+			open[options.script[p][proc->event].session] = true;
+	}
+	for (int i = 0; i < SESSIONS; i++)
+		n += open[i];
+	return n;
+}
+
+static void peak_update(void)
+{
+	int open = options.check_peak ? sessions_open() : 0;
+
+	if (open > now.peak)
+		now.peak = open;
+}
+
+static bool check_nodes(void)
+{
+	for (int i = 0; i < NODES; i++) {
+		const struct node *node = &now.node[i];
+		int buriers = 0;
+
+		if (!node->linked)
+			continue;
+		if (node->word & GONE)
+			return wrong("%s is in the trie and GONE", key_name(node->key));
+		for (int p = 0; p < options.procs; p++)
+			buriers += now.proc[p].add.bury && now.proc[p].add.node == i + 1;
+		if (buriers != !!(node->word & DEAD))
+			return wrong("%s is %s, and %d processes delete it", key_name(node->key),
+				     word_name(node->word), buriers);
+	}
+	return true;
+}
+
+static bool check_key(int key)
+{
+	int there = 0, carried = 0;
+	bool quiet = true;
+
+	for (int i = 0; i < NODES; i++) {
+		if (now.node[i].used && now.node[i].key == key && !(now.node[i].word & GONE))
+			there += now.node[i].word >> 2;
+	}
+	for (int p = 0; p < options.procs; p++) {
+		const struct proc *proc = &now.proc[p];
+
+		if (!proc->add.at || key_of(proc->levels.listener, proc->levels.done) != key)
+			continue;
+		carried += proc->add.carrying;
+		if (proc->add.carrying || proc->add.bury)
+			quiet = false;
+	}
+	if (now.lost)
+		return true;
+	if (there + carried != now.entered[key])
+		return wrong("%d entered for %s, but %d in nodes and %d carried", now.entered[key],
+			     key_name(key), there, carried);
+	if ((quiet || options.check_settled) && count_read(key) < sessions_settled(key / LEVELS))
+		return wrong("a reader of %s sees %d; %d are open", key_name(key), count_read(key),
+			     sessions_settled(key / LEVELS));
+	if ((quiet || options.check_open) && count_read(key) > sessions_open())
+		return wrong("a reader of %s sees %d; %d are open", key_name(key), count_read(key),
+			     sessions_open());
+	if (options.check_peak && count_read(key) > now.peak)
+		return wrong("a reader of %s sees %d; no more than %d were ever open",
+			     key_name(key), count_read(key), now.peak);
+	return true;
+}
+
+static bool check_state(void)
+{
+	if (options.ends_only)
+		return true;
+	if (now.spent && !options.may_spend)
+		return wrong("retries are used up");
+	if (!check_nodes())
+		return false;
+	for (int key = 0; key < KEYS; key++) {
+		if (key % LEVELS < options.levels && !check_key(key))
+			return false;
+	}
+	return true;
+}
+
+static bool check_last(void)
+{
+	int counted = 0, uncounted = 0, nodes = 0;
+
+	for (int i = 0; i < SESSIONS; i++) {
+		const char *state = state_names[now.session[i].state];
+
+		if (options.ended[i] && now.session[i].state != ENDED)
+			return wrong("session %c has ended and stays %s", 'a' + i, state);
+		if (options.started[i] && !options.ended[i] && now.session[i].state != COUNTED &&
+		    now.session[i].state != UNCOUNTED)
+			return wrong("session %c has started and stays %s", 'a' + i, state);
+		counted += now.session[i].state == COUNTED;
+		uncounted += now.session[i].state == UNCOUNTED;
+	}
+	if (now.live != counted || now.opened - now.closed != counted)
+		return wrong("live %d, opened - closed %d; %d are open and counted", now.live,
+			     now.opened - now.closed, counted);
+	if (now.uncounted != uncounted)
+		return wrong("uncounted %d; %d are open and uncounted", now.uncounted, uncounted);
+	for (int key = 0; key < KEYS; key++) {
+		int there = trie_find(key);
+
+		if (key % LEVELS >= options.levels)
+			continue;
+		if (!now.lost && count_of(key) != sessions_settled(key / LEVELS))
+			return wrong("count of %s is %d; %d are open and counted; nothing is lost",
+				     key_name(key), count_of(key), sessions_settled(key / LEVELS));
+		if (there < 0)
+			continue;
+		nodes++;
+		if (now.node[there].word & (DEAD | GONE))
+			return wrong("%s stays %s", key_name(key), word_name(now.node[there].word));
+		if (!now.node[there].word && !options.failures)
+			return wrong("%s stays in the trie at 0", key_name(key));
+	}
+	if (now.fill != nodes)
+		return wrong("fill is %d; %d nodes are in the trie", now.fill, nodes);
+	if (!options.failures && !options.may_spend &&
+	    (now.lost || (now.uncounted && !options.refused)))
+		return wrong("lost %d, uncounted %d, though nothing failed", now.lost,
+			     now.uncounted);
+	return true;
+}
+
+/* That no key is dead: another session comes and goes, alone, and nothing fails. */
+static bool try_keys(int listener)
+{
+	const struct event start = { '+', SESSIONS, listener }, end = { '-', SESSIONS, 0 };
+	int before[LEVELS], lost = now.lost;
+	bool counted;
+
+	for (int level = 0; level < options.levels; level++)
+		before[level] = count_of(key_of(listener, level));
+	failures_over = true;
+	say("  then, with no more failures:");
+	while (!run_event(&now.proc[0], &start))
+		say("\n  one more session: ");
+	counted = now.session[SESSIONS].state == COUNTED;
+	for (int level = 0; level < options.levels; level++)
+		counted &= count_of(key_of(listener, level)) == before[level] + 1;
+	while (counted && !run_event(&now.proc[0], &end))
+		say("\n  one more session: ");
+	say("\n");
+	failures_over = false;
+	if (!counted)
+		return wrong("one more session of listener %d is not counted on every level",
+			     listener);
+	for (int level = 0; level < options.levels; level++) {
+		int key = key_of(listener, level);
+
+		if (count_of(key) != before[level])
+			return wrong("count of %s was %d; is %d after one more session",
+				     key_name(key), before[level], count_of(key));
+	}
+	if (now.lost != lost)
+		return wrong("one more session of listener %d is lost", listener);
+	return true;
+}
+
+/* --- the search ----------------------------------------------------------------------------- */
+
+enum { STATES_MAX = 4000000 };
+
+/* All states reached, in the order in which they were, and how: a step from an earlier one. */
+static struct state *states;
+static struct how {
+	uint32_t from;
+	uint8_t proc, choice;
+} * hows;
+static uint32_t states_used, states_room;
+
+/* Their numbers + 1, by hash. */
+static uint32_t *table;
+static uint32_t table_size;
+
+static unsigned long steps_taken, lasts;
+
+static void *grow(void *array, size_t size)
+{
+	array = realloc(array, size);
+	if (!array) {
+		fprintf(stderr, "model: no memory\n");
+		exit(2);
+	}
+	return array;
+}
+
+/*
+ * Make equal what differs in nothing that can ever be seen: forget nodes that nobody can
+ * reach, and sort the others, first those linked by key, then those held by process.
+ */
+static void state_tidy(void)
+{
+	uint8_t place[NODES] = { 0 }; /* new index + 1, by old index */
+	struct node node[NODES];
+	int used = 0;
+
+	memset(node, 0, sizeof(node));
+	for (int key = 0; key < KEYS; key++) {
+		int i = trie_find(key);
+
+		if (i >= 0) {
+			node[used++] = now.node[i];
+			place[i] = used;
+		}
+	}
+	for (int p = 0; p < options.procs; p++) {
+		int i = now.proc[p].add.node - 1;
+
+		if (i < 0)
+			continue;
+		if (!place[i]) {
+			node[used++] = now.node[i];
+			place[i] = used;
+		}
+		now.proc[p].add.node = place[i];
+	}
+	memcpy(now.node, node, sizeof(node));
+}
+
+static uint64_t state_hash(const struct state *state)
+{
+	const unsigned char *bytes = (const unsigned char *)state;
+	uint64_t hash = 0, word;
+	size_t i;
+
+	for (i = 0; i + sizeof(word) <= sizeof(*state); i += sizeof(word)) {
+		memcpy(&word, bytes + i, sizeof(word));
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+		hash ^= hash >> 29;
+	}
+	for (; i < sizeof(*state); i++)
+		hash = (hash ^ bytes[i]) * 0x9e3779b97f4a7c15;
+	return hash ^ hash >> 32;
+}
+
+static void table_enter(uint32_t number)
+{
+	uint32_t i = state_hash(&states[number]) & (table_size - 1);
+
+	while (table[i])
+		i = (i + 1) & (table_size - 1);
+	table[i] = number + 1;
+}
+
+/* Remember the state `now`, unless it was reached before. Returns whether it is new. */
+static bool state_add(uint32_t from, int proc)
+{
+	uint32_t i;
+
+	if (states_used == states_room) {
+		states_room = states_room ? 2 * states_room : 1 << 16;
+		states = grow(states, states_room * sizeof(*states));
+		hows = grow(hows, states_room * sizeof(*hows));
+		table_size = 2 * states_room;
+		table = grow(table, table_size * sizeof(*table));
+		memset(table, 0, table_size * sizeof(*table));
+		for (i = 0; i < states_used; i++)
+			table_enter(i);
+	}
+	i = state_hash(&now) & (table_size - 1);
+	for (; table[i]; i = (i + 1) & (table_size - 1)) {
+		if (!memcmp(&states[table[i] - 1], &now, sizeof(now)))
+			return false;
+	}
+	if (states_used == STATES_MAX) {
+		fprintf(stderr, "model: over %d states\n", STATES_MAX);
+		exit(2);
+	}
+	memcpy(&states[states_used], &now, sizeof(now));
+	hows[states_used] = (struct how){ from, proc, choice };
+	table[i] = ++states_used;
+	return true;
+}
+
+/* What a session has before its first event. */
+static void state_first(const char *open)
+{
+	memset(&now, 0, sizeof(now));
+	for (; *open; open++) {
+		now.session[*open - 'a'] = (struct session){ COUNTED, 1 };
+		now.live++;
+		now.opened++;
+	}
+	for (int level = 0; now.live && level < options.levels; level++) {
+		int key = key_of(1, level);
+
+		now.node[level] = (struct node){ now.live * ONE, key, true, true };
+		now.entered[key] = now.live;
+		now.fill++;
+	}
+	for (int p = 0; p < options.procs; p++)
+		run(p); /* to its first step */
+	peak_update();
+}
+
+/* One step of process @p from `now`, by `choice`. */
+static void step(int p)
+{
+	choices = 1;
+	run(p);
+	state_tidy();
+	peak_update();
+}
+
+static bool finished(int p)
+{
+	return now.proc[p].event == options.events[p];
+}
+
+/* Tell how state @number was reached. */
+static void tell(uint32_t number)
+{
+	const struct proc *proc;
+	const struct event *event;
+
+	if (number == 0)
+		return;
+	tell(hows[number].from);
+	memcpy(&now, &states[hows[number].from], sizeof(now));
+	proc = &now.proc[hows[number].proc];
+	event = &options.script[hows[number].proc][proc->event];
+	choice = hows[number].choice;
+	printf("  %*sP%d %c%c: ", 4 * hows[number].proc, "", hows[number].proc, event->what,
+	       'a' + event->session);
+	tracing = true;
+	step(hows[number].proc);
+	tracing = false;
+	printf("\n");
+}
+
+/* Report that state @number is wrong; or, if @listener, what try_keys() makes of it. */
+static int refuted(uint32_t number, int listener)
+{
+	printf("refuted: %s\n", reason);
+	tell(number);
+	if (listener) {
+		memcpy(&now, &states[number], sizeof(now));
+		tracing = true;
+		try_keys(listener);
+	}
+	printf("  %s\n", reason);
+	return 1;
+}
+
+/* Check a state in which all scripts are done. */
+static int search_last(uint32_t number)
+{
+	lasts++;
+	for (int listener = 1; listener < LISTENERS; listener++) {
+		memcpy(&now, &states[number], sizeof(now));
+		if (!try_keys(listener))
+			return refuted(number, listener);
+	}
+	memcpy(&now, &states[number], sizeof(now));
+	return check_last() ? 0 : refuted(number, 0);
+}
+
+static int search(const char *open)
+{
+	state_first(open);
+	state_add(0, 0);
+	if (!check_state())
+		return refuted(0, 0);
+	for (uint32_t number = 0; number < states_used; number++) {
+		bool last = true;
+
+		for (int p = 0; p < options.procs; p++) {
+			choice = 0;
+			do {
+				memcpy(&now, &states[number], sizeof(now));
+				if (finished(p))
+					break;
+				last = false;
+				steps_taken++;
+				step(p);
+				if (state_add(number, p) && !check_state())
+					return refuted(states_used - 1, 0);
+			} while (++choice < choices);
+		}
+		if (last && search_last(number))
+			return 1;
+	}
+	printf("holds: %u states, %lu steps, %lu ends, at most %d rounds of count_add\n",
+	       states_used, steps_taken, lasts, most_rounds);
+	return 0;
+}
+
+/* --- the command line ----------------------------------------------------------------------- */
+
+__attribute__((noreturn, format(printf, 1, 2))) static void usage(const char *format, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "model: ");
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "\n");
+	exit(2);
+}
+
+static enum rule rule_named(const char *name)
+{
+	bool list = !strcmp(name, "list");
+
+	for (int i = 0; i < RULE_NONE; i++) {
+		if (list)
+			printf("%-24s%s\n", rules[i].name, rules[i].what);
+		else if (!strcmp(name, rules[i].name))
+			return i;
+	}
+	if (list)
+		exit(0);
+	usage("no rule '%s'", name);
+}
+
+static int number(const char *text, int least, int most)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end || n < least || n > most)
+		usage("'%s' is not from %d to %d", text, least, most);
+	return n;
+}
+
+static void script_parse(const char *text)
+{
+	int p = options.procs, n = 0;
+
+	if (p == PROCS)
+		usage("over %d scripts", PROCS);
+	for (; *text; n++) {
+		struct event *event = &options.script[p][n];
+
+		if (n == EVENTS || !strchr("+-!", *text) || text[1] < 'a' ||
+		    text[1] >= 'a' + SESSIONS)
+			usage("bad script at '%s'", text);
+		*event = (struct event){ *text, text[1] - 'a', 1 };
+		if (*text == '-')
+			options.ended[event->session] = true;
+		else
+			options.started[event->session] = true;
+		options.refused |= *text == '!';
+		text += 2;
+		if (*text == '@') {
+			if (text[1] < '1' || text[1] >= '0' + LISTENERS)
+				usage("bad listener at '%s'", text);
+			event->listener = text[1] - '0';
+			text += 2;
+		}
+		text += strspn(text, " ");
+	}
+	options.events[p] = n;
+	options.procs++;
+}
+
+int main(int argc, char **argv)
+{
+	const char *open = "";
+
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
+
+		if (strncmp(argv[i], "--", 2) != 0) {
+			script_parse(argv[i]);
+			continue;
+		}
+		if (!strcmp(argv[i], "--failures")) {
+			options.failures = true;
+			continue;
+		}
+		if (!strcmp(argv[i], "--ends")) {
+			options.ends_only = true;
+			continue;
+		}
+		if (!strcmp(argv[i], "--open")) {
+			if (strspn(value, "abcdef") != strlen(value))
+				usage("'%s' are not sessions", value);
+			open = value;
+		} else if (!strcmp(argv[i], "--levels")) {
+			options.levels = number(value, 1, LEVELS);
+		} else if (!strcmp(argv[i], "--retries")) {
+			options.retries = number(value, 1, 100);
+			options.may_spend = true;
+		} else if (!strcmp(argv[i], "--without")) {
+			options.without = rule_named(value);
+		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "settled")) {
+			options.check_settled = true;
+		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "open")) {
+			options.check_open = true;
+		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "peak")) {
+			options.check_peak = true;
+		} else {
+			usage("'%s': no such option; see model.c", argv[i]);
+		}
+		i++;
+	}
+	if (!options.procs)
+		usage("no script");
+	return search(open);
+}
