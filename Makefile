@@ -6,6 +6,7 @@
 # make V=1                show the commands
 # make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
 # make BUILD=DIR          into another directory
+# make FAULTS=N           for tests: every N-th change of the table of counts fails
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson and
 # Lua 5.4: scripts/deps installs them on Debian.
@@ -46,6 +47,10 @@ CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson) -pthread
 LUA_LIBS := $(shell $(PKG_CONFIG) --libs lua5.4)
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
+
+ifdef FAULTS
+BPF_CFLAGS += -DCONNCOUNT_FAULTS=$(FAULTS)
+endif
 
 LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
 CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/cmd/*.c user/load/*.c))

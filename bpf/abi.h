@@ -151,6 +151,17 @@ enum {
 	CC_SESSION_ENDED,     /* nothing of it is in any count */
 };
 
+/*
+ * Value of the `strays` map, by socket cookie: a session that is uncounted because the kernel
+ * gave its socket no storage for a record.
+ */
+struct cc_stray {
+	__be16 listener; /* id */
+	__be16 family;   /* CC_IPV4 or CC_IPV6 */
+};
+
+enum { CC_STRAYS_MAX = 65536 };
+
 /* --- stats: totals per listener ------------------------------------------------------------ */
 
 /* Totals of one listener and one family. A cache line each. */
@@ -168,9 +179,10 @@ struct cc_stats {
 	struct cc_tally tally[CC_FAMILIES]; /* by CC_FAMILY_INDEX */
 };
 
-/* The one value of the `fill` array. */
+/* The one value of the `fill` array: how many entries the maps have that can be full. */
 struct cc_fill {
-	__s64 nodes; /* in the `counts` trie */
+	__s64 nodes;  /* in `counts` */
+	__s64 strays; /* in `strays` */
 };
 
 /* --- directory and tables: names and services ---------------------------------------------- */
@@ -248,9 +260,10 @@ _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BIT
 	       "CC_COUNT_BITS_OWNER");
 _Static_assert(sizeof(struct cc_count) == 16, "cc_count");
 _Static_assert(sizeof(struct cc_session) == 24, "cc_session");
+_Static_assert(sizeof(struct cc_stray) == 4, "cc_stray");
 _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");
-_Static_assert(sizeof(struct cc_fill) == 8, "cc_fill");
+_Static_assert(sizeof(struct cc_fill) == 16, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_table, used) == 304, "cc_table");
 _Static_assert(__builtin_offsetof(struct cc_table, listener) == 312, "cc_table");

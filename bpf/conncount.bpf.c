@@ -79,7 +79,7 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 	if (session)
 		session_start(session, &as);
 	else
-		session_lose(&as);
+		stray_start(bpf_get_socket_cookie(ctx), &as);
 }
 
 /* A socket with our callback flag, or somebody else's, changes its TCP state. */
@@ -93,6 +93,8 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 	session = bpf_sk_storage_get(&sessions, sk, NULL, 0);
 	if (session)
 		session_end(session);
+	else if (strays_exist())
+		stray_end(bpf_get_socket_cookie(ctx));
 }
 
 SEC("sockops")
@@ -110,16 +112,21 @@ int conncount_sockops(struct bpf_sock_ops *ctx)
 }
 
 /*
- * A socket without a record is released. While the sessions that were open before are being
- * entered, it may be one of them, and about to be entered: it gets a record that says that it
- * has ended. Its address cannot be read here, so every TCP socket gets one.
+ * A socket without a record is released. It may be a stray. And while the sessions that were
+ * open before are being entered, it may be one of them, and about to be entered: it gets a
+ * record that says that it has ended. Its address cannot be read here, so every TCP socket
+ * gets one.
  */
 static __always_inline void on_unknown_release(struct bpf_sock *sk)
 {
 	struct cc_directory *dir = directory_get();
 	struct cc_session *session;
 
-	if (!dir || !*(volatile __u32 *)&dir->seeding || sk->protocol != IPPROTO_TCP)
+	if (sk->protocol != IPPROTO_TCP)
+		return;
+	if (strays_exist())
+		stray_end(bpf_get_socket_cookie(sk));
+	if (!dir || !*(volatile __u32 *)&dir->seeding)
 		return;
 	session = bpf_sk_storage_get(&sessions, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (session)

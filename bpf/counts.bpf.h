@@ -48,13 +48,11 @@
 #ifndef CONNCOUNT_COUNTS_BPF_H
 #define CONNCOUNT_COUNTS_BPF_H
 
+#include "faults.bpf.h"
 #include "maps.bpf.h"
 #include <bpf/bpf_endian.h>
 
 enum {
-	EEXIST = 17,
-	EAGAIN = 11,
-
 	/*
 	 * Each retry means that another CPU, or a program this one interrupted, moved the
 	 * node to its next state meanwhile. Twice is rare.
@@ -62,24 +60,47 @@ enum {
 	COUNT_RETRIES = 16,
 };
 
+/* Note that @n nodes have come into the trie. */
+static __always_inline void nodes_add(__s64 n)
+{
+	struct cc_fill *entry = fill_get();
+
+	if (entry)
+		__sync_fetch_and_add(&entry->nodes, n);
+}
+
+/*
+ * The two operations on the trie. Helper results are cut to int before they are compared: up
+ * to 6.4 the upper half of the register is not sign-extended where the call is inlined.
+ */
+static __always_inline int node_insert(const struct cc_count_key *key, const struct cc_count *node)
+{
+	int err = fault(false);
+
+	return err ? err : (int)bpf_map_update_elem(&counts, key, node, BPF_NOEXIST);
+}
+
+static __always_inline int node_delete(const struct cc_count_key *key)
+{
+	int err = fault(true);
+
+	return err ? err : (int)bpf_map_delete_elem(&counts, key);
+}
+
 /*
  * Delete a node that is DEAD by our hand and take its count out.
  * Returns what was in it: additions that are now the caller's to make again.
  */
 static __always_inline __s64 count_bury(const struct cc_count_key *key, struct cc_count *node)
 {
-	/*
-	 * Helper results are cut to int before they are compared: up to 6.4 the upper half
-	 * of the register is not sign-extended where the map operation is inlined.
-	 */
-	int err = (int)bpf_map_delete_elem(&counts, key);
+	int err = node_delete(key);
 
 	if (err) {
 		/* The trie's lock timed out. The node stays, at 0, until it is used again. */
 		__sync_fetch_and_and(&node->word, ~(__s64)CC_COUNT_DEAD);
 		return 0;
 	}
-	fill_add(-1);
+	nodes_add(-1);
 	return __sync_lock_test_and_set(&node->word, CC_COUNT_DEAD | CC_COUNT_GONE) >> 2;
 }
 
@@ -117,9 +138,9 @@ int count_add(__u32 owner, __u64 high, __u64 low, __u32 length, int n)
 
 		if (!node || node->prefixlen != key.prefixlen) {
 			fresh.word = todo * CC_COUNT_ONE;
-			err = (int)bpf_map_update_elem(&counts, &key, &fresh, BPF_NOEXIST);
+			err = node_insert(&key, &fresh);
 			if (!err) {
-				fill_add(1);
+				nodes_add(1);
 				return 0;
 			}
 			if (err != -EEXIST)

@@ -12,6 +12,15 @@
 
 #include "abi.h"
 
+/* Errnos of map operations, which no header has that can be included beside vmlinux.h. */
+enum {
+	EAGAIN = 11,
+	ENOMEM = 12,
+	EEXIST = 17,
+	ENOSPC = 28,
+	ETIMEDOUT = 110,
+};
+
 /*
  * Which table is in force.
  * Written by `load`, through a mapping, so that its step is one store; read by the programs
@@ -74,6 +83,17 @@ struct {
 } sessions SEC(".maps");
 
 /*
+ * Sessions without a record in `sessions`. Preallocated: it is for when there is no memory.
+ * Written and read by the programs alone.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CC_STRAYS_MAX);
+	__type(key, __u64);
+	__type(value, struct cc_stray);
+} strays SEC(".maps");
+
+/*
  * Totals per listener.
  * Written by the programs, and by `load` for an id that is given out again; read by readers.
  */
@@ -85,7 +105,7 @@ struct {
 } stats SEC(".maps");
 
 /*
- * How full `counts` is: the kernel does not tell.
+ * How full `counts` and `strays` are: the kernel does not tell.
  * Written by the programs; read by readers.
  */
 struct {
@@ -103,14 +123,12 @@ static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)
 	return entry ? &entry->tally[CC_FAMILY_INDEX(family)] : NULL;
 }
 
-/* Note that @n nodes have come into `counts`. */
-static __always_inline void fill_add(__s64 n)
+/* The one value of `fill`; NULL only to the verifier. */
+static __always_inline struct cc_fill *fill_get(void)
 {
 	__u32 zero = 0;
-	struct cc_fill *entry = bpf_map_lookup_elem(&fill, &zero);
 
-	if (entry)
-		__sync_fetch_and_add(&entry->nodes, n);
+	return bpf_map_lookup_elem(&fill, &zero);
 }
 
 #endif

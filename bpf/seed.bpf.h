@@ -116,7 +116,7 @@ int conncount_seed(struct bpf_iter__tcp *ctx)
 	if (!session)
 		session = bpf_sk_storage_get(&sessions, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!session)
-		session_lose(&as);
+		stray_start(bpf_get_socket_cookie(tp), &as);
 	else if (session_seed(tp, session, &as))
 		bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
 	return 0;

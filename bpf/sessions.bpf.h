@@ -163,15 +163,55 @@ static __always_inline void session_refuse(struct cc_session *session, const str
 }
 
 /*
- * session_lose() - a session that has no record, for lack of memory: its end could not be
- * told from that of any other socket.
+ * stray_start() - a session whose socket got no storage for a record: it is uncounted. Without
+ * room for that either it is lost, as its end could not be told from any other socket's.
+ * @cookie: the socket's.
  */
-static __always_inline void session_lose(const struct cc_session *as)
+static __always_inline void stray_start(__u64 cookie, const struct cc_session *as)
 {
+	struct cc_stray stray = { .listener = as->listener, .family = as->family };
 	struct cc_tally *tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
+	struct cc_fill *entry = fill_get();
+	int err = (int)bpf_map_update_elem(&strays, &cookie, &stray, BPF_NOEXIST);
 
-	if (tally)
+	if (!tally || !entry || err == -EEXIST)
+		return;
+	if (err) {
 		__sync_fetch_and_add(&tally->lost, 1);
+		return;
+	}
+	__sync_fetch_and_add(&tally->uncounted, 1);
+	__sync_fetch_and_add(&entry->strays, 1);
+}
+
+/*
+ * stray_end() - the end of a session that may be a stray. The entry's deletion succeeds once,
+ * and so says which of the events that end a session came first.
+ */
+static __always_inline void stray_end(__u64 cookie)
+{
+	struct cc_fill *entry = fill_get();
+	struct cc_stray *found, stray;
+	struct cc_tally *tally;
+
+	found = bpf_map_lookup_elem(&strays, &cookie);
+	if (!found || !entry)
+		return;
+	stray = *found; /* the memory is given to another entry as soon as this one is deleted */
+	if (bpf_map_delete_elem(&strays, &cookie))
+		return;
+	__sync_fetch_and_add(&entry->strays, -1);
+	tally = tally_get(bpf_ntohs(stray.listener), bpf_ntohs(stray.family));
+	if (tally)
+		__sync_fetch_and_add(&tally->uncounted, -1);
+}
+
+/* Whether there is any: the look-up by cookie is for those who have to. */
+static __always_inline bool strays_exist(void)
+{
+	struct cc_fill *entry = fill_get();
+
+	return entry && *(volatile __s64 *)&entry->strays;
 }
 
 /* session_end() - stop counting a session, unless that was done before. */

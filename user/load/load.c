@@ -15,6 +15,7 @@
 #include <bpf/libbpf.h>
 
 #include "conncount.skel.h"
+#include "kernel.h"
 #include "load.h"
 #include "mapping.h"
 #include "report.h"
@@ -127,38 +128,6 @@ static bool can_continue(const char *dir, const struct conncount_bpf *skel,
 	       is_in_force(dir) && is_exact(dir);
 }
 
-/* --- what the kernel must be able to do ---------------------------------------------------- */
-
-/*
- * LPM tries honour BPF_NOEXIST only since Linux 6.13 (commit eae6a075e953) and the stable
- * releases named below; before that two sessions that start at once could lose a count.
- */
-static int check_noexist(void)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
-	struct {
-		__u32 prefixlen, data;
-	} key = { .prefixlen = 32 };
-	__u64 value = 0;
-	int fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "conncount_probe", sizeof(key),
-				sizeof(value), 2, &opts);
-
-	if (fd < 0) {
-		report("cannot make a BPF map: %s%s", strerror(-fd),
-		       fd == -EPERM ? " (run as root)" : "");
-		return fd;
-	}
-	int err = bpf_map_update_elem(fd, &key, &value, BPF_NOEXIST);
-	if (!err)
-		err = bpf_map_update_elem(fd, &key, &value, BPF_NOEXIST);
-	close(fd);
-	if (err == -EEXIST)
-		return 0;
-	report("this kernel's LPM tries do not honour BPF_NOEXIST, so counts could be lost "
-	       "(Linux 6.13 or later does, and 6.12.5, 6.1.120 and later of those series)");
-	return -EOPNOTSUPP;
-}
-
 /* --- permissions --------------------------------------------------------------------------- */
 
 /* The group that may read. Root's own, with a note, where the default one does not exist. */
@@ -242,8 +211,9 @@ static int load_skeleton(const char *dir, const char *set, struct conncount_bpf 
 	if (!err)
 		err = conncount_bpf__load(skel);
 	if (err)
-		report("the kernel does not take the BPF programs: %s%s", strerror(-err),
-		       err == -EPERM ? " (run as root)" : "");
+		report("the kernel does not take the BPF programs: %s (known to "
+		       "work: " KERNEL_OLDEST " and later)",
+		       strerror(-err));
 	return err;
 }
 
@@ -380,7 +350,7 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	libbpf_set_print(print_warnings);
 	err = reader_group(config, &gid);
 	if (!err)
-		err = check_noexist();
+		err = kernel_check();
 	if (!err)
 		err = instance_clear(instance, CC_DIR_NEXT); /* left by a load that died */
 	if (!err)

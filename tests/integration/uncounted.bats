@@ -1,0 +1,234 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# What cannot be counted is known, on every answer, and mended: a full table, no storage for a
+# record, map operations that fail (design, section 5).
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	instance_setup
+	sessions_start
+	sessions listen '*:25'
+}
+
+teardown() {
+	instance_teardown
+}
+
+# listener [MAX_PREFIXES]: configures one.
+listener() {
+	configure raw <<-END
+		[conncount]
+		group = root
+		${1:+max_prefixes = $1}
+		[smtp]
+		listen = *:25
+	END
+}
+
+# known OPEN: of OPEN sessions each is counted, on every level alike, or known as uncounted.
+known() {
+	local open=$1 count prefix
+	count=$(conncount count 2>/dev/null)
+	expect_eq "$open" "$((count + $(state uncounted)))" 'counted and uncounted'
+	for prefix in 8 12 16 24 31 32; do
+		expect_eq "$count" "$(conncount list -4 "$prefix" 2>/dev/null |
+			awk '{ sum += $1 } END { print sum + 0 }')" "sum of the /$prefix"
+	done
+}
+
+# inexact: everything that answers says that it is not exact.
+inexact() {
+	expect 1 conncount status
+	expect_match 'exact     no' "$output"
+	expect_match "$1" "$errors" 'the remedy'
+	expect_eq false "$(state exact)" 'exact, of status'
+	expect 0 conncount count
+	expect_match '^[0-9]+$' "$output"
+	expect_match '^conncount: not exact: ' "$errors"
+	expect_eq false "$(conncount count --json 2>/dev/null | json exact)" 'exact, of count'
+	expect_eq false "$(conncount list --json 2>/dev/null | json exact)" 'exact, of list'
+	expect_match $'^[0-9]+\t.+' \
+		"$(lua_print 10.0.0.1 192.0.2.1:25 'ac:inbound_session_count("/8")')" Lua
+}
+
+# exact COUNT: the same for answers that are, and the kernel's socket list agrees.
+exact() {
+	expect 0 conncount status
+	expect_eq "$1" "$(conncount count)" count
+	expect_eq true "$(conncount count --json | json exact)" 'exact, of count'
+	expect_eq "$1" "$(lua_print 10.0.0.1 192.0.2.1:25 'audit.inbound_session_count("0.0.0.0/0", "SMTP")')"
+	expect 0 conncount verify
+	expect_match '^0 differences' "$output"
+}
+
+@test "a full table: 64 prefixes and 10,000 addresses" {
+	listener 64
+	load
+	sessions open 10000 10.0.0.1+ 192.0.2.1:25 >/dev/null
+	known 10000
+	[ "$(state uncounted)" -gt 9900 ] || fail 'more is counted than there is room for'
+	inexact 'raise max_prefixes'
+	sessions close both even
+	known 5000
+	sessions close both
+	known 0
+	exact 0
+	expect_eq 0 "$(state nodes)" nodes
+	sessions open 10 10.0.0.1 192.0.2.1:25
+	exact 10
+}
+
+@test "a full table: with more room, the next load counts everything" {
+	listener 64
+	load
+	sessions open 500 10.0.0.1+ 192.0.2.1:25
+	inexact 'raise max_prefixes'
+	expect 1 conncount verify
+	expect_match 'expected 500, found ' "$output"
+	listener 10000
+	load
+	exact 500
+	sessions close server
+	exact 0
+	expect_eq 0 "$(state nodes)" nodes
+}
+
+@test "a table that is no longer full: the next load counts what it did not" {
+	listener 64
+	load
+	sessions open 100 10.0.0.1+ 192.0.2.1:25
+	inexact 'max_prefixes'
+	sessions close both 1-90
+	known 10
+	load
+	exact 10
+	sessions close both
+	exact 0
+}
+
+# storage FILE-CONTENT: how many bytes of socket storage a socket of the namespace may have.
+storage() {
+	# shellcheck disable=SC2016
+	in_ns bash -c 'echo "$0" >/proc/sys/net/core/optmem_max' "$1"
+}
+
+@test "no storage for a socket: uncounted until its end, whatever ends it" {
+	in_ns test -w /proc/sys/net/core/optmem_max ||
+		skip 'before Linux 6.8 the limit of socket storage is the whole machine'"'"'s'
+	local limit
+	limit=$(in_ns cat /proc/sys/net/core/optmem_max)
+	listener
+	load
+	sessions open 3 10.0.0.1 192.0.2.1:25
+	storage 0
+	sessions open 40 10.0.1.1+ 192.0.2.1:25
+	expect_count 3
+	expect_eq 40 "$(state uncounted)" uncounted
+	inexact 'no memory'
+	sessions close server 4-13
+	expect_eq 30 "$(state uncounted)" 'uncounted after close by the server'
+	sessions close both 14-18
+	sessions reset client 19-23
+	sessions reset server 24-28
+	wait_until expect_uncounted 15
+	storage "$limit"
+	load
+	exact 18
+	storage 0
+	sessions open 10 10.0.2.1+ 192.0.2.1:25
+	expect_eq 10 "$(state uncounted)" uncounted
+	sessions kill server
+	wait_until expect_uncounted 0
+	exact 0
+	expect_eq 0 "$(state nodes)" nodes
+}
+
+expect_uncounted() {
+	expect_eq "$1" "$(state uncounted)" uncounted
+}
+
+# faulty N: a build whose every N-th operation on the table fails. The command is $FAULTY.
+faulty() {
+	requires clang bpftool
+	expect 0 make -s -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/faults" FAULTS="$1" \
+		"$BATS_TEST_TMPDIR/faults/conncount"
+	FAULTY=$BATS_TEST_TMPDIR/faults/conncount
+}
+
+@test "map operations fail: on every level or on none, told, and mended by the next load" {
+	local round
+	faulty 5
+	listener
+	expect 0 "$FAULTY" load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	for round in 1 2 3 4 5 6; do
+		sessions open 30 "10.0.$round.1+" 192.0.2.1:25 >/dev/null
+		sessions close both even
+	done
+	[ "$(state uncounted)" -gt 0 ] || fail 'no insert failed'
+	known "$(sessions live)"
+	inexact 'load again'
+	load
+	exact "$(sessions live)"
+	sessions close server
+	exact 0
+	expect_eq 0 "$(state nodes)" nodes
+}
+
+@test "deletes fail: the node that stays is used again, no key goes dead" {
+	local round left=0
+	faulty 7
+	listener
+	expect 0 "$FAULTY" load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	# The same few keys, over and over.
+	for round in {1..20}; do
+		sessions open 4 10.0.0.1+ 192.0.2.1:25 >/dev/null
+		known 4
+		sessions close both
+		known 0
+		[ "$(state nodes)" = 0 ] || left=$((left + 1))
+	done
+	[ "$left" -gt 0 ] || fail 'no delete failed'
+	[ "$(state nodes)" -le 7 ] || fail 'nodes that stay add up'
+	expect_eq 0 "$(state lost)" lost
+	load
+	sessions open 4 10.0.0.1+ 192.0.2.1:25
+	exact 4
+	sessions close both
+	exact 0
+	expect_eq 0 "$(state nodes)" nodes
+}
+
+@test "faults under full-speed churn, then a good build while it goes on" {
+	requires churn
+	faulty 10
+	listener
+	expect 0 "$FAULTY" load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	sessions open 50 10.9.0.1+ 192.0.2.1:25 >/dev/null
+	local churn
+	start_in_ns "$BUILD/tests/churn" --procs 4 --connections 150000 --to 192.0.2.2:2525 \
+		--from-base 10.0.0.1 --addresses 4
+	churn=$STARTED
+	configure raw <<-'END'
+		[conncount]
+		group = root
+		[smtp]
+		listen = *:25
+		[churned]
+		listen = *:2525
+	END
+	expect 0 "$FAULTY" load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	lost() { [ "$(state lost)" -gt 0 ]; }
+	wait_until -t 30 lost
+	inexact 'count anew'
+	load
+	expect_count 50 10.9.0.0/16
+	wait "$churn"
+	wait_until exact 50
+	expect_eq 0 "$(conncount count --listener churned)" churned
+}

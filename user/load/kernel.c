@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * kernel.c - whether this kernel can do what exact counting rests on.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
+#include "kernel.h"
+#include "report.h"
+
+/* A BPF map can be made at all. */
+static int try_map(void)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "conncount_try", 4, 8, 1, NULL);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+/* The programs find fields of the kernel's types by its BTF. */
+static int try_btf(void)
+{
+	return access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0;
+}
+
+/*
+ * LPM tries honour BPF_NOEXIST only since commit eae6a075e953. Before, two sessions that
+ * start at once could lose a count.
+ */
+static int try_noexist(void)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	struct {
+		__u32 prefixlen, data;
+	} key = { .prefixlen = 32 };
+	__u64 value = 0;
+	int fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "conncount_try", sizeof(key), sizeof(value),
+				2, &opts);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = bpf_map_update_elem(fd, &key, &value, BPF_NOEXIST);
+	if (!err)
+		err = bpf_map_update_elem(fd, &key, &value, BPF_NOEXIST);
+	close(fd);
+	return err == -EEXIST ? 0 : err ? err : -EOPNOTSUPP;
+}
+
+/* A program of @n instructions is taken. */
+static int try_program(enum bpf_prog_type type, const struct bpf_insn *insns, size_t n)
+{
+	int fd = bpf_prog_load(type, "conncount_try", "GPL", insns, n, NULL);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+/* Atomic operations that return what was there before. */
+static int try_atomics(void)
+{
+	const struct bpf_insn insns[] = {
+		/* *(u64 *)(r10 - 8) = 0 */
+		{ .code = BPF_ST | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_10, .off = -8 },
+		/* r0 = 1 */
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		/* r0 = atomic_fetch_add(r10 - 8, r0) */
+		{ .code = BPF_STX | BPF_ATOMIC | BPF_DW,
+		  .dst_reg = BPF_REG_10,
+		  .src_reg = BPF_REG_0,
+		  .off = -8,
+		  .imm = BPF_ADD | BPF_FETCH },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+
+	return try_program(BPF_PROG_TYPE_SOCKET_FILTER, insns, sizeof(insns) / sizeof(*insns));
+}
+
+static const struct {
+	int (*try)(void);
+	const char *missing;
+} features[] = {
+	{ try_map, "BPF maps cannot be made" },
+	{ try_btf, "it has no BTF (CONFIG_DEBUG_INFO_BTF; Debian's kernels have it)" },
+	{ try_noexist, "its LPM tries do not honour BPF_NOEXIST (Linux 6.13 or later, and 6.12.5, "
+		       "6.1.120 and later of those series)" },
+	{ try_atomics, "its BPF programs have no fetching atomic operations (Linux 5.12 or later "
+		       "has them)" },
+};
+
+int kernel_check(void)
+{
+	for (size_t i = 0; i < sizeof(features) / sizeof(*features); i++) {
+		int err = features[i].try();
+
+		if (err == -EPERM) {
+			report("BPF: %s (run as root)", strerror(-err));
+			return err;
+		}
+		if (err) {
+			report("this kernel cannot count exactly: %s; conncount "
+			       "needs " KERNEL_OLDEST " or later",
+			       features[i].missing);
+			return err;
+		}
+	}
+	return 0;
+}
