@@ -212,13 +212,14 @@ struct cc_table {
 };
 
 /*
- * The one value of the `directory` array. `generation` selects the table in force, in
- * `tables` and in the `listeners` trie: it is number generation & 1. A load writes the other
- * table and then steps the generation, so programs and readers go from the old configuration
- * to the new one in a single store, and a load that dies on the way has changed nothing.
+ * The one value of the `directory` array. The programs change `inexact`, `load` the rest.
+ * `generation` selects the table in force, in `tables` and in the `listeners` trie: it is number
+ * generation & 1. A load writes the other table and then steps the generation, so programs and
+ * readers go from the old configuration to the new one in a single store, and a load that dies on
+ * the way has changed nothing.
  *
- * This struct is the same in every ABI: what a build cannot read it can still recognise, and
- * retire.
+ * The fields up to `generation` are the same in every ABI: what a build cannot read it can
+ * still recognise, and retire.
  */
 struct cc_directory {
 	__u32 abi; /* CC_ABI of the build that made the maps */
@@ -228,6 +229,11 @@ struct cc_directory {
 	 */
 	__u32 seeding;
 	__u64 generation; /* 0: not counting yet, or unloaded */
+	/*
+	 * All that is `uncounted` and `lost`, of all listeners. Where it is 0 a query is exact
+	 * without a look at any tally.
+	 */
+	__s64 inexact;
 };
 
 /* --- what the iterators write ------------------------------------------------------------- */
@@ -269,7 +275,7 @@ _Static_assert(__builtin_offsetof(struct cc_table, used) == 304, "cc_table");
 _Static_assert(__builtin_offsetof(struct cc_table, listener) == 312, "cc_table");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");
 _Static_assert(sizeof(struct cc_found) == 16, "cc_found");
-_Static_assert(sizeof(struct cc_directory) == 16, "cc_directory");
+_Static_assert(sizeof(struct cc_directory) == 24, "cc_directory");
 _Static_assert(__builtin_offsetof(struct cc_directory, generation) == 8, "cc_directory");
 
 #endif

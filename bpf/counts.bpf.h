@@ -167,7 +167,7 @@ int count_add(__u32 owner, __u64 high, __u64 low, __u32 length, int n)
 		return err;
 	tally = tally_get(owner >> 16, owner & 0xffff);
 	if (tally)
-		__sync_fetch_and_add(&tally->lost, 1);
+		lost_add(tally);
 	return 0;
 }
 

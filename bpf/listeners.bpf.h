@@ -25,13 +25,6 @@ static __always_inline void endpoint_unmap(struct endpoint *end)
 	end->addr[3] = 0;
 }
 
-static __always_inline struct cc_directory *directory_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&directory, &zero);
-}
-
 /*
  * listener_find() - the listener, in the table in force, that accepts on a local address.
  * @port: host byte order.

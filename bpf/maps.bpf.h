@@ -22,10 +22,11 @@ enum {
 };
 
 /*
- * Which table is in force.
- * Written by `load`, through a mapping, so that its step is one store; read by the programs
- * and by every query. Queries look it up: a read-only descriptor cannot be mapped, because
- * the kernel takes a shared mapping of one for a private mapping, which BPF maps refuse.
+ * Which table is in force, and whether counts are exact.
+ * Written by `load`, through a mapping, so that its step is one store, and by the programs
+ * when something cannot be counted; read by the programs and by every query. Queries look it up: a
+ * read-only descriptor cannot be mapped, because the kernel takes a shared mapping of one for a
+ * private mapping, which BPF maps refuse.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -121,6 +122,36 @@ static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)
 	struct cc_stats *entry = bpf_map_lookup_elem(&stats, &listener);
 
 	return entry ? &entry->tally[CC_FAMILY_INDEX(family)] : NULL;
+}
+
+/* The one value of `directory`; NULL only to the verifier. */
+static __always_inline struct cc_directory *directory_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&directory, &zero);
+}
+
+static __always_inline void inexact_add(__s64 n)
+{
+	struct cc_directory *dir = directory_get();
+
+	if (dir)
+		__sync_fetch_and_add(&dir->inexact, n);
+}
+
+/* Note that @n sessions more are in no count. */
+static __always_inline void uncounted_add(struct cc_tally *tally, __s64 n)
+{
+	__sync_fetch_and_add(&tally->uncounted, n);
+	inexact_add(n);
+}
+
+/* Note that a change of a count could not be entered. */
+static __always_inline void lost_add(struct cc_tally *tally)
+{
+	__sync_fetch_and_add(&tally->lost, 1);
+	inexact_add(1);
 }
 
 /* The one value of `fill`; NULL only to the verifier. */

@@ -64,7 +64,7 @@ static __noinline int levels_add(const struct cc_session *session, int limit, in
 	if (count_add(owner, high & half_mask(length), low & half_mask((length)-64), length, n)) { \
 		if (n > 0)                                                                         \
 			return done;                                                               \
-		__sync_fetch_and_add(&tally->lost, 1);                                             \
+		lost_add(tally);                                                                   \
 	}                                                                                          \
 	done++;
 
@@ -91,7 +91,7 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 		return CC_SESSION_UNCOUNTED;
 	if (done != ALL_LEVELS) {
 		levels_add(session, done, -1);
-		__sync_fetch_and_add(&tally->uncounted, 1);
+		uncounted_add(tally, 1);
 		return CC_SESSION_UNCOUNTED;
 	}
 	__sync_fetch_and_add(&tally->live, 1);
@@ -108,7 +108,7 @@ static __always_inline void session_leave(const struct cc_session *session, __u3
 	if (!tally)
 		return;
 	if (state == CC_SESSION_UNCOUNTED) {
-		__sync_fetch_and_add(&tally->uncounted, -1);
+		uncounted_add(tally, -1);
 	} else if (state == CC_SESSION_COUNTED) {
 		levels_add(session, ALL_LEVELS, -1);
 		__sync_fetch_and_add(&tally->live, -1);
@@ -158,7 +158,7 @@ static __always_inline void session_refuse(struct cc_session *session, const str
 
 	if (!tally || !session_claim(session, as))
 		return;
-	__sync_fetch_and_add(&tally->uncounted, 1);
+	uncounted_add(tally, 1);
 	session_settle(session, CC_SESSION_UNCOUNTED);
 }
 
@@ -177,10 +177,10 @@ static __always_inline void stray_start(__u64 cookie, const struct cc_session *a
 	if (!tally || !entry || err == -EEXIST)
 		return;
 	if (err) {
-		__sync_fetch_and_add(&tally->lost, 1);
+		lost_add(tally);
 		return;
 	}
-	__sync_fetch_and_add(&tally->uncounted, 1);
+	uncounted_add(tally, 1);
 	__sync_fetch_and_add(&entry->strays, 1);
 }
 
@@ -203,7 +203,7 @@ static __always_inline void stray_end(__u64 cookie)
 	__sync_fetch_and_add(&entry->strays, -1);
 	tally = tally_get(bpf_ntohs(stray.listener), bpf_ntohs(stray.family));
 	if (tally)
-		__sync_fetch_and_add(&tally->uncounted, -1);
+		uncounted_add(tally, -1);
 }
 
 /* Whether there is any: the look-up by cookie is for those who have to. */

@@ -166,24 +166,22 @@ static int search_sum(const struct view *view, uint32_t id, const struct conncou
 
 /*
  * The count of a network on one listener.
- * @live: the listener's total of that family, which is the count of length 0.
+ * @tally: the listener's of that family; needed where needs_tally(), else unused.
  */
 static int listener_count(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
-			  int64_t live, int64_t *ret_count)
+			  const struct cc_tally *tally, int64_t *ret_count)
 {
 	unsigned level = level_from(cidr->family, cidr->prefixlen);
-	unsigned below = level_below(cidr->family, level);
+	unsigned length = level == cidr->prefixlen ? level : level_below(cidr->family, level);
 	struct cc_count_key key;
-	int64_t most = live > 0 ? live : 0;
+	int64_t most;
 	int err = 0;
 
-	if (level == cidr->prefixlen || below) {
-		unsigned length = level == cidr->prefixlen ? level : below;
-
-		if (length) {
-			count_key(&key, id, cidr, length);
-			err = counts_get(view, &key, &most);
-		}
+	if (length) {
+		count_key(&key, id, cidr, length);
+		err = counts_get(view, &key, &most);
+	} else {
+		most = tally->live > 0 ? tally->live : 0;
 	}
 	if (err)
 		return err;
@@ -194,6 +192,14 @@ static int listener_count(const struct view *view, uint32_t id, const struct con
 	if (level - cidr->prefixlen <= PROBE_BITS)
 		return probe_sum(view, id, cidr, level, most, ret_count);
 	return search_sum(view, id, cidr, level, most, ret_count);
+}
+
+/* Whether a network is so short that the level it is looked up at is the family's total. */
+static bool needs_tally(const struct conncount_cidr *cidr)
+{
+	unsigned level = level_from(cidr->family, cidr->prefixlen);
+
+	return level == 0 || (level != cidr->prefixlen && level_below(cidr->family, level) == 0);
 }
 
 void answer_add(struct conncount_answer *answer, const struct cc_tally *tally)
@@ -219,7 +225,7 @@ static int answer_network(struct conncount_answer *answer, const struct view *vi
 {
 	const struct cc_tally *tally = &stats->tally[CC_FAMILY_INDEX(cidr->family)];
 	int64_t count;
-	int err = listener_count(view, id, cidr, tally->live, &count);
+	int err = listener_count(view, id, cidr, tally, &count);
 
 	if (err)
 		return err;
@@ -228,17 +234,22 @@ static int answer_network(struct conncount_answer *answer, const struct view *vi
 	return 0;
 }
 
-/* Add one listener's count of a network, or of everything where @cidr is NULL. */
+/*
+ * Add one listener's count of a network, or of everything where @cidr is NULL. Its tallies
+ * are only looked at where they can matter: that is a system call.
+ */
 static int answer_listener(struct conncount_answer *answer, const struct view *view, uint32_t id,
-			   const struct conncount_cidr *cidr)
+			   const struct conncount_cidr *cidr, bool exact)
 {
 	static const struct conncount_cidr everything[] = {
 		{ .family = CONNCOUNT_IPV4 },
 		{ .family = CONNCOUNT_IPV6 },
 	};
-	struct cc_stats stats;
-	int err = stats_get(view, id, &stats);
+	struct cc_stats stats = { 0 };
+	int err = 0;
 
+	if (!exact || !cidr || needs_tally(cidr))
+		err = stats_get(view, id, &stats);
 	if (!err && cidr)
 		err = answer_network(answer, view, id, &stats, cidr);
 	for (size_t i = 0; !err && !cidr && i < ARRAY_SIZE(everything); i++)
@@ -258,7 +269,7 @@ static int count_scope(struct view *view, const struct cc_directory *directory,
 
 	for (uint32_t id = 0; !err && id < table_used(&view->table); id++)
 		if (scope_has(scope, &view->table, id))
-			err = answer_listener(&answer, view, id, cidr);
+			err = answer_listener(&answer, view, id, cidr, !directory->inexact);
 	if (err)
 		return err;
 	answer_finish(&answer, view, directory);

@@ -55,6 +55,14 @@ static __u64 link_cgroup(const char *dir, const char *name)
 	return info.cgroup.cgroup_id;
 }
 
+static bool is_of_size(int fd, size_t value_size)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.value_size == value_size;
+}
+
 /* Whether a map is what this build and this configuration would make. */
 static bool is_same_map(const char *dir, const struct bpf_map *map)
 {
@@ -83,49 +91,33 @@ static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
 	return true;
 }
 
-/* Whether the instance counts, with maps of this ABI. */
-static bool is_in_force(const char *dir)
+/* The directory of what is loaded; all 0 if nothing is, or maps of another ABI. */
+static struct cc_directory live_directory(const char *dir)
 {
-	struct cc_directory directory;
+	struct cc_directory directory = { 0 };
 	__u32 zero = 0;
 	int fd = open_live(dir, CC_PIN_DIRECTORY);
-	bool in_force;
 
-	if (fd < 0)
-		return false;
-	in_force = !bpf_map_lookup_elem(fd, &zero, &directory) && directory.generation &&
-		   directory.abi == CC_ABI;
-	close(fd);
-	return in_force;
-}
-
-/*
- * Whether every session is counted and no change of a count was lost. Where not, counting
- * anew mends it, or as much of it as there is room and memory for now.
- */
-static bool is_exact(const char *dir)
-{
-	struct cc_stats stats;
-	int fd = open_live(dir, CC_PIN_STATS);
-	bool exact = fd >= 0;
-
-	for (__u32 id = 0; exact && id < CC_LISTENERS_MAX; id++) {
-		exact = !bpf_map_lookup_elem(fd, &id, &stats);
-		for (int i = 0; exact && i < CC_FAMILIES; i++)
-			exact = !stats.tally[i].uncounted && !stats.tally[i].lost;
-	}
+	if (fd >= 0 && is_of_size(fd, sizeof(directory)) &&
+	    bpf_map_lookup_elem(fd, &zero, &directory))
+		memset(&directory, 0, sizeof(directory));
 	if (fd >= 0)
 		close(fd);
-	return exact;
+	if (directory.abi != CC_ABI)
+		memset(&directory, 0, sizeof(directory));
+	return directory;
 }
 
 /* Whether what is loaded can go on with its maps. */
 static bool can_continue(const char *dir, const struct conncount_bpf *skel,
 			 const struct cgroup *cgroup)
 {
-	return link_cgroup(dir, CC_PIN_SOCKOPS) == cgroup->id &&
-	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id && has_same_maps(dir, skel) &&
-	       is_in_force(dir) && is_exact(dir);
+	struct cc_directory directory = live_directory(dir);
+
+	/* What is not exact is mended by counting anew, as far as there is room and memory. */
+	return directory.generation && !directory.inexact &&
+	       link_cgroup(dir, CC_PIN_SOCKOPS) == cgroup->id &&
+	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id && has_same_maps(dir, skel);
 }
 
 /* --- permissions --------------------------------------------------------------------------- */
@@ -328,7 +320,7 @@ static int rebuild(struct instance *instance, struct conncount_bpf *skel,
 		   const struct cgroup *cgroup, const struct config *config, gid_t gid,
 		   enum load_result *ret_result)
 {
-	bool replaces = is_in_force(instance->dir);
+	bool replaces = live_directory(instance->dir).generation;
 	int err = build_next(instance, skel, cgroup, config, gid);
 
 	if (!err)
@@ -348,9 +340,9 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	int err;
 
 	libbpf_set_print(print_warnings);
-	err = reader_group(config, &gid);
+	err = kernel_check();
 	if (!err)
-		err = kernel_check();
+		err = reader_group(config, &gid);
 	if (!err)
 		err = instance_clear(instance, CC_DIR_NEXT); /* left by a load that died */
 	if (!err)
