@@ -367,15 +367,20 @@ static bool at_the_end(const char *error)
 	return strstr(error, "no listener: ") || strstr(error, "]: no 'listen = ");
 }
 
-/* The line that @error names. */
+/* The line that @error names; 0 if it names none, as it may where the file has no line. */
 static unsigned check_message(const char *error)
 {
 	unsigned long line;
 	char *end;
 
+	for (const char *c = error; *c; c++)
+		check(!iscntrl((unsigned char)*c));
+
 	check(memchr(error, '\0', CONFIG_ERROR_SIZE));
 	check(!strncmp(error, NAME ":", strlen(NAME ":")));
 	error += strlen(NAME ":");
+	if (!strncmp(error, " no listener: ", strlen(" no listener: ")))
+		return 0;
 	check(isdigit((unsigned char)*error));
 	line = strtoul(error, &end, 10);
 	check(!strncmp(end, ": ", 2) && end[2]);
