@@ -108,6 +108,9 @@ void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cid
 int counts_walk(const struct view *view, const struct cc_count_key *start,
 		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg), void *arg);
 
+/* Whether @a comes before @b in the order of that walk. */
+bool key_before(const struct cc_count_key *a, const struct cc_count_key *b);
+
 /* The count of one key; 0 where there is none. Returns 0 or a negative errno. */
 int counts_get(const struct view *view, const struct cc_count_key *key, int64_t *ret_count);
 

@@ -144,9 +144,61 @@ static int search_visit(const struct cc_count_key *key, int64_t count, void *arg
 {
 	struct search *search = arg;
 
-	if (key->prefixlen == search->prefixlen && key_inside(key, &search->within))
-		search->sum += count;
+	if (key_inside(key, &search->within)) {
+		if (key->prefixlen == search->prefixlen)
+			search->sum += count;
+	} else if (key_before(&search->within, key)) {
+		return 1; /* past it */
+	}
 	return search->sum >= search->most;
+}
+
+/* Go back to the network of the length of @bytes bytes before. */
+static void key_step_back(struct cc_count_key *key, unsigned bytes)
+{
+	unsigned char *addr = (unsigned char *)key->addr;
+
+	while (bytes > 0 && addr[--bytes]-- == 0)
+		;
+}
+
+/*
+ * Find a network with sessions shortly before @cidr in the order of the walk: its left
+ * neighbour on a level, or that of the network around it, and so on. A walk can begin there
+ * instead of at the first key of all, which may be a million keys before.
+ * Returns 0, -ENOENT if there is none, or another negative errno.
+ */
+static int search_start(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
+			struct cc_count_key *ret_key)
+{
+	unsigned level = level_below(cidr->family, cidr->prefixlen);
+
+	while (level) {
+		unsigned above = level_below(cidr->family, level);
+		unsigned char last[2];
+		struct cc_count_key key;
+		unsigned long left;
+
+		count_key(&key, id, cidr, level);
+		/* How many are before it in the network above: its number there. */
+		memcpy(last, (unsigned char *)key.addr + level / 8 - 2, sizeof(last));
+		left = level - above > 8 ? (unsigned long)last[0] << 8 | last[1] : last[1];
+		while (left--) {
+			int64_t count;
+			int err;
+
+			key_step_back(&key, level / 8);
+			err = counts_get(view, &key, &count);
+			if (err)
+				return err;
+			if (count) {
+				*ret_key = key;
+				return 0;
+			}
+		}
+		level = above;
+	}
+	return -ENOENT;
 }
 
 /* The same as probe_sum(), for lengths with too many parts to look up one by one. */
@@ -154,10 +206,13 @@ static int search_sum(const struct view *view, uint32_t id, const struct conncou
 		      unsigned level, int64_t most, int64_t *ret_count)
 {
 	struct search search = { .prefixlen = CC_COUNT_BITS_OWNER + level, .most = most };
-	int err;
+	struct cc_count_key start;
+	int err = search_start(view, id, cidr, &start);
 
+	if (err && err != -ENOENT)
+		return err;
 	count_key(&search.within, id, cidr, cidr->prefixlen);
-	err = counts_walk(view, NULL, search_visit, &search);
+	err = counts_walk(view, err ? NULL : &start, search_visit, &search);
 	if (err < 0)
 		return err;
 	*ret_count = search.sum;

@@ -36,8 +36,7 @@ static const unsigned char *key_bytes(const struct cc_count_key *key)
 	return (const unsigned char *)key + sizeof(key->prefixlen);
 }
 
-/* Whether @a comes before @b in post-order. */
-static bool key_before(const struct cc_count_key *a, const struct cc_count_key *b)
+bool key_before(const struct cc_count_key *a, const struct cc_count_key *b)
 {
 	unsigned shorter = (a->prefixlen < b->prefixlen ? a->prefixlen : b->prefixlen) / 8;
 	int order = memcmp(key_bytes(a), key_bytes(b), shorter);
