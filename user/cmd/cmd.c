@@ -86,6 +86,28 @@ bool parse_number(const char *text, unsigned long least, unsigned long most, uns
 	return true;
 }
 
+bool target_option(struct target *target, int option)
+{
+	if (option == OPTION_LISTENER)
+		target->listener = optarg;
+	else if (option == OPTION_SERVICE)
+		target->service = optarg;
+	else
+		return false;
+	return true;
+}
+
+bool target_check(const struct command *command, struct target *target)
+{
+	if (target->listener && target->service) {
+		usage_error(command, "--listener and --service: only one of them");
+		return false;
+	}
+	if (!target->service)
+		target->service = CONNCOUNT_SERVICE;
+	return true;
+}
+
 /* Print the listeners' names, as a list in a message. */
 static void report_unknown_listener(struct conncount *cc, const char *name)
 {

@@ -81,6 +81,12 @@ struct target {
 	const char *service;  /* NULL: the default one */
 };
 
+/* target_option() - whether @option is --listener or --service, and note its value if so. */
+bool target_option(struct target *target, int option);
+
+/* target_check() - give the default; false, with a message, if both options were given. */
+bool target_check(const struct command *command, struct target *target);
+
 /*
  * query_failed() - report the negative errno of a library call.
  * @dir: as given to conncount_open().

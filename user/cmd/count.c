@@ -59,13 +59,9 @@ static int run(const struct command *command, int argc, char **argv)
 	int option;
 
 	while ((option = next_option(command, argc, argv, "", options)) != -1) {
+		if (target_option(&target, option))
+			continue;
 		switch (option) {
-		case OPTION_LISTENER:
-			target.listener = optarg;
-			break;
-		case OPTION_SERVICE:
-			target.service = optarg;
-			break;
 		case OPTION_JSON:
 			json = true;
 			break;
@@ -74,11 +70,7 @@ static int run(const struct command *command, int argc, char **argv)
 			break;
 		}
 	}
-	if (target.listener && target.service)
-		return usage_error(command, "--listener and --service: only one of them");
-	if (!target.service)
-		target.service = CONNCOUNT_SERVICE;
-	if (!check_arguments(command, argc, argv, 1))
+	if (!target_check(command, &target) || !check_arguments(command, argc, argv, 1))
 		return STATUS_USAGE;
 	if (optind == argc)
 		return count(dir, &target, NULL, json);

@@ -177,13 +177,9 @@ static int run(const struct command *command, int argc, char **argv)
 	int option;
 
 	while (good && (option = next_option(command, argc, argv, "4:6:", options)) != -1) {
+		if (target_option(&target, option))
+			continue;
 		switch (option) {
-		case OPTION_LISTENER:
-			target.listener = optarg;
-			break;
-		case OPTION_SERVICE:
-			target.service = optarg;
-			break;
 		case OPTION_JSON:
 			json = true;
 			break;
@@ -206,11 +202,7 @@ static int run(const struct command *command, int argc, char **argv)
 	}
 	if (!good)
 		return usage_error(command, "'%s': not a number in range", optarg);
-	if (target.listener && target.service)
-		return usage_error(command, "--listener and --service: only one of them");
-	if (!target.service)
-		target.service = CONNCOUNT_SERVICE;
-	if (!check_arguments(command, argc, argv, 0) ||
+	if (!target_check(command, &target) || !check_arguments(command, argc, argv, 0) ||
 	    !choose_lengths(command, both, ipv4, ipv6, &lengths))
 		return STATUS_USAGE;
 	return list(dir, &target, lengths, limit, json);
