@@ -120,6 +120,10 @@ have() {
 	ipv6)
 		[ -e /proc/net/if_inet6 ] || missing='the kernel has no IPv6'
 		;;
+	mptcp)
+		[ "$(cat /proc/sys/net/mptcp/enabled 2>/dev/null)" = 1 ] ||
+			missing='the kernel has no MPTCP, or has it turned off'
+		;;
 	build)
 		[ -x "$BUILD/conncount" ] || missing="$BUILD/conncount is not built"
 		;;

@@ -86,7 +86,7 @@ static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
 {
 	const struct bpf_map *map;
 
-	bpf_object__for_each_map (map, skel->obj)
+	bpf_object__for_each_map(map, skel->obj)
 		if (!bpf_map__is_internal(map) && !is_same_map(dir, map))
 			return false;
 	return true;
@@ -195,7 +195,7 @@ static int load_skeleton(const char *dir, const char *set, struct conncount_bpf 
 	char path[PATH_MAX];
 	int err = 0;
 
-	bpf_object__for_each_map (map, skel->obj) {
+	bpf_object__for_each_map(map, skel->obj) {
 		if (!err && !bpf_map__is_internal(map))
 			err = bpf_map__set_pin_path(
 				map, instance_path(dir, set, bpf_map__name(map), path));
