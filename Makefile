@@ -109,7 +109,7 @@ $(BUILD)/libconncount.so: $(BUILD)/$(SONAME)
 # --- the command, with the BPF object inside ------------------------------------------------
 
 $(CMD_OBJS): | $(BUILD)/bpf/conncount.skel.h
-$(BUILD)/user/load/load.o: $(BUILD)/bpf/conncount.skel.h
+$(BUILD)/user/load/load.o $(BUILD)/user/load/verify.o: $(BUILD)/bpf/conncount.skel.h
 
 $(BUILD)/conncount: $(CMD_OBJS) $(BUILD)/libconncount.a
 	$(call say,LD)

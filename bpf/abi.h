@@ -212,7 +212,8 @@ struct cc_table {
 };
 
 /*
- * The one value of the `directory` array. The programs change `inexact`, `load` the rest.
+ * The one value of the `directory` array. The programs and `verify` change
+ * `inexact`, `load` the rest.
  * `generation` selects the table in force, in `tables` and in the `listeners` trie: it is number
  * generation & 1. A load writes the other table and then steps the generation, so programs and
  * readers go from the old configuration to the new one in a single store, and a load that dies on
@@ -230,8 +231,9 @@ struct cc_directory {
 	__u32 seeding;
 	__u64 generation; /* 0: not counting yet, or unloaded */
 	/*
-	 * All that is `uncounted` and `lost`, of all listeners. Where it is 0 a query is exact
-	 * without a look at any tally.
+	 * All that is `uncounted` and `lost`, of all listeners, and 1 for each `verify` that
+	 * found a difference. Where it is 0 a query is exact without a look at any tally, and
+	 * a load can go on with these maps.
 	 */
 	__s64 inexact;
 };

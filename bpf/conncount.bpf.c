@@ -41,12 +41,15 @@ static __always_inline bool is_itself(struct bpf_sock_ops *ctx, const struct end
 	       local->addr[3] == peer->addr[3];
 }
 
-/* Whether a connection is a further subflow of an MPTCP connection that is counted already. */
-static __always_inline bool is_joined(struct bpf_sock *sk)
+/*
+ * Whether a connection is none that a listener has got: a further subflow of an MPTCP
+ * connection that is counted already, or one of two sockets that have called each other.
+ */
+static __always_inline bool is_no_session(struct bpf_sock *sk)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 
-	return tp && socket_is_joined(tp);
+	return tp && (socket_is_joined(tp) || socket_is_bound(tp));
 }
 
 /* A handshake on some listening socket is done. Count it, if the listener is one of ours. */
@@ -60,7 +63,7 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 	if (!sk)
 		return;
 	endpoints_get(ctx, &local, &peer);
-	if (is_itself(ctx, &local, &peer) || is_joined(sk))
+	if (is_itself(ctx, &local, &peer) || is_no_session(sk))
 		return;
 	listener = listener_find(&local, ctx->local_port);
 	if (!listener)

@@ -74,6 +74,12 @@ static __always_inline bool socket_is_joined(struct tcp_sock *tp)
 	return BPF_CORE_READ_BITFIELD_PROBED(subflow, mp_join);
 }
 
+/* Whether a socket was itself bound to its port, as no child of a listener is. */
+static __always_inline bool socket_is_bound(struct tcp_sock *tp)
+{
+	return BPF_CORE_READ_BITFIELD((struct sock *)tp, sk_userlocks) & SOCK_BINDPORT_LOCK;
+}
+
 /*
  * Whether a socket is the server's side of a session that is live: connected, on a listener's
  * child rather than a socket that was itself bound to the port and connected, and held by a
@@ -98,9 +104,7 @@ static __always_inline bool socket_is_session(struct tcp_sock *tp)
 	default:
 		return false;
 	}
-	return !socket_is_dead(tp) &&
-	       !(BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK) &&
-	       !socket_is_joined(tp);
+	return !socket_is_dead(tp) && !socket_is_bound(tp) && !socket_is_joined(tp);
 }
 
 /* Whether a socket is in the cgroup of number @id, or below it. */

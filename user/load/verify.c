@@ -6,11 +6,16 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
+
+#include "conncount.skel.h"
 #include "internal.h"
 #include "load.h"
+#include "mapping.h"
 #include "report.h"
 #include "sockets.h"
 #include "verify.h"
@@ -323,6 +328,17 @@ static int verify_view(struct conncount_bpf *skel, const struct cgroup *cgroup,
 	return err;
 }
 
+/* Note that counts are wrong, so that the next load counts anew. */
+static void note_difference(struct conncount_bpf *skel)
+{
+	struct cc_directory *directory = map_value(bpf_map__fd(skel->maps.directory),
+						   sizeof(*directory), PROT_READ | PROT_WRITE);
+
+	if (directory)
+		__atomic_fetch_add(&directory->inexact, 1, __ATOMIC_SEQ_CST);
+	unmap_value(directory, sizeof(*directory));
+}
+
 int verify(const char *dir, struct verify_result *ret_result)
 {
 	struct verify_result result = { .n_differences = 0 };
@@ -343,6 +359,8 @@ int verify(const char *dir, struct verify_result *ret_result)
 		err = verify_view(skel, &cgroup, &cc->view, &result);
 		if (err)
 			report("%s: the counts cannot be read: %s", cc->dir, strerror(-err));
+		else if (result.n_differences)
+			note_difference(skel);
 	}
 	unload_scanner(skel);
 	if (cgroup.fd >= 0)

@@ -33,6 +33,8 @@ struct verify_result {
  * sockets that are in both, or more than those in either and all that were opened meanwhile;
  * and if that is so several times in a row. With no traffic, that is any difference at all.
  *
+ * A difference is noted in the instance: the next load counts anew.
+ *
  * Returns 0, then ret_result->differences is the caller's to free(); or a negative errno,
  * reported.
  */
