@@ -30,8 +30,9 @@ struct verify_result {
  * verify() - compare all counts of an instance, on all levels, with the kernel's socket list.
  *
  * The list is taken before and after the counts. A count is wrong if it is less than the
- * sockets that are in both, or more than those in either and all that were opened meanwhile;
- * and if that is so several times in a row. With no traffic, that is any difference at all.
+ * sockets that are in both, or more than those in either, ten times in a row: a session that
+ * came and went in between makes a difference once, and hardly ever ten times. With no
+ * traffic, that is any difference at all.
  *
  * A difference is noted in the instance: the next load counts anew.
  *
