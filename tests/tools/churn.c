@@ -11,7 +11,8 @@
  * usage: churn --connections N --to ADDR:PORT --from-base ADDR [--procs N] [--addresses N]
  *              [--end mix|close|reset] [--seconds N]
  *
- * Prints how many connections were opened and accepted and how many processes were killed.
+ * Prints how many connections were opened and accepted, how many processes were killed, and
+ * the most sessions that can have been open at once.
  * Exit status 1 if it took longer than --seconds (120) or something failed. IPv4 only.
  */
 #include <arpa/inet.h>
@@ -295,6 +296,18 @@ static unsigned long supervise(void)
 	return killed;
 }
 
+/*
+ * The most sessions open on the server's side at once: those in flight, to which each client
+ * may add one at the same time, and those that the servers hold, or have just accepted. An
+ * attempt that was reset before connect(2) returned was accepted, but not counted as opened.
+ */
+static unsigned long most_open(void)
+{
+	unsigned long pairs = (unsigned long)options.procs / 2;
+
+	return IN_FLIGHT + 2 * pairs + pairs * (HELD + 1) + shared->retried;
+}
+
 static void on_alarm(int signal)
 {
 	(void)signal; /* it interrupts wait(2) */
@@ -425,8 +438,8 @@ int main(int argc, char **argv)
 	killed = supervise();
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	close(listener);
-	printf("opened=%lu accepted=%lu killed=%lu retried=%lu seconds=%.1f\n", shared->opened,
-	       shared->accepted, killed, shared->retried,
+	printf("opened=%lu accepted=%lu killed=%lu retried=%lu most=%lu seconds=%.1f\n",
+	       shared->opened, shared->accepted, killed, shared->retried, most_open(),
 	       (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9);
 	return 0;
 }

@@ -3,6 +3,7 @@
  * view.c - the handle: opening an instance, and following it through unload and load.
  */
 #include <errno.h>
+#include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -281,8 +282,21 @@ void view_release(struct conncount *cc)
 	pthread_rwlock_unlock(&cc->lock);
 }
 
+/* The name of the group that may read @dir; "conncount" where that cannot be told. */
+static const char *group_of(const char *dir, char *buf, size_t size)
+{
+	struct group entry, *group = NULL;
+	struct stat st;
+
+	if (stat(dir, &st) || getgrgid_r(st.st_gid, &entry, buf, size, &group) || !group)
+		return "conncount";
+	return group->gr_name;
+}
+
 char *conncount_strerror(const char *dir, int err, char *buf, size_t size)
 {
+	char names[1024];
+
 	dir = conncount_dir(dir);
 	switch (-err) {
 	case ENOENT:
@@ -291,9 +305,9 @@ char *conncount_strerror(const char *dir, int err, char *buf, size_t size)
 	case EACCES:
 	case EPERM:
 		snprintf(buf, size,
-			 "%s: permission denied (only root and the members of the group that "
-			 "'conncount load' was given, by default conncount, may read it)",
-			 dir);
+			 "%s: permission denied (only root and the members of the group '%s' may "
+			 "read it)",
+			 dir, group_of(dir, names, sizeof(names)));
 		break;
 	case EPROTO:
 		snprintf(buf, size,

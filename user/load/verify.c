@@ -14,6 +14,7 @@
 
 #include "conncount.skel.h"
 #include "internal.h"
+#include "kernel.h"
 #include "load.h"
 #include "mapping.h"
 #include "report.h"
@@ -308,8 +309,11 @@ int verify(const char *dir, struct verify_result *ret_result)
 	struct cgroup cgroup = { .fd = -1 };
 	struct conncount *cc = NULL;
 	char text[CONNCOUNT_ERROR_SIZE];
-	int err = conncount_open(dir, &cc);
+	int err = kernel_check();
 
+	if (err)
+		return err;
+	err = conncount_open(dir, &cc);
 	if (err) {
 		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
 		return err;

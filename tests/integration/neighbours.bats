@@ -1,0 +1,335 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Other people's programs on the same sockets: sockops and sock_release programs in the same
+# cgroup, above it and below it, go on working beside ours, and ours beside theirs; also one
+# that overwrites the callback flags by which ours learns of a connection's end.
+# shellcheck disable=SC2030,SC2031 # functions in tests set it for themselves
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	instance_setup
+	requires clang bpftool
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	mkdir "$TEST_DIR/n" "$CGROUP_PATH/inner"
+	mount -t bpf bpf "$TEST_DIR/n"
+	compile
+}
+
+teardown() {
+	sessions_stop || :
+	# With the pins and the cgroup the neighbours go.
+	! mountpoint -q "$TEST_DIR/n" || umount "$TEST_DIR/n"
+	if [ -d "$CGROUP_PATH/inner" ]; then
+		wait_until no_processes || :
+		CGROUP_PATH=$CGROUP_PATH/inner remember || :
+		! mountpoint -q "$CONNCOUNT_DIR" || conncount unload
+		rmdir "$CGROUP_PATH/inner"
+	fi
+	instance_teardown
+}
+
+# compile: the neighbour, as $TEST_DIR/{plain,flags,clears}.o. It counts what it sees, at an
+# index of its map `seen`: 0 sessions established, 1 changes of state, 2 round trips,
+# 3 releases of TCP sockets.
+compile() {
+	local variant
+	cat >"$TEST_DIR/neighbour.c" <<-'END'
+		#include "vmlinux.h"
+		#include <bpf/bpf_helpers.h>
+		struct {
+			__uint(type, BPF_MAP_TYPE_ARRAY);
+			__uint(max_entries, 4);
+			__type(key, __u32);
+			__type(value, __u64);
+		} seen SEC(".maps");
+		static void see(__u32 index)
+		{
+			__u64 *value = bpf_map_lookup_elem(&seen, &index);
+			if (value)
+				__sync_fetch_and_add(value, 1);
+		}
+		SEC("sockops") int events(struct bpf_sock_ops *ctx)
+		{
+			switch (ctx->op) {
+			case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+				see(0);
+		#ifdef FLAGS
+				bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | FLAGS);
+		#endif
+		#ifdef CLEARS
+				bpf_sock_ops_cb_flags_set(ctx, 0);
+		#endif
+				break;
+			case BPF_SOCK_OPS_STATE_CB:
+				see(1);
+				break;
+			case BPF_SOCK_OPS_RTT_CB:
+				see(2);
+				break;
+			}
+			return 1;
+		}
+		SEC("cgroup/sock_release") int releases(struct bpf_sock *sk)
+		{
+			if (sk->protocol == 6)
+				see(3);
+			return 1;
+		}
+		char LICENSE[] SEC("license") = "GPL";
+	END
+	for variant in plain: flags:-DFLAGS=0xc clears:-DCLEARS; do
+		# shellcheck disable=SC2086
+		clang -target bpf -O2 -g -I"$ROOT/vmlinux" ${variant#*:} \
+			-c "$TEST_DIR/neighbour.c" -o "$TEST_DIR/${variant%:*}.o"
+	done
+}
+
+# neighbour NAME VARIANT CGROUP HOW: loads one and attaches both its programs to a cgroup.
+# HOW is `link`, or a word of `bpftool cgroup attach`: multi, override, or none for neither.
+neighbour() {
+	local name=$1 pins=$TEST_DIR/n/$1 type
+	bpftool prog loadall "$TEST_DIR/$2.o" "$pins" 2>/dev/null
+	for type in 'cgroup_sock_ops events 3' 'cgroup_inet_sock_release releases 34'; do
+		# shellcheck disable=SC2086
+		set -- "$1" "$2" "$3" "$4" $type
+		if [ "$4" = link ]; then
+			link "$pins/$6" "$3" "$7" "$pins-$6-link" || return
+		elif [ "$4" = none ]; then
+			bpftool cgroup attach "$3" "$5" pinned "$pins/$6" || return
+		else
+			bpftool cgroup attach "$3" "$5" pinned "$pins/$6" "$4" || return
+		fi
+	done
+}
+
+# link PROG CGROUP TYPE PIN: bpftool makes no links.
+link() {
+	python3 - "$TOOLS" "$@" <<-'END'
+		import ctypes, os, struct, sys
+		sys.path.insert(0, sys.argv[1])
+		from bpf import bpf, OBJ_GET
+		prog, cgroup, kind, pin = sys.argv[2:]
+		prog, pin = (ctypes.create_string_buffer(path.encode()) for path in (prog, pin))
+		prog = bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(prog), 0, 0))[0]
+		cgroup = os.open(cgroup, os.O_RDONLY)
+		made = bpf(28, struct.pack("=IIII", prog, cgroup, int(kind), 0))[0]  # LINK_CREATE
+		bpf(6, struct.pack("=QII", ctypes.addressof(pin), made, 0))          # OBJ_PIN
+	END
+}
+
+# seen NAME: what a neighbour has seen, `ESTABLISHED STATES ROUND-TRIPS RELEASES`.
+seen() {
+	local map
+	map=$(bpftool -j prog show pinned "$TEST_DIR/n/$1/events" | json map_ids.0)
+	bpftool -j map dump id "$map" | python3 -I -c '
+import json, sys
+print(*(entry["formatted"]["value"] for entry in json.load(sys.stdin)))'
+}
+
+# expect_seen NAME ESTABLISHED [RELEASES]: so many, and at least so many.
+expect_seen() {
+	local what
+	read -ra what <<<"$(seen "$1")"
+	expect_eq "$2" "${what[0]}" "sessions that $1 saw"
+	[ "${what[3]}" -ge "${3:-0}" ] || fail "releases that $1 saw: ${what[3]}"
+}
+
+# counted N: by the total, by the kernel's socket list, and on every level.
+counted() {
+	expect_count "$1"
+	expect 0 conncount verify
+	expect_match "^0 differences: [0-9]+ prefixes of $1 sessions compared" "$output"
+}
+
+nothing_left() {
+	counted 0
+	expect_eq 0 "$(state nodes)" nodes
+	expect_eq 0 "$(state uncounted)" uncounted
+	expect_eq 0 "$(state lost)" lost
+}
+
+# serve CGROUP_PATH: sessions.py, with its server on port 25, in a cgroup.
+serve() {
+	CGROUP_PATH=$1 sessions_start
+	sessions listen '*:25'
+}
+
+# traffic [N]: sessions that come and go in all the ways there are; ours counts each. N is how
+# many there have been before.
+traffic() {
+	local n=${1:-0}
+	sessions open 6 10.1.2.3 192.0.2.1:25
+	sessions open 4 2001:db8::7 '[2001:db8::1]:25'
+	counted 10
+	sessions reset client $((n + 1))-$((n + 2))
+	counted 8
+	sessions shut server $((n + 3))
+	sessions shut client $((n + 3))
+	counted 7
+	sessions close client $((n + 4))
+	counted 7
+	sessions close server
+	sessions queue 3 10.1.2.3 192.0.2.1:25
+	sessions reset client $((n + 11))
+	counted 2
+	sessions unlisten '*:25'
+	nothing_left
+	sessions listen '*:25'
+}
+
+@test "in the same cgroup, attached before and after ours" {
+	local name
+	neighbour before flags "$CGROUP_PATH" link
+	neighbour older plain "$CGROUP_PATH" multi
+	load
+	neighbour after plain "$CGROUP_PATH" link
+	neighbour newer flags "$CGROUP_PATH" multi
+	serve "$CGROUP_PATH"
+	traffic
+	for name in before older after newer; do
+		expect_seen "$name" 13 11 # 10 accepted sessions, and a client
+		expect_match '^13 [1-9][0-9]* [1-9]' "$(seen "$name")" "states and round trips of $name"
+	done
+	# They go, ours stays; ours is replaced, and goes: the others stay.
+	rm "$TEST_DIR/n/after-events-link"
+	load
+	traffic 13
+	expect_seen after 13
+	expect_seen before 26
+	expect_seen newer 26
+	conncount unload
+	sessions open 1 10.1.2.3 192.0.2.1:25
+	expect_seen older 27
+	expect_seen newer 27
+}
+
+@test "in the cgroup above ours, and in the one below" {
+	local name
+	neighbour above flags "$CGROUP_PATH" link
+	load # this remembers what is attached there
+	conncount unload
+	conncount load -c "$CONFIG" --cgroup "$CGROUP/inner"
+	neighbour higher plain "$CGROUP_PATH" multi
+	mkdir "$CGROUP_PATH/inner/most"
+	neighbour below plain "$CGROUP_PATH/inner/most" link
+	serve "$CGROUP_PATH/inner/most"
+	traffic
+	for name in above higher below; do
+		expect_seen "$name" 13 11
+		expect_match '^13 [1-9]' "$(seen "$name")" "states of $name"
+	done
+	sessions_stop
+	wait_until no_processes
+	rm "$TEST_DIR/n/"*-link
+	rmdir "$CGROUP_PATH/inner/most"
+}
+
+# flags_are_cleared: what holds while another program clears our flag on every new session:
+# the release of the socket ends each session, whatever became of its connection before.
+flags_are_cleared() {
+	# Ended by the server's close, by the death of its process.
+	sessions open 5 10.1.2.3 192.0.2.1:25
+	sessions open 5 2001:db8::7 '[2001:db8::1]:25'
+	counted 10
+	sessions close server 1-7
+	counted 3
+	sessions reset server 8
+	counted 2
+	sessions kill server
+	nothing_left
+	sessions listen '*:25'
+
+	# A reset is not noticed until the server closes the socket, as it does when it reads
+	# or writes. Till then the count is too large, and verify says so.
+	sessions open 6 10.1.2.3 192.0.2.1:25
+	sessions reset client 11-13
+	expect_count 6 10.1.2.3
+	expect 1 conncount verify
+	expect_match 'smtp 10\.1\.2\.3/32: expected 3, found 6' "$output"
+	expect_match '^5 differences|[[:space:]]5 differences' "$output"
+	sessions close server 11-13
+	counted 3
+	# Nor are two shutdowns.
+	sessions shut client 14
+	sessions shut server 14
+	expect_count 3 10.1.2.3
+	sessions close server
+	nothing_left
+
+	# A reset session in the queue ends when it is accepted and closed.
+	sessions queue 3 10.1.2.3 192.0.2.1:25
+	sessions reset client 17
+	expect_count 3 10.1.2.3
+	sessions accept
+	sessions close server
+	nothing_left
+}
+
+@test "another program clears our flag after ours: the release ends every session" {
+	load
+	neighbour after clears "$CGROUP_PATH" link
+	serve "$CGROUP_PATH"
+	flags_are_cleared
+	expect_match '^19 0 ' "$(seen after)" 'it did clear the flags'
+}
+
+@test "a program of the cgroup above clears our flag" {
+	conncount load -c "$CONFIG" --cgroup "$CGROUP/inner"
+	neighbour above clears "$CGROUP_PATH" multi
+	serve "$CGROUP_PATH/inner"
+	flags_are_cleared
+}
+
+@test "a program before ours clears the flags: ours is set after it" {
+	neighbour before clears "$CGROUP_PATH" link
+	load
+	serve "$CGROUP_PATH"
+	traffic
+	expect_seen before 13
+}
+
+@test "our flag cleared, and the listener closed on its queue: verify tells, load mends" {
+	load
+	neighbour after clears "$CGROUP_PATH" link
+	serve "$CGROUP_PATH"
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	sessions queue 3 10.1.2.3 192.0.2.1:25
+	sessions unlisten '*:25'
+	# Nobody ever had these sockets: there is no release, and their end was not told.
+	expect_count 5
+	expect 1 conncount verify
+	expect_match 'smtp 10\.1\.2\.3/32: expected 2, found 5' "$output"
+	expect_match 'to count anew, without a gap: conncount load' "$errors"
+	load
+	counted 2
+	sessions close server
+	nothing_left
+}
+
+@test "a neighbour that wants the cgroup to itself" {
+	neighbour alone plain "$CGROUP_PATH" none
+	# It does not let anybody in beside it, and load says so.
+	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match "conncount: cgroup $CGROUP: cannot attach .*: Operation not permitted" "$errors"
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+	serve "$CGROUP_PATH"
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	expect_seen alone 2
+	bpftool cgroup detach "$CGROUP_PATH" cgroup_sock_ops pinned "$TEST_DIR/n/alone/events"
+	bpftool cgroup detach "$CGROUP_PATH" cgroup_inet_sock_release \
+		pinned "$TEST_DIR/n/alone/releases"
+	# And where ours is, it is not let in.
+	load
+	counted 2
+	! bpftool cgroup attach "$CGROUP_PATH" cgroup_sock_ops pinned "$TEST_DIR/n/alone/events" ||
+		fail 'an exclusive program was attached beside ours'
+	sessions close server
+	nothing_left
+}

@@ -1,0 +1,350 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Readers: what they see while everything changes under them, many of them by one handle, and
+# what they may and may not do.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	instance_setup
+	GROUP=root
+	configuration '*:25'
+	load
+	READERS=()
+}
+
+teardown() {
+	local pid
+	for pid in "${READERS[@]}"; do
+		kill "$pid" 2>/dev/null || :
+		wait "$pid" || :
+	done
+	instance_teardown
+}
+
+# configuration LISTEN [MAX_PREFIXES]
+configuration() {
+	configure raw <<-END
+		[conncount]
+		group = $GROUP
+		max_prefixes = ${2:-1048576}
+		[smtp]
+		listen = $1
+		service = SMTP
+	END
+}
+
+nothing_left() {
+	expect 0 conncount verify
+	expect_match '^0 differences: 0 prefixes of 0 sessions' "$output"
+	expect_eq 0 "$(state nodes)" nodes
+	expect_eq 0 "$(state uncounted)" uncounted
+	expect_eq 0 "$(state lost)" lost
+}
+
+# --- under churn --------------------------------------------------------------------------------
+
+# ask_lua STEADY: asks for random networks around 10.1.2.3 until $TEST_DIR/stop is there. Prints
+# how often, and the greatest answer. Fails for an answer that cannot be: none, a negative one,
+# one that is less than the STEADY sessions that 10.1.2.200 has all the time.
+ask_lua() {
+	lua5.4 - "$1" "$TEST_DIR/stop" <<-'END'
+		local audit = require("msys.audit")
+		local steady, stop = math.tointeger(arg[1]), arg[2]
+		local asked, greatest = 0, 0
+		math.randomseed(4711)
+		local function stopped()
+			local file = io.open(stop)
+			return file and file:close()
+		end
+		repeat
+			for _ = 1, 500 do
+				local last = ({3, 4, 5, 6, 7, 200})[math.random(6)]
+				local length = math.random(0, 32)
+				local network = ("10.1.2.%d/%d"):format(last, length)
+				local within = length == 32 and last == 200 or length < 32 and
+					last >> (32 - length) == 200 >> (32 - length)
+				local count, message = audit.inbound_session_count(network, "SMTP")
+				if math.type(count) ~= "integer" or count < (within and steady or 0) then
+					error(("%s: %s %s"):format(network, count, message))
+				end
+				greatest = math.max(greatest, count)
+				asked = asked + 1
+			end
+		until stopped()
+		print(asked, greatest)
+	END
+}
+
+# ask_list STEADY...: lists, with random lengths, until $TEST_DIR/stop is there. Prints how
+# often, and the greatest count. Fails where a network is listed twice, or with a count that is
+# not positive, or one of the arguments `COUNT PREFIX ADDRESS/32` is not listed as such: at
+# length 32 with exactly COUNT, at any other with COUNT or more.
+ask_list() {
+	local length lists=0 greatest=0 got file
+	file=$(mktemp "$TEST_DIR/list.XXXXXX")
+	while [ ! -e "$TEST_DIR/stop" ]; do
+		length=$((RANDOM % 3 ? 32 : RANDOM % 33))
+		conncount list -4 "$length" -6 128 >"$file" || return
+		got=$(python3 -I - "$file" "$length" "$@" <<-'END'
+			import ipaddress, sys
+			path, length, steady = sys.argv[1], sys.argv[2], sys.argv[3:]
+			seen = {}
+			for line in open(path):
+			    count, prefix = line.split()
+			    if prefix in seen:
+			        sys.exit("listed twice: " + prefix)
+			    seen[prefix] = int(count)
+			    if int(count) <= 0:
+			        sys.exit("count of %s: %s" % (prefix, count))
+			for count, address in (text.split() for text in steady):
+			    network = address + "/" + ("128" if ":" in address else length)
+			    network = str(ipaddress.ip_network(network, strict=False))
+			    found = seen.get(network, 0)
+			    exact = length == "32" or ":" in address
+			    if found < int(count) or exact and found != int(count):
+			        sys.exit("%s of %s: %d, not %s" % (network, address, found, count))
+			print(max(seen.values()))
+		END
+		) || return
+		((got <= greatest)) || greatest=$got
+		lists=$((lists + 1))
+	done
+	printf '%d\t%d\n' "$lists" "$greatest"
+}
+
+# reader NAME COMMAND...: starts a reader; its output goes to $TEST_DIR/NAME.out.
+reader() {
+	local name=$1
+	shift
+	"$@" >"$TEST_DIR/$name.out" 2>"$TEST_DIR/$name.err" 3>&- &
+	READERS+=("$!")
+}
+
+# readers_end NAME...: they end, having seen nothing wrong.
+readers_end() {
+	local i name
+	: >"$TEST_DIR/stop"
+	for name; do
+		i=${READERS[0]}
+		READERS=("${READERS[@]:1}")
+		wait "$i" || fail "$name: $(cat "$TEST_DIR/$name.err")" || return
+		[ ! -s "$TEST_DIR/$name.err" ] || fail "$name: $(cat "$TEST_DIR/$name.err")" || return
+		echo "$name: $(cat "$TEST_DIR/$name.out")"
+	done
+}
+
+# greatest NAME: what a reader saw at most, of how many answers: $greatest, $asked.
+greatest() {
+	read -r asked greatest <"$TEST_DIR/$1.out"
+}
+
+@test "1,000,000 connections: no reader sees a count below 0 or above what was ever open" {
+	requires churn lua
+	local most name
+	sessions_start
+	sessions listen 192.0.2.9:25
+	sessions open 3 10.1.2.200 192.0.2.9:25
+	sessions listen '[2001:db8::1]:25'
+	sessions open 2 2001:db8::7 '[2001:db8::1]:25'
+	reader lua ask_lua 3
+	reader list ask_list '3 10.1.2.200' '2 2001:db8::7'
+	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections 1000000 --to 192.0.2.1:25 \
+		--from-base 10.1.2.3 --addresses 4 --seconds 160
+	expect_match ' most=([0-9]+) ' "$output"
+	most=$((BASH_REMATCH[1] + 3))
+	readers_end lua list
+	for name in lua list; do
+		greatest "$name"
+		[ "$greatest" -le "$most" ] || fail "$name saw $greatest, more than the $most there were"
+		[ "$greatest" -gt 3 ] || fail "$name saw nothing of the churn"
+		[ "$asked" -ge 20 ] || fail "$name asked only $asked times"
+	done
+	expect 0 conncount verify
+	expect_match '^0 differences: [0-9]+ prefixes of 5 sessions' "$output"
+	expect_count 3 10.1.2.0/24
+	expect_count 5
+	sessions close server
+	nothing_left
+}
+
+@test "a list under churn: each network once, those that stay always there" {
+	requires churn
+	local first second
+	sessions_start
+	sessions <<-'END' >/dev/null
+		listen 192.0.2.9:25
+		listen [2001:db8::1]:25
+		open 1 9.255.255.255 192.0.2.9:25
+		open 2 10.1.0.9 192.0.2.9:25
+		open 3 10.1.2.100 192.0.2.9:25
+		open 4 10.1.2.101 192.0.2.9:25
+		open 1 10.1.5.9 192.0.2.9:25
+		open 2 10.2.0.1 192.0.2.9:25
+		open 1 223.0.0.1 192.0.2.9:25
+		open 5 2001:db8::7 [2001:db8::1]:25
+	END
+	local steady=('1 9.255.255.255' '2 10.1.0.9' '3 10.1.2.100' '4 10.1.2.101' '1 10.1.5.9'
+		'2 10.2.0.1' '1 223.0.0.1' '5 2001:db8::7')
+	reader list ask_list "${steady[@]}"
+	reader again ask_list "${steady[@]}"
+	start_in_ns "$BUILD/tests/churn" --procs 2 --connections 60000 --to 192.0.2.1:25 \
+		--from-base 10.1.1.1 --addresses 200
+	first=$STARTED
+	start_in_ns "$BUILD/tests/churn" --procs 2 --connections 60000 --to 192.0.2.2:25 \
+		--from-base 10.1.2.110 --addresses 700
+	second=$STARTED
+	wait "$first"
+	wait "$second"
+	readers_end list again
+	greatest list
+	[ "$asked" -ge 10 ] || fail "only $asked lists"
+	sessions close server
+	nothing_left
+}
+
+# --- one handle, many threads -------------------------------------------------------------------
+
+# threads CYCLES TOOL...: four threads with one handle, while loads of all kinds and unloads go on.
+threads() {
+	local i pid cycles=$1
+	shift
+	sessions_start
+	sessions <<-'END' >/dev/null
+		listen 192.0.2.1:25
+		listen [2001:db8::1]:25
+		open 7 10.1.2.3 192.0.2.1:25
+		open 7 2001:db8::7 [2001:db8::1]:25
+	END
+	mkfifo "$TEST_DIR/go"
+	"$@" "$CONNCOUNT_DIR" 7 <"$TEST_DIR/go" >"$TEST_DIR/threads.out" \
+		2>"$TEST_DIR/threads.err" 3>&- &
+	pid=$!
+	READERS=("$pid")
+	exec 8>"$TEST_DIR/go"
+	for ((i = 1; i <= cycles; i++)); do
+		case $((i % 4)) in
+		0) conncount unload ;;
+		1) configuration '*:25' ;;                # as it was, or loaded anew
+		2) configuration '*:25' $((1000 + i)) ;;  # other maps
+		3) configuration $'*:25\nlisten = *:26' $((999 + i)) ;;
+		esac
+		load
+		sleep 0.05
+	done
+	exec 8>&-
+	i=0
+	wait "$pid" || i=$?
+	READERS=()
+	cat "$TEST_DIR/threads.out"
+	[ "$i" = 0 ] || fail "exit status $i" "$(head -n 40 "$TEST_DIR/threads.err")"
+	expect_match '^answers=[1-9][0-9]+ ' "$(cat "$TEST_DIR/threads.out")"
+	expect_count 14
+	sessions close server
+	nothing_left
+}
+
+@test "threads that share a handle, through loads, reloads and unloads" {
+	threads 16 "$BUILD/tests/threads"
+}
+
+@test "the same under ThreadSanitizer" {
+	requires gcc
+	local tool=$BATS_TEST_TMPDIR/tsan/tests/threads
+	echo 'int main(void) { return 0; }' >"$TEST_DIR/probe.c"
+	gcc -fsanitize=thread -o "$TEST_DIR/probe" "$TEST_DIR/probe.c" 2>/dev/null &&
+		setarch -R "$TEST_DIR/probe" || skip 'no ThreadSanitizer here'
+	expect 0 make -s -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/tsan" \
+		CFLAGS='-O1 -g -fsanitize=thread' "$tool"
+	threads 8 setarch -R env TSAN_OPTIONS=halt_on_error=1 "$tool"
+}
+
+# --- who may do what ----------------------------------------------------------------------------
+
+# as_user GROUP COMMAND...: COMMAND as an ordinary user, member of GROUP, with no capability,
+# on copies: the tree may be in a place closed to users.
+as_user() {
+	local group=$1
+	shift
+	if [ ! -d "$TEST_DIR/copy" ]; then
+		mkdir "$TEST_DIR/copy"
+		cp -L "$BUILD/conncount" "$TOOLS/poke.py" "$TOOLS/bpf.py" "$TEST_DIR/copy/"
+		chmod -R a+rX "$TEST_DIR/copy"
+	fi
+	setpriv --reuid=65534 --regid=65534 --groups="$group" --inh-caps=-all --bounding-set=-all \
+		--no-new-privs env PATH="$TEST_DIR/copy:$PATH" "$@"
+}
+
+# for_group: an instance that the group daemon may read, with two sessions.
+for_group() {
+	requires setpriv
+	GROUP=daemon
+	configuration '*:25'
+	load
+	sessions_start
+	sessions listen '*:25'
+	sessions open 2 10.1.2.3 192.0.2.1:25
+}
+
+@test "a member of the group asks in every way" {
+	for_group
+	local command
+	for command in count 'count 10.0.0.0/9' 'count --listener smtp' list 'list -4 31' status; do
+		# shellcheck disable=SC2086
+		expect 0 as_user daemon conncount $command
+		expect_eq '' "$errors" "messages of $command"
+		expect_match 2 "$output" "$command"
+	done
+	for command in 'count --json' 'list --json' 'status --json'; do
+		# shellcheck disable=SC2086
+		expect 0 as_user daemon conncount $command
+		expect_eq true "$(json exact <<<"$output")" "$command"
+	done
+}
+
+@test "a member of the group cannot change anything, whatever it tries" {
+	for_group
+	expect 0 as_user daemon python3 -I "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR"
+	expect_eq '' "$output" 'what could be done'
+
+	local command
+	for command in "load -c $CONFIG --cgroup ${CGROUP:?}" unload verify; do
+		# shellcheck disable=SC2086
+		expect 1 as_user daemon conncount $command
+		expect_eq '' "$output" "output of $command"
+		expect_match '(run as root|[Nn]eeds root|as root)' "$errors" "$command"
+		[ "$(wc -l <<<"$errors")" -le 2 ] || fail "$command: too much is said"
+	done
+	sessions open 1 10.1.2.3 192.0.2.1:25
+	expect_count 3 10.1.2.3
+	expect 0 conncount verify
+}
+
+@test "poke.py finds what root can do" {
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$TEST_DIR/j"
+	remember
+	expect 0 python3 -I "$TOOLS/poke.py" "$TEST_DIR/j"
+	local what
+	for what in 'update counts' 'delete from listeners' 'freeze counts' 'map directory' \
+		'detach link sockops' 'detach link release' 'update link release' 'pin counts' \
+		'get hold of a map' 'rename the maps'; do
+		expect_match "$what" "$output"
+	done
+	umount "$TEST_DIR/j"
+	rmdir "$TEST_DIR/j"
+}
+
+@test "one outside the group is told which group" {
+	for_group
+	local command
+	for command in count list status 'count --json'; do
+		# shellcheck disable=SC2086
+		expect 1 as_user nogroup conncount $command
+		expect_eq '' "$output" "output of $command"
+		expect_match '^conncount: .*[Pp]ermission denied.*group.*daemon' "$errors" "$command"
+	done
+	run ! as_user nogroup python3 -I "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR"
+	expect_match 'Permission denied' "$output"
+}

@@ -1,0 +1,461 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Sessions that were open before counting began: each is counted, exactly once, wherever it is;
+# and verify, which holds the counts against the kernel's own list of sockets.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	CHURN=
+	instance_setup
+	smtp
+}
+
+teardown() {
+	local directory
+	[ -z "$CHURN" ] || churn_end
+	for directory in in out; do
+		[ ! -d "${CGROUP_PATH:-/none}/$directory" ] || end_all_in "$CGROUP_PATH/$directory"
+	done
+	instance_teardown
+}
+
+# end_all_in DIRECTORY: kills what is in a cgroup, and removes that.
+end_all_in() {
+	local pid
+	while read -r pid; do
+		kill -KILL "$pid" 2>/dev/null || :
+	done <"$1/cgroup.procs"
+	wait_until rmdir "$1"
+}
+
+# smtp [SECTION-LINE...]: configures a listener, and whatever is said besides.
+smtp() {
+	printf '%s\n' '[smtp]' 'listen = *:25' "$@" | configure
+}
+
+# exactly COUNT: what is counted is that, and the kernel's socket list agrees.
+exactly() {
+	expect_count "$1"
+	expect 0 conncount status
+	expect 0 conncount verify
+	expect_match "^0 differences: [0-9]+ prefixes of $1 sessions compared, 0 in flight" "$output"
+}
+
+# nothing: no count is left, and no node.
+nothing() {
+	expect_count 0
+	expect_eq 0 "$(state nodes)" nodes
+	expect 0 conncount verify
+	expect_eq '0 differences: 0 prefixes of 0 sessions compared, 0 in flight' "$output" verify
+	expect_eq "$(state listeners.0.opened)" "$(state listeners.0.closed)" 'opened and closed'
+}
+
+# elsewhere COMMAND...: starts tests/tools/elsewhere.py; its process id is $ELSEWHERE.
+elsewhere() {
+	local command=$1
+	shift
+	start_in_ns python3 -I "$TOOLS/elsewhere.py" "$command" "$TEST_DIR/$command" "$@"
+	ELSEWHERE=$STARTED
+	wait_until test -e "$TEST_DIR/$command"
+}
+
+elsewhere_end() {
+	kill "$ELSEWHERE"
+	wait "$ELSEWHERE" || :
+}
+
+@test "open before: accepted, queued, half-closed, of both families; each exactly once" {
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen 192.0.2.7:25 other
+		open 10 10.1.2.1+ 192.0.2.1:25
+		open 3 10.1.2.1 192.0.2.7:25
+		open 4 2001:db8::1 [2001:db8::25]:25
+		queue 5 10.2.0.1 192.0.2.1:25
+		queue 2 2001:db8::2 [2001:db8::25]:25
+		shut client 1-2
+		shut server 3
+	END
+	load
+	exactly 24
+	expect_count 13 10.1.2.0/24
+	expect_count 4 10.1.2.1
+	expect_count 5 10.2.0.1
+	expect_count 6 2001:db8::/64
+	expect_eq 18 "$(state listeners.0.ipv4.live)" 'IPv4: sessions on a dual-stack socket are'
+	# Loading again enters nobody twice.
+	load
+	exactly 24
+
+	sessions accept
+	exactly 24
+	sessions close both 18-21
+	exactly 20
+	sessions reset client 1
+	sessions reset server 2
+	sessions close server 3-8
+	exactly 12
+	sessions close server
+	nothing
+}
+
+@test "what is no session: closed by the server, TIME_WAIT, connections out from the port" {
+	elsewhere outbound 25
+	sessions_start
+	sessions <<-'END'
+		listen 192.0.2.1:25
+		open 12 10.1.2.1+ 192.0.2.1:25
+		close server 1-4
+		close server 5-8
+		close client 5-8
+		open 1 10.3.0.1 192.0.2.1:25
+	END
+	time_wait() {
+		[ "$(in_ns ss -Htn state time-wait sport = :25 | wc -l)" -eq 4 ]
+	}
+	wait_until time_wait
+	expect_eq 4 "$(in_ns ss -Htn state fin-wait-2 sport = :25 | wc -l)" orphans
+	expect_eq 1 "$(in_ns ss -Htn state established sport = :25 src 10.5.0.1 | wc -l)" outbound
+	load
+	exactly 5
+	expect_count 1 10.3.0.1
+	expect_count 0 10.5.0.0/16
+	expect_count 0 192.0.2.0/24
+	sessions close client 1-4
+	sessions close server
+	nothing
+	elsewhere_end
+	nothing
+}
+
+@test "queued before: the listener closes, or its process dies, and they are gone" {
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen *:26 other
+		queue 50 10.1.2.1+ 192.0.2.1:25
+		queue 20 10.2.0.1+ 192.0.2.1:26
+	END
+	smtp '[other]' 'listen = *:26'
+	load
+	exactly 70
+	sessions unlisten '*:25'
+	exactly 20
+	expect_count 20 10.2.0.0/16
+	sessions kill other
+	nothing
+}
+
+@test "several network namespaces, some of which nothing holds but a socket" {
+	local i
+	elsewhere left 25 5
+	sessions_start
+	sessions listen '*:25'
+	sessions open 6 10.1.2.1+ 192.0.2.1:25
+	# Another with processes of its own.
+	in_new_ns sessions_start_in "$TEST_DIR/second.sock"
+	sessions_at second listen '*:25'
+	sessions_at second open 3 10.7.0.1 192.0.2.1:25
+	sessions_at second queue 2 10.7.0.2 192.0.2.1:25
+	expect_eq 1 "$(find /proc/[0-9]*/ns/net -printf '%l\n' 2>/dev/null |
+		grep -Fxc "net:[$(stat -L -c %i "/proc/$ELSEWHERE/ns/net")]" |
+		awk '{ print ($1 > 0) }')" 'the namespace that it is in'
+	load
+	exactly 31
+	for i in 1 2 3 4 5; do
+		expect_count $i 10.5.$i.1
+		expect_count 1 10.6.$i.1
+	done
+	expect_count 6 10.1.2.0/24
+	expect_count 5 10.7.0.0/24
+	load
+	exactly 31
+	# Everybody there dies: sessions end with their namespaces.
+	elsewhere_end
+	wait_until exactly 11
+	sessions_at second kill server
+	exactly 6
+	sessions close server
+	sessions_at second quit
+	wait "$SECOND"
+	nothing
+}
+
+# in_new_ns COMMAND...: with another network namespace in place of the test's.
+in_new_ns() {
+	local -r kept=$TEST_DIR
+	: >"$kept/net2"
+	unshare --net="$kept/net2" true
+	nsenter --net="$kept/net2" -- bash -e -c '
+		ip link set lo up
+		ip route replace local 0.0.0.0/0 dev lo
+		echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind'
+	"$@"
+	# Only its processes hold it from here on.
+	umount "$kept/net2"
+	rm "$kept/net2"
+}
+
+sessions_start_in() {
+	(
+		echo "$BASHPID" >"$CGROUP_PATH/cgroup.procs"
+		exec nsenter --net="$TEST_DIR/net2" -- python3 -I "$TOOLS/sessions.py" run "$1"
+	) 3>&- &
+	SECOND=$!
+	wait_until test -S "$1"
+}
+
+# sessions_at NAME COMMAND...
+sessions_at() {
+	local name=$1
+	shift
+	python3 -I "$TOOLS/sessions.py" ctl "$TEST_DIR/$name.sock" "$@"
+}
+
+@test "a configuration that adds listeners with sessions already open" {
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen *:587
+		listen 192.0.2.5:25 msa
+		open 5 10.1.0.1 192.0.2.1:25
+		open 4 10.1.0.2 192.0.2.1:587
+		queue 3 10.1.0.3 192.0.2.5:25
+		open 2 2001:db8::1 [2001:db8::2]:587
+	END
+	load
+	expect_count 8
+	# One that no listener had, and one for an address that another listener had: what that
+	# has counted stays its own.
+	smtp '[msa]' 'listen = *:587' '[inner]' 'listen = 192.0.2.5:25' 'service = Control'
+	load
+	exactly 14
+	expect_count 6 --listener msa
+	expect_count 8 --listener smtp
+	expect_count 0 --listener inner
+	sessions accept
+	sessions open 1 10.1.0.3 192.0.2.5:25
+	expect_count 1 --listener inner
+	expect_count 3 --listener smtp 10.1.0.3
+	sessions close server
+	nothing
+	expect_count 0 --service Control
+}
+
+# --- while things move ---
+
+# churn_start PROCESSES: full-speed traffic, until churn_end. churn_runs: it has begun.
+churn_start() {
+	requires churn
+	start_in_ns "$BUILD/tests/churn" --procs "$1" --connections 1000000000 \
+		--to 192.0.2.1:25 --from-base 10.1.2.3 --addresses 4 --seconds 170
+	CHURN=$STARTED
+	wait_until churn_runs "$1"
+}
+
+churn_runs() {
+	[ "$(wc -l <"$CGROUP_PATH/cgroup.procs")" -gt "$1" ]
+}
+
+churn_end() {
+	local pid=$CHURN
+	CHURN=
+	kill -ALRM "$pid" || fail 'traffic had ended before'
+	wait "$pid" || :
+	wait_until no_processes
+}
+
+# needs_strace: as `requires strace`.
+needs_strace() {
+	command -v strace >/dev/null && return
+	[ -z "${TESTS_NO_SKIP:-}" ] || fail 'no command strace' || return
+	skip 'requires strace: no command strace'
+}
+
+# load_stopped_at CALL N: starts a load that stops at its N-th system call of that name; it
+# goes on by load_goes_on.
+load_stopped_at() {
+	needs_strace
+	rm -f "$TEST_DIR/stopped"
+	strace -f -qq -o "$TEST_DIR/stopped" -e trace="$1" -e inject="$1:signal=STOP:when=$2" \
+		conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loaded" 2>&1 3>&- &
+	LOADING=$!
+	wait_until grep -q 'stopped by SIGSTOP' "$TEST_DIR/stopped"
+}
+
+load_goes_on() {
+	kill -CONT "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/stopped")"
+	wait "$LOADING" || fail "$(cat "$TEST_DIR/loaded")"
+	remember
+}
+
+# iterator N: which bpf(2) call of a load, in the state there is, makes its N-th iterator: the
+# first one finds namespaces, the others enter sessions.
+iterator() {
+	strace -f -e trace=bpf -o "$TEST_DIR/trace" conncount load -c "$CONFIG" \
+		--cgroup "$CGROUP" >/dev/null
+	awk -v n="$1" '/ bpf\(/ { calls++ } /BPF_ITER_CREATE/ && --n == 0 { print calls; exit }' \
+		"$TEST_DIR/trace"
+}
+
+# moving: ends some of 60 sessions in every way, and opens others.
+moving() {
+	sessions <<-'END'
+		close server 1-10
+		close both 11-20
+		reset client 21-30
+		reset server 31-35
+		close client 36-40
+		open 7 10.4.0.1 192.0.2.1:25
+		queue 3 10.4.0.2 192.0.2.1:25
+		shut server 41-42
+	END
+}
+
+@test "sessions that end, and begin, at each step of a load" {
+	local where at
+	for where in 'membarrier 1' 'iterator 1' 'iterator 2' 'iterator 3' 'membarrier 2' \
+		'renameat 1'; do
+		sessions_start
+		sessions listen 192.0.2.1:25
+		sessions open 60 10.1.0.1+ 192.0.2.1:25
+		at=$where
+		if [ "${where% *}" = iterator ]; then
+			at="bpf $(iterator "${where#* }")"
+			expect 0 conncount unload
+		fi
+		# shellcheck disable=SC2086
+		load_stopped_at $at
+		moving
+		load_goes_on
+		echo "stopped at $where: $(sessions live) sessions"
+		exactly 35
+		expect_count 7 10.4.0.1
+		sessions close client
+		sessions_stop
+		rm "$TEST_DIR/sessions.sock"
+		nothing
+		expect 0 conncount unload
+	done
+}
+
+@test "a load while connections open and close at full speed" {
+	local round
+	churn_start 4
+	for round in {1..8}; do
+		load
+		expect 0 conncount verify
+		expect_match '^0 differences: [0-9]+ prefixes of [0-9]+ sessions' "$output"
+		[ "$round" -eq 8 ] || expect 0 conncount unload
+	done
+	expect 0 conncount verify --json
+	expect_eq '[]' "$(json differences <<<"$output")" differences
+	expect_match '^[0-9]+$' "$(json in_flight <<<"$output")" in_flight
+	churn_end
+	wait_until nothing
+}
+
+# --- verify ---
+
+# plant COUNT ADDRESS BITS: writes a count of listener 0 for an IPv4 prefix into the map, past
+# the programs.
+plant() {
+	requires bpftool
+	python3 -I - "$CONNCOUNT_DIR/live/counts" "$@" <<-'END'
+		import ipaddress, struct, subprocess, sys
+		path, count, address, bits = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+		key = struct.pack("=I", 32 + bits) + struct.pack(">HH", 0, 2)
+		key += ipaddress.ip_address(address).packed + bytes(16)
+		value = struct.pack("=qII", count * 4, 32 + bits, 0)
+		hexes = lambda data: ["%02x" % byte for byte in data]
+		subprocess.run(["bpftool", "map", "update", "pinned", path, "key", "hex", *hexes(key),
+		                "value", "hex", *hexes(value), "any"], check=True)
+	END
+}
+
+@test "verify: each planted difference, with prefix, expected and found" {
+	sessions_start
+	sessions listen '*:25'
+	load
+	sessions open 5 10.1.2.3 192.0.2.1:25
+	sessions open 2 10.1.2.4 192.0.2.1:25
+	exactly 7
+	plant 3 10.7.7.7 32 # where nobody is
+	plant 9 10.1.2.3 32 # more
+	plant 1 10.1.0.0 16 # fewer
+	expect 1 conncount verify
+	expect_eq "$(
+		cat <<-'END'
+			smtp 10.1.0.0/16: expected 7, found 1
+			smtp 10.1.2.3/32: expected 5, found 9
+			smtp 10.7.7.7/32: expected 0, found 3
+			3 differences: 7 prefixes of 7 sessions compared, 0 in flight
+		END
+	)" "$output" 'output of verify'
+	expect_match '3 counts' "$errors" 'message of verify'
+	expect 1 conncount verify --json
+	expect_eq '[{"listener": "smtp", "cidr": "10.1.0.0/16", "expected": 7, "found": 1}, '\
+'{"listener": "smtp", "cidr": "10.1.2.3/32", "expected": 5, "found": 9}, '\
+'{"listener": "smtp", "cidr": "10.7.7.7/32", "expected": 0, "found": 3}]' \
+		"$(json differences <<<"$output")" differences
+	expect_eq 7 "$(json sessions <<<"$output")" sessions
+	expect_eq 0 "$(json in_flight <<<"$output")" in_flight
+	# It says what mends it, and that does.
+	expect_match 'conncount load' "$errors" 'message of verify'
+	load
+	exactly 7
+}
+
+@test "verify under churn: a difference that is there is found, and no other" {
+	load
+	churn_start 4
+	plant 3 10.7.7.7 32
+	expect 1 conncount verify
+	expect_match '^smtp 10\.7\.7\.7/32: expected 0, found 3' "$output"
+	expect_match $'\n1 differences: ' "$output"
+	plant 0 10.7.7.7 32
+	churn_end
+	wait_until nothing
+}
+
+@test "verify while loads replace the maps it compares" {
+	local i
+	load
+	churn_start 2
+	for i in {1..12}; do
+		printf '[conncount]\ngroup = root\nmax_prefixes = %d\n[smtp]\nlisten = *:25\n' \
+			$((1000 + i)) | configure raw
+		conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loaded" 2>&1 3>&- &
+		expect 0 conncount verify
+		expect_match '^0 differences' "$output"
+		wait $! || fail "$(cat "$TEST_DIR/loaded")"
+	done
+	churn_end
+	wait_until nothing
+}
+
+@test "status, after a load that died while it entered sessions, says so; the next one goes on" {
+	needs_strace
+	sessions_start
+	sessions listen '*:25'
+	sessions listen '*:26'
+	sessions open 5 10.1.2.3 192.0.2.1:25
+	sessions open 4 10.1.2.3 192.0.2.1:26
+	load
+	smtp '[more]' 'listen = *:26'
+	load_stopped_at membarrier 1
+	kill -KILL "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/stopped")"
+	wait "$LOADING" || :
+	expect 1 conncount status --json
+	expect_eq true "$(json seeding <<<"$output")" seeding
+	expect_eq false "$(json exact <<<"$output")" exact
+	expect_count 0 --listener more 2>/dev/null
+	sessions close server 6
+	sessions close server 1
+	load
+	exactly 7
+	expect_count 3 --listener more
+}

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""actor.py - a process that does with sockets what a test tells it, step by step.
+
+usage: actor.py run SOCKET   run, taking orders at a unix socket, until killed
+       actor.py tell SOCKET  give it one: Python code on stdin; print what it prints
+
+For what sessions.py has no command for. The code runs with the names below, and with those
+that earlier orders have set. It is answered when it is done; an exception fails the order.
+"""
+
+import builtins
+import contextlib
+import ctypes
+import io
+import os
+import resource
+import socket
+import struct
+import sys
+import time
+import traceback
+
+ESTABLISHED, SYN_SENT, SYN_RECV, CLOSED, CLOSE_WAIT = 1, 2, 3, 7, 8
+MPTCP = 262
+IP_BIND_ADDRESS_NO_PORT = 24
+TIMEOUT = 30  # seconds for any single thing to happen
+
+orders = []  # the connection that the order being carried out came by
+
+
+def until(check, what="it"):
+    """Waits until check() is true."""
+    end = time.monotonic() + TIMEOUT
+    while not check():
+        if time.monotonic() > end:
+            raise TimeoutError("timed out: " + what)
+        time.sleep(0.002)
+
+
+def new(host, proto=0):
+    """A TCP or MPTCP socket of the family of an address, or of both for None."""
+    six = host is None or ":" in host
+    sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM, proto)
+    if six:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY,
+                        int(bool(host) and not host.startswith("::ffff:")))
+    sock.settimeout(TIMEOUT)
+    return sock
+
+
+def listen(host, port, backlog=4096, proto=0, options=()):
+    """A listening socket. `options` are (level, option, value), set before it listens."""
+    sock = new(host, proto)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for option in options:
+        sock.setsockopt(*option)
+    sock.bind((host or "::", port))
+    sock.listen(backlog)
+    return sock
+
+
+def bound(src, proto=0):
+    """A socket to connect from an address."""
+    sock = new(src, proto)
+    sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    sock.bind((src, 0))
+    return sock
+
+
+def connect(src, dst, port, count=1, proto=0):
+    """A list of sockets, connected."""
+    socks = []
+    for _ in range(count):
+        sock = bound(src, proto)
+        sock.connect((dst, port))
+        socks.append(sock)
+    return socks
+
+
+def accept(listener, count=1):
+    """A list of accepted sockets."""
+    socks = []
+    for _ in range(count):
+        sock = listener.accept()[0]
+        sock.settimeout(TIMEOUT)
+        socks.append(sock)
+    return socks
+
+
+def close(socks):
+    """Closes sockets, and empties the list."""
+    for sock in socks:
+        sock.close()
+    socks.clear()
+
+
+def linger0(socks):
+    """From now on their close, by whatever, is a RST."""
+    for sock in socks:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def reset(socks):
+    """Closes sockets with a RST."""
+    linger0(socks)
+    close(socks)
+
+
+def state(sock):
+    """The kernel's state of a connection."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+
+
+def deaf(sock):
+    """No packet reaches the socket any more: a filter drops them."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # ret 0
+    program = struct.pack("HL", 1, ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
+
+
+def hear(sock):
+    """Takes the filter away again."""
+    sock.setsockopt(socket.SOL_SOCKET, 27, 0)  # SO_DETACH_FILTER
+
+
+def disconnect(sock):
+    """connect(2) to AF_UNSPEC."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.connect(sock.fileno(), struct.pack("HH12x", socket.AF_UNSPEC, 0), 16):
+        raise OSError(ctypes.get_errno(), "connect to AF_UNSPEC")
+
+
+def counter(name):
+    """A counter of this network namespace, of /proc/net/netstat."""
+    with open("/proc/net/netstat", encoding="ascii") as lines:
+        for names in lines:
+            values = next(lines)
+            if name in names.split():
+                return int(values.split()[names.split().index(name)])
+    raise KeyError(name)
+
+
+def send_sockets(path, socks):
+    """Passes sockets to whoever receives them, at a unix socket; returns our end of it."""
+    pipe = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pipe.connect(path)
+    socket.send_fds(pipe, [b"x"], [sock.fileno() for sock in socks])
+    return pipe
+
+
+def receive_sockets(door, count):
+    """Receives them; returns them and our end."""
+    pipe = door.accept()[0]
+    _, fds, _, _ = socket.recv_fds(pipe, 1, count)
+    return [socket.socket(fileno=fd) for fd in fds], pipe
+
+
+def fork_holder():
+    """A process that holds what this one has open, until it is killed; returns its id."""
+    ready, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(orders[0].detach())  # whoever gave this order waits for its end
+        os.write(told, b"x")
+        while True:
+            time.sleep(1000)
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(told)
+    return pid
+
+
+def end(pid):
+    """Kills a child and waits until all it held is gone."""
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+
+
+def run(path):
+    """Serves orders."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    control = socket.socket(socket.AF_UNIX)
+    control.bind(path + ".new")
+    control.listen()
+    os.rename(path + ".new", path)  # there once it can be connected to
+    names = dict(globals(), socks=[])
+    while True:
+        with control.accept()[0] as peer:
+            orders[:] = [peer]
+            code = bytearray()
+            while data := peer.recv(65536):
+                code += data
+            out, good = io.StringIO(), b"+"
+            try:
+                with contextlib.redirect_stdout(out):
+                    builtins.exec(compile(bytes(code), "<order>", "exec"), names)
+            except Exception:  # whoever gave the order wants to see it
+                out.write(traceback.format_exc())
+                good = b"-"
+            peer.sendall(good + out.getvalue().encode())
+
+
+def tell(path):
+    """Gives an order."""
+    control = socket.socket(socket.AF_UNIX)
+    control.connect(path)
+    control.sendall(sys.stdin.buffer.read())
+    control.shutdown(socket.SHUT_WR)
+    answer = bytearray()
+    while data := control.recv(65536):
+        answer += data
+    if not answer.startswith(b"+"):
+        sys.exit("actor.py: " + (answer[1:].decode() or "no answer"))
+    sys.stdout.write(answer[1:].decode())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] in ("run", "tell"):
+        {"run": run, "tell": tell}[sys.argv[1]](sys.argv[2])
+    else:
+        sys.exit(__doc__)
