@@ -437,6 +437,39 @@ plant() {
 	wait_until nothing
 }
 
+# waits_or_done PID: it waits for a lock, or has ended.
+waits_or_done() {
+	! kill -0 "$1" 2>/dev/null || grep -q -e "-> FLOCK .* $1 " /proc/locks
+}
+
+@test "verify that began before a load replaces the maps compares one set, and says nothing false" {
+	needs_strace
+	local n verify load
+	sessions_start
+	sessions listen '*:25'
+	sessions open 5 10.1.2.3 192.0.2.1:25
+	load
+	# Before and after it opens the maps of what is loaded, and among its own.
+	for n in 1 6 12 20; do
+		strace -f -q -o "$TEST_DIR/stopped" -e trace=bpf -e inject=bpf:signal=STOP:when=$n \
+			conncount verify >"$TEST_DIR/verified" 2>&1 3>&- &
+		verify=$!
+		wait_until grep -q 'stopped by SIGSTOP' "$TEST_DIR/stopped"
+		printf '[conncount]\ngroup = root\nmax_prefixes = %d\n[smtp]\nlisten = *:25\n' \
+			$((1000 + n)) | configure raw
+		conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loaded" 2>&1 3>&- &
+		load=$!
+		wait_until waits_or_done $load
+		sessions open 1 10.1.2.4 192.0.2.1:25
+		sessions close both from=10.1.2.4
+		kill -CONT "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/stopped")"
+		wait $verify || fail "stopped at call $n: $(cat "$TEST_DIR/verified")"
+		wait $load || fail "$(cat "$TEST_DIR/loaded")"
+		rm "$TEST_DIR/stopped"
+	done
+	exactly 5
+}
+
 @test "status, after a load that died while it entered sessions, says so; the next one goes on" {
 	needs_strace
 	sessions_start

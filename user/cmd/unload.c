@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <linux/types.h>
 
@@ -17,6 +18,8 @@ static int unload(const char *dir)
 	int err = instance_find(dir, &instance);
 
 	if (err == -ENOENT) {
+		/* Left, empty, by a load or unload that died before or after there was a mount. */
+		rmdir(dir);
 		report("%s: not loaded, nothing to do", dir);
 		return STATUS_DONE;
 	}

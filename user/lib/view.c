@@ -150,7 +150,7 @@ static int view_update(struct view *view)
 	return err;
 }
 
-static int view_open(const char *dir, struct view *view)
+static int try_open(const char *dir, struct view *view)
 {
 	struct {
 		const char *name;
@@ -181,6 +181,31 @@ static int view_open(const char *dir, struct view *view)
 	if (err)
 		view_close(view);
 	return err;
+}
+
+/* The inode number of the live set's directory: another set has another. */
+static uint64_t live_set(const char *dir)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE, dir);
+	return inode(path);
+}
+
+/*
+ * A load may put another set in its place meanwhile: then there are maps of both, or those of one
+ * that is retired already.
+ */
+static int view_open(const char *dir, struct view *view)
+{
+	for (;;) {
+		uint64_t set = live_set(dir);
+		int err = try_open(dir, view);
+
+		if (live_set(dir) == set)
+			return err;
+		view_close(view);
+	}
 }
 
 const char *conncount_dir(const char *dir)

@@ -97,6 +97,30 @@ void instance_release(struct instance *instance)
 	instance->dir_fd = instance->mount_fd = -1;
 }
 
+/*
+ * Open and lock what was just mounted on @dir. Returns a descriptor or a negative errno; -ENOENT
+ * if an unload has unmounted it already: what @dir names then is the directory that we hold the
+ * lock on, and to wait for that would be for ever.
+ */
+static int lock_mount(const char *dir)
+{
+	for (;;) {
+		int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int err = fd < 0 ? -errno : 0;
+
+		if (!err && !is_bpffs(fd))
+			err = -ENOENT;
+		if (!err && flock(fd, LOCK_EX))
+			err = -errno;
+		if (!err && is_current(fd, dir))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		if (err)
+			return err;
+	}
+}
+
 /* Mount a bpffs over the directory that is locked, and lock that. */
 static int mount_bpffs(struct instance *instance)
 {
@@ -117,14 +141,10 @@ static int mount_bpffs(struct instance *instance)
 		return err;
 	}
 	instance->mount_fd = instance->dir_fd;
-	instance->dir_fd = open_locked(instance->dir);
-	if (instance->dir_fd < 0) {
-		int err = instance->dir_fd;
-
-		report("%s: %s", instance->dir, strerror(-err));
-		return err;
-	}
-	return 0;
+	instance->dir_fd = lock_mount(instance->dir);
+	if (instance->dir_fd < 0 && instance->dir_fd != -ENOENT)
+		report("%s: %s", instance->dir, strerror(-instance->dir_fd));
+	return instance->dir_fd < 0 ? instance->dir_fd : 0;
 }
 
 /* One attempt; -ENOENT, not reported, if an unload removed the directory meanwhile. */

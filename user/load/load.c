@@ -320,7 +320,7 @@ static int rebuild(struct instance *instance, struct conncount_bpf *skel,
 		   const struct cgroup *cgroup, const struct config *config, gid_t gid,
 		   enum load_result *ret_result)
 {
-	bool replaces = live_directory(instance->dir).generation;
+	bool replaces = link_cgroup(instance->dir, CC_PIN_SOCKOPS); /* by whatever build */
 	int err = build_next(instance, skel, cgroup, config, gid);
 
 	if (!err)

@@ -13,6 +13,7 @@
 #include <bpf/bpf.h>
 
 #include "conncount.skel.h"
+#include "instance.h"
 #include "internal.h"
 #include "kernel.h"
 #include "load.h"
@@ -308,12 +309,21 @@ int verify(const char *dir, struct verify_result *ret_result)
 	struct conncount_bpf *skel = NULL;
 	struct cgroup cgroup = { .fd = -1 };
 	struct conncount *cc = NULL;
+	struct instance instance;
 	char text[CONNCOUNT_ERROR_SIZE];
 	int err = kernel_check();
 
 	if (err)
 		return err;
-	err = conncount_open(dir, &cc);
+	/* Locked: no load may put other maps in the place of those that are compared. */
+	err = instance_find(conncount_dir(dir), &instance);
+	if (err && err != -ENOENT)
+		return err;
+	if (!err) {
+		err = conncount_open(dir, &cc);
+		if (err)
+			instance_release(&instance);
+	}
 	if (err) {
 		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
 		return err;
@@ -332,6 +342,7 @@ int verify(const char *dir, struct verify_result *ret_result)
 	if (cgroup.fd >= 0)
 		close(cgroup.fd);
 	conncount_close(cc);
+	instance_release(&instance);
 	if (!err)
 		*ret_result = result;
 	return err;

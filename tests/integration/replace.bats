@@ -1,0 +1,678 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# A load in place of another: by other configurations and other builds, under traffic, killed
+# at any of its system calls, against others; and no session is missed, lost or counted twice.
+
+load ../lib/common
+load ../lib/instance
+
+HELD=20 # sessions that stay open, of 10.9.0.1+
+
+setup() {
+	CHURN=()
+	instance_setup
+}
+
+teardown() {
+	local rc=0
+	churn_end || rc=1
+	instance_teardown || rc=1
+	return $rc
+}
+
+# held: opens the sessions that stay.
+held() {
+	sessions_start
+	sessions listen 192.0.2.1:25
+	sessions open $HELD 10.9.0.1+ 192.0.2.1:25
+}
+
+# sections: writes $CONFIG from stdin, which has a [conncount] section's other keys first.
+sections() {
+	{
+		printf '[conncount]\ngroup = root\n'
+		cat
+	} | configure raw
+}
+
+# smtp [LINE...]: a configuration with one listener; LINEs go into [conncount].
+smtp() {
+	{
+		[ $# -eq 0 ] || printf '%s\n' "$@"
+		printf '[smtp]\nlisten = *:25\n'
+	} | sections
+}
+
+# exactly COUNT: what is counted is that, and the kernel's socket list agrees.
+exactly() {
+	expect_count "$1"
+	expect 0 conncount verify
+	expect_match '^0 differences' "$output"
+	expect 0 conncount status
+}
+
+# --- traffic ---
+
+# churn_start ADDR:PORT PROCESSES: full-speed traffic, in a cgroup of its own below the test's.
+churn_start() {
+	requires churn
+	mkdir -p "$CGROUP_PATH/churn"
+	CGROUP_PATH=$CGROUP_PATH/churn start_in_ns "$BUILD/tests/churn" --procs "$2" \
+		--connections 1000000000 --to "$1" --from-base 10.1.2.3 --addresses 4 --seconds 170
+	CHURN+=("$STARTED")
+	wait_until churn_runs
+}
+
+churn_runs() {
+	[ "$(wc -l <"$CGROUP_PATH/churn/cgroup.procs")" -gt $((2 * ${#CHURN[@]})) ]
+}
+
+# churn_stopped 0|1: lets traffic go on, or stops it where it stands.
+churn_stopped() {
+	echo "$1" >"$CGROUP_PATH/churn/cgroup.freeze"
+	wait_until grep -qx "frozen $1" "$CGROUP_PATH/churn/cgroup.events"
+}
+
+churn_gone() {
+	[ -z "$(cat "$CGROUP_PATH/churn/cgroup.procs")" ]
+}
+
+# churn_end: ends the traffic, with every session of it.
+churn_end() {
+	local pid rc=0
+	[ -d "${CGROUP_PATH:-/none}/churn" ] || return 0
+	churn_stopped 0
+	for pid in "${CHURN[@]}"; do
+		kill -ALRM "$pid" || rc=1
+		wait "$pid" 2>/dev/null || :
+	done
+	CHURN=()
+	wait_until churn_gone
+	rmdir "$CGROUP_PATH/churn"
+	[ $rc -eq 0 ] || fail 'traffic had ended before'
+}
+
+# watch_start CIDR...: asks for these all the time; watch_end prints the answers.
+watch_start() {
+	"$BUILD/tests/watch" "$TEST_DIR/watching" "$@" >"$TEST_DIR/watched" 2>&1 3>&- &
+	WATCH=$!
+	wait_until test -e "$TEST_DIR/watching"
+}
+
+watch_end() {
+	kill "$WATCH"
+	wait "$WATCH" || fail 'answers were refused:' "$(cat "$TEST_DIR/watched")"
+	cat "$TEST_DIR/watched"
+}
+
+# --- builds ---
+
+# another_version: the command, of version 0.1.99, is $NEWER.
+another_version() {
+	requires clang bpftool gcc
+	expect 0 make -s -C "$ROOT" BUILD="$BATS_FILE_TMPDIR/newer" VERSION=0.1.99 \
+		"$BATS_FILE_TMPDIR/newer/conncount"
+	NEWER=$BATS_FILE_TMPDIR/newer/conncount
+}
+
+# another_layout: the command, of a build whose maps differ, is $OTHER.
+another_layout() {
+	local tree=$BATS_FILE_TMPDIR/tree
+	requires clang bpftool gcc
+	mkdir "$tree"
+	cp -r "$ROOT"/{Makefile,bpf,user,vmlinux} "$tree/"
+	sed -i -e 's/^#define CC_ABI .*/#define CC_ABI 4711/' \
+		-e 's/^struct cc_fill {$/&\n\t__u64 grown[8];/' \
+		-e '/sizeof(struct cc_fill) ==/d' "$tree/bpf/abi.h"
+	expect_eq 2 "$(grep -c -e 'CC_ABI 4711' -e 'grown\[8\]' "$tree/bpf/abi.h")" 'lines changed'
+	expect 0 make -s -C "$tree" BUILD="$tree/build" "$tree/build/conncount"
+	OTHER=$tree/build/conncount
+}
+
+# --- what changes and what does not ---
+
+# identity: the generation, and the ids of maps and links.
+identity() {
+	state generation
+	python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH" | grep -v '^prog' | sort -u
+}
+
+@test "a load that changes nothing changes nothing" {
+	local before
+	held
+	smtp
+	load
+	before=$(identity)
+	[ "$(wc -l <<<"$before")" -ge 8 ] || fail 'not all of it was found' "$before"
+	expect 0 load
+	expect_match 'configuration unchanged' "$output"
+	expect_eq "$before" "$(identity)" identity
+	# Another order, and comments, are the same configuration.
+	printf '# a comment\n[smtp]\nservice = SMTP\nlisten = *:25\n' >"$CONFIG"
+	expect 0 load
+	expect_match 'configuration unchanged' "$output"
+	expect_eq "$before" "$(identity)" identity
+	exactly $HELD
+}
+
+@test "a newer build: other programs over the same maps and links" {
+	local before
+	another_version
+	held
+	smtp
+	load
+	before=$(identity | tail -n +2)
+	expect 0 "$NEWER" load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_eq 0.1.99 "$(state build)" build
+	expect_eq "$before" "$(identity | tail -n +2)" 'maps and links'
+	exactly $HELD
+	before=$(python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH" | grep '^prog')
+	load
+	[ "$before" != "$(python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH" | grep '^prog')" ] ||
+		fail 'the programs are those of the other build'
+	sessions open 5 10.1.2.3 192.0.2.1:25
+	exactly $((HELD + 5))
+}
+
+@test "a build with another layout: new maps, and nothing missed on the way there and back" {
+	local i
+	another_layout
+	held
+	smtp
+	load
+	churn_start 192.0.2.2:25 4
+	# Each build can read only its own maps, and says so; whoever can, sees what is held.
+	while [ ! -e "$TEST_DIR/enough" ]; do
+		for i in "$BUILD/conncount" "$OTHER"; do
+			"$i" count 10.9.0.0/16 2>&1 || :
+		done
+	done >"$TEST_DIR/answers" 3>&- &
+	WATCH=$!
+	for i in 1 2 3; do
+		expect 0 "$OTHER" load -c "$CONFIG" --cgroup "$CGROUP"
+		expect_match 'new maps' "$output"
+		remember
+		expect 1 conncount count
+		expect_match 'another version' "$errors"
+		churn_stopped 1
+		expect 0 "$OTHER" verify
+		expect_match '^0 differences' "$output"
+		churn_stopped 0
+		expect 0 load
+		expect_match 'new maps' "$output"
+		churn_stopped 1
+		expect 0 conncount verify
+		churn_stopped 0
+	done
+	: >"$TEST_DIR/enough"
+	wait "$WATCH"
+	expect_eq $HELD "$(grep -v 'another version' "$TEST_DIR/answers" | sort -u)" answers
+	churn_end
+	wait_until exactly $HELD
+}
+
+# --- the bar ---
+
+# variant N: the N-th configuration: what comes, goes, moves and grows. 10.9.0.0/16 is on a
+# listener that stays.
+variant() {
+	local listeners
+	case $(($1 % 5)) in
+	0) listeners='[msa]\nlisten=*:587\nservice=SMTP' ;;
+	1) listeners='[msa]\nlisten=*:587\nservice=Control' ;;
+	2) listeners='[submission]\nlisten=*:587\nservice=Control' ;;
+	3) listeners='[other]\nlisten=*:625\nservice=Control' ;;
+	4) listeners='[msa]\nlisten=192.0.2.2:587\nservice=SMTP\n[rest]\nlisten=*:587' ;;
+	esac
+	{
+		printf 'max_prefixes = %d\n' $((1000 + $1 / 7 % 2))
+		printf '[smtp]\nlisten = *:25\nservice = SMTP\n%b\n' "$listeners"
+	} | sections
+}
+
+@test "50 loads under full-speed churn: 0 differences each time, and who is open stays counted" {
+	local i begin command answers
+	another_version
+	held
+	sessions listen '[2001:db8::1]:25'
+	sessions open $HELD 2001:db8:9::1+ '[2001:db8::1]:25'
+	variant 0
+	load
+	churn_start 192.0.2.2:25 2
+	churn_start 192.0.2.2:587 2
+	watch_start 10.9.0.0/16 10.9.0.0/20 10.9.0.7 2001:db8:9::/48
+	begin=$EPOCHREALTIME
+	for i in {1..50}; do
+		variant $((i / 2))
+		command=conncount
+		((i % 3)) || command=$NEWER
+		expect 0 "$command" load -c "$CONFIG" --cgroup "$CGROUP"
+		((i % 10)) || remember
+		churn_stopped 1
+		expect 0 conncount verify
+		expect_match '^0 differences' "$output"
+		expect_eq $((2 * HELD)) "$(conncount list --listener smtp -4 32 -6 128 |
+			grep -c -e ' 10\.9\.0\.' -e ' 2001:db8:9::')" 'addresses held'
+		churn_stopped 0
+	done
+	echo "50 loads in $(((${EPOCHREALTIME/./} - ${begin/./}) / 1000)) ms"
+	answers=$(watch_end)
+	expect_eq "$(printf '%s\n' "10.9.0.0/16 $HELD $HELD" "10.9.0.0/20 $HELD $HELD" \
+		'10.9.0.7/32 1 1' "2001:db8:9::/48 $HELD $HELD")" "$answers" 'all answers'
+	churn_end
+	wait_until exactly $((2 * HELD))
+	sessions close server
+	exactly 0
+	expect_eq 0 "$(state nodes)" nodes
+	# What drained is forgotten.
+	variant 0
+	load
+	load
+	expect_eq 2 "$(conncount status --json | grep -o '"active":' | wc -l)" listeners
+}
+
+@test "a reader that opens the maps while others take their place gets an answer" {
+	local n=-1 reader
+	needs_strace
+	held
+	smtp
+	load
+	while :; do
+		n=$((n + 2))
+		rm -f "$TEST_DIR/reader"
+		strace -f -q -o "$TEST_DIR/reader" -e trace=bpf -e inject=bpf:signal=STOP:when=$n \
+			conncount count 10.9.0.0/16 >"$TEST_DIR/answer" 2>&1 3>&- &
+		reader=$!
+		wait_until grep -q -e 'stopped by SIGSTOP' -e 'exited with' "$TEST_DIR/reader"
+		grep -q 'stopped by SIGSTOP' "$TEST_DIR/reader" || break
+		smtp "max_prefixes = $((1000 + n))"
+		conncount load -c "$CONFIG" --cgroup "$CGROUP"
+		kill -CONT "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/reader")"
+		wait "$reader" || fail "call $n: $(cat "$TEST_DIR/answer")"
+		expect_eq $HELD "$(cat "$TEST_DIR/answer")" "answer of the reader stopped at call $n"
+	done
+	wait "$reader"
+	[ "$n" -gt 10 ] || fail "only $n calls"
+}
+
+# --- listeners ---
+
+# listener N PATH: of status, by number.
+listener() {
+	state "listeners.$1.$2"
+}
+
+@test "ids: not given out again before the last session under them has ended" {
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen *:26
+		open 7 10.1.0.1 192.0.2.1:25
+		open 5 10.2.0.1 192.0.2.1:26
+	END
+	printf '%s\n' '[a]' 'listen = *:25' 'service = A' '[b]' 'listen = *:26' | sections
+	load
+	# `a` is removed, `c` takes its port: what is open stays a's, and of a's service.
+	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' | sections
+	load
+	sessions open 3 10.3.0.1 192.0.2.1:25
+	expect_count 7 --listener a
+	expect_count 7 --service A
+	expect_count 3 --listener c
+	expect_count 8
+	expect_eq 'a false' "$(listener 0 name) $(listener 0 active)"
+	expect_eq c "$(listener 2 name)"
+	expect 0 conncount verify
+	# Nor with one session left, however often it is loaded, and whoever comes.
+	sessions close server 1-6
+	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' '[d]' 'listen = *:27' | sections
+	load
+	load
+	expect_count 1 --listener a
+	expect_eq a "$(listener 0 name)"
+	expect_eq d "$(listener 3 name)"
+	# The last one ends. The next load forgets `a`, and `e` gets its id, with nothing in it.
+	sessions close server 7
+	expect_count 0 --listener a
+	load
+	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' '[e]' 'listen = *:28' | sections
+	load
+	expect 2 conncount count --listener a
+	expect_eq e "$(listener 0 name)"
+	expect_eq '0 0 0 0' "$(for i in live opened closed uncounted; do
+		listener 0 $i; done | paste -sd ' ')" 'tallies of e'
+	expect 0 conncount list --listener e
+	expect_eq '' "$output" 'prefixes of e'
+	sessions listen '*:28'
+	sessions open 2 10.1.0.1 192.0.2.1:28
+	expect_count 2 --listener e 10.1.0.1
+	expect_count 3 --listener c
+	expect_count 5 --listener b
+	expect 0 conncount verify
+}
+
+@test "renamed, moved to another service, other ports: open sessions stay where they belong" {
+	held
+	sessions listen '*:625'
+	printf '%s\n' '[one]' 'listen = *:25' 'service = A' | sections
+	load
+	# Another service takes what is open along.
+	printf '%s\n' '[one]' 'listen = *:25' 'service = B' | sections
+	load
+	expect_count $HELD --service B
+	expect 2 conncount count --service A
+	# Another name is another listener.
+	printf '%s\n' '[two]' 'listen = *:25' 'service = A' | sections
+	load
+	expect_count $HELD --listener one
+	expect_count $HELD --service B 10.9.0.0/24
+	expect_count 0 --listener two
+	# Back again, on another port: they are still its own.
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	printf '%s\n' '[one]' 'listen = *:625' 'service = B' | sections
+	load
+	sessions open 3 10.1.2.3 192.0.2.1:625
+	sessions open 4 10.1.2.3 192.0.2.1:25 # nobody's
+	expect_count $((HELD + 3)) --listener one
+	expect_count 2 --listener two
+	expect 0 conncount verify
+	expect_match "of $((HELD + 5)) sessions" "$output"
+	sessions close server
+	load
+	expect 2 conncount count --listener two
+	expect 0 conncount verify
+	expect_eq 0 "$(state nodes)" nodes
+}
+
+# --- killed on the way ---
+
+# needs_strace: as `requires strace`.
+needs_strace() {
+	command -v strace >/dev/null && return
+	[ -z "${TESTS_NO_SKIP:-}" ] || fail 'no command strace' || return
+	skip 'requires strace: no command strace'
+}
+
+# calls COMMAND...: runs it, and prints its system calls that may be worth dying at, as `NAME
+# N`, the N-th of that name: all that change anything, and some of the others.
+calls() {
+	strace -f -y -o "$TEST_DIR/trace.$BASHPID" "$@" >/dev/null || return
+	awk '
+		{ name = $2; sub(/\(.*/, "", name) }
+		name !~ /^[a-z_0-9]+$/ { next }
+		{ n[name]++ }
+		/ = -1 E/ { next }
+		name ~ /^(mount|mkdir(at)?|rename(at2?)?|unlink(at)?|rmdir|umount2)$/ ||
+		name ~ /^(chown|chmod|flock|membarrier|setns|exit_group)$/ ||
+		/BPF_(OBJ_PIN|LINK_|MAP_UPDATE|MAP_DELETE|ITER_CREATE)/ ||
+		/MAP_SHARED, [0-9]+<anon_inode:bpf-map>/ || /^[0-9]+ read.*bpf_iter/ ||
+		/^[0-9]+ close.*bpf_link/ || (name != last && ++others % 16 == 0) {
+			print name, n[name]
+		}
+		{ last = name }' "$TEST_DIR/trace.$BASHPID"
+}
+
+# killed NAME N COMMAND...: runs it until it enters the N-th system call of that NAME.
+# Returns 1 if it came to its end instead.
+killed() {
+	local name=$1 n=$2 rc=0
+	shift 2
+	strace -f -qq -o /dev/null -e trace="$name" -e inject="$name:signal=KILL:when=$n" \
+		"$@" >/dev/null 2>&1 || rc=$?
+	[ $rc -eq 137 ]
+}
+
+# at_each_call SCENARIO: calls `SCENARIO_prepare`, which sets the array COMMAND, and for each
+# of the calls that COMMAND makes, number I, `SCENARIO_before I`, COMMAND until it is killed
+# there, and `SCENARIO_after I`. In two processes, each with an instance of its own.
+at_each_call() {
+	local half pids=()
+	needs_strace
+	for half in 0 1; do
+		half "$half" "$1" >"$TEST_DIR/half$half" 2>&1 3>&- &
+		pids+=($!)
+	done
+	for half in 0 1; do
+		wait "${pids[half]}" || fail "$(tail -40 "$TEST_DIR/half$half")"
+		tail -1 "$TEST_DIR/half$half"
+	done
+}
+
+half() {
+	local half=$1 scenario=$2 i=0 done=0 points name n
+	export CONNCOUNT_DIR=$TEST_DIR/half.$half
+	CONFIG=$TEST_DIR/half.$half.conf
+	"${scenario}_prepare"
+	points=$(calls "${COMMAND[@]}")
+	[ "$(wc -l <<<"$points")" -ge 20 ] || fail 'too few system calls' "$points"
+	"${scenario}_after" 0
+	while read -r name n; do
+		i=$((i + 1))
+		[ $((i % 2)) -eq "$half" ] || continue
+		"${scenario}_before" $i
+		if killed "$name" "$n" "${COMMAND[@]}"; then
+			done=$((done + 1))
+		fi
+		"${scenario}_after" $i || fail "killed at call $i: $name, number $n"
+	done <<<"$points"
+	conncount unload
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+	[ $((done * 10)) -ge $((i * 9 / 2)) ] || fail "killed only $done times"
+	echo "killed $done times"
+}
+
+# finished I: after a load that came to its end: every sixth time by verify.
+finished() {
+	expect_count $HELD 10.9.0.0/16
+	expect_count $HELD 10.9.0.0/24
+	[ $(($1 / 2 % 6)) -ne 0 ] || exactly "${2:-$HELD}"
+}
+
+# inform: sets $status_text to what `status --json` says, or to 'not loaded'.
+inform() {
+	local rc=0
+	status_text=$(conncount status --json 2>"$CONFIG.err") || rc=$?
+	if [ -z "$status_text" ]; then
+		expect_match 'not loaded' "$(<"$CONFIG.err")" 'message of status'
+		status_text='not loaded'
+	elif [ $rc -ne 0 ]; then
+		expect_match '"seeding": ?true' "$status_text" 'reason for exit status 1'
+	fi
+}
+
+first_prepare() {
+	smtp
+	COMMAND=(conncount load -c "$CONFIG" --cgroup "$CGROUP")
+}
+
+first_before() {
+	:
+}
+
+first_after() {
+	inform
+	[ "$status_text" = 'not loaded' ] || expect_count $HELD 10.9.0.0/16
+	if [ $(($1 / 2 % 2)) -eq 0 ]; then
+		expect 0 "${COMMAND[@]}"
+		finished "$1"
+	fi
+	expect 0 conncount unload
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+}
+
+@test "the first load killed at any system call: the next load or unload finishes" {
+	held
+	at_each_call first
+}
+
+# Load number I moves the listener `extra` to a port of its own, where one session is open.
+changed_prepare() {
+	smtp
+	conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	EXTRA=0
+	COMMAND=(conncount load -c "$CONFIG" --cgroup "$CGROUP")
+	changed_before 0
+}
+
+changed_before() {
+	smtp
+	printf '[extra]\nlisten = *:%d\nservice = Control\n' $((700 + $1)) >>"$CONFIG"
+}
+
+changed_after() {
+	local port=$((700 + $1)) got=0
+	if [ "$EXTRA" -gt 0 ]; then
+		inform
+		expect_count $HELD 10.9.0.0/16
+		got=$(conncount count --listener extra 2>/dev/null)
+		case $status_text in
+		*"*:$port"*'"seeding": true'* | *'"seeding": true'*"*:$port"*)
+			[ "$got" -eq "$EXTRA" ] || expect_eq $((EXTRA + 1)) "$got" 'extra, seeding'
+			;;
+		*"*:$port"*) expect_eq $((EXTRA + 1)) "$got" 'extra, new' ;;
+		*) expect_eq "$EXTRA" "$got" 'extra, old' ;;
+		esac
+	fi
+	expect 0 "${COMMAND[@]}"
+	EXTRA=$((EXTRA + 1))
+	expect_count $EXTRA --listener extra
+	expect 0 conncount status
+	finished "$1"
+}
+
+@test "a changed configuration killed at any system call: the old or the new one, and goes on" {
+	local i
+	held
+	for i in {700..900}; do
+		printf 'listen *:%d\nopen 1 10.8.0.1 192.0.2.1:%d\n' "$i" "$i"
+	done >"$TEST_DIR/many"
+	sessions <"$TEST_DIR/many" >/dev/null
+	at_each_call changed
+}
+
+rebuilt_prepare() {
+	smtp
+	conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	COMMAND=(conncount load -c "$CONFIG" --cgroup "$CGROUP")
+	rebuilt_before 0
+}
+
+rebuilt_before() {
+	smtp "max_prefixes = $((1000 + $1))"
+}
+
+rebuilt_after() {
+	inform
+	expect_match '"exact": ?true' "$status_text" status
+	expect_count $HELD 10.9.0.0/16
+	expect 0 "${COMMAND[@]}"
+	expect_match "\"max_prefixes\": ?$((1000 + $1))," "$(conncount status --json)" status
+	finished "$1"
+}
+
+@test "another max_prefixes killed at any system call: the old maps or the new ones, and goes on" {
+	held
+	at_each_call rebuilt
+}
+
+unload_prepare() {
+	smtp
+	conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	COMMAND=(conncount unload)
+}
+
+unload_before() {
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+}
+
+unload_after() {
+	inform
+	[ "$status_text" = 'not loaded' ] || expect_count $HELD 10.9.0.0/16
+	if [ "$FINISH" = load ]; then
+		expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+		finished "$1"
+	fi
+	expect 0 conncount unload
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+}
+
+@test "unload killed at any system call: the next load or unload finishes" {
+	held
+	FINISH=unload at_each_call unload
+	FINISH=load at_each_call unload
+}
+
+# --- against each other ---
+
+# again TIMES COMMAND...: all of them succeed.
+again() {
+	local i times=$1
+	shift
+	for ((i = 0; i < times; i++)); do
+		"$@" || return
+	done
+}
+
+@test "loads and unloads at the same time: none fails, and nothing is left" {
+	local i pids=()
+	held
+	smtp
+	for i in 1 2; do
+		again 20 conncount load -c "$CONFIG" --cgroup "$CGROUP" 3>&- &
+		pids+=($!)
+	done
+	for i in 1 2; do
+		again 100 conncount unload >"$TEST_DIR/unload$i" 2>&1 3>&- &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		wait "$i" || fail "exit status $?" "$(tail -n 3 "$TEST_DIR"/unload*)"
+	done
+	load
+	exactly $HELD
+	expect 0 conncount unload
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+}
+
+# stopped_at CALL N FILE COMMAND...: starts it, stopped at the end of its N-th system call of that
+# name, with its output in FILE. Its process id is $STOPPED. goes_on FILE [SIGNAL] lets it go on, or kills
+# it.
+stopped_at() {
+	local name=$1 n=$2 file=$3
+	shift 3
+	needs_strace
+	strace -f -q -o "$file.trace" -e trace="$name" -e inject="$name:signal=STOP:when=$n" \
+		"$@" >"$file" 2>&1 3>&- &
+	STOPPED=$!
+	wait_until grep -q 'stopped by SIGSTOP' "$file.trace"
+}
+
+goes_on() {
+	kill "-${2:-CONT}" "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$1.trace")"
+}
+
+ended() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+@test "an unload that takes away the mount a load has just made: the load mounts again" {
+	local load unload
+	held
+	smtp
+	stopped_at mount 1 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	load=$STOPPED
+	stopped_at umount2 1 "$TEST_DIR/unloaded" conncount unload
+	unload=$STOPPED
+	goes_on "$TEST_DIR/loaded"
+	if ! wait_until ended $load; then
+		goes_on "$TEST_DIR/loaded" KILL
+		goes_on "$TEST_DIR/unloaded"
+		wait $load $unload || :
+		fail 'the load waits for its own lock'
+	fi
+	wait $load || fail "$(cat "$TEST_DIR/loaded")"
+	goes_on "$TEST_DIR/unloaded"
+	wait $unload || fail "$(cat "$TEST_DIR/unloaded")"
+	remember
+	exactly $HELD
+}
