@@ -14,7 +14,7 @@
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 1
+#define CC_ABI 2
 
 /*
  * An instance's directory has everything pinned in CC_DIR_LIVE, and while a load makes up
@@ -133,22 +133,26 @@ enum {
 
 /*
  * Socket storage of the server's side of a session. `state` moves only by atomic operations
- * (sessions.bpf.h); the other fields are written while it is CC_SESSION_STARTING and never
- * after.
+ * (sessions.bpf.h), and so does `subflows`; the other fields are written while it is
+ * CC_SESSION_STARTING and never after.
  */
 struct cc_session {
 	__u32 state;
 	__be16 listener; /* id */
 	__be16 family;   /* CC_IPV4 or CC_IPV6 */
 	__be32 addr[4];  /* peer, as in struct cc_count_key */
+	/* Of MPTCP (mptcp.bpf.h), else 0. */
+	__s32 subflows; /* in the MPTCP socket's record: how many there are */
+	__u32 within;   /* in a subflow's: the state of its session when it came */
 };
 
 enum {
 	CC_SESSION_NEW = 0,   /* fresh storage is all zero */
-	CC_SESSION_STARTING,  /* its counts are being entered */
+	CC_SESSION_STARTING,  /* its counts are being entered, or taken back (mptcp.bpf.h) */
 	CC_SESSION_COUNTED,   /* on every level */
 	CC_SESSION_UNCOUNTED, /* on none; part of the tally's `uncounted` */
 	CC_SESSION_ENDED,     /* nothing of it is in any count */
+	CC_SESSION_SUBFLOW,   /* no session: one of the `subflows` in its MPTCP socket's record */
 };
 
 /*
@@ -242,7 +246,7 @@ struct cc_directory {
 
 /* A session in the kernel's list of sockets, by the `conncount_scan` program. */
 struct cc_scanned {
-	__u64 cookie;   /* the socket's */
+	__u64 id;       /* the socket's cookie, or the address of an MPTCP socket */
 	__u32 listener; /* id: what it was counted under, or else what it would be now */
 	__u32 family;   /* CC_IPV4 or CC_IPV6 */
 	__be32 addr[4]; /* peer, as in struct cc_count_key */
@@ -267,7 +271,7 @@ _Static_assert((sizeof(struct cc_count_key) - 4) % 8 == 0, "cc_count must be ali
 _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BITS_OWNER / 8,
 	       "CC_COUNT_BITS_OWNER");
 _Static_assert(sizeof(struct cc_count) == 16, "cc_count");
-_Static_assert(sizeof(struct cc_session) == 24, "cc_session");
+_Static_assert(sizeof(struct cc_session) == 32, "cc_session");
 _Static_assert(sizeof(struct cc_stray) == 4, "cc_stray");
 _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");

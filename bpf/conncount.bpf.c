@@ -8,8 +8,6 @@
  * on the same CPU, as tracing programs are: every event counts.
  */
 #include "seed.bpf.h"
-#include "sessions.bpf.h"
-#include "sockets.bpf.h"
 
 static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpoint *local,
 					  struct endpoint *peer)
@@ -41,63 +39,104 @@ static __always_inline bool is_itself(struct bpf_sock_ops *ctx, const struct end
 	       local->addr[3] == peer->addr[3];
 }
 
-/*
- * Whether a connection is none that a listener has got: a further subflow of an MPTCP
- * connection that is counted already, or one of two sockets that have called each other.
- */
-static __always_inline bool is_no_session(struct bpf_sock *sk)
+/* Whether a connection is between two sockets that have called each other. */
+static __always_inline bool is_mutual(struct bpf_sock *sk)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 
-	return tp && (socket_is_joined(tp) || socket_is_bound(tp));
+	return tp && socket_is_bound(tp);
+}
+
+/* Only sockets of our listeners pay for a call on every change of state. */
+static __always_inline void watch(struct bpf_sock_ops *ctx)
+{
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/* What to count a new connection under; false if that is nothing. */
+static __always_inline bool identify(struct bpf_sock_ops *ctx, struct cc_session *ret)
+{
+	struct endpoint local = {}, peer = {};
+	struct cc_listener_id *listener;
+
+	endpoints_get(ctx, &local, &peer);
+	if (is_itself(ctx, &local, &peer))
+		return false;
+	listener = listener_find(&local, ctx->local_port);
+	if (!listener)
+		return false;
+	*ret = (struct cc_session){
+		.listener = bpf_htons(listener->id),
+		.family = bpf_htons(peer.family),
+		.addr = { peer.addr[0], peer.addr[1], peer.addr[2], peer.addr[3] },
+	};
+	return true;
+}
+
+/* The MPTCP socket that a new connection is a subflow of, or NULL. */
+static __always_inline struct sock *mptcp_get(struct bpf_sock *sk)
+{
+	if (!bpf_core_field_exists(struct tcp_sock, is_mptcp))
+		return NULL;
+	return (struct sock *)bpf_skc_to_mptcp_sock(sk);
 }
 
 /* A handshake on some listening socket is done. Count it, if the listener is one of ours. */
 static __always_inline void on_established(struct bpf_sock_ops *ctx)
 {
-	struct endpoint local = {}, peer = {};
 	struct bpf_sock *sk = ctx->sk;
-	struct cc_listener_id *listener;
-	struct cc_session *session;
+	struct sock *msk = sk ? mptcp_get(sk) : NULL;
+	struct sock_common *skc = (struct sock_common *)msk;
+	struct cc_session as;
+	bool ours;
 
 	if (!sk)
 		return;
-	endpoints_get(ctx, &local, &peer);
-	if (is_itself(ctx, &local, &peer) || is_no_session(sk))
-		return;
-	listener = listener_find(&local, ctx->local_port);
-	if (!listener)
-		return;
-
-	/* Only sockets of our listeners pay for a call on every change of state. */
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-
-	session = bpf_sk_storage_get(&sessions, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	struct cc_session as = {
-		.listener = bpf_htons(listener->id),
-		.family = bpf_htons(peer.family),
-		.addr = { peer.addr[0], peer.addr[1], peer.addr[2], peer.addr[3] },
-	};
-
-	if (session)
-		session_start(session, &as);
+	/* A further subflow may have other addresses. (Linux 6.1 knows them when it is accepted.)
+	 */
+	if (msk && socket_has_peer(skc))
+		ours = session_identify(skc, record_get(msk, 0), &as);
 	else
-		stray_start(bpf_get_socket_cookie(ctx), &as);
+		ours = identify(ctx, &as);
+	if (!ours || is_mutual(sk))
+		return;
+	watch(ctx);
+	connection_start(sk, msk, bpf_get_socket_cookie(ctx), &as);
+}
+
+/* A connection out is established. It may be a subflow that a session of MPTCP has called for. */
+static __always_inline void on_connected(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sock *msk = sk ? mptcp_get(sk) : NULL;
+	struct cc_session *session = msk ? record_get(msk, 0) : NULL;
+	struct cc_session as;
+
+	if (!sk || !session || !session_identify((struct sock_common *)msk, session, &as))
+		return;
+	watch(ctx);
+	connection_start(sk, msk, bpf_get_socket_cookie(ctx), &as);
 }
 
 /* A socket with our callback flag, or somebody else's, changes its TCP state. */
 static __always_inline void on_state(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct cc_session *session;
+	struct cc_session *own;
+	struct sock *msk;
 
 	if (ctx->args[1] != BPF_TCP_CLOSE || !sk)
 		return;
-	session = bpf_sk_storage_get(&sessions, sk, NULL, 0);
-	if (session)
-		session_end(session);
-	else if (strays_exist())
-		stray_end(bpf_get_socket_cookie(ctx));
+	own = record_get(sk, 0);
+	if (!own) {
+		if (strays_exist())
+			stray_end(bpf_get_socket_cookie(ctx));
+		return;
+	}
+	if (session_end(own) != CC_SESSION_SUBFLOW)
+		return;
+	msk = mptcp_get(sk);
+	subflow_end(own, msk ? record_get(msk, 0) : NULL);
 }
 
 SEC("sockops")
@@ -106,6 +145,9 @@ int conncount_sockops(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		on_established(ctx);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		on_connected(ctx);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		on_state(ctx);
@@ -125,7 +167,7 @@ static __always_inline void on_unknown_release(struct bpf_sock *sk)
 	struct cc_directory *dir = directory_get();
 	struct cc_session *session;
 
-	if (sk->protocol != IPPROTO_TCP)
+	if (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP)
 		return;
 	if (strays_exist())
 		stray_end(bpf_get_socket_cookie(sk));

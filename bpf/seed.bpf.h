@@ -10,8 +10,7 @@
 #ifndef CONNCOUNT_SEED_BPF_H
 #define CONNCOUNT_SEED_BPF_H
 
-#include "sessions.bpf.h"
-#include "sockets.bpf.h"
+#include "mptcp.bpf.h"
 
 enum {
 	SOL_TCP = 6,
@@ -26,7 +25,7 @@ struct {
 	__u64 waiting;     /* out: sessions left for a later run: still in an accept queue */
 } scan = {};
 
-/* Ask for a call when a socket's state changes, as on_established() does. */
+/* Ask for a call when a socket's state changes, as the sockops program does. */
 static __always_inline bool socket_watch(struct tcp_sock *tp)
 {
 	int flags = tp->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG;
@@ -34,110 +33,108 @@ static __always_inline bool socket_watch(struct tcp_sock *tp)
 	return !bpf_setsockopt(tp, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &flags, sizeof(flags));
 }
 
-/* Whether a process has accepted the connection: until then the socket has no file. */
-static __always_inline bool socket_is_accepted(struct tcp_sock *tp)
+/* The listener and peer of a connection, or of the session that it is a subflow of. */
+static __always_inline bool connection_identify(struct tcp_sock *tp, struct sock *msk,
+						const struct cc_session *own,
+						struct cc_session *ret)
 {
-	return ((struct sock *)tp)->sk_socket;
-}
+	struct sock *accepted = msk ? socket_accepted(tp) : NULL;
+	struct cc_session *session = accepted ? record_get(accepted, 0) : NULL;
 
-/* Count a session that was open before, or leave it for a later run: false. */
-static __always_inline bool session_seed(struct tcp_sock *tp, struct cc_session *session,
-					 const struct cc_session *as)
-{
-	/*
-	 * Before Linux 6.12 the state of an existing socket cannot be watched. One that was
-	 * accepted ends by its release all the same. One that was not, and never is, would
-	 * end without a trace when its listener closes: it is counted once it is accepted.
-	 */
-	if (socket_watch(tp) || socket_is_accepted(tp)) {
-		session_start(session, as);
-	} else if (scan.last_chance) {
-		session_refuse(session, as);
-	} else {
-		scan.waiting++;
-		return false;
-	}
-	return true;
+	if (accepted && socket_has_peer((struct sock_common *)accepted))
+		return session_identify((struct sock_common *)accepted, own ? own : session, ret);
+	return session_identify((struct sock_common *)tp, own, ret);
 }
 
 /*
- * The listener and peer of a session, in @ret: what its record says, or else what the table
- * in force says. False if the socket is no session on any listener.
+ * Count a connection that was open before. False if nothing was done that is done once: there is no
+ * storage for its record, or it is left for a later run.
  */
-static __always_inline bool session_identify(struct tcp_sock *tp, const struct cc_session *session,
-					     struct cc_session *ret)
+static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *msk,
+					    const struct cc_session *as)
 {
-	struct endpoint local = {}, peer = {};
-	struct cc_listener_id *listener;
+	struct sock *accepted = socket_accepted(tp);
+	__u64 cookie = bpf_get_socket_cookie(tp);
+	bool watched = socket_watch(tp);
+	struct cc_session *own;
 
-	if (session && session->state != CC_SESSION_NEW) {
-		*ret = *session;
-		if (ret->family)
-			return true;
-	}
-	socket_endpoints(tp, &local, &peer);
-	listener = listener_find(&local, ((struct sock_common *)tp)->skc_num);
-	if (!listener)
+	/*
+	 * Before Linux 6.12 the state of an existing socket cannot be watched. One that was
+	 * accepted ends by its release all the same. One that was not, and never is, would
+	 * end without a trace when its listener closes: it is counted once it is accepted. So is
+	 * a session of MPTCP: until then there is no way from a subflow to its record.
+	 */
+	if (msk && accepted)
+		return connection_start(tp, accepted, cookie, as);
+	if (!msk && (accepted || watched))
+		return connection_start(tp, NULL, cookie, as);
+	if (!scan.last_chance) {
+		scan.waiting++;
 		return false;
-	*ret = (struct cc_session){
-		.listener = bpf_htons(listener->id),
-		.family = bpf_htons(peer.family),
-		.addr = { peer.addr[0], peer.addr[1], peer.addr[2], peer.addr[3] },
-	};
-	return true;
+	}
+	own = record_get(tp, BPF_SK_STORAGE_GET_F_CREATE);
+	if (own)
+		session_refuse(own, as);
+	else
+		stray_start(cookie, as);
+	return own;
 }
 
-/* Enter the sessions that have no record. Writes a byte for each, for progress to be seen. */
+/*
+ * Enter the connections that have no record. Writes a byte for each, for progress to be seen.
+ */
 SEC("iter/tcp")
 int conncount_seed(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *skc = ctx->sk_common;
 	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
-	struct cc_session *session, as;
+	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
+	struct cc_session *own, as;
+	struct sock *holder;
 	__u8 byte = 0;
 
 	if (!tp)
 		return 0;
-	session = bpf_sk_storage_get(&sessions, tp, NULL, 0);
-	if (socket_is_dead(tp)) {
+	own = record_get(tp, 0);
+	holder = socket_holder(tp, msk);
+	if (socket_is_dead(holder)) {
 		/*
 		 * Its release began before ours was attached and ended after a run had
-		 * entered it.
+		 * entered it. (A session of MPTCP then ends with its last subflow.)
 		 */
-		if (session)
-			session_end(session);
+		if (own && !msk)
+			session_end(own);
 		return 0;
 	}
-	if (session && session->state != CC_SESSION_NEW)
+	if (own && own->state != CC_SESSION_NEW)
 		return 0;
-	if (!socket_is_session(tp) || !session_identify(tp, NULL, &as) ||
-	    !socket_in_cgroup(tp, scan.cgroup))
+	if (!socket_is_session(tp, holder) || !socket_in_cgroup(tp, scan.cgroup) ||
+	    !connection_identify(tp, msk, NULL, &as))
 		return 0;
-	if (!session)
-		session = bpf_sk_storage_get(&sessions, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!session)
-		stray_start(bpf_get_socket_cookie(tp), &as);
-	else if (session_seed(tp, session, &as))
+	if (connection_seed(tp, msk, &as))
 		bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
 	return 0;
 }
 
-/* Write all sessions as struct cc_scanned, whether they are counted or not. */
+/*
+ * Write all sessions as struct cc_scanned, whether they are counted or not; one of several subflows
+ * as often.
+ */
 SEC("iter/tcp")
 int conncount_scan(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *skc = ctx->sk_common;
 	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
-	struct cc_session *session, as;
+	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
+	struct cc_session as;
 
-	if (!tp || !socket_is_session(tp))
-		return 0;
-	session = bpf_sk_storage_get(&sessions, tp, NULL, 0);
-	if (!session_identify(tp, session, &as) || !socket_in_cgroup(tp, scan.cgroup))
+	if (!tp || !socket_is_session(tp, socket_holder(tp, msk)) ||
+	    !socket_in_cgroup(tp, scan.cgroup) ||
+	    !connection_identify(tp, msk, record_get(tp, 0), &as))
 		return 0;
 
 	struct cc_scanned out = {
-		.cookie = bpf_get_socket_cookie(tp),
+		.id = msk ? (__u64)msk : bpf_get_socket_cookie(tp),
 		.listener = bpf_ntohs(as.listener),
 		.family = bpf_ntohs(as.family),
 		.addr = { as.addr[0], as.addr[1], as.addr[2], as.addr[3] },

@@ -214,10 +214,16 @@ static __always_inline bool strays_exist(void)
 	return entry && *(volatile __s64 *)&entry->strays;
 }
 
-/* session_end() - stop counting a session, unless that was done before. */
-static __always_inline void session_end(struct cc_session *session)
+/*
+ * session_end() - stop counting a session, unless that was done before.
+ * Returns the state that its record was in.
+ */
+static __always_inline __u32 session_end(struct cc_session *session)
 {
-	session_leave(session, __sync_lock_test_and_set(&session->state, CC_SESSION_ENDED));
+	__u32 state = __sync_lock_test_and_set(&session->state, CC_SESSION_ENDED);
+
+	session_leave(session, state);
+	return state;
 }
 
 #endif

@@ -12,6 +12,7 @@ enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
 	IPPROTO_TCP = 6,
+	IPPROTO_MPTCP = 262,
 	SOCK_STREAM = 1,
 
 	/* Set by bind(2) to a port, and not handed on to the children of a listener. */
@@ -32,11 +33,9 @@ static __always_inline __u32 socket_netns(const struct sock *sk)
 	return ((struct net___conncount *)sk->__sk_common.skc_net.net)->ns.inum;
 }
 
-static __always_inline void socket_endpoints(struct tcp_sock *tp, struct endpoint *local,
+static __always_inline void socket_endpoints(struct sock_common *skc, struct endpoint *local,
 					     struct endpoint *peer)
 {
-	struct sock_common *skc = (struct sock_common *)tp;
-
 	local->family = peer->family = skc->skc_family;
 	if (skc->skc_family == AF_INET) {
 		local->addr[0] = skc->skc_rcv_saddr;
@@ -55,23 +54,53 @@ static __always_inline void socket_endpoints(struct tcp_sock *tp, struct endpoin
 	endpoint_unmap(peer);
 }
 
-static __always_inline bool socket_is_dead(struct tcp_sock *tp)
+/* Whether a socket knows the other end of its connection. */
+static __always_inline bool socket_has_peer(struct sock_common *skc)
 {
-	return ((struct sock_common *)tp)->skc_flags & (1 << SOCK_DEAD);
+	struct in6_addr *peer = &skc->skc_v6_daddr;
+
+	if (skc->skc_family == AF_INET)
+		return skc->skc_daddr;
+	return peer->in6_u.u6_addr32[0] || peer->in6_u.u6_addr32[1] || peer->in6_u.u6_addr32[2] ||
+	       peer->in6_u.u6_addr32[3];
 }
 
 /*
- * Whether a socket is a further subflow of an MPTCP connection, which is no session of its
- * own. The first subflow is.
+ * The MPTCP socket that a TCP socket is a subflow of, or NULL. That is what a process has
+ * accepted, and what its close(2) releases. To be read by probes: to the verifier it is no
+ * socket.
  */
-static __always_inline bool socket_is_joined(struct tcp_sock *tp)
+static __always_inline struct sock *socket_mptcp(struct tcp_sock *tp)
 {
 	struct mptcp_subflow_context *subflow;
 
 	if (!bpf_core_field_exists(tp->is_mptcp) || !tp->is_mptcp)
-		return false;
+		return NULL;
 	subflow = (struct mptcp_subflow_context *)tp->inet_conn.icsk_ulp_data;
-	return BPF_CORE_READ_BITFIELD_PROBED(subflow, mp_join);
+	return BPF_CORE_READ(subflow, conn);
+}
+
+/* The socket that a process has accepted, or NULL: until then a socket has no file. */
+static __always_inline struct sock *socket_accepted(struct tcp_sock *tp)
+{
+	struct socket *file = ((struct sock *)tp)->sk_socket;
+
+	return file ? file->sk : NULL;
+}
+
+/*
+ * The socket that a process has accepted, or will: the MPTCP socket or, where @msk is NULL, the TCP
+ * socket itself. To be read by probes.
+ */
+static __always_inline struct sock *socket_holder(struct tcp_sock *tp, struct sock *msk)
+{
+	return msk ? msk : (struct sock *)tp;
+}
+
+/* Whether no process holds a socket any more, nor an accept queue. */
+static __always_inline bool socket_is_dead(struct sock *holder)
+{
+	return BPF_CORE_READ(holder, __sk_common.skc_flags) & (1 << SOCK_DEAD);
 }
 
 /* Whether a socket was itself bound to its port, as no child of a listener is. */
@@ -84,8 +113,9 @@ static __always_inline bool socket_is_bound(struct tcp_sock *tp)
  * Whether a socket is the server's side of a session that is live: connected, on a listener's
  * child rather than a socket that was itself bound to the port and connected, and held by a
  * process or an accept queue. A connection by TCP fast open is live from its SYN on.
+ * @holder: see socket_holder().
  */
-static __always_inline bool socket_is_session(struct tcp_sock *tp)
+static __always_inline bool socket_is_session(struct tcp_sock *tp, struct sock *holder)
 {
 	struct sock *sk = (struct sock *)tp;
 
@@ -104,7 +134,7 @@ static __always_inline bool socket_is_session(struct tcp_sock *tp)
 	default:
 		return false;
 	}
-	return !socket_is_dead(tp) && !socket_is_bound(tp) && !socket_is_joined(tp);
+	return !socket_is_dead(holder) && !socket_is_bound(tp);
 }
 
 /* Whether a socket is in the cgroup of number @id, or below it. */

@@ -674,30 +674,36 @@ assert [sock.getpeername()[0] for sock in socks] == ["10.1.2.3"] * 5 + ["10.1.2.
 socks.pop().close()'
 	wait_until expect_count 8
 	act server 'close(socks)'
-	# The connection below an MPTCP socket ends once both sides have closed that.
-	act client 'close(socks)'
-	wait_until nothing_left
-	act client "socks = connect('10.1.2.4', '192.0.2.1', 25, 3, proto=MPTCP)"
+	nothing_left # though the client has not closed
+	act client "close(socks); socks = connect('10.1.2.4', '192.0.2.1', 25, 3, proto=MPTCP)"
 	wait_until expect_count 3
 	counted 3
 	act server 'door.close()' # with all three in its queue
 	wait_until nothing_left
 }
 
-# joined: an MPTCP session of two subflows, from 10.1.2.3 and 10.1.2.4.
+# joined [accepted]: an MPTCP session of two subflows, from 10.1.2.3 and 10.1.2.4; accepted by the
+# server, or in its queue.
 joined() {
 	multipath
 	in_ns ip mptcp limits set subflow 2 add_addr_accepted 2
 	in_ns ip mptcp endpoint add 10.1.2.4 dev lo subflow
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, proto=MPTCP); socks[0].send(b'EHLO')"
-	act server 'socks = accept(door); assert socks[0].recv(9) == b"EHLO"; socks[0].send(b"250")'
-	act client 'assert socks[0].recv(9) == b"250"'
+	if [ $# -gt 0 ]; then
+		act server 'socks = accept(door); assert socks[0].recv(9) == b"EHLO"; socks[0].send(b"250")'
+		act client 'assert socks[0].recv(9) == b"250"'
+	fi
 	wait_until has_subflows 2
 	act server 'assert counter("MPJoinAckRx") == 1'
 }
 
+# subflow_kill ADDRESS: the server's side of the subflow from there is torn down.
+subflow_kill() {
+	in_ns ss -K dst "$1" sport = :25 | grep -q "$1" || skip 'ss -K: the kernel cannot'
+}
+
 @test "MPTCP: a joined subflow is no session of its own" {
-	joined
+	joined accepted
 	counted 1
 	expect_count 1 10.1.2.3
 	expect_count 0 10.1.2.4
@@ -715,17 +721,90 @@ joined() {
 	expect_count 1 10.1.2.3
 	act client "socks += connect('10.1.2.3', '192.0.2.1', 25)"
 	wait_until expect_count 2
-	act client 'close(socks)'
 	act server 'close(socks); close(accept(door))'
+	nothing_left
+	act client 'close(socks)'
+}
+
+@test "MPTCP: the first subflow goes, a joined one stays: it is the same session" {
+	joined accepted
+	subflow_kill 10.1.2.3
+	wait_until has_subflows 1
+	counted 1
+	expect_count 1 10.1.2.3
+	expect_count 0 10.1.2.4
+	# Also for a load that finds only that one.
+	expect 0 conncount unload
+	load
+	counted 1
+	expect_count 1 10.1.2.3
+	act server 'socks[0].send(b"354")'
+	act client 'assert socks[0].recv(9) == b"354"'
+	act server 'close(socks)'
+	nothing_left
+}
+
+@test "MPTCP: no subflow is left: no session; and one joins again: it is one again" {
+	joined accepted
+	subflow_kill 10.1.2.3
+	subflow_kill 10.1.2.4
+	wait_until has_subflows 0
+	nothing_left
+	in_ns ip mptcp endpoint flush
+	in_ns ip mptcp endpoint add 10.1.2.6 dev lo subflow
+	wait_until has_subflows 1
+	counted 1
+	expect_count 1 10.1.2.3
+	act server 'close(socks)'
+	nothing_left
+}
+
+@test "MPTCP: the server is killed, with joined subflows, and the client stays" {
+	joined accepted
+	counted 1
+	actor_kill server
+	nothing_left
+}
+
+@test "MPTCP: queued, with joined subflows, and the listener closes or its process dies" {
+	joined
+	counted 1
+	act server 'door.close()'
+	wait_until nothing_left
+	act server "door = listen('192.0.2.1', 25, proto=MPTCP)"
+	act client "socks += connect('10.1.2.3', '192.0.2.1', 25, 2, proto=MPTCP)"
+	wait_until expect_count 2
+	actor_kill server
 	wait_until nothing_left
 }
 
-@test "MPTCP: the server is killed with joined subflows" {
-	joined
-	counted 1
-	actor_kill server
-	actor_kill client # until then, the server's side of the connection stays for a minute
-	wait_until nothing_left
+@test "MPTCP: open before the load: accepted ones are counted, queued ones once accepted" {
+	joined accepted
+	expect 0 conncount unload
+	act client "socks += connect('10.1.2.5', '192.0.2.1', 25, 2, proto=MPTCP)"
+	# The load waits until they are accepted.
+	conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loading" 2>&1 3>&- &
+	wait_until grep -q 'wait to be accepted' "$TEST_DIR/loading"
+	act server 'socks += accept(door, 2)'
+	wait $! || fail "$(cat "$TEST_DIR/loading")"
+	remember
+	counted 3
+	expect_count 2 10.1.2.5
+	# Or it gives up, and says so, until the next load.
+	expect 0 conncount unload
+	act client "socks += connect('10.1.2.7', '192.0.2.1', 25, 2, proto=MPTCP)"
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match '2 connections .* not accepted' "$errors"
+	remember
+	expect 1 conncount status
+	expect_eq 2 "$(state uncounted)" uncounted
+	expect_count 3
+	act server 'socks += accept(door, 2)'
+	load
+	counted 5
+	expect 0 conncount status
+	act server 'close(socks)'
+	nothing_left
 }
 
 # --- what is no session -------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * model.c - every interleaving of the count protocol (bpf/counts.bpf.h, bpf/sessions.bpf.h).
+ * model.c - every interleaving of the count protocol (bpf/counts.bpf.h, bpf/sessions.bpf.h, and the
+ * records of bpf/mptcp.bpf.h).
  *
  * Up to three processes each run a script of events on sessions. All orders in which their
  * steps can happen are tried, and each state reached is checked. The functions named as in
@@ -13,12 +14,17 @@
  *   +a@2 starts it under listener 2; else it is 1
  *   !a   starts it as one that cannot be counted: session_refuse()
  *   -a   ends it: session_end(), by either of the two events that end a session
+ *   <a   a subflow of session a comes: subflow_start(); also <a@2
+ *   >a   one of it ends: subflow_end(). Both are of the same subflow where one script has both,
+ *        since programs of one subflow run one after the other
  *
- *   --open ab       sessions a and b are open and counted from the beginning
+ *   --open ab       sessions a and b are open and counted from the beginning, with a subflow for
+ * each script that has it end before any comes
  *   --levels N      levels per session, 1 or 2 (default 1)
  *   --failures      every insert and every delete may fail
  *   --retries N     COUNT_RETRIES. Not given, it is 16 and must never be used up; given, it
  *                   may be, if that is reported
+ *   --rounds N      SETTLE_ROUNDS. The same, with 4
  *   --ends          check only how it ends: a flaw that shows there does harm
  *   --check WHAT    check also what is not promised to a reader (see below)
  *   --without RULE  leave out one rule of the protocol; `list` names them
@@ -123,7 +129,17 @@ enum {
 	  "the record is written after the state says COUNTED")                                    \
 	X(LEVEL_UNDO, "level-undo", "a start that failed leaves what it has entered")              \
 	X(UNDO_LIMIT, "undo-limit", "a start that failed takes back from every level")             \
-	X(UNCOUNTED_STATE, "uncounted-state", "a start that failed says COUNTED")
+	X(UNCOUNTED_STATE, "uncounted-state", "a start that failed says COUNTED")                  \
+	X(SUBFLOW_FIRST, "subflow-first",                                                          \
+	  "a session starts before its subflow is among those it has")                             \
+	X(SETTLE_AGAIN, "settle-again",                                                            \
+	  "who has started or suspended a session looks no second time")                           \
+	X(UNSETTLED_LOST, "unsettled-lost",                                                        \
+	  "who has looked often enough does not report that it was in vain")                       \
+	X(SUSPEND_CLAIM, "suspend-claim",                                                          \
+	  "a session is suspended and its record is read after that")                              \
+	X(SUSPEND_CAS, "suspend-cas",                                                              \
+	  "who has suspended a session sets NEW whatever the state is now")
 
 #define RULE_ID(id, name, what) RULE_##id,
 enum rule { RULES(RULE_ID) RULE_NONE };
@@ -152,6 +168,7 @@ struct node {
 struct session {
 	uint8_t state;
 	uint8_t listener;
+	int8_t subflows;
 };
 
 /*
@@ -167,6 +184,12 @@ struct proc {
 		uint8_t done;
 		uint8_t claimed; /* a start is ours and not over */
 	} session;
+	struct {
+		uint16_t at, settle, suspend;
+		uint8_t round;
+		uint8_t live;
+		uint8_t state;
+	} subflow;
 	struct {
 		uint16_t at;
 		uint8_t listener;
@@ -197,7 +220,7 @@ struct state {
 };
 
 struct event {
-	char what; /* as in a script: + - ! */
+	char what; /* as in a script: + - ! < > */
 	uint8_t session;
 	uint8_t listener;
 };
@@ -207,15 +230,19 @@ static struct {
 	struct event script[PROCS][EVENTS];
 	int events[PROCS];
 	int procs;
-	bool started[SESSIONS], ended[SESSIONS], refused; /* by any script */
+	/* By any script. */
+	bool started[SESSIONS], ended[SESSIONS], refused, joined[SESSIONS];
+	int subflows[SESSIONS]; /* of those open from the beginning */
 	int levels;
 	int retries;
 	bool may_spend;
+	int rounds;
+	bool may_unsettle;
 	bool failures;
 	enum rule without;
 	bool ends_only;
 	bool check_settled, check_open, check_peak;
-} options = { .levels = 1, .retries = 16, .without = RULE_NONE };
+} options = { .levels = 1, .retries = 16, .rounds = 4, .without = RULE_NONE };
 
 static struct state now;    /* the steps are taken here */
 static int choice, choices; /* which way the step goes, and how many ways it has */
@@ -779,6 +806,90 @@ static bool session_end(struct proc *proc, struct session *session)
 	END();
 }
 
+/* --- mptcp.bpf.h ---------------------------------------------------------------------------- */
+
+static bool session_suspend(struct proc *proc, struct session *session)
+{
+	BEGIN(proc->subflow.suspend);
+	STEP();
+	proc->subflow.state = state_read(session);
+	if (proc->subflow.state != COUNTED && proc->subflow.state != UNCOUNTED)
+		RETURN(0);
+	STEP();
+	if (state_cas(session, proc->subflow.state, rule(RULE_SUSPEND_CLAIM) ? STARTING : NEW) !=
+	    proc->subflow.state)
+		RETURN(0);
+	if (!rule(RULE_SUSPEND_CLAIM))
+		STEP();
+	CALL(session_leave(proc, session->listener, proc->subflow.state));
+	if (!rule(RULE_SUSPEND_CLAIM))
+		RETURN(0);
+	STEP();
+	if (rule(RULE_SUSPEND_CAS))
+		state_cas(session, STARTING, NEW);
+	else
+		state_exchange(session, NEW);
+	RETURN(0);
+	END();
+}
+
+static bool subflows_read(const struct session *session)
+{
+	say("%d subflows", session->subflows);
+	return session->subflows > 0;
+}
+
+static bool subflows_settle(struct proc *proc, struct session *session, int as)
+{
+	BEGIN(proc->subflow.settle);
+	for (proc->subflow.round = 0; proc->subflow.round < options.rounds; proc->subflow.round++) {
+		STEP();
+		proc->subflow.live = subflows_read(session);
+		if (proc->subflow.live)
+			CALL(session_start(proc, session, as));
+		else
+			CALL(session_suspend(proc, session));
+		if (!rule(RULE_SETTLE_AGAIN))
+			RETURN(0);
+		STEP();
+		if (subflows_read(session) == proc->subflow.live)
+			RETURN(0);
+	}
+	if (rule(RULE_UNSETTLED_LOST))
+		now.lost++;
+	RETURN(0);
+	END();
+}
+
+static void subflows_add(struct session *session, int n)
+{
+	session->subflows += n;
+	say("%+d: %d subflows", n, session->subflows);
+}
+
+static bool subflow_start(struct proc *proc, struct session *session, int as)
+{
+	BEGIN(proc->subflow.at);
+	if (!rule(RULE_SUBFLOW_FIRST))
+		CALL(session_start(proc, session, as));
+	STEP();
+	subflows_add(session, 1);
+	if (rule(RULE_SUBFLOW_FIRST))
+		CALL(subflows_settle(proc, session, as));
+	RETURN(0);
+	END();
+}
+
+static bool subflow_end(struct proc *proc, struct session *session, int as)
+{
+	BEGIN(proc->subflow.at);
+	STEP();
+	subflows_add(session, -1);
+	CALL(subflows_settle(proc, session, as));
+	RETURN(0);
+	END();
+}
+
 /* One program run: an event on a session. */
 static bool run_event(struct proc *proc, const struct event *event)
 {
@@ -789,10 +900,15 @@ static bool run_event(struct proc *proc, const struct event *event)
 		done = session_start(proc, session, event->listener);
 	else if (event->what == '!')
 		done = session_refuse(proc, session, event->listener);
+	else if (event->what == '<')
+		done = subflow_start(proc, session, event->listener);
+	else if (event->what == '>')
+		done = subflow_end(proc, session, event->listener);
 	else
 		done = session_end(proc, session);
 	if (done) {
 		memset(&proc->session, 0, sizeof(proc->session));
+		memset(&proc->subflow, 0, sizeof(proc->subflow));
 		proc->ret = 0;
 	}
 	return done;
@@ -958,6 +1074,10 @@ static bool check_last(void)
 		if (options.started[i] && !options.ended[i] && now.session[i].state != COUNTED &&
 		    now.session[i].state != UNCOUNTED)
 			return wrong("session %c has started and stays %s", 'a' + i, state);
+		if (options.joined[i] && !options.ended[i] && !now.lost &&
+		    (now.session[i].subflows > 0) != (now.session[i].state != NEW))
+			return wrong("session %c has %d subflows and stays %s", 'a' + i,
+				     now.session[i].subflows, state);
 		counted += now.session[i].state == COUNTED;
 		uncounted += now.session[i].state == UNCOUNTED;
 	}
@@ -984,7 +1104,7 @@ static bool check_last(void)
 	}
 	if (now.fill != nodes)
 		return wrong("fill is %d; %d nodes are in the trie", now.fill, nodes);
-	if (!options.failures && !options.may_spend &&
+	if (!options.failures && !options.may_spend && !options.may_unsettle &&
 	    (now.lost || (now.uncounted && !options.refused)))
 		return wrong("lost %d, uncounted %d, though nothing failed", now.lost,
 			     now.uncounted);
@@ -1147,7 +1267,8 @@ static void state_first(const char *open)
 {
 	memset(&now, 0, sizeof(now));
 	for (; *open; open++) {
-		now.session[*open - 'a'] = (struct session){ COUNTED, 1 };
+		now.session[*open - 'a'] =
+			(struct session){ COUNTED, 1, options.subflows[*open - 'a'] };
 		now.live++;
 		now.opened++;
 	}
@@ -1294,8 +1415,19 @@ static int number(const char *text, int least, int most)
 	return n;
 }
 
+/* Whether a subflow of the session that @event is about comes in @script, before that. */
+static bool script_has(const char *script, const char *event)
+{
+	const char *at = script;
+
+	while (at < event && !(at[0] == '<' && at[1] == event[1]))
+		at++;
+	return at < event;
+}
+
 static void script_parse(const char *text)
 {
+	const char *text_first = text;
 	int p = options.procs, n = 0;
 
 	if (p == PROCS)
@@ -1303,15 +1435,18 @@ static void script_parse(const char *text)
 	for (; *text; n++) {
 		struct event *event = &options.script[p][n];
 
-		if (n == EVENTS || !strchr("+-!", *text) || text[1] < 'a' ||
+		if (n == EVENTS || !strchr("+-!<>", *text) || text[1] < 'a' ||
 		    text[1] >= 'a' + SESSIONS)
 			usage("bad script at '%s'", text);
 		*event = (struct event){ *text, text[1] - 'a', 1 };
 		if (*text == '-')
 			options.ended[event->session] = true;
+		else if (*text == '<' || *text == '>')
+			options.joined[event->session] = true;
 		else
 			options.started[event->session] = true;
 		options.refused |= *text == '!';
+		options.subflows[event->session] += *text == '>' && !script_has(text_first, text);
 		text += 2;
 		if (*text == '@') {
 			if (text[1] < '1' || text[1] >= '0' + LISTENERS)
@@ -1353,6 +1488,9 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--retries")) {
 			options.retries = number(value, 1, 100);
 			options.may_spend = true;
+		} else if (!strcmp(argv[i], "--rounds")) {
+			options.rounds = number(value, 1, 100);
+			options.may_unsettle = true;
 		} else if (!strcmp(argv[i], "--without")) {
 			options.without = rule_named(value);
 		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "settled")) {

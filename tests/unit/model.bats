@@ -31,7 +31,7 @@ refuted() {
 	last=${output##*$'\n'}
 	expect_match "$what" "$last" 'the end'
 	expect_eq "refuted: ${last#  }" "$first" 'the first line'
-	expect_match $'\n *P[0-2] [-+][a-f]: .*\n *P[0-2] [-+][a-f]: ' "$output" 'the run'
+	expect_match $'\n *P[0-2] [-+<>][a-f]: .*\n *P[0-2] [-+<>][a-f]: ' "$output" 'the run'
 }
 
 # without RULE WHAT ARGUMENT...: what holds ends in WHAT once RULE is left out.
@@ -118,6 +118,24 @@ without() {
 @test "a session's end: without each step of it" {
 	without end-exchange 'live -1' --open a '-a' '-a'
 	without starting-is-starters 'live -1' '+a' '-a'
+}
+
+@test "subflows come and go: a session is counted while it has one, until its end" {
+	holds --levels 2 '<a >a' '<a >a' '-a'
+	holds --levels 2 --open a '>a' '<a@2 >a' '-a'
+	holds --failures '<a >a' '<a' '-a'
+	holds '<a >a' '<a >a' '+b -b'
+	holds --rounds 1 '<a >a' '<a >a'
+	holds --rounds 4 '<a >a' '<a >a' '<a >a'
+}
+
+@test "subflows: without each step of their protocol" {
+	without subflow-first 'session a has 0 subflows and stays COUNTED' '<a' '>a'
+	without settle-again 'session a has 1 subflows and stays NEW' --open a '>a' '<a'
+	without unsettled-lost 'session a has 0 subflows and stays COUNTED' --rounds 1 \
+		'<a >a' '<a >a'
+	without suspend-claim 'count of 1/n is 1; 0 are open' --open a '>a' '<a@2'
+	without suspend-cas 'session a has ended and stays NEW' --open a '>a' '-a'
 }
 
 @test "every rule that the model can leave out is left out above" {

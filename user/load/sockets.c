@@ -259,9 +259,9 @@ static int seed_in(struct conncount_bpf *skel, const struct namespaces *all)
 		if (err)
 			return err;
 		if (skel->bss->scan.last_chance)
-			report("%llu connections were not accepted in time: this kernel cannot "
-			       "watch them, so they are uncounted (Linux 6.12 or later can; or "
-			       "load again when they are accepted)",
+			report("%llu connections are uncounted: they are not accepted by "
+			       "now, and can only be counted then (MPTCP; before Linux 6.12 "
+			       "all); load again when they are",
 			       (unsigned long long)waiting);
 		waiting = skel->bss->scan.waiting;
 		if (!waiting && progress.entered == before)
@@ -313,6 +313,30 @@ static int on_scanned(void *arg, const void *records, size_t size)
 	return 0;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const struct cc_scanned *first = a, *second = b;
+
+	return first->id < second->id ? -1 : first->id > second->id;
+}
+
+/*
+ * In order of their ids, each once: a session may have several subflows, and up to 6.1 the
+ * iterator may visit a socket again.
+ */
+static void listing_sort(struct listing *all)
+{
+	size_t kept = 0;
+
+	if (!all->n)
+		return;
+	qsort(all->sockets, all->n, sizeof(*all->sockets), by_id);
+	for (size_t i = 1; i < all->n; i++)
+		if (all->sockets[i].id != all->sockets[kept].id)
+			all->sockets[++kept] = all->sockets[i];
+	all->n = kept + 1;
+}
+
 int sockets_scan(struct conncount_bpf *skel, const struct cgroup *cgroup,
 		 struct cc_scanned **ret_sockets, size_t *ret_n)
 {
@@ -331,6 +355,7 @@ int sockets_scan(struct conncount_bpf *skel, const struct cgroup *cgroup,
 		free(listing.sockets);
 		return err;
 	}
+	listing_sort(&listing);
 	*ret_sockets = listing.sockets;
 	*ret_n = listing.n;
 	return 0;

@@ -22,7 +22,7 @@ int sockets_seed(struct conncount_bpf *skel, const struct cgroup *cgroup);
 
 /*
  * sockets_scan() - list the sessions there are, counted or not.
- * @ret_sockets: an array the caller frees with free().
+ * @ret_sockets: an array in order of ids, each once; the caller frees it with free().
  *
  * Returns 0 or a negative errno, reported.
  */

@@ -78,13 +78,6 @@ static int add_socket(struct findings *all, const struct cc_scanned *socket, boo
 	}
 }
 
-static int by_cookie(const void *a, const void *b)
-{
-	const struct cc_scanned *first = a, *second = b;
-
-	return first->cookie < second->cookie ? -1 : first->cookie > second->cookie;
-}
-
 /* Two lists of the sockets, taken one after the other. */
 struct lists {
 	struct cc_scanned *before, *after;
@@ -96,19 +89,15 @@ static int add_sockets(struct findings *all, const struct lists *lists)
 	size_t i = 0, j = 0;
 	int err = 0;
 
-	if (lists->n_before)
-		qsort(lists->before, lists->n_before, sizeof(*lists->before), by_cookie);
-	if (lists->n_after)
-		qsort(lists->after, lists->n_after, sizeof(*lists->after), by_cookie);
 	while (!err && (i < lists->n_before || j < lists->n_after)) {
-		int order = i == lists->n_before  ? 1
-			    : j == lists->n_after ? -1
-						  : by_cookie(&lists->before[i], &lists->after[j]);
-		const struct cc_scanned *socket = order > 0 ? &lists->after[j] : &lists->before[i];
+		uint64_t before = i < lists->n_before ? lists->before[i].id : UINT64_MAX;
+		uint64_t after = j < lists->n_after ? lists->after[j].id : UINT64_MAX;
+		const struct cc_scanned *socket =
+			after < before ? &lists->after[j] : &lists->before[i];
 
-		err = add_socket(all, socket, order == 0);
-		i += order <= 0;
-		j += order >= 0;
+		err = add_socket(all, socket, before == after);
+		i += before <= after;
+		j += after <= before;
 	}
 	return err;
 }

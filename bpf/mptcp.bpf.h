@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * mptcp.bpf.h - sessions of multipath TCP: one session, however many TCP connections, its
+ * subflows, it goes over.
+ *
+ * Its record is that of the MPTCP socket, which a process accepts and closes: the release of
+ * that ends the session as any other's does. What the kernel tears down is only ever a
+ * subflow, so a record counts those that there are. Each subflow has a record of its own, by
+ * which it comes and goes once in that count. Only programs that hold the subflow's lock touch it.
+ *
+ * Without any subflow a session is in no count, and its record is NEW again: a client may
+ * yet come back by another subflow. So a change of `subflows` is followed by a look at both:
+ * subflows_settle() starts or suspends the session until the two agree. A subflow that
+ * comes while the last one goes has either seen the record NEW, or is seen by who made it that.
+ */
+#ifndef CONNCOUNT_MPTCP_BPF_H
+#define CONNCOUNT_MPTCP_BPF_H
+
+#include "sessions.bpf.h"
+#include "sockets.bpf.h"
+
+enum {
+	/* Each further round means that another subflow has come or gone meanwhile. */
+	SETTLE_ROUNDS = 4,
+};
+
+/*
+ * The listener and peer of a session, in @ret: what its record says, or else what the table
+ * in force says. False if the socket is no session on any listener.
+ */
+static __always_inline bool
+session_identify(struct sock_common *skc, const struct cc_session *session, struct cc_session *ret)
+{
+	struct endpoint local = {}, peer = {};
+	struct cc_listener_id *listener;
+
+	if (session && session->state != CC_SESSION_NEW) {
+		*ret = *session;
+		if (ret->family)
+			return true;
+	}
+	socket_endpoints(skc, &local, &peer);
+	listener = listener_find(&local, skc->skc_num);
+	if (!listener)
+		return false;
+	*ret = (struct cc_session){
+		.listener = bpf_htons(listener->id),
+		.family = bpf_htons(peer.family),
+		.addr = { peer.addr[0], peer.addr[1], peer.addr[2], peer.addr[3] },
+	};
+	return true;
+}
+
+/* The record of a socket; made if need be where @flags are BPF_SK_STORAGE_GET_F_CREATE. */
+static __always_inline struct cc_session *record_get(void *sk, __u64 flags)
+{
+	return bpf_sk_storage_get(&sessions, sk, NULL, flags);
+}
+
+/*
+ * Take a session off every level, for a subflow to start it again, unless it has ended. It is
+ * claimed for that as for a start: nobody else writes the record meanwhile, and an end that comes
+ * leaves it to us.
+ */
+static __always_inline void session_suspend(struct cc_session *session)
+{
+	__u32 state = *(volatile __u32 *)&session->state;
+
+	if (state != CC_SESSION_COUNTED && state != CC_SESSION_UNCOUNTED)
+		return;
+	if (__sync_val_compare_and_swap(&session->state, state, CC_SESSION_STARTING) != state)
+		return;
+	session_leave(session, state);
+	__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, CC_SESSION_NEW);
+}
+
+/* Count a session if it has a subflow, and do not if it has none. */
+static __always_inline void subflows_settle(struct cc_session *session, const struct cc_session *as)
+{
+	struct cc_tally *tally;
+
+	for (int i = 0; i < SETTLE_ROUNDS; i++) {
+		bool live = *(volatile __s32 *)&session->subflows > 0;
+
+		if (live)
+			session_start(session, as);
+		else
+			session_suspend(session);
+		if ((*(volatile __s32 *)&session->subflows > 0) == live)
+			return;
+	}
+	tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
+	if (tally)
+		lost_add(tally);
+}
+
+/*
+ * subflow_start() - a subflow of a session, unless its record says that it was counted before.
+ * @subflow: the record of the TCP socket.
+ * @session: that of the MPTCP socket; it starts with its first subflow.
+ * @as: what to count the session under then.
+ */
+static __always_inline void subflow_start(struct cc_session *subflow, struct cc_session *session,
+					  const struct cc_session *as)
+{
+	if (!session_claim(subflow, as))
+		return;
+	__sync_fetch_and_add(&session->subflows, 1);
+	subflows_settle(session, as);
+	subflow->within = session->state;
+	subflow->state = CC_SESSION_SUBFLOW;
+}
+
+/*
+ * subflow_end() - the end of one that was started; its own record has ended.
+ * @session: NULL if there is no way to the MPTCP socket any more. The kernel takes it from a
+ * subflow only where nobody has accepted it and its listener closes: nothing else ends the session.
+ */
+static __always_inline void subflow_end(const struct cc_session *subflow,
+					struct cc_session *session)
+{
+	if (!session) {
+		session_leave(subflow, subflow->within);
+		return;
+	}
+	__sync_fetch_and_add(&session->subflows, -1);
+	subflows_settle(session, subflow);
+}
+
+/*
+ * connection_start() - count a TCP connection: a session, or a subflow of one.
+ * @sk: the TCP socket.
+ * @msk: its MPTCP socket, or NULL.
+ * @cookie: that of @sk.
+ *
+ * Returns false if there was no storage for its records. It is a stray then; but a further subflow
+ * is none, and the session ends with the others.
+ */
+static __always_inline bool connection_start(void *sk, struct sock *msk, __u64 cookie,
+					     const struct cc_session *as)
+{
+	struct cc_session *session, *own;
+
+	session = record_get(msk ? (void *)msk : sk, BPF_SK_STORAGE_GET_F_CREATE);
+	if (session && !msk) {
+		session_start(session, as);
+		return true;
+	}
+	own = session ? record_get(sk, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+	if (own) {
+		subflow_start(own, session, as);
+		return true;
+	}
+	if (!session || session->state == CC_SESSION_NEW)
+		stray_start(cookie, as);
+	return false;
+}
+
+#endif
