@@ -215,6 +215,45 @@ sessions_at() {
 	python3 -I "$TOOLS/sessions.py" ctl "$TEST_DIR/$name.sock" "$@"
 }
 
+@test "another cgroup's sessions on the same port are not counted" {
+	local directory pids=()
+	mkdir "$CGROUP_PATH/in" "$CGROUP_PATH/in/deep" "$CGROUP_PATH/out"
+	for directory in in in/deep out; do
+		CGROUP_PATH=$CGROUP_PATH/$directory start_in_ns python3 -I "$TOOLS/sessions.py" \
+			run "$TEST_DIR/${directory##*/}.sock"
+		pids+=("$STARTED")
+		wait_until test -S "$TEST_DIR/${directory##*/}.sock"
+	done
+	sessions_at in listen 192.0.2.1:25
+	sessions_at in open 4 10.1.0.1 192.0.2.1:25
+	sessions_at in queue 2 10.1.0.2 192.0.2.1:25
+	sessions_at deep listen 192.0.2.2:25
+	sessions_at deep open 3 10.2.0.1 192.0.2.2:25
+	sessions_at out listen 192.0.2.3:25
+	sessions_at out open 7 10.3.0.1 192.0.2.3:25
+	sessions_at out queue 1 10.3.0.2 192.0.2.3:25
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP/in"
+	exactly 9
+	expect_count 0 10.3.0.0/16
+	expect_count 3 10.2.0.1
+	sessions_at out close server
+	sessions_at out accept # what was queued is still none of ours
+	exactly 9
+	# All of them in the cgroup above, and again only those of the one below.
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	exactly 10
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP/in/deep"
+	exactly 3
+	sessions_at deep close server
+	expect_count 0
+	expect 0 conncount unload
+	for directory in in deep out; do
+		sessions_at $directory quit
+	done
+	wait "${pids[@]}"
+	rmdir "$CGROUP_PATH/in/deep" "$CGROUP_PATH/in" "$CGROUP_PATH/out"
+}
+
 @test "a configuration that adds listeners with sessions already open" {
 	sessions_start
 	sessions <<-'END'
