@@ -62,7 +62,8 @@ def listen(host, port, backlog=4096, proto=0, options=()):
 def bound(src, proto=0):
     """A socket to connect from an address."""
     sock = new(src, proto)
-    sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    if proto != MPTCP:  # which has no such option on Linux 6.1
+        sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     sock.bind((src, 0))
     return sock
 
