@@ -2,7 +2,8 @@
 /*
  * maps.bpf.h - the maps. abi.h has their keys and values.
  *
- * All of them are pinned by `load`, which also sets the size of `counts` (max_prefixes).
+ * All of them but `former` are pinned by `load`, which also sets the size of `counts`
+ * (max_prefixes).
  */
 #ifndef CONNCOUNT_MAPS_BPF_H
 #define CONNCOUNT_MAPS_BPF_H
@@ -82,6 +83,18 @@ struct {
 	__type(key, int);
 	__type(value, struct cc_session);
 } sessions SEC(".maps");
+
+/*
+ * While a set of maps is made up beside one that counts: that one's `sessions`; else empty.
+ * Written by that set's programs; read by the seeding, so that what was counted under a listener
+ * stays that listener's.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct cc_session);
+} former SEC(".maps");
 
 /*
  * Sessions without a record in `sessions`. Preallocated: it is for when there is no memory.

@@ -46,6 +46,18 @@ static __always_inline bool connection_identify(struct tcp_sock *tp, struct sock
 	return session_identify((struct sock_common *)tp, own, ret);
 }
 
+/* What a connection is counted under by the set of maps that this one is to replace. */
+static __always_inline bool connection_was(struct tcp_sock *tp, struct cc_session *ret)
+{
+	struct cc_session *was = bpf_sk_storage_get(&former, tp, NULL, 0);
+
+	if (!was)
+		return false;
+	*ret = *was;
+	return ret->state == CC_SESSION_COUNTED || ret->state == CC_SESSION_UNCOUNTED ||
+	       ret->state == CC_SESSION_SUBFLOW;
+}
+
 /*
  * Count a connection that was open before. False if nothing was done that is done once: there is no
  * storage for its record, or it is left for a later run.
@@ -109,7 +121,7 @@ int conncount_seed(struct bpf_iter__tcp *ctx)
 	if (own && own->state != CC_SESSION_NEW)
 		return 0;
 	if (!socket_is_session(tp, holder) || !socket_in_cgroup(tp, scan.cgroup) ||
-	    !connection_identify(tp, msk, NULL, &as))
+	    (!connection_was(tp, &as) && !connection_identify(tp, msk, NULL, &as)))
 		return 0;
 	if (connection_seed(tp, msk, &as))
 		bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));

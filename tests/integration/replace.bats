@@ -384,6 +384,31 @@ listener() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
+@test "new maps take over where open sessions belong: to listeners removed, or with other ports" {
+	held
+	sessions listen '*:625'
+	printf '%s\n' '[one]' 'listen = *:25' 'service = A' '[gone]' 'listen = *:625' | sections
+	load
+	sessions open 3 10.1.2.3 192.0.2.1:625
+	printf '%s\n' '[two]' 'listen = *:25' '[one]' 'listen = *:26' 'service = A' | sections
+	load
+	sessions open 4 10.1.2.3 192.0.2.1:25
+	printf '%s\n' 'max_prefixes = 1000' '[two]' 'listen = *:25' '[one]' 'listen = *:26' \
+		'service = A' | sections
+	expect 0 load
+	expect_match 'new maps' "$output"
+	expect_count $HELD --listener one
+	expect_count $HELD --service A 10.9.0.0/16
+	expect_count 3 --listener gone
+	expect_count 4 --listener two
+	expect 0 conncount verify
+	expect_match "of $((HELD + 7)) sessions" "$output"
+	sessions close server
+	load
+	expect 2 conncount count --listener gone
+	expect_eq 0 "$(state nodes)" nodes
+}
+
 # --- killed on the way ---
 
 # needs_strace: as `requires strace`.

@@ -82,12 +82,18 @@ static bool is_same_map(const char *dir, const struct bpf_map *map)
 	return same;
 }
 
+/* Whether a map is one of those that make up a set. */
+static bool is_of_set(const struct conncount_bpf *skel, const struct bpf_map *map)
+{
+	return !bpf_map__is_internal(map) && map != skel->maps.former;
+}
+
 static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
 {
 	const struct bpf_map *map;
 
 	bpf_object__for_each_map(map, skel->obj)
-		if (!bpf_map__is_internal(map) && !is_same_map(dir, map))
+		if (is_of_set(skel, map) && !is_same_map(dir, map))
 			return false;
 	return true;
 }
@@ -196,7 +202,7 @@ static int load_skeleton(const char *dir, const char *set, struct conncount_bpf 
 	int err = 0;
 
 	bpf_object__for_each_map(map, skel->obj) {
-		if (!err && !bpf_map__is_internal(map))
+		if (!err && is_of_set(skel, map))
 			err = bpf_map__set_pin_path(
 				map, instance_path(dir, set, bpf_map__name(map), path));
 	}
@@ -236,14 +242,66 @@ static int replace(const char *dir, const char *name, const struct bpf_program *
 	return err;
 }
 
+/* --- what a new set takes over -------------------------------------------------------------- */
+
+/*
+ * The set that is loaded, for a new one to take over who was counted under which listener. Its
+ * directory is a copy.
+ */
+struct former {
+	struct table_maps maps;
+	struct cc_directory directory;
+};
+
+static void former_close(struct former *former)
+{
+	if (former->maps.tables_fd >= 0)
+		close(former->maps.tables_fd);
+	if (former->maps.stats_fd >= 0)
+		close(former->maps.stats_fd);
+}
+
+/*
+ * Open what is loaded, if this build can read it, and have @skel, which is not loaded yet, read its
+ * sessions. Returns whether there is anything to take over; then former_close() is due.
+ */
+static bool former_open(const char *dir, struct conncount_bpf *skel, struct former *ret)
+{
+	struct former former = {
+		.maps = { .listeners_fd = -1, .tables_fd = -1, .stats_fd = -1 },
+		.directory = live_directory(dir),
+	};
+	int sessions_fd = -1;
+	bool found = former.directory.generation && is_same_map(dir, skel->maps.sessions) &&
+		     is_same_map(dir, skel->maps.tables) && is_same_map(dir, skel->maps.stats);
+
+	if (!found)
+		return false;
+	former.maps.tables_fd = open_live(dir, CC_PIN_TABLES);
+	former.maps.stats_fd = open_live(dir, CC_PIN_STATS);
+	sessions_fd = open_live(dir, CC_PIN_SESSIONS);
+	found = former.maps.tables_fd >= 0 && former.maps.stats_fd >= 0 && sessions_fd >= 0 &&
+		!bpf_map__reuse_fd(skel->maps.former, sessions_fd);
+	if (sessions_fd >= 0)
+		close(sessions_fd); /* the skeleton has its own */
+	if (!found) {
+		former_close(&former);
+		return false;
+	}
+	*ret = former;
+	ret->maps.directory = &ret->directory;
+	return true;
+}
+
 /* --- all of it ---------------------------------------------------------------------------- */
 
 /*
  * Put the configuration in force in loaded maps, and enter the sessions that are open on
  * listeners it brings. A load that died while it entered sessions has left that to be done.
  */
-static int bring_up_to_date(struct conncount_bpf *skel, const struct cgroup *cgroup,
-			    const struct config *config, bool *ret_changed)
+static int bring_up_to_date(struct conncount_bpf *skel, const struct table_maps *former,
+			    const struct cgroup *cgroup, const struct config *config,
+			    bool *ret_changed)
 {
 	struct table_maps maps = {
 		.listeners_fd = bpf_map__fd(skel->maps.listeners),
@@ -259,7 +317,7 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct cgroup *cgr
 		report("%s: cannot be mapped: %s", CC_PIN_DIRECTORY, strerror(-err));
 		return err;
 	}
-	int err = table_publish(&maps, config, cgroup, ret_changed);
+	int err = table_publish(&maps, former, config, cgroup, ret_changed);
 	if (!err && maps.directory->seeding) {
 		err = sockets_seed(skel, cgroup);
 		/* A release that found no record may have yet to look whether it needs one. */
@@ -287,7 +345,7 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 	if (!err)
 		err = replace(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops);
 	if (!err)
-		err = bring_up_to_date(skel, cgroup, config, &changed);
+		err = bring_up_to_date(skel, NULL, cgroup, config, &changed);
 	if (!err)
 		*ret_result = changed ? LOAD_CHANGED : LOAD_UNCHANGED;
 	return err;
@@ -298,7 +356,8 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 		      const struct cgroup *cgroup, const struct config *config, gid_t gid)
 {
 	const char *dir = instance->dir;
-	bool changed;
+	struct former former;
+	bool replaces = former_open(dir, skel, &former), changed;
 	int err = instance_begin(instance);
 
 	if (!err)
@@ -311,7 +370,10 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 	if (!err)
 		err = attach(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops, cgroup);
 	if (!err)
-		err = bring_up_to_date(skel, cgroup, config, &changed);
+		err = bring_up_to_date(skel, replaces ? &former.maps : NULL, cgroup, config,
+				       &changed);
+	if (replaces)
+		former_close(&former);
 	return err;
 }
 

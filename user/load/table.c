@@ -267,9 +267,19 @@ static int publish(const struct table_maps *maps, const struct config *config,
 	return 0;
 }
 
-int table_publish(const struct table_maps *maps, const struct config *config,
-		  const struct cgroup *cgroup, bool *ret_changed)
+/* The table in force; empty if none is. */
+static int read_table(const struct table_maps *maps, struct cc_table *ret)
 {
+	uint64_t generation = maps->directory->generation;
+	__u32 slot = generation & 1;
+
+	return generation ? bpf_map_lookup_elem(maps->tables_fd, &slot, ret) : 0;
+}
+
+int table_publish(const struct table_maps *maps, const struct table_maps *former,
+		  const struct config *config, const struct cgroup *cgroup, bool *ret_changed)
+{
+	const struct table_maps *from = former ? former : maps;
 	uint64_t generation = maps->directory->generation;
 	__u32 slot = generation & 1;
 	struct cc_table *old = calloc(1, sizeof(*old));
@@ -278,11 +288,11 @@ int table_publish(const struct table_maps *maps, const struct config *config,
 
 	if (!old || !table)
 		goto cleanup;
-	err = generation ? bpf_map_lookup_elem(maps->tables_fd, &slot, old) : 0;
+	err = read_table(from, old);
 	if (err)
 		goto cleanup;
 	*table = *old;
-	drain(table, maps->stats_fd);
+	drain(table, from->stats_fd);
 	err = enter_listeners(table, config);
 	if (err)
 		goto cleanup;

@@ -13,12 +13,14 @@
 /* The maps that say which listener is which, of a loaded instance. */
 struct table_maps {
 	int listeners_fd, tables_fd, stats_fd;
-	struct cc_directory *directory; /* mapped for writing */
+	struct cc_directory *directory; /* mapped for writing, unless it is of a former set */
 };
 
 /*
  * table_publish() - put @config, for @cgroup, in force in one step; nothing at
  * all if it is already.
+ *
+ * @former: where @maps are new, those they are to replace; or NULL.
  *
  * A listener keeps its id as long as it keeps its name. One that is gone from @config drains:
  * its sessions stay counted, and its id is given out again only by a later load that finds
@@ -30,8 +32,8 @@ struct table_maps {
  * @ret_changed: whether anything was changed.
  * Returns 0, or a negative errno, reported, with the old configuration still in force.
  */
-int table_publish(const struct table_maps *maps, const struct config *config,
-		  const struct cgroup *cgroup, bool *ret_changed);
+int table_publish(const struct table_maps *maps, const struct table_maps *former,
+		  const struct config *config, const struct cgroup *cgroup, bool *ret_changed);
 
 /*
  * table_wait_for_programs() - wait until every run of a program that began before this call
