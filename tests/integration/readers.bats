@@ -263,20 +263,6 @@ threads() {
 
 # --- who may do what ----------------------------------------------------------------------------
 
-# as_user GROUP COMMAND...: COMMAND as an ordinary user, member of GROUP, with no capability,
-# on copies: the tree may be in a place closed to users.
-as_user() {
-	local group=$1
-	shift
-	if [ ! -d "$TEST_DIR/copy" ]; then
-		mkdir "$TEST_DIR/copy"
-		cp -L "$BUILD/conncount" "$TOOLS/poke.py" "$TOOLS/bpf.py" "$TEST_DIR/copy/"
-		chmod -R a+rX "$TEST_DIR/copy"
-	fi
-	setpriv --reuid=65534 --regid=65534 --groups="$group" --inh-caps=-all --bounding-set=-all \
-		--no-new-privs env PATH="$TEST_DIR/copy:$PATH" "$@"
-}
-
 # for_group: an instance that the group daemon may read, with two sessions.
 for_group() {
 	requires setpriv

@@ -137,7 +137,12 @@ have() {
 	churn)
 		[ -x "$BUILD/tests/churn" ] || missing="$BUILD/tests/churn is not built"
 		;;
-	ss | ip | python3 | setpriv | valgrind | smtp-sink | smtp-source | gcc | clang | bpftool)
+	openmetrics)
+		# Debian's Python has Debian's modules; another one may come first in PATH.
+		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
+			missing='no package python3-prometheus-client'
+		;;
+	ss | ip | python3 | setpriv | valgrind | smtp-sink | smtp-source | gcc | clang | bpftool | promtool)
 		command -v "$1" >/dev/null || missing="no command $1"
 		;;
 	*)

@@ -113,6 +113,20 @@ sessions_stop() {
 	return $rc
 }
 
+# as_user GROUP COMMAND...: COMMAND as an ordinary user, member of GROUP, with no capability, in
+# the test's network namespace; on copies: the tree may be in a place closed to users.
+as_user() {
+	local group=$1
+	shift
+	if [ ! -d "$TEST_DIR/copy" ]; then
+		mkdir "$TEST_DIR/copy"
+		cp -L "$BUILD/conncount" "$TOOLS/poke.py" "$TOOLS/bpf.py" "$TEST_DIR/copy/"
+		chmod -R a+rX "$TEST_DIR/copy"
+	fi
+	nsenter --net="$TEST_DIR/net" -- setpriv --reuid=65534 --regid=65534 --groups="$group" \
+		--inh-caps=-all --bounding-set=-all --no-new-privs env PATH="$TEST_DIR/copy:$PATH" "$@"
+}
+
 # expect_count N [ARGUMENT...]: `conncount count ARGUMENT...` prints N, now.
 expect_count() {
 	local want=$1 got

@@ -31,7 +31,7 @@ struct command {
 
 /* One file each, of that name. */
 extern const struct command check_command, count_command, list_command, load_command,
-	status_command, unload_command, verify_command;
+	metrics_command, status_command, unload_command, verify_command;
 
 /* Numbers of the long options that have no letter. */
 enum {

@@ -6,45 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 #include "cmd.h"
-
-/* Everything there is to say. */
-struct snapshot {
-	const char *dir;
-	struct utsname host;
-	struct conncount_state state;
-	struct conncount_listener *listeners;
-	size_t n_listeners;
-	struct conncount_listen *listens;
-	size_t n_listens;
-	int64_t uncounted;
-	uint64_t lost;
-};
-
-static bool is_exact(const struct snapshot *snapshot)
-{
-	return !snapshot->uncounted && !snapshot->lost && !snapshot->state.seeding &&
-	       !snapshot->state.detached;
-}
-
-static int take(struct conncount *cc, struct snapshot *ret)
-{
-	int err = conncount_state(cc, &ret->state);
-
-	if (!err)
-		err = conncount_listeners(cc, &ret->listeners, &ret->n_listeners);
-	if (!err)
-		err = conncount_listens(cc, &ret->listens, &ret->n_listens);
-	for (size_t i = 0; !err && i < ret->n_listeners; i++) {
-		const struct conncount_listener *listener = &ret->listeners[i];
-
-		ret->uncounted += listener->ipv4.uncounted + listener->ipv6.uncounted;
-		ret->lost += listener->ipv4.lost + listener->ipv6.lost;
-	}
-	return err;
-}
+#include "snapshot.h"
 
 static struct conncount_tally sum(const struct conncount_listener *listener)
 {
@@ -57,22 +21,6 @@ static struct conncount_tally sum(const struct conncount_listener *listener)
 		.uncounted = a->uncounted + b->uncounted,
 		.lost = a->lost + b->lost,
 	};
-}
-
-/* A `listen` as the configuration writes it. @buf has CONNCOUNT_CIDR_SIZE + 10 bytes. */
-static const char *format_listen(const struct conncount_listen *listen, char *buf, size_t size)
-{
-	char addr[CONNCOUNT_CIDR_SIZE];
-
-	if (!listen->addr.family) {
-		snprintf(buf, size, "*:%u", listen->port);
-		return buf;
-	}
-	conncount_cidr_format(&listen->addr, addr);
-	*strchr(addr, '/') = '\0';
-	snprintf(buf, size, listen->addr.family == CONNCOUNT_IPV6 ? "[%s]:%u" : "%s:%u", addr,
-		 listen->port);
-	return buf;
 }
 
 /* --- JSON --------------------------------------------------------------------------------- */
@@ -92,13 +40,12 @@ static json_t *listener_json(const struct snapshot *snapshot,
 	json_t *object = json_object(), *listens = json_array();
 	json_t *ipv4 = json_object(), *ipv6 = json_object();
 	struct conncount_tally both = sum(listener);
-	char text[CONNCOUNT_CIDR_SIZE + 10];
+	char text[LISTEN_SIZE];
 
 	for (size_t i = 0; i < snapshot->n_listens; i++)
 		if (!strcmp(snapshot->listens[i].name, listener->name))
-			json_array_append_new(listens,
-					      json_string(format_listen(&snapshot->listens[i], text,
-									sizeof(text))));
+			json_array_append_new(
+				listens, json_string(listen_format(&snapshot->listens[i], text)));
 	json_object_set_new(object, "name", json_string(listener->name));
 	json_object_set_new(object, "service", json_string(listener->service));
 	json_object_set_new(object, "active", json_boolean(listener->active));
@@ -126,7 +73,7 @@ static int print_snapshot_json(const struct snapshot *snapshot)
 			    json_integer((json_int_t)snapshot->state.generation));
 	json_object_set_new(object, "nodes", json_integer(snapshot->state.nodes));
 	json_object_set_new(object, "max_prefixes", json_integer(snapshot->state.max_prefixes));
-	add_exactness(object, is_exact(snapshot), snapshot->uncounted, snapshot->lost);
+	add_exactness(object, snapshot_is_exact(snapshot), snapshot->uncounted, snapshot->lost);
 	json_object_set_new(object, "seeding", json_boolean(snapshot->state.seeding));
 	json_object_set_new(object, "detached", json_boolean(snapshot->state.detached));
 	json_object_set_new(object, "listeners", listeners);
@@ -139,7 +86,7 @@ static void print_listener(const struct snapshot *snapshot,
 			   const struct conncount_listener *listener)
 {
 	struct conncount_tally both = sum(listener);
-	char text[CONNCOUNT_CIDR_SIZE + 10];
+	char text[LISTEN_SIZE];
 
 	printf("%-16s %-12s %9" PRId64 " %9" PRId64 " %9" PRId64 " %12" PRIu64 " %9" PRId64
 	       " %6" PRIu64 " ",
@@ -147,7 +94,7 @@ static void print_listener(const struct snapshot *snapshot,
 	       listener->ipv6.live, both.opened, both.uncounted, both.lost);
 	for (size_t i = 0; i < snapshot->n_listens; i++)
 		if (!strcmp(snapshot->listens[i].name, listener->name))
-			printf(" %s", format_listen(&snapshot->listens[i], text, sizeof(text)));
+			printf(" %s", listen_format(&snapshot->listens[i], text));
 	puts(listener->active ? "" : " (no longer configured)");
 }
 
@@ -160,7 +107,7 @@ static void print_snapshot(const struct snapshot *snapshot)
 	printf("build     %s, kernel %s\n", state->build, snapshot->host.release);
 	printf("prefixes  %" PRId64 " of %" PRIu32 " (%.1f %%)\n", state->nodes,
 	       state->max_prefixes, 100.0 * (double)state->nodes / state->max_prefixes);
-	printf("exact     %s\n\n", is_exact(snapshot) ? "yes" : "no");
+	printf("exact     %s\n\n", snapshot_is_exact(snapshot) ? "yes" : "no");
 	printf("%-16s %-12s %9s %9s %9s %12s %9s %6s  %s\n", "LISTENER", "SERVICE", "LIVE", "IPV4",
 	       "IPV6", "OPENED", "UNCOUNTED", "LOST", "LISTEN");
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
@@ -188,35 +135,32 @@ static int judge(const struct snapshot *snapshot)
 		report("cgroup %s: it was removed, so nothing is counted any more; a service that "
 		       "is started again gets a new one (load when it has: conncount load)",
 		       state->cgroup);
-	return is_exact(snapshot) ? STATUS_DONE : STATUS_FAILED;
+	return snapshot_is_exact(snapshot) ? STATUS_DONE : STATUS_FAILED;
 }
 
 static int status(const char *dir, bool json)
 {
-	struct snapshot snapshot = { .dir = conncount_dir(dir) };
+	struct snapshot snapshot;
 	struct conncount *cc = NULL;
 	char text[CONNCOUNT_ERROR_SIZE];
-	int result;
+	int result = STATUS_DONE;
 	int err = conncount_open(dir, &cc);
 
-	uname(&snapshot.host);
 	if (!err)
-		err = take(cc, &snapshot);
+		err = snapshot_take(cc, dir, &snapshot);
 	if (err) {
 		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
 		result = STATUS_FAILED;
 		goto cleanup;
 	}
-	result = STATUS_DONE;
 	if (json)
 		result = print_snapshot_json(&snapshot);
 	else
 		print_snapshot(&snapshot);
 	if (judge(&snapshot))
 		result = STATUS_FAILED;
+	snapshot_free(&snapshot);
 cleanup:
-	free(snapshot.listeners);
-	free(snapshot.listens);
 	conncount_close(cc);
 	return result;
 }

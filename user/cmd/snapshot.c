@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * snapshot.c - an instance at one moment.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "snapshot.h"
+
+int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_snapshot)
+{
+	struct snapshot snapshot = { .dir = conncount_dir(dir) };
+	int err = conncount_state(cc, &snapshot.state);
+
+	if (!err)
+		err = conncount_listeners(cc, &snapshot.listeners, &snapshot.n_listeners);
+	if (!err)
+		err = conncount_listens(cc, &snapshot.listens, &snapshot.n_listens);
+	if (err) {
+		snapshot_free(&snapshot);
+		return err;
+	}
+	for (size_t i = 0; i < snapshot.n_listeners; i++) {
+		const struct conncount_listener *listener = &snapshot.listeners[i];
+
+		snapshot.uncounted += listener->ipv4.uncounted + listener->ipv6.uncounted;
+		snapshot.lost += listener->ipv4.lost + listener->ipv6.lost;
+	}
+	uname(&snapshot.host);
+	*ret_snapshot = snapshot;
+	return 0;
+}
+
+void snapshot_free(struct snapshot *snapshot)
+{
+	free(snapshot->listeners);
+	free(snapshot->listens);
+}
+
+bool snapshot_is_exact(const struct snapshot *snapshot)
+{
+	return !snapshot->uncounted && !snapshot->lost && !snapshot->state.seeding &&
+	       !snapshot->state.detached;
+}
+
+char *listen_format(const struct conncount_listen *listen, char *buf)
+{
+	char addr[CONNCOUNT_CIDR_SIZE];
+
+	if (!listen->addr.family) {
+		snprintf(buf, LISTEN_SIZE, "*:%u", listen->port);
+		return buf;
+	}
+	conncount_cidr_format(&listen->addr, addr);
+	*strchr(addr, '/') = '\0';
+	snprintf(buf, LISTEN_SIZE, listen->addr.family == CONNCOUNT_IPV6 ? "[%s]:%u" : "%s:%u",
+		 addr, listen->port);
+	return buf;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * snapshot.h - an instance at one moment: what is counted, and whether the counts are exact.
+ */
+#ifndef CONNCOUNT_SNAPSHOT_H
+#define CONNCOUNT_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/utsname.h>
+
+#include "conncount.h"
+
+struct snapshot {
+	const char *dir;
+	struct utsname host;
+	struct conncount_state state;
+	struct conncount_listener *listeners;
+	size_t n_listeners;
+	struct conncount_listen *listens;
+	size_t n_listens;
+	int64_t uncounted; /* of all listeners, as is `lost` */
+	uint64_t lost;
+};
+
+/*
+ * snapshot_take() - look at an instance.
+ * @dir: as given to conncount_open().
+ * @ret_snapshot: to be given to snapshot_free().
+ *
+ * Returns 0 or the negative errno of a library call.
+ */
+int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_snapshot);
+
+void snapshot_free(struct snapshot *snapshot);
+
+/* snapshot_is_exact() - whether every count is exact. */
+bool snapshot_is_exact(const struct snapshot *snapshot);
+
+/* Bytes of a `listen` as text, its NUL included. */
+enum { LISTEN_SIZE = CONNCOUNT_CIDR_SIZE + 10 };
+
+/*
+ * listen_format() - an address and port as the configuration writes them: *:25, 192.0.2.1:25,
+ * [2001:db8::1]:25.
+ * @buf: LISTEN_SIZE bytes.
+ *
+ * Returns @buf.
+ */
+char *listen_format(const struct conncount_listen *listen, char *buf);
+
+#endif

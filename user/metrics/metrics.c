@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * metrics.c - an instance as metrics: reading it, and the two formats.
+ */
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "metrics.h"
+
+int metrics_take(struct conncount *cc, const char *dir, struct metrics *ret_metrics)
+{
+	struct metrics metrics = { .queues = NULL };
+	int err = snapshot_take(cc, dir, &metrics.snapshot);
+
+	if (err)
+		return err;
+	metrics.queues_err = accept_queues(metrics.snapshot.listens, metrics.snapshot.n_listens,
+					   &metrics.queues, &metrics.n_queues);
+	metrics.n_programs = program_stats(metrics.snapshot.dir, metrics.programs);
+	*ret_metrics = metrics;
+	return 0;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+	snapshot_free(&metrics->snapshot);
+	free(metrics->queues);
+}
+
+/* --- the formats -------------------------------------------------------------------------- */
+
+enum type {
+	GAUGE,
+	COUNTER,
+	INFO,
+};
+
+/* A family of metrics: what its samples have in common. */
+struct family {
+	const char *name;
+	const char *unit; /* NULL: none */
+	const char *help;
+	enum type type;
+};
+
+struct page {
+	FILE *out;
+	enum metrics_format format;
+};
+
+/* What follows the family's name in a sample. */
+static const char *suffix(enum type type)
+{
+	static const char *const text[] = {
+		[GAUGE] = "",
+		[COUNTER] = "_total",
+		[INFO] = "_info",
+	};
+
+	return text[type];
+}
+
+/* The lines before a family's samples. In the older format a family is called as its samples. */
+static void print_family(const struct page *page, const struct family *family)
+{
+	static const char *const types[] = {
+		[GAUGE] = "gauge",
+		[COUNTER] = "counter",
+		[INFO] = "info",
+	};
+	bool text = page->format == METRICS_TEXT;
+	const char *end = text ? suffix(family->type) : "";
+	enum type type = text && family->type == INFO ? GAUGE : family->type;
+
+	fprintf(page->out, "# HELP %s%s %s\n", family->name, end, family->help);
+	fprintf(page->out, "# TYPE %s%s %s\n", family->name, end, types[type]);
+	if (family->unit && !text)
+		fprintf(page->out, "# UNIT %s %s\n", family->name, family->unit);
+}
+
+struct label {
+	const char *name;
+	const char *value;
+};
+
+/* A label's value between quotes, with what would end it or its line escaped. */
+static void print_value(const struct page *page, const char *value)
+{
+	for (; *value; value++) {
+		if (*value == '\n')
+			fputs("\\n", page->out);
+		else if (*value == '"' || *value == '\\')
+			fprintf(page->out, "\\%c", *value);
+		else
+			fputc(*value, page->out);
+	}
+}
+
+/* A sample up to its number. @labels ends with one that has no name. */
+static void print_sample(const struct page *page, const struct family *family,
+			 const struct label *labels)
+{
+	fprintf(page->out, "%s%s", family->name, suffix(family->type));
+	for (const struct label *label = labels; label->name; label++) {
+		fprintf(page->out, "%c%s=\"", label == labels ? '{' : ',', label->name);
+		print_value(page, label->value);
+		fputc('"', page->out);
+	}
+	fputs(labels->name ? "} " : " ", page->out);
+}
+
+static void print_integer(const struct page *page, const struct family *family,
+			  const struct label *labels, uint64_t value)
+{
+	print_sample(page, family, labels);
+	fprintf(page->out, "%" PRIu64 "\n", value);
+}
+
+/* A family of one sample, without labels. */
+static void print_single(const struct page *page, const struct family *family, uint64_t value)
+{
+	static const struct label none = { NULL, NULL };
+
+	print_family(page, family);
+	print_integer(page, family, &none, value);
+}
+
+/* --- what there is to tell ----------------------------------------------------------------- */
+
+static void print_build(const struct page *page, const struct snapshot *snapshot)
+{
+	static const struct family family = {
+		.name = "conncount_build",
+		.help = "The build that is loaded, and the kernel it runs on.",
+		.type = INFO,
+	};
+	const struct label labels[] = {
+		{ "version", snapshot->state.build },
+		{ "kernel", snapshot->host.release },
+		{ NULL, NULL },
+	};
+
+	print_family(page, &family);
+	print_integer(page, &family, labels, 1);
+}
+
+static void print_state(const struct page *page, const struct snapshot *snapshot)
+{
+	const struct conncount_state *state = &snapshot->state;
+	const struct {
+		struct family family;
+		uint64_t value;
+	} singles[] = {
+		{ { "conncount_exact", NULL, "1 where every count is exact, 0 where not.", GAUGE },
+		  snapshot_is_exact(snapshot) },
+		{ { "conncount_seeding", NULL,
+		    "1 while sessions that were open before a load are being entered.", GAUGE },
+		  state->seeding },
+		{ { "conncount_detached", NULL,
+		    "1 where the cgroup that is counted in is gone: nothing is counted.", GAUGE },
+		  state->detached },
+		{ { "conncount_prefixes", NULL, "Networks in the table of counts.", GAUGE },
+		  (uint64_t)state->nodes },
+		{ { "conncount_prefixes_max", NULL,
+		    "How many networks the table of counts can hold.", GAUGE },
+		  state->max_prefixes },
+	};
+
+	for (size_t i = 0; i < sizeof(singles) / sizeof(*singles); i++)
+		print_single(page, &singles[i].family, singles[i].value);
+}
+
+/* One family of a listener's totals: of both address families, @offset into each tally. */
+static void print_tallies(const struct page *page, const struct snapshot *snapshot,
+			  const struct family *family, size_t offset)
+{
+	print_family(page, family);
+	for (size_t i = 0; i < snapshot->n_listeners; i++) {
+		const struct conncount_listener *listener = &snapshot->listeners[i];
+		const struct {
+			const char *name;
+			const struct conncount_tally *tally;
+		} families[] = { { "ipv4", &listener->ipv4 }, { "ipv6", &listener->ipv6 } };
+
+		for (size_t j = 0; j < sizeof(families) / sizeof(*families); j++) {
+			const struct label labels[] = {
+				{ "listener", listener->name },
+				{ "service", listener->service },
+				{ "family", families[j].name },
+				{ NULL, NULL },
+			};
+			uint64_t value; /* none of them is ever negative */
+
+			memcpy(&value, (const char *)families[j].tally + offset, sizeof(value));
+			print_integer(page, family, labels, value);
+		}
+	}
+}
+
+static void print_listeners(const struct page *page, const struct snapshot *snapshot)
+{
+	static const struct {
+		struct family family;
+		size_t offset;
+	} tallies[] = {
+		{ { "conncount_sessions", NULL, "Sessions open now.", GAUGE },
+		  offsetof(struct conncount_tally, live) },
+		{ { "conncount_sessions_opened", NULL, "Sessions that have begun.", COUNTER },
+		  offsetof(struct conncount_tally, opened) },
+		{ { "conncount_sessions_closed", NULL, "Sessions that have ended.", COUNTER },
+		  offsetof(struct conncount_tally, closed) },
+		{ { "conncount_sessions_uncounted", NULL,
+		    "Sessions open now that are in no count: no memory, or the table is full.",
+		    GAUGE },
+		  offsetof(struct conncount_tally, uncounted) },
+		{ { "conncount_changes_lost", NULL,
+		    "Changes of a count that could not be entered, so counts are off.", COUNTER },
+		  offsetof(struct conncount_tally, lost) },
+	};
+
+	for (size_t i = 0; i < sizeof(tallies) / sizeof(*tallies); i++)
+		print_tallies(page, snapshot, &tallies[i].family, tallies[i].offset);
+}
+
+/* The service of a listener, by name; "" where it has just gone. */
+static const char *service_of(const struct snapshot *snapshot, const char *name)
+{
+	for (size_t i = 0; i < snapshot->n_listeners; i++)
+		if (!strcmp(snapshot->listeners[i].name, name))
+			return snapshot->listeners[i].service;
+	return "";
+}
+
+static void print_queue(const struct page *page, const struct family *family,
+			const struct snapshot *snapshot, const struct accept_queue *queue,
+			uint64_t value)
+{
+	char socket[LISTEN_SIZE];
+	const struct label labels[] = {
+		{ "listener", queue->at.name },
+		{ "service", service_of(snapshot, queue->at.name) },
+		{ "socket", listen_format(&queue->at, socket) },
+		{ NULL, NULL },
+	};
+
+	print_integer(page, family, labels, value);
+}
+
+static void print_queues(const struct page *page, const struct metrics *metrics)
+{
+	static const struct family waiting = {
+		.name = "conncount_accept_queue_connections",
+		.help = "Connections that wait in a listening socket for the server's accept(2).",
+	};
+	static const struct family limit = {
+		.name = "conncount_accept_queue_limit",
+		.help = "How many connections may wait in a listening socket.",
+	};
+
+	if (metrics->queues_err)
+		return;
+	print_family(page, &waiting);
+	for (size_t i = 0; i < metrics->n_queues; i++)
+		print_queue(page, &waiting, &metrics->snapshot, &metrics->queues[i],
+			    metrics->queues[i].waiting);
+	print_family(page, &limit);
+	for (size_t i = 0; i < metrics->n_queues; i++)
+		print_queue(page, &limit, &metrics->snapshot, &metrics->queues[i],
+			    metrics->queues[i].limit);
+}
+
+static void print_programs(const struct page *page, const struct metrics *metrics)
+{
+	static const struct family runs = {
+		.name = "conncount_program_runs",
+		.help = "Runs of a BPF program while the kernel measured them.",
+		.type = COUNTER,
+	};
+	static const struct family seconds = {
+		.name = "conncount_program_run_seconds",
+		.unit = "seconds",
+		.help = "Time spent in a BPF program while the kernel measured it.",
+		.type = COUNTER,
+	};
+
+	if (!metrics->n_programs)
+		return;
+	print_family(page, &runs);
+	for (size_t i = 0; i < metrics->n_programs; i++) {
+		const struct program_stats *program = &metrics->programs[i];
+		const struct label labels[] = { { "program", program->name }, { NULL, NULL } };
+
+		print_integer(page, &runs, labels, program->runs);
+	}
+	print_family(page, &seconds);
+	for (size_t i = 0; i < metrics->n_programs; i++) {
+		const struct program_stats *program = &metrics->programs[i];
+		const struct label labels[] = { { "program", program->name }, { NULL, NULL } };
+
+		print_sample(page, &seconds, labels);
+		fprintf(page->out, "%.9f\n", (double)program->run_ns / 1e9);
+	}
+}
+
+void metrics_print(const struct metrics *metrics, enum metrics_format format, FILE *out)
+{
+	static const struct family up = {
+		.name = "conncount_up",
+		.help = "1 where an instance is loaded and can be read, 0 where not.",
+	};
+	const struct page page = { out, format };
+
+	print_single(&page, &up, metrics != NULL);
+	if (metrics) {
+		print_build(&page, &metrics->snapshot);
+		print_state(&page, &metrics->snapshot);
+		print_listeners(&page, &metrics->snapshot);
+		print_queues(&page, metrics);
+		print_programs(&page, metrics);
+	}
+	if (format == METRICS_OPENMETRICS)
+		fputs("# EOF\n", out);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * metrics.h - an instance as metrics, for `conncount metrics` and `conncount exporter`.
+ */
+#ifndef CONNCOUNT_METRICS_H
+#define CONNCOUNT_METRICS_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "programs.h"
+#include "queues.h"
+#include "snapshot.h"
+
+struct metrics {
+	struct snapshot snapshot;
+	struct accept_queue *queues;
+	size_t n_queues;
+	int queues_err; /* negative errno, where the sockets cannot be listed */
+	struct program_stats programs[PROGRAMS];
+	size_t n_programs;
+};
+
+enum metrics_format {
+	METRICS_OPENMETRICS, /* OpenMetrics 1.0 */
+	METRICS_TEXT,        /* the older Prometheus text format, 0.0.4 */
+};
+
+/*
+ * metrics_take() - read all there is to tell.
+ * @dir: as given to conncount_open().
+ * @ret_metrics: to be given to metrics_free().
+ *
+ * Returns 0 or the negative errno of a library call. What cannot be read without privilege is
+ * left out.
+ */
+int metrics_take(struct conncount *cc, const char *dir, struct metrics *ret_metrics);
+
+void metrics_free(struct metrics *metrics);
+
+/*
+ * metrics_print() - write the metrics to @out.
+ * @metrics: NULL where nothing is loaded: then that is what the metrics say.
+ *
+ * The size depends on the configuration and its sockets, never on who is connected.
+ */
+void metrics_print(const struct metrics *metrics, enum metrics_format format, FILE *out);
+
+#endif
