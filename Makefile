@@ -9,7 +9,7 @@
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson,
-# libmnl and Lua 5.4: scripts/deps installs them on Debian.
+# libmicrohttpd, libmnl and Lua 5.4: scripts/deps installs them on Debian.
 
 VERSION := 0.1.0
 # The library's ABI: the number in its soname and in libconncount.map.
@@ -43,7 +43,7 @@ ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 LUA_CFLAGS := $(shell $(PKG_CONFIG) --cflags lua5.4)
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
-CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson libmnl) -pthread
+CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson libmicrohttpd libmnl) -pthread
 LUA_LIBS := $(shell $(PKG_CONFIG) --libs lua5.4)
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP

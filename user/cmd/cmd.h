@@ -30,8 +30,8 @@ struct command {
 };
 
 /* One file each, of that name. */
-extern const struct command check_command, count_command, list_command, load_command,
-	metrics_command, status_command, unload_command, verify_command;
+extern const struct command check_command, count_command, exporter_command, list_command,
+	load_command, metrics_command, status_command, unload_command, verify_command;
 
 /* Numbers of the long options that have no letter. */
 enum {
@@ -42,6 +42,7 @@ enum {
 	OPTION_CGROUP,
 	OPTION_PREFIX,
 	OPTION_LIMIT,
+	OPTION_LISTEN,
 	OPTION_HELP,
 };
 

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server.c - answer GET /metrics over HTTP, by libmicrohttpd.
+ *
+ * One thread, and one request for each connection. What a client can take is bounded: the
+ * connections, of all and of one address, the size of its request, and the time until it has
+ * its answer, however fast or slow it sends and reads.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <microhttpd.h>
+
+#include "metrics.h"
+#include "report.h"
+#include "server.h"
+
+enum {
+	MAX_CONNECTIONS = 32,
+	MAX_CONNECTIONS_OF_ONE = 16, /* address; on localhost that is everybody */
+	MAX_REQUEST = 16384,         /* bytes, of all lines and headers */
+	MAX_MS = 10000,              /* from a connection's begin to its end */
+};
+
+struct connection {
+	int fd; /* -1: not in use */
+	int64_t deadline_ms;
+};
+
+struct server {
+	const char *dir;
+	struct conncount *cc; /* NULL until there was something to open */
+	int err;              /* what was last reported: why it cannot be read, */
+	int queues_err;       /* and why there are no queues */
+	struct connection connections[MAX_CONNECTIONS];
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- answers ------------------------------------------------------------------------------ */
+
+/* A scrape every few seconds must not fill the log: only what has changed is said. */
+static void report_changes(struct server *server, int err, int queues_err)
+{
+	char text[CONNCOUNT_ERROR_SIZE];
+
+	if (err != server->err) {
+		if (err)
+			report("%s", conncount_strerror(server->dir, err, text, sizeof(text)));
+		else
+			report("%s: loaded", conncount_dir(server->dir));
+	}
+	if (queues_err && queues_err != server->queues_err)
+		report("accept queues: left out: the kernel does not list its sockets: %s",
+		       strerror(-queues_err));
+	server->err = err;
+	server->queues_err = queues_err;
+}
+
+/* The metrics as a page, to be freed with free(); NULL without memory. */
+static char *make_page(struct server *server, enum metrics_format format, size_t *ret_size)
+{
+	struct metrics metrics = { .queues = NULL };
+	char *page = NULL;
+	int err = server->cc ? 0 : conncount_open(server->dir, &server->cc);
+	FILE *out;
+
+	if (!err)
+		err = metrics_take(server->cc, server->dir, &metrics);
+	report_changes(server, err, metrics.queues_err);
+
+	out = open_memstream(&page, ret_size);
+	if (out) {
+		metrics_print(err ? NULL : &metrics, format, out);
+		if (fclose(out)) {
+			free(page);
+			page = NULL;
+		}
+	}
+	if (!err)
+		metrics_free(&metrics);
+	return page;
+}
+
+static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
+			       struct MHD_Response *response)
+{
+	enum MHD_Result result;
+
+	if (!response)
+		return MHD_NO;
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status,
+				    char *constant)
+{
+	return respond(connection, status, "text/plain; charset=utf-8",
+		       MHD_create_response_from_buffer(strlen(constant), constant,
+						       MHD_RESPMEM_PERSISTENT));
+}
+
+/* Who understands OpenMetrics says so; others get the older format. */
+static enum MHD_Result respond_metrics(struct server *server, struct MHD_Connection *connection)
+{
+	const char *accept =
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+	bool open = accept && strstr(accept, "application/openmetrics-text");
+	size_t size;
+	char *page = make_page(server, open ? METRICS_OPENMETRICS : METRICS_TEXT, &size);
+
+	if (!page)
+		return respond_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
+				    "conncount exporter: out of memory\n");
+	return respond(connection, MHD_HTTP_OK,
+		       open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+			    : "text/plain; version=0.0.4; charset=utf-8",
+		       MHD_create_response_from_buffer(size, page, MHD_RESPMEM_MUST_FREE));
+}
+
+/* Called by libmicrohttpd when it has a request's headers. */
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
+				  const char *method, const char *version, const char *body,
+				  size_t *body_size, void **state)
+{
+	(void)version;
+	(void)body;
+	(void)body_size;
+	(void)state;
+	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
+		return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+				    "conncount exporter: only GET and HEAD\n");
+	if (strcmp(path, "/metrics"))
+		return respond_text(connection, MHD_HTTP_NOT_FOUND,
+				    "conncount exporter: the metrics are at /metrics\n");
+	return respond_metrics(arg, connection);
+}
+
+/* --- connections ----------------------------------------------------------------------------- */
+
+/* Called by libmicrohttpd when a connection begins and ends. */
+static void on_connection(void *arg, struct MHD_Connection *connection, void **slot,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct server *server = arg;
+	struct connection *entry = *slot;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (entry)
+			entry->fd = -1;
+		return;
+	}
+	for (size_t i = 0; !entry && i < MAX_CONNECTIONS; i++)
+		if (server->connections[i].fd < 0)
+			entry = &server->connections[i];
+	if (!entry)
+		return; /* there are no more than that */
+	entry->fd =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	entry->deadline_ms = now_ms() + MAX_MS;
+	*slot = entry;
+}
+
+/* End the connections that have had their time: libmicrohttpd sees that, and frees them. */
+static void cut_connections(const struct server *server)
+{
+	int64_t now = now_ms();
+
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
+		if (server->connections[i].fd >= 0 && server->connections[i].deadline_ms <= now)
+			shutdown(server->connections[i].fd, SHUT_RDWR);
+}
+
+/* Milliseconds until there is something to do even if nothing happens; -1: nothing. */
+static int next_timeout(const struct server *server, struct MHD_Daemon *daemon)
+{
+	MHD_UNSIGNED_LONG_LONG library;
+	int64_t least = MAX_MS, now = now_ms();
+	bool any = false;
+
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
+		int64_t left = server->connections[i].deadline_ms - now;
+
+		if (server->connections[i].fd < 0)
+			continue;
+		any = true;
+		/* One that was cut already is for the library to end. */
+		if (left > 0 && left < least)
+			least = left;
+	}
+	if (MHD_get_timeout(daemon, &library) == MHD_YES) {
+		any = true;
+		if (library < (MHD_UNSIGNED_LONG_LONG)least)
+			least = (int64_t)library;
+	}
+	return any ? (int)least : -1;
+}
+
+/* --- running -------------------------------------------------------------------------------- */
+
+static int serve(struct server *server, struct MHD_Daemon *daemon, int signals)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	struct pollfd fds[] = {
+		{ .fd = info->epoll_fd, .events = POLLIN },
+		{ .fd = signals, .events = POLLIN },
+	};
+
+	for (;;) {
+		if (poll(fds, 2, next_timeout(server, daemon)) < 0 && errno != EINTR) {
+			int err = -errno;
+
+			report("exporter: cannot wait for requests: %s", strerror(-err));
+			return err;
+		}
+		if (fds[1].revents)
+			return 0;
+		cut_connections(server);
+		MHD_run(daemon);
+	}
+}
+
+static int start_and_serve(struct server *server, int listen_fd, int signals)
+{
+	struct MHD_Daemon *daemon;
+	int err;
+
+	daemon = MHD_start_daemon(
+		MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
+		listen_fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS_OF_ONE,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MAX_REQUEST, MHD_OPTION_END);
+	if (!daemon) {
+		report("exporter: libmicrohttpd cannot serve on this socket");
+		return -EIO;
+	}
+	err = serve(server, daemon, signals);
+	MHD_stop_daemon(daemon);
+	return err;
+}
+
+int server_run(const char *dir, int listen_fd)
+{
+	struct server server = { .dir = dir };
+	sigset_t stop;
+	int signals, err;
+
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
+		server.connections[i].fd = -1;
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signals = signalfd(-1, &stop, SFD_CLOEXEC);
+	if (signals < 0) {
+		err = -errno;
+		report("exporter: signals: %s", strerror(-err));
+		return err;
+	}
+	err = start_and_serve(&server, listen_fd, signals);
+	close(signals);
+	conncount_close(server.cc);
+	return err;
+}
