@@ -164,6 +164,20 @@ prefixes() {
 	expect_eq '' "$output"
 }
 
+@test "list: far fewer system calls than networks, and none for a family without sessions" {
+	requires strace
+	sessions listen '*:25'
+	sessions open 1000 10.1.0.1+ 192.0.2.1:25
+	expect 0 strace -e trace=bpf -o "$TEST_DIR/trace" conncount list
+	expect_eq 1000 "$(prefixes | wc -l)" lines
+	expect_match BATCH "$(cat "$TEST_DIR/trace")"
+	[ "$(wc -l <"$TEST_DIR/trace")" -lt 100 ] ||
+		fail "$(wc -l <"$TEST_DIR/trace") calls of bpf(2) for 1,000 networks"
+	expect 0 strace -e trace=bpf -o "$TEST_DIR/trace" conncount list -6 128
+	expect_eq '' "$output"
+	[[ $(cat "$TEST_DIR/trace") != *BATCH* ]] || fail 'the table was searched in vain'
+}
+
 @test "list --json" {
 	traffic
 	expect 0 conncount list --json -4 24

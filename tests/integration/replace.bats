@@ -273,7 +273,7 @@ variant() {
 
 @test "a reader that opens the maps while others take their place gets an answer" {
 	local n=-1 reader
-	needs_strace
+	requires strace
 	held
 	smtp
 	load
@@ -411,13 +411,6 @@ listener() {
 
 # --- killed on the way ---
 
-# needs_strace: as `requires strace`.
-needs_strace() {
-	command -v strace >/dev/null && return
-	[ -z "${TESTS_NO_SKIP:-}" ] || fail 'no command strace' || return
-	skip 'requires strace: no command strace'
-}
-
 # calls COMMAND...: runs it, and prints its system calls that may be worth dying at, as `NAME
 # N`, the N-th of that name: all that change anything, and some of the others.
 calls() {
@@ -452,7 +445,7 @@ killed() {
 # there, and `SCENARIO_after I`. In two processes, each with an instance of its own.
 at_each_call() {
 	local half pids=()
-	needs_strace
+	requires strace
 	for half in 0 1; do
 		half "$half" "$1" >"$TEST_DIR/half$half" 2>&1 3>&- &
 		pids+=($!)
@@ -665,7 +658,7 @@ again() {
 stopped_at() {
 	local name=$1 n=$2 file=$3
 	shift 3
-	needs_strace
+	requires strace
 	strace -f -q -o "$file.trace" -e trace="$name" -e inject="$name:signal=STOP:when=$n" \
 		"$@" >"$file" 2>&1 3>&- &
 	STOPPED=$!

@@ -111,6 +111,9 @@ int counts_walk(const struct view *view, const struct cc_count_key *start,
 /* Whether @a comes before @b in the order of that walk. */
 bool key_before(const struct cc_count_key *a, const struct cc_count_key *b);
 
+/* The count of a node, by the value that was read for its key. */
+int64_t count_of(const struct cc_count_key *key, const struct cc_count *value);
+
 /* The count of one key; 0 where there is none. Returns 0 or a negative errno. */
 int counts_get(const struct view *view, const struct cc_count_key *key, int64_t *ret_count);
 

@@ -16,6 +16,7 @@ struct collection {
 	int family;
 	unsigned level;     /* length of the nodes that are added up */
 	unsigned prefixlen; /* length of the networks asked for */
+	uint32_t end;       /* from this listener id on there are none */
 	struct conncount_entry *entries;
 	size_t n;
 	size_t room;
@@ -44,6 +45,8 @@ static int collect_node(const struct cc_count_key *key, int64_t count, void *arg
 	struct conncount_cidr cidr = { .family = all->family, .prefixlen = all->level };
 	uint32_t id = ntohs(key->listener);
 
+	if (id >= all->end || (id + 1 == all->end && ntohs(key->family) > all->family))
+		return 1;
 	if (count == 0 || key->prefixlen != CC_COUNT_BITS_OWNER + all->level ||
 	    ntohs(key->family) != all->family || id >= table_used(&all->view->table) ||
 	    !scope_has(all->scope, &all->view->table, id))
@@ -99,6 +102,8 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 		tally = &stats.tally[CC_FAMILY_INDEX(all->family)];
 		answer_add(answer, tally);
 		answer->listeners++;
+		if (tally->live > 0 || all->directory->inexact)
+			all->end = id + 1;
 		if (totals && tally->live > 0)
 			err = collect(all, &whole, tally->live);
 	}
@@ -110,11 +115,11 @@ static int collect_all(struct collection *all, struct conncount_answer *ret_answ
 	struct conncount_answer answer = { 0 };
 	int err = scope_check(all->scope, &all->view->table);
 
-	if (!err && all->level)
-		err = counts_walk(all->view, NULL, collect_node, all);
 	if (!err)
 		err = collect_tallies(all, !all->level, &answer);
-	if (err)
+	if (!err && all->level && all->end)
+		err = counts_walk(all->view, NULL, collect_node, all);
+	if (err < 0)
 		return err;
 	merge(all);
 	for (size_t i = 0; i < all->n; i++)

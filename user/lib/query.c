@@ -75,6 +75,14 @@ void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cid
 	memcpy(key->addr, masked.addr, sizeof(key->addr));
 }
 
+int64_t count_of(const struct cc_count_key *key, const struct cc_count *value)
+{
+	/* Below 0 only while an addition is being carried from one node to the next. */
+	if (value->prefixlen != key->prefixlen || value->word < 0)
+		return 0;
+	return value->word / CC_COUNT_ONE;
+}
+
 int counts_get(const struct view *view, const struct cc_count_key *key, int64_t *ret_count)
 {
 	struct cc_count value;
@@ -82,11 +90,7 @@ int counts_get(const struct view *view, const struct cc_count_key *key, int64_t 
 
 	if (err && err != -ENOENT)
 		return err;
-	/* Below 0 only while an addition is being carried from one node to the next. */
-	if (err || value.prefixlen != key->prefixlen || value.word < 0)
-		*ret_count = 0;
-	else
-		*ret_count = value.word / CC_COUNT_ONE;
+	*ret_count = err ? 0 : count_of(key, &value);
 	return 0;
 }
 

@@ -18,6 +18,9 @@ enum {
 	KEY_BYTES = sizeof(struct cc_count_key) - sizeof(__u32),
 	/* Levels are whole bytes long, so an anchor for each number of bytes. */
 	ANCHORS = KEY_BYTES + 1,
+	/* Nodes to read at once: at first, and at most. */
+	AHEAD_LEAST = 8,
+	AHEAD_MOST = 256,
 };
 
 /*
@@ -73,13 +76,47 @@ static const struct cc_count_key *cursor_drop(struct cursor *cursor,
 	return latest;
 }
 
+/*
+ * Nodes read ahead, in the order of the walk: a system call for each would cost more than the
+ * rest. Many walks are short, so the first portion is small.
+ */
+struct ahead {
+	struct cc_count_key keys[AHEAD_MOST];
+	struct cc_count values[AHEAD_MOST];
+	__u32 n;    /* how many there are */
+	__u32 next; /* the first that was not visited */
+	__u32 want; /* how many to read */
+	bool end;   /* nothing comes after them */
+};
+
+/* Read the nodes after @at; from the first on where that is NULL. */
+static int ahead_read(struct ahead *ahead, const struct view *view, const struct cc_count_key *at)
+{
+	struct cc_count_key from, to;
+	int err;
+
+	if (at)
+		from = *at;
+	ahead->next = 0;
+	ahead->n = ahead->want;
+	if (ahead->want < AHEAD_MOST)
+		ahead->want *= 2;
+	err = bpf_map_lookup_batch(view->counts_fd, at ? &from : NULL, &to, ahead->keys,
+				   ahead->values, &ahead->n, NULL);
+	ahead->end = err == -ENOENT;
+	/* Up to 6.1, where a node vanished again and again: go on after those that were read. */
+	if (err == -ENOENT || err == -EINTR)
+		return 0;
+	return err;
+}
+
 int counts_walk(const struct view *view, const struct cc_count_key *start,
 		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg), void *arg)
 {
+	struct ahead ahead = { .want = AHEAD_LEAST };
 	struct cursor cursor = { .any = false };
 	const struct cc_count_key *at = NULL;
-	struct cc_count_key position, next;
-	int64_t count;
+	struct cc_count_key position;
 	int err;
 
 	if (start) {
@@ -87,23 +124,31 @@ int counts_walk(const struct view *view, const struct cc_count_key *start,
 		at = &cursor.last;
 	}
 	for (;;) {
-		err = bpf_map_get_next_key(view->counts_fd, at, &next);
-		if (err)
-			return err == -ENOENT ? 0 : err;
-		if (at && !key_before(at, &next)) {
-			at = cursor_drop(&cursor, at);
+		const struct cc_count_key *next = &ahead.keys[ahead.next];
+
+		if (ahead.next == ahead.n) {
+			if (ahead.end)
+				return 0;
+			err = ahead_read(&ahead, view, at);
+			if (err)
+				return err;
 			continue;
 		}
-		position = next;
+		if (at && !key_before(at, next)) {
+			at = cursor_drop(&cursor, at);
+			ahead.n = ahead.next = 0;
+			ahead.end = false;
+			continue;
+		}
+		position = *next;
 		at = &position;
-		if (cursor.any && !key_before(&cursor.last, &next))
+		ahead.next++;
+		if (cursor.any && !key_before(&cursor.last, at))
 			continue; /* catching up with what was visited before */
 
-		err = counts_get(view, &next, &count);
-		if (!err)
-			err = visit(&next, count, arg);
+		err = visit(at, count_of(at, &ahead.values[ahead.next - 1]), arg);
 		if (err)
 			return err;
-		cursor_set(&cursor, &next);
+		cursor_set(&cursor, at);
 	}
 }
