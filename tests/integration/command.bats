@@ -164,6 +164,64 @@ prefixes() {
 	expect_eq '' "$output"
 }
 
+@test "list --tree: each network with its parts, largest first" {
+	traffic
+	expect 0 conncount list --tree -4 32
+	expect_eq "$(sed 's/^	*//' <<-'END'
+		       6  10.0.0.0/8
+		       6    10.1.0.0/16
+		       4      10.1.2.0/24
+		       3        10.1.2.3/32
+		       1        10.1.2.4/32
+		       2      10.1.3.0/24
+		       2        10.1.3.1/32
+		       4  172.0.0.0/8
+		       4    172.16.0.0/16
+		       4      172.16.0.0/24
+		       4        172.16.0.1/32
+	END
+	)" "$output"
+	# Down to a length that is no level, and the families among each other.
+	expect 0 conncount list --tree -4 23 -6 49
+	expect_eq "$(sed 's/^	*//' <<-'END'
+		       6  10.0.0.0/8
+		       6    10.1.0.0/16
+		       6      10.1.2.0/23
+		       4  172.0.0.0/8
+		       4    172.16.0.0/16
+		       4      172.16.0.0/23
+		       3  2001::/16
+		       3    2001:d00::/24
+		       3      2001:db8::/32
+		       3        2001:db8::/40
+		       3          2001:db8:1::/48
+		       3            2001:db8:1::/49
+	END
+	)" "$output"
+	# The largest of all lengths: what is left is a tree.
+	expect 0 conncount list --tree --limit 6 -4 32
+	expect_eq "$(sed 's/^	*//' <<-'END'
+		       6  10.0.0.0/8
+		       6    10.1.0.0/16
+		       4      10.1.2.0/24
+		       4  172.0.0.0/8
+		       4    172.16.0.0/16
+		       4      172.16.0.0/24
+	END
+	)" "$output"
+	expect 0 conncount list --tree --listener control -4 16
+	expect_eq $'5 10.0.0.0/8\n5 10.1.0.0/16' "$(prefixes)"
+	expect 0 conncount list --tree --service ECStream
+	expect_eq '' "$output"
+	expect 0 conncount list --tree --json --limit 7 -4 32
+	expect_eq 10.1.2.0/24 "$(json entries.0.parts.0.parts.0.cidr <<<"$output")"
+	expect_eq 4 "$(json entries.0.parts.0.parts.0.count <<<"$output")"
+	expect_eq '["cidr", "count"]' \
+		"$(json entries.1.parts.0.parts.0.parts.0 <<<"$output" |
+			python3 -I -c 'import json, sys; print(json.dumps(sorted(json.load(sys.stdin))))')"
+	expect_eq 10 "$(json total <<<"$output")"
+}
+
 @test "list: far fewer system calls than networks, and none for a family without sessions" {
 	requires strace
 	sessions listen '*:25'
@@ -231,7 +289,7 @@ prefixes() {
 	local line
 	for line in '' nonsense 'count --nonsense' 'count 10.0.0.0/8 10.0.0.0/8' 'count --service' \
 		'count --service SMTP --listener smtp' 'list --prefix x' 'list -4 33' 'list -6 129' \
-		'list --limit -1' 'list --limit x' 'list --prefix 24 -4 24' 'list extra' \
+		'list --limit -1' 'list --limit x' 'list --prefix 24 -4 24' 'list extra' 'list --tree=yes' \
 		'status extra' 'metrics extra' 'exporter extra' 'exporter --listen 25' \
 		'unload extra' 'load extra' 'count --service smtp'; do
 		# shellcheck disable=SC2086

@@ -86,6 +86,15 @@ bool parse_number(const char *text, unsigned long least, unsigned long most, uns
 	return true;
 }
 
+unsigned long number_option(const struct command *command, unsigned long least, unsigned long most)
+{
+	unsigned long value;
+
+	if (!parse_number(optarg, least, most, &value))
+		exit(usage_error(command, "'%s': not a number in range", optarg));
+	return value;
+}
+
 bool target_option(struct target *target, int option)
 {
 	if (option == OPTION_LISTENER)
@@ -105,6 +114,45 @@ bool target_check(const struct command *command, struct target *target)
 	}
 	if (!target->service)
 		target->service = CONNCOUNT_SERVICE;
+	return true;
+}
+
+int target_count(struct conncount *cc, const struct target *target,
+		 const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
+{
+	if (target->listener)
+		return conncount_count_listener(cc, target->listener, cidr, ret_answer);
+	return conncount_count_service(cc, target->service, cidr, ret_answer);
+}
+
+bool lengths_option(const struct command *command, struct lengths *lengths, int option)
+{
+	if (option == OPTION_PREFIX) {
+		lengths->prefix = true;
+		lengths->ipv6 = (int)number_option(command, 0, 128);
+		lengths->ipv4 = lengths->ipv6 > 32 ? -1 : lengths->ipv6;
+	} else if (option == '4') {
+		lengths->letter = true;
+		lengths->ipv4 = (int)number_option(command, 0, 32);
+	} else if (option == '6') {
+		lengths->letter = true;
+		lengths->ipv6 = (int)number_option(command, 0, 128);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+bool lengths_check(const struct command *command, struct lengths *lengths)
+{
+	if (lengths->prefix && lengths->letter) {
+		usage_error(command, "--prefix is for both families: not beside -4 or -6");
+		return false;
+	}
+	if (!lengths->prefix && !lengths->letter) {
+		lengths->ipv4 = 32;
+		lengths->ipv6 = 128;
+	}
 	return true;
 }
 

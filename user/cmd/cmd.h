@@ -43,11 +43,22 @@ enum {
 	OPTION_PREFIX,
 	OPTION_LIMIT,
 	OPTION_LISTEN,
+	OPTION_TREE,
 	OPTION_HELP,
 };
 
 #define HELP_DIR  "  --dir DIR        the instance (default: $CONNCOUNT_DIR or " CONNCOUNT_DIR ")\n"
 #define HELP_JSON "  --json           print JSON\n"
+
+#define HELP_TARGET                             \
+	"  --listener NAME  on this listener\n" \
+	"  --service TYPE   on all listeners of this service (default: " CONNCOUNT_SERVICE ")\n"
+#define HELP_PREFIX                                                         \
+	"  --prefix N       networks of this length (over 32: IPv6 only)\n" \
+	"  -4 N, -6 N       IPv4 networks of this length, IPv6 networks of that\n"
+
+/* The letters that go with LONG_PREFIX. */
+#define LETTERS_PREFIX "4:6:"
 
 /* Elements of a getopt_long() table. */
 /* clang-format off */
@@ -56,6 +67,7 @@ enum {
 #define LONG_HELP     { "help", no_argument, NULL, OPTION_HELP }
 #define LONG_LISTENER { "listener", required_argument, NULL, OPTION_LISTENER }
 #define LONG_SERVICE  { "service", required_argument, NULL, OPTION_SERVICE }
+#define LONG_PREFIX   { "prefix", required_argument, NULL, OPTION_PREFIX }
 #define LONG_END      { NULL, 0, NULL, 0 }
 /* clang-format on */
 
@@ -76,6 +88,12 @@ bool check_arguments(const struct command *command, int argc, char **argv, int m
 /* parse_number() - a decimal number from @least to @most. */
 bool parse_number(const char *text, unsigned long least, unsigned long most, unsigned long *ret);
 
+/*
+ * number_option() - the value of the option that next_option() returned. Ends the program, with
+ * a message, if it is not a number from @least to @most.
+ */
+unsigned long number_option(const struct command *command, unsigned long least, unsigned long most);
+
 /* What a query is about, from --listener and --service. */
 struct target {
 	const char *listener; /* NULL: a service */
@@ -87,6 +105,29 @@ bool target_option(struct target *target, int option);
 
 /* target_check() - give the default; false, with a message, if both options were given. */
 bool target_check(const struct command *command, struct target *target);
+
+/* target_count() - the sessions of a target, in a network or, NULL, in all. As the library's. */
+int target_count(struct conncount *cc, const struct target *target,
+		 const struct conncount_cidr *cidr, struct conncount_answer *ret_answer);
+
+/* Lengths of the networks to list, from --prefix, -4 and -6. */
+struct lengths {
+	int ipv4; /* -1: nothing of this family */
+	int ipv6;
+	bool prefix; /* whether --prefix was given; and whether -4 or -6 was */
+	bool letter;
+};
+
+#define LENGTHS_UNSET                  \
+	{                              \
+		.ipv4 = -1, .ipv6 = -1 \
+	}
+
+/* lengths_option() - whether @option is one of those, and note its value if so. */
+bool lengths_option(const struct command *command, struct lengths *lengths, int option);
+
+/* lengths_check() - give the default; false, with a message, if they do not go together. */
+bool lengths_check(const struct command *command, struct lengths *lengths);
 
 /*
  * query_failed() - report the negative errno of a library call.

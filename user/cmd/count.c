@@ -28,10 +28,8 @@ static int count(const char *dir, const struct target *target, const struct conn
 	int status = STATUS_DONE;
 	int err = conncount_open(dir, &cc);
 
-	if (!err && target->listener)
-		err = conncount_count_listener(cc, target->listener, cidr, &answer);
-	else if (!err)
-		err = conncount_count_service(cc, target->service, cidr, &answer);
+	if (!err)
+		err = target_count(cc, target, cidr, &answer);
 	if (err) {
 		status = query_failed(dir, cc, target, err);
 		goto cleanup;
@@ -85,8 +83,6 @@ const struct command count_command = {
 	.name = "count",
 	.arguments = "[--listener NAME | --service TYPE] [CIDR]",
 	.summary = "Print how many sessions are open, of all addresses or of a network",
-	.help = "  --listener NAME  on this listener\n"
-		"  --service TYPE   on all listeners of this service (default: " CONNCOUNT_SERVICE
-		")\n" HELP_JSON HELP_DIR,
+	.help = HELP_TARGET HELP_JSON HELP_DIR,
 	.run = run,
 };

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * listing.h - who is connected: the networks of both families.
+ */
+#ifndef CONNCOUNT_LISTING_H
+#define CONNCOUNT_LISTING_H
+
+#include <stddef.h>
+
+#include "cmd.h"
+
+struct listing {
+	struct conncount_entry *entries;
+	size_t n;
+	struct conncount_answer answer; /* what the library says of both families */
+};
+
+/*
+ * listing_take() - list the networks of @lengths that have sessions open: IPv4 before IPv6, each
+ * in order of address.
+ * @ret_listing: to be given to listing_free().
+ *
+ * Returns 0 or a negative errno, as conncount_list().
+ */
+int listing_take(struct conncount *cc, const struct target *target, const struct lengths *lengths,
+		 struct listing *ret_listing);
+
+void listing_free(struct listing *listing);
+
+/* listing_sort() - largest first; then as they were. */
+void listing_sort(struct listing *listing);
+
+/* entry_json() - {"cidr": ..., "count": ...} */
+json_t *entry_json(const struct conncount_entry *entry);
+
+#endif
