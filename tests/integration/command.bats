@@ -290,7 +290,8 @@ prefixes() {
 	for line in '' nonsense 'count --nonsense' 'count 10.0.0.0/8 10.0.0.0/8' 'count --service' \
 		'count --service SMTP --listener smtp' 'list --prefix x' 'list -4 33' 'list -6 129' \
 		'list --limit -1' 'list --limit x' 'list --prefix 24 -4 24' 'list extra' 'list --tree=yes' \
-		'status extra' 'metrics extra' 'exporter extra' 'exporter --listen 25' \
+		'status extra' 'metrics extra' 'watch' 'watch --over x' 'watch --over 1 extra' \
+		'watch --over 1 --interval 0' 'watch --over 1 --prefix 129' 'exporter extra' 'exporter --listen 25' \
 		'unload extra' 'load extra' 'count --service smtp'; do
 		# shellcheck disable=SC2086
 		expect 2 conncount $line
@@ -300,7 +301,7 @@ prefixes() {
 	expect_match SMTP "$errors" 'the known types, for an unknown one'
 	expect 0 conncount --help
 	expect_match 'count' "$output"
-	for line in load unload count list status metrics exporter verify check; do
+	for line in load unload count list watch status metrics exporter verify check; do
 		expect 0 conncount "$line" --help
 		[ -n "$output" ] || fail "$line --help prints nothing"
 	done

@@ -31,7 +31,8 @@ struct command {
 
 /* One file each, of that name. */
 extern const struct command check_command, count_command, exporter_command, list_command,
-	load_command, metrics_command, status_command, unload_command, verify_command;
+	load_command, metrics_command, status_command, unload_command, verify_command,
+	watch_command;
 
 /* Numbers of the long options that have no letter. */
 enum {
@@ -44,6 +45,8 @@ enum {
 	OPTION_LIMIT,
 	OPTION_LISTEN,
 	OPTION_TREE,
+	OPTION_OVER,
+	OPTION_INTERVAL,
 	OPTION_HELP,
 };
 
@@ -57,6 +60,8 @@ enum {
 	"  --prefix N       networks of this length (over 32: IPv6 only)\n" \
 	"  -4 N, -6 N       IPv4 networks of this length, IPv6 networks of that\n"
 
+#define HELP_INTERVAL "  --interval N     look every N seconds (default: 1)\n"
+
 /* The letters that go with LONG_PREFIX. */
 #define LETTERS_PREFIX "4:6:"
 
@@ -68,6 +73,7 @@ enum {
 #define LONG_LISTENER { "listener", required_argument, NULL, OPTION_LISTENER }
 #define LONG_SERVICE  { "service", required_argument, NULL, OPTION_SERVICE }
 #define LONG_PREFIX   { "prefix", required_argument, NULL, OPTION_PREFIX }
+#define LONG_INTERVAL { "interval", required_argument, NULL, OPTION_INTERVAL }
 #define LONG_END      { NULL, 0, NULL, 0 }
 /* clang-format on */
 
@@ -93,6 +99,8 @@ bool parse_number(const char *text, unsigned long least, unsigned long most, uns
  * a message, if it is not a number from @least to @most.
  */
 unsigned long number_option(const struct command *command, unsigned long least, unsigned long most);
+
+enum { INTERVAL_MOST = 86400 }; /* seconds, for --interval */
 
 /* What a query is about, from --listener and --service. */
 struct target {

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * watch.c - conncount watch: say when a network goes over a number of sessions, and when it
+ * comes back.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd.h"
+#include "listing.h"
+
+/* What a list depends on: where this is the same, the list is. */
+struct version {
+	uint64_t generation; /* of the configuration; 0: none */
+	uint64_t changes;    /* sessions opened and closed */
+};
+
+struct watch {
+	const char *dir;
+	struct target target;
+	struct lengths lengths;
+	int64_t over;
+	unsigned long interval; /* seconds */
+	bool json;
+	struct conncount *cc;
+	struct listing above; /* the networks that were over at the last look, by address */
+	struct version seen;  /* what that look was at */
+	bool exact;           /* whether the counts were */
+	int err;              /* negative errno of the last look */
+};
+
+/* --- events ----------------------------------------------------------------------------- */
+
+static int print_event(const struct watch *watch, const char *event,
+		       const struct conncount_entry *entry)
+{
+	char stamp[sizeof("2026-01-01T00:00:00Z")], text[CONNCOUNT_CIDR_SIZE];
+	time_t now = time(NULL);
+	struct tm utc;
+	json_t *object;
+
+	strftime(stamp, sizeof(stamp), "%FT%TZ", gmtime_r(&now, &utc));
+	if (!watch->json) {
+		printf("%s %s %s %" PRId64 "\n", stamp, event,
+		       conncount_cidr_format(&entry->cidr, text), entry->count);
+		return STATUS_DONE;
+	}
+	object = entry_json(entry);
+	json_object_set_new(object, "time", json_string(stamp));
+	json_object_set_new(object, "event", json_string(event));
+	json_object_set_new(object, "over", json_integer(watch->over));
+	add_target(object, &watch->target);
+	return print_json(object);
+}
+
+/* In the order of a listing: IPv4 before IPv6, then by address. */
+static int by_network(const struct conncount_entry *a, const struct conncount_entry *b)
+{
+	if (a->cidr.family != b->cidr.family)
+		return a->cidr.family < b->cidr.family ? -1 : 1;
+	return memcmp(a->cidr.addr, b->cidr.addr, sizeof(a->cidr.addr));
+}
+
+/* Drop what is not over. */
+static void keep_above(const struct watch *watch, struct listing *listing)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < listing->n; i++)
+		if (listing->entries[i].count > watch->over)
+			listing->entries[kept++] = listing->entries[i];
+	listing->n = kept;
+}
+
+/* What a network that is not over any more has now; 0 if that cannot be told. */
+static int64_t count_now(const struct watch *watch, const struct conncount_cidr *cidr)
+{
+	struct conncount_answer answer;
+
+	return target_count(watch->cc, &watch->target, cidr, &answer) ? 0 : answer.count;
+}
+
+/* Print in what two looks differ: both are in the same order. */
+static void print_events(const struct watch *watch, const struct listing *before,
+			 const struct listing *now)
+{
+	size_t i = 0, j = 0;
+
+	while (i < before->n || j < now->n) {
+		int order = i == before->n ? 1
+			    : j == now->n  ? -1
+					   : by_network(&before->entries[i], &now->entries[j]);
+
+		if (order < 0) {
+			struct conncount_entry entry = before->entries[i];
+
+			entry.count = count_now(watch, &entry.cidr);
+			print_event(watch, "back", &entry);
+		} else if (order > 0) {
+			print_event(watch, "over", &now->entries[j]);
+		}
+		i += order <= 0;
+		j += order >= 0;
+	}
+}
+
+/* --- looking ------------------------------------------------------------------------------ */
+
+static int get_version(struct conncount *cc, struct version *ret)
+{
+	struct conncount_listener *listeners = NULL;
+	struct conncount_state state;
+	struct version version;
+	size_t n = 0;
+	int err = conncount_state(cc, &state);
+
+	if (!err)
+		err = conncount_listeners(cc, &listeners, &n);
+	if (err)
+		return err;
+	version = (struct version){ .generation = state.generation };
+	for (size_t i = 0; i < n; i++)
+		version.changes += listeners[i].ipv4.opened + listeners[i].ipv4.closed +
+				   listeners[i].ipv6.opened + listeners[i].ipv6.closed;
+	free(listeners);
+	*ret = version;
+	return 0;
+}
+
+/*
+ * Whether there may be something new: nothing is over unless all together are, and nothing
+ * changes unless a session begins or ends. That is cheap to know; a list is not.
+ */
+static int may_differ(struct watch *watch, bool *ret_differ)
+{
+	struct conncount_answer answer;
+	struct version version;
+	int err = target_count(watch->cc, &watch->target, NULL, &answer);
+
+	if (!err)
+		err = get_version(watch->cc, &version);
+	if (err)
+		return err;
+	if (watch->exact)
+		report_inexact(&answer);
+	watch->exact = answer.flags & CONNCOUNT_EXACT;
+	*ret_differ = (answer.count > watch->over || watch->above.n) &&
+		      memcmp(&version, &watch->seen, sizeof(version)) != 0;
+	watch->seen = version;
+	return 0;
+}
+
+static int look(struct watch *watch)
+{
+	struct listing now;
+	bool differ;
+	int err = may_differ(watch, &differ);
+
+	if (err || !differ)
+		return err;
+	err = listing_take(watch->cc, &watch->target, &watch->lengths, &now);
+	if (err)
+		return err;
+	keep_above(watch, &now);
+	print_events(watch, &watch->above, &now);
+	listing_free(&watch->above);
+	watch->above = now;
+	return 0;
+}
+
+/* Say when it cannot be read any more, and when it can again. */
+static void note(struct watch *watch, int err)
+{
+	char text[CONNCOUNT_ERROR_SIZE];
+
+	if (err != watch->err && err == -ESRCH)
+		report("%s '%s': no longer configured; waiting for it",
+		       watch->target.listener ? "listener" : "service",
+		       watch->target.listener ? watch->target.listener : watch->target.service);
+	else if (err != watch->err && err)
+		report("%s; waiting for it",
+		       conncount_strerror(watch->dir, err, text, sizeof(text)));
+	else if (err != watch->err)
+		report("%s: loaded again", conncount_dir(watch->dir));
+	if (err)
+		watch->seen.generation = 0;
+	watch->err = err;
+}
+
+static int run_watch(struct watch *watch)
+{
+	struct timespec next;
+	int err = conncount_open(watch->dir, &watch->cc);
+	int status = STATUS_FAILED;
+
+	if (!err)
+		err = look(watch);
+	if (err) {
+		status = query_failed(watch->dir, watch->cc, &watch->target, err);
+		goto cleanup;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &next);
+	while (!fflush(stdout) && !ferror(stdout)) {
+		next.tv_sec += (time_t)watch->interval;
+		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL) == EINTR)
+			;
+		note(watch, look(watch));
+	}
+cleanup:
+	listing_free(&watch->above);
+	conncount_close(watch->cc);
+	return status; /* main() says that standard output cannot be written */
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = {
+		LONG_LISTENER, LONG_SERVICE,
+		LONG_PREFIX,   LONG_INTERVAL,
+		LONG_JSON,     LONG_DIR,
+		LONG_HELP,     { "over", required_argument, NULL, OPTION_OVER },
+		LONG_END,
+	};
+	struct watch watch = { .lengths = LENGTHS_UNSET, .over = -1, .interval = 1, .exact = true };
+	int option;
+
+	while ((option = next_option(command, argc, argv, LETTERS_PREFIX, options)) != -1) {
+		if (target_option(&watch.target, option) ||
+		    lengths_option(command, &watch.lengths, option))
+			continue;
+		switch (option) {
+		case OPTION_OVER:
+			watch.over = (int64_t)number_option(command, 0, INT64_MAX);
+			break;
+		case OPTION_INTERVAL:
+			watch.interval = number_option(command, 1, INTERVAL_MOST);
+			break;
+		case OPTION_JSON:
+			watch.json = true;
+			break;
+		case OPTION_DIR:
+			watch.dir = optarg;
+			break;
+		}
+	}
+	if (!target_check(command, &watch.target) || !check_arguments(command, argc, argv, 0) ||
+	    !lengths_check(command, &watch.lengths))
+		return STATUS_USAGE;
+	if (watch.over < 0)
+		return usage_error(command, "--over is missing");
+	return run_watch(&watch);
+}
+
+const struct command watch_command = {
+	.name = "watch",
+	.arguments = "--over N [--listener NAME | --service TYPE] [--prefix N | -4 N -6 N] "
+		     "[--interval SECONDS]",
+	.summary = "Print a line when a network goes over a number of sessions, and when it comes "
+		   "back",
+	.help = "  --over N         this number: N itself is not over\n" HELP_TARGET HELP_PREFIX
+		"                   (default: single addresses of both families)\n" HELP_INTERVAL
+			HELP_JSON HELP_DIR
+		"A line is TIME over|back NETWORK COUNT, the time in UTC; what is over at the\n"
+		"start is printed at once.\n",
+	.run = run,
+};
