@@ -138,6 +138,7 @@ static int mount_bpffs(struct instance *instance)
 			return err;
 		report("%s: cannot mount a bpffs: %s%s", instance->dir, strerror(-err),
 		       err == -EPERM ? " (run as root)" : "");
+		rmdir(instance->dir); /* nothing is in it, and we hold its lock */
 		return err;
 	}
 	instance->mount_fd = instance->dir_fd;

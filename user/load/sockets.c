@@ -92,6 +92,7 @@ struct namespaces {
 	struct {
 		uint32_t number; /* inode */
 		int fd;          /* -1: none of the sockets found in it could be reached */
+		pid_t refused;   /* a process that may not be asked for its socket; 0: none */
 	} * others;
 	size_t n;
 };
@@ -105,12 +106,16 @@ static void namespaces_free(struct namespaces *all)
 	close(all->home);
 }
 
-/* The network namespace, of inode @number, of a socket of another process; or -1. */
+/*
+ * The network namespace, of inode @number, of a socket of another process. Returns a descriptor
+ * or a negative errno: -EPERM if it is there and we may not, anything else if it has gone.
+ */
 static int socket_namespace(uint32_t number, pid_t pid, int target)
 {
 	int process = (int)syscall(SYS_pidfd_open, pid, 0);
 	int sock = process < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, process, target, 0);
 	int fd = sock < 0 ? -1 : ioctl(sock, SIOCGSKNS);
+	int err = fd < 0 ? -errno : 0;
 	struct stat st;
 
 	if (sock >= 0)
@@ -118,11 +123,11 @@ static int socket_namespace(uint32_t number, pid_t pid, int target)
 	if (process >= 0)
 		close(process);
 	/* The descriptor may have been closed meanwhile, and be something else now. */
-	if (fd >= 0 && (fstat(fd, &st) || st.st_ino != number)) {
+	if (!err && (fstat(fd, &st) || st.st_ino != number)) {
 		close(fd);
-		fd = -1;
+		err = -ESRCH;
 	}
-	return fd;
+	return err ? err : fd;
 }
 
 /* One more socket in another namespace: open that, unless it is open already. */
@@ -140,11 +145,31 @@ static int namespaces_add(struct namespaces *all, const struct cc_found *found)
 		all->others = grown;
 		all->others[i].number = found->netns;
 		all->others[i].fd = -1;
+		all->others[i].refused = 0;
 		all->n++;
 	}
-	if (all->others[i].fd < 0)
-		all->others[i].fd =
-			socket_namespace(found->netns, (pid_t)found->pid, (int)found->fd);
+	if (all->others[i].fd < 0) {
+		int fd = socket_namespace(found->netns, (pid_t)found->pid, (int)found->fd);
+
+		if (fd == -EPERM)
+			all->others[i].refused = (pid_t)found->pid;
+		all->others[i].fd = fd < 0 ? -1 : fd;
+	}
+	return 0;
+}
+
+/* Where there are sockets that cannot be listed, no count would be right. */
+static int namespaces_check(const struct namespaces *all)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		if (all->others[i].fd >= 0 || !all->others[i].refused)
+			continue;
+		report("network namespace %u: its sockets cannot be listed: process %d may not be "
+		       "asked for one (run as root, with CAP_SYS_PTRACE and CAP_NET_ADMIN; "
+		       "kernel.yama.ptrace_scope=3 forbids it too)",
+		       all->others[i].number, (int)all->others[i].refused);
+		return -EPERM;
+	}
 	return 0;
 }
 
@@ -171,6 +196,8 @@ static int namespaces_find(struct conncount_bpf *skel, struct namespaces *ret)
 	}
 	skel->bss->scan.netns = (__u32)st.st_ino;
 	err = run_iterator(skel->progs.conncount_find, sizeof(struct cc_found), on_found, &all);
+	if (!err)
+		err = namespaces_check(&all);
 	if (err)
 		namespaces_free(&all);
 	else
