@@ -2,7 +2,7 @@
 #
 # make                    everything, into build/
 # make check              the tests (scripts/check also installs what they need)
-# make install            DESTDIR=, PREFIX= (default /usr/local), LIBDIR=, LUA_CDIR=, LUA_DIR=
+# make install            DESTDIR=, PREFIX= (default /usr/local), and the directories below
 # make V=1                show the commands
 # make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
 # make BUILD=DIR          into another directory
@@ -19,6 +19,9 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 LUA_CDIR ?= $(LIBDIR)/lua/5.4
 LUA_DIR ?= $(PREFIX)/share/lua/5.4
+SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 
 CLANG ?= clang
 BPFTOOL ?= bpftool
@@ -155,7 +158,8 @@ fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LUA_CDIR) \
-		$(DESTDIR)$(LUA_DIR)/msys/extended
+		$(DESTDIR)$(LUA_DIR)/msys/extended $(DESTDIR)$(SYSTEMDUNITDIR) \
+		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(BUILD)/libconncount-lua.a $(DESTDIR)$(LIBDIR)/
@@ -166,6 +170,9 @@ install: all
 	$(INSTALL) -m 644 $(BUILD)/lua/conncount.so $(DESTDIR)$(LUA_CDIR)/
 	$(INSTALL) -m 644 lua/msys/audit.lua $(DESTDIR)$(LUA_DIR)/msys/
 	$(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/msys/extended/
+	$(call fill,user/systemd/conncount.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount.service)
+	$(INSTALL) -m 644 user/systemd/conncount.sysusers $(DESTDIR)$(SYSUSERSDIR)/conncount.conf
+	$(INSTALL) -m 644 user/systemd/conncount.tmpfiles $(DESTDIR)$(TMPFILESDIR)/conncount.conf
 ifndef DESTDIR
 	-ldconfig 2>/dev/null
 endif

@@ -45,6 +45,9 @@ make_in() {
 		./usr/lib/lua/5.4/conncount.so
 		./usr/lib/pkgconfig/conncount-lua.pc
 		./usr/lib/pkgconfig/conncount.pc
+		./usr/lib/systemd/system/conncount.service
+		./usr/lib/sysusers.d/conncount.conf
+		./usr/lib/tmpfiles.d/conncount.conf
 		./usr/share/lua/5.4/msys/audit.lua
 		./usr/share/lua/5.4/msys/extended/ac.lua
 	END

@@ -1,0 +1,78 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The capabilities that conncount.service leaves: enough for all of it, and not one too many.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	requires setpriv
+	instance_setup
+	SERVICE=$ROOT/user/systemd/conncount.service.in
+	mapfile -t CAPABILITIES < <(sed -n 's/^CapabilityBoundingSet=//p' "$SERVICE" |
+		tr ' ' '\n' | sed 's/^CAP_//' | tr '[:upper:]' '[:lower:]')
+	# Whatever load may have to do: sessions of another user in a network namespace that
+	# only they hold, and a group that is not root's.
+	printf '%s\n' '[conncount]' 'group = nogroup' '[smtp]' 'listen = *:25' | configure raw
+	chmod 0777 "$TEST_DIR"
+	start_in_ns python3 -I "$TOOLS/elsewhere.py" left "$TEST_DIR/left" 25 1
+	ELSEWHERE=$STARTED
+	wait_until test -e "$TEST_DIR/left"
+}
+
+teardown() {
+	if [ -n "${ELSEWHERE:-}" ]; then
+		kill "$ELSEWHERE"
+		wait "$ELSEWHERE" || :
+	fi
+	instance_teardown
+}
+
+# with CAPABILITIES COMMAND...: runs COMMAND with these capabilities, separated by blanks, alone.
+with() {
+	local set
+	# shellcheck disable=SC2086 # words
+	set=$(printf ',+%s' $1)
+	shift
+	setpriv --bounding-set="-all$set" --inh-caps=-all --no-new-privs "$@"
+}
+
+@test "with the capabilities of conncount.service: load, again, verify, unload" {
+	local all=${CAPABILITIES[*]}
+	expect_match sys_admin "$all"
+	expect 0 with "$all" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	expect 0 with "$all" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'configuration unchanged' "$output"
+	expect_count 2
+	expect 0 conncount verify
+	expect 0 with "$all" conncount verify
+	expect 0 with "$all" conncount unload
+	expect_match 'counting stopped' "$output"
+}
+
+@test "with one of them less, load fails, says so, and leaves nothing" {
+	local dropped rest
+	[ "${#CAPABILITIES[@]}" -gt 2 ] || fail 'no capabilities in conncount.service'
+	for dropped in "${CAPABILITIES[@]}"; do
+		rest=${CAPABILITIES[*]}
+		rest=${rest/$dropped/}
+		expect 1 with "$rest" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+		expect_match 'not permitted|may not be asked' "$errors" "without $dropped"
+		[ ! -e "$CONNCOUNT_DIR" ] || fail "without $dropped: $CONNCOUNT_DIR is left"
+	done
+}
+
+@test "a running count is not made wrong by a load that may not see every session" {
+	load
+	expect_count 2
+	printf '%s\n' '[conncount]' 'group = nogroup' '[smtp]' 'listen = *:25' '[b]' 'listen = *:26' |
+		configure raw
+	expect 1 with 'sys_admin net_admin chown' conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'network namespace [0-9]+: its sockets cannot be listed' "$errors"
+	expect_count 2
+	expect 1 conncount status
+	load
+	expect_count 2
+	expect 0 conncount status
+}

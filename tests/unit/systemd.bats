@@ -1,0 +1,52 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The systemd units and what belongs to them, as far as it can be told without systemd running.
+# What the units do is in tests/integration/package.bats, and the capabilities that they leave
+# in tests/integration/capabilities.bats.
+
+load ../lib/common
+
+setup() {
+	requires systemd-analyze
+	PREFIX=$BATS_TEST_TMPDIR/usr
+	expect 0 make -s -C "$ROOT" BUILD="$BUILD" PREFIX="$PREFIX" DESTDIR=/ install
+	UNITS=$PREFIX/lib/systemd/system
+}
+
+@test "systemd-analyze verify finds nothing to say" {
+	# Without the variable, a unit of this machine of the same name would be looked at too.
+	expect 0 env SYSTEMD_UNIT_PATH="$UNITS:" systemd-analyze verify --man=no "$UNITS"/conncount*
+	expect_eq '' "$output$errors" 'systemd-analyze verify'
+}
+
+@test "systemd-analyze verify finds a unit whose command is not there" {
+	rm "$PREFIX/bin/conncount"
+	expect 1 env SYSTEMD_UNIT_PATH="$UNITS:" systemd-analyze verify --man=no "$UNITS"/conncount*
+	expect_match 'bin/conncount is not executable' "$errors"
+}
+
+@test "conncount.service has nothing that hides its mount, and no limit on memory" {
+	# As exec_needs_mount_namespace() in systemd has it.
+	expect 1 grep -E '^(Protect(System|Home|Kernel.*|ControlGroups|Proc)|ProcSubset|MemoryMax)=' \
+		"$UNITS/conncount.service"
+	expect 1 grep -E '^(Private(Tmp|Devices|Mounts|IPC)|MountFlags|Root.*|.*Paths|Log.*)=' \
+		"$UNITS/conncount.service"
+	expect 1 grep -E '^(Bind.*|TemporaryFileSystem|.*Images|IPCNamespacePath|DynamicUser)=' \
+		"$UNITS/conncount.service"
+}
+
+@test "the group and the directory, by systemd's own tools" {
+	local tree=$BATS_TEST_TMPDIR/tree
+	requires root
+	mkdir -p "$tree/etc"
+	expect 0 systemd-sysusers --root="$tree" "$PREFIX/lib/sysusers.d/conncount.conf"
+	expect 0 grep -c '^conncount:' "$tree/etc/group"
+	[ ! -s "$tree/etc/passwd" ] || fail 'a user was made too'
+	expect 0 systemd-tmpfiles --root="$tree" --create "$PREFIX/lib/tmpfiles.d/conncount.conf"
+	expect_eq "750 0 $(sed -n 's/^conncount:[^:]*:\([0-9]*\):.*/\1/p' "$tree/etc/group")" \
+		"$(stat -c '%a %u %g' "$tree/run/conncount")" 'mode and owner'
+	# A directory that is there, as is the mount on it, stays as it is.
+	chmod 0700 "$tree/run/conncount"
+	expect 0 systemd-tmpfiles --root="$tree" --create "$PREFIX/lib/tmpfiles.d/conncount.conf"
+	expect_eq 700 "$(stat -c %a "$tree/run/conncount")" mode
+}
