@@ -22,6 +22,7 @@ LUA_DIR ?= $(PREFIX)/share/lua/5.4
 SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+MANDIR ?= $(PREFIX)/share/man
 
 CLANG ?= clang
 BPFTOOL ?= bpftool
@@ -62,7 +63,10 @@ TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c)
 
 SONAME := libconncount.so.$(ABI)
 PRODUCTS := $(BUILD)/conncount $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
-	$(BUILD)/lua/conncount.so $(BUILD)/libconncount-lua.a
+	$(BUILD)/lua/conncount.so $(BUILD)/libconncount-lua.a $(BUILD)/man/libconncount.3
+# The pages of each section of the manual.
+MAN := $(wildcard user/man/*.[1-9]) $(BUILD)/man/libconncount.3
+MAN_SECTIONS := 1 3 5 7
 
 ifdef V
 Q :=
@@ -131,6 +135,13 @@ $(BUILD)/libconncount-lua.a: $(LUA_OBJS)
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
+# --- the manual -----------------------------------------------------------------------------
+
+$(BUILD)/man/libconncount.3: user/man/libconncount.awk user/lib/conncount.h
+	$(call say,MAN)
+	@mkdir -p $(@D)
+	$(Q)awk -f $^ > $@
+
 # --- what the tests run ---------------------------------------------------------------------
 
 tests: all $(TOOLS) $(BUILD)/tests/embed
@@ -159,7 +170,8 @@ install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LUA_CDIR) \
 		$(DESTDIR)$(LUA_DIR)/msys/extended $(DESTDIR)$(SYSTEMDUNITDIR) \
-		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
+		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
+		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%)
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(BUILD)/libconncount-lua.a $(DESTDIR)$(LIBDIR)/
@@ -170,6 +182,8 @@ install: all
 	$(INSTALL) -m 644 $(BUILD)/lua/conncount.so $(DESTDIR)$(LUA_CDIR)/
 	$(INSTALL) -m 644 lua/msys/audit.lua $(DESTDIR)$(LUA_DIR)/msys/
 	$(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/msys/extended/
+	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
+		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(call fill,user/systemd/conncount.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount.service)
 	$(INSTALL) -m 644 user/systemd/conncount.sysusers $(DESTDIR)$(SYSUSERSDIR)/conncount.conf
 	$(INSTALL) -m 644 user/systemd/conncount.tmpfiles $(DESTDIR)$(TMPFILESDIR)/conncount.conf

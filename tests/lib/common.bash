@@ -142,7 +142,7 @@ have() {
 		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
 			missing='no package python3-prometheus-client'
 		;;
-	bpftool | clang | curl | gcc | ip | promtool | python3 | setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | valgrind)
+	bpftool | clang | curl | gcc | ip | mandoc | promtool | python3 | setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | valgrind)
 		command -v "$1" >/dev/null || missing="no command $1"
 		;;
 	*)

@@ -50,6 +50,11 @@ make_in() {
 		./usr/lib/tmpfiles.d/conncount.conf
 		./usr/share/lua/5.4/msys/audit.lua
 		./usr/share/lua/5.4/msys/extended/ac.lua
+		./usr/share/man/man1/conncount.1
+		./usr/share/man/man3/conncount-lua.3
+		./usr/share/man/man3/libconncount.3
+		./usr/share/man/man5/conncount.conf.5
+		./usr/share/man/man7/conncount-troubleshooting.7
 	END
 	)" 'installed files'
 

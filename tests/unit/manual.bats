@@ -1,0 +1,159 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The manual pages, held against what they describe: the command's own help, the keys of the
+# configuration, the header, the Lua functions, the messages.
+
+load ../lib/common
+
+setup() {
+	requires build
+	MAN=$ROOT/user/man
+}
+
+# commands: those that conncount --help lists.
+commands() {
+	conncount --help | sed -n 's/^  \([a-z]\{1,\}\) .*/\1/p'
+}
+
+# options TEXT: the options in it, sorted, each once.
+options() {
+	grep -oE -- '(^|[^-[:alnum:]])--?[[:alnum:]][-[:alnum:]]*' <<<"$1" |
+		grep -oE -- '--?[[:alnum:]][-[:alnum:]]*$' | sort -u
+}
+
+# page_options COMMAND: those that conncount(1) gives it, sorted.
+page_options() {
+	awk -v command="$1" '
+		/^\.Pp$/ && !deep { on = 0 }
+		/^\.Bl/ { deep++ }
+		/^\.El/ { deep-- }
+		deep == 1 && /^\.(It )?Cm / { on = $0 ~ "^\\.(It )?Cm " command "( |$)" }
+		deep == 1 && /^\.It Xo/ { on = 0 }
+		/^\.Sh EXIT/ { exit }
+		on' "$MAN/conncount.1" | grep -oE 'Fl -?[[:alnum:]][-[:alnum:]]*' | sed 's/^Fl /-/' |
+		sort -u
+}
+
+@test "mandoc finds nothing wrong with the pages" {
+	requires mandoc
+	local page
+	for page in "$MAN"/*.[1-9] "$BUILD"/man/*.[1-9]; do
+		expect 0 mandoc -T lint -W warning "$page"
+	done
+}
+
+@test "conncount(1) has every command of --help, and no other" {
+	local page
+	[ "$(commands | wc -l)" -gt 5 ] || fail 'commands not found in --help'
+	page=$(sed -n '/^\.Sh COMMANDS/,/^\.Sh NETWORKS/{
+		s/^\.It Cm \([a-z]*\).*/\1/p
+		s/^\.Cm \([a-z]*\)$/\1/p
+	}' "$MAN/conncount.1")
+	expect_eq "$(commands | sort)" "$(sort <<<"$page")" 'commands in conncount(1)'
+}
+
+@test "conncount(1) gives each command the options of its --help, and no other" {
+	local command page help
+	for command in $(commands); do
+		help=$(options "$(conncount "$command" --help)")
+		page=$(page_options "$command")
+		expect_eq "$help" "$page" "options of $command"
+	done
+}
+
+@test "each option that conncount(1) describes is one of a command" {
+	local all option
+	all=$(for option in $(commands); do conncount "$option" --help; done)
+	all=$(options "$all")$'\n--help\n--version'
+	while read -r option; do
+		grep -qxe "$option" <<<"$all" || fail "conncount(1): no command has $option"
+	done < <(grep -oE '^\.It Fl .*' "$MAN/conncount.1" | grep -oE 'Fl -?[[:alnum:]-]+' |
+		sed 's/^Fl /-/')
+}
+
+@test "conncount.conf(5) has every key that the command knows, and no other" {
+	local conf=$BATS_TEST_TMPDIR/conf known
+	printf '[conncount]\nx = 1\n' >"$conf"
+	expect 2 conncount check "$conf"
+	known=$(sed -n 's/.*(known: \(.*\))$/\1/p' <<<"$errors" | tr -d ' ' | tr , '\n')
+	printf '[a]\nx = 1\n' >"$conf"
+	expect 2 conncount check "$conf"
+	known+=$'\n'$(sed -n 's/.*(known: \(.*\))$/\1/p' <<<"$errors" | tr -d ' ' | tr , '\n')
+	expect_eq "$known" "$(sed -n 's/^\.It Ic \([a-z_]*\).*/\1/p' "$MAN/conncount.conf.5")" \
+		'keys in conncount.conf(5)'
+}
+
+@test "the examples in conncount.conf(5) and the README are configurations" {
+	local n=0 file
+	awk -v dir="$BATS_TEST_TMPDIR" '/^\.Ed/ { on = 0 }
+		on { print >(dir "/page" n) }
+		/^\.Bd/ { on = 1; n++ }' "$MAN/conncount.conf.5"
+	awk -v dir="$BATS_TEST_TMPDIR" '/^```$/ { on = 0 }
+		on { print >(dir "/page-readme" n) }
+		/^```ini$/ { on = 1; n++ }' "$ROOT/README.md"
+	for file in "$BATS_TEST_TMPDIR"/page*; do
+		expect 0 conncount check "$file"
+		n=$((n + 1))
+	done
+	[ "$n" -ge 4 ] || fail "only $n examples found"
+}
+
+@test "libconncount(3) has every public function and every type of conncount.h" {
+	local page=$BUILD/man/libconncount.3 name n=0
+	while read -r name; do
+		grep -qE "^[a-z].*[ *]$name" "$page" || fail "libconncount(3): $name is not in it"
+		n=$((n + 1))
+	done < <(grep -oE '^[a-z].*conncount_[a-z_]+[( ]' "$ROOT/user/lib/conncount.h" |
+		grep -oE 'conncount_[a-z_]+[( ]$' | tr -d '( ')
+	[ "$n" -gt 20 ] || fail "only $n names found in conncount.h"
+	# A description comes with its function.
+	expect 0 grep -c '^Open an instance for reading\.$' "$page"
+	expect 0 grep -c 'ESRCH: no such service type' "$page"
+}
+
+@test "conncount-lua(3) has every function of the modules" {
+	requires lua
+	local name
+	expect 0 lua5.4 -e '
+		local function each(t, prefix)
+			for k, v in pairs(t) do
+				if type(v) == "function" then print(k) end
+				if type(v) == "table" then each(v) end
+			end
+		end
+		require("msys.extended.ac")
+		each(require("conncount"))'
+	[ "$(wc -l <<<"$output")" -ge 4 ] || fail 'functions not found'
+	for name in $output; do
+		grep -qE "\.(Fn|It Fn) [a-z.:]*$name( |$)" "$MAN/conncount-lua.3" ||
+			fail "conncount-lua(3): $name is not in it"
+	done
+}
+
+@test "conncount-troubleshooting(7) quotes messages that the source has" {
+	expect 0 python3 -I "$TOOLS/messages.py" "$MAN/conncount-troubleshooting.7" \
+		"$ROOT"/user/*/*.c "$ROOT"/lua/*.c
+	[ "$output" -ge 20 ] || fail "only $output messages found in the page"
+}
+
+@test "a message that the source does not have is found" {
+	local page=$BATS_TEST_TMPDIR/page.7
+	printf '%s\n' '.It Ar dir Ns Li \&: not loaded' '.It Ar dir Ns Li \&: on holiday' >"$page"
+	expect 1 python3 -I "$TOOLS/messages.py" "$page" "$ROOT"/user/*/*.c
+	expect_match 'on holiday' "$errors"
+	expect_eq 1 "$(wc -l <<<"$errors")" 'messages missing'
+}
+
+@test "every page is named in another one, and what a page refers to is there" {
+	local page name
+	for page in "$MAN"/*.[1-9] "$BUILD"/man/*.[1-9]; do
+		name=${page##*/}
+		name=${name%.*}
+		grep -qE "^\.Xr $name " "$MAN"/*.[1-9] || fail "no page refers to $name"
+	done
+	while read -r name; do
+		[ -e "$MAN/$name" ] || [ -e "$BUILD/man/$name" ] ||
+			fail "no page $name, which is referred to"
+	done < <(cat "$MAN"/*.[1-9] "$BUILD"/man/*.[1-9] |
+		sed -n 's/.*Xr \([a-z.-]*conncount[a-z.-]*\) \([1-9]\).*/\1.\2/p')
+}
