@@ -23,6 +23,8 @@ SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 MANDIR ?= $(PREFIX)/share/man
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
 
 CLANG ?= clang
 BPFTOOL ?= bpftool
@@ -171,7 +173,8 @@ install: all
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LUA_CDIR) \
 		$(DESTDIR)$(LUA_DIR)/msys/extended $(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
-		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%)
+		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
+		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR)
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(BUILD)/libconncount-lua.a $(DESTDIR)$(LIBDIR)/
@@ -184,6 +187,8 @@ install: all
 	$(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/msys/extended/
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
+	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
+	$(INSTALL) -m 644 user/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
 	$(call fill,user/systemd/conncount.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount.service)
 	$(INSTALL) -m 644 user/systemd/conncount.sysusers $(DESTDIR)$(SYSUSERSDIR)/conncount.conf
 	$(INSTALL) -m 644 user/systemd/conncount.tmpfiles $(DESTDIR)$(TMPFILESDIR)/conncount.conf

@@ -88,6 +88,17 @@ wait_until() {
 	done
 }
 
+# commands: those of conncount that its --help lists.
+commands() {
+	conncount --help | sed -n 's/^  \([a-z]\{1,\}\) .*/\1/p'
+}
+
+# options_of COMMAND: the options that the --help of a command of conncount speaks of, sorted.
+options_of() {
+	conncount "$1" --help | grep -oE -- '(^|[^-[:alnum:]])--?[[:alnum:]][-[:alnum:]]*' |
+		grep -oE -- '--?[[:alnum:]][-[:alnum:]]*$' | sort -u
+}
+
 # cgroup2_root: where the cgroup v2 hierarchy is mounted.
 cgroup2_root() {
 	awk '$3 == "cgroup2" { print $2; found = 1; exit } END { exit !found }' /proc/self/mounts
@@ -142,7 +153,8 @@ have() {
 		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
 			missing='no package python3-prometheus-client'
 		;;
-	bpftool | clang | curl | gcc | ip | mandoc | promtool | python3 | setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | valgrind)
+	bpftool | clang | curl | gcc | ip | mandoc | promtool | python3 | \
+		setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"
 		;;
 	*)

@@ -48,6 +48,7 @@ make_in() {
 		./usr/lib/systemd/system/conncount.service
 		./usr/lib/sysusers.d/conncount.conf
 		./usr/lib/tmpfiles.d/conncount.conf
+		./usr/share/bash-completion/completions/conncount
 		./usr/share/lua/5.4/msys/audit.lua
 		./usr/share/lua/5.4/msys/extended/ac.lua
 		./usr/share/man/man1/conncount.1
@@ -55,6 +56,7 @@ make_in() {
 		./usr/share/man/man3/libconncount.3
 		./usr/share/man/man5/conncount.conf.5
 		./usr/share/man/man7/conncount-troubleshooting.7
+		./usr/share/zsh/site-functions/_conncount
 	END
 	)" 'installed files'
 

@@ -10,17 +10,6 @@ setup() {
 	MAN=$ROOT/user/man
 }
 
-# commands: those that conncount --help lists.
-commands() {
-	conncount --help | sed -n 's/^  \([a-z]\{1,\}\) .*/\1/p'
-}
-
-# options TEXT: the options in it, sorted, each once.
-options() {
-	grep -oE -- '(^|[^-[:alnum:]])--?[[:alnum:]][-[:alnum:]]*' <<<"$1" |
-		grep -oE -- '--?[[:alnum:]][-[:alnum:]]*$' | sort -u
-}
-
 # page_options COMMAND: those that conncount(1) gives it, sorted.
 page_options() {
 	awk -v command="$1" '
@@ -55,7 +44,7 @@ page_options() {
 @test "conncount(1) gives each command the options of its --help, and no other" {
 	local command page help
 	for command in $(commands); do
-		help=$(options "$(conncount "$command" --help)")
+		help=$(options_of "$command")
 		page=$(page_options "$command")
 		expect_eq "$help" "$page" "options of $command"
 	done
@@ -63,8 +52,7 @@ page_options() {
 
 @test "each option that conncount(1) describes is one of a command" {
 	local all option
-	all=$(for option in $(commands); do conncount "$option" --help; done)
-	all=$(options "$all")$'\n--help\n--version'
+	all=$(for option in $(commands); do options_of "$option"; done)$'\n--help\n--version'
 	while read -r option; do
 		grep -qxe "$option" <<<"$all" || fail "conncount(1): no command has $option"
 	done < <(grep -oE '^\.It Fl .*' "$MAN/conncount.1" | grep -oE 'Fl -?[[:alnum:]-]+' |
