@@ -151,7 +151,7 @@ tests: all $(TOOLS) $(BUILD)/tests/embed
 $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
 	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libconncount.a $(LIB_LIBS)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libconncount.a $(CMD_LIBS)
 
 $(BUILD)/tests/embed: tests/unit/embed.c $(BUILD)/libconncount-lua.a $(BUILD)/libconncount.a Makefile
 	$(call say,CC)

@@ -134,7 +134,7 @@ another_layout() {
 # identity: the generation, and the ids of maps and links.
 identity() {
 	state generation
-	python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH" | grep -v '^prog' | sort -u
+	"$BUILD/tests/objects" attached "$CGROUP_PATH" | grep -v '^prog' | sort -u
 }
 
 @test "a load that changes nothing changes nothing" {
@@ -166,9 +166,9 @@ identity() {
 	expect_eq 0.1.99 "$(state build)" build
 	expect_eq "$before" "$(identity | tail -n +2)" 'maps and links'
 	exactly $HELD
-	before=$(python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH" | grep '^prog')
+	before=$("$BUILD/tests/objects" attached "$CGROUP_PATH" | grep '^prog')
 	load
-	[ "$before" != "$(python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH" | grep '^prog')" ] ||
+	[ "$before" != "$("$BUILD/tests/objects" attached "$CGROUP_PATH" | grep '^prog')" ] ||
 		fail 'the programs are those of the other build'
 	sessions open 5 10.1.2.3 192.0.2.1:25
 	exactly $((HELD + 5))

@@ -36,9 +36,9 @@ teardown() {
 actor() {
 	if [ $# -gt 1 ]; then
 		start_in_ns nsenter --net="$2" -- \
-			python3 -I "$TOOLS/actor.py" run "$TEST_DIR/$1.sock"
+			python3 -I "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
 	else
-		start_in_ns python3 -I "$TOOLS/actor.py" run "$TEST_DIR/$1.sock"
+		start_in_ns python3 -I "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
 	fi
 	ACTORS[$1]=$STARTED
 	wait_until test -S "$TEST_DIR/$1.sock"
@@ -47,9 +47,9 @@ actor() {
 # act NAME [CODE]: has an actor do CODE, or what is on stdin.
 act() {
 	if [ $# -gt 1 ]; then
-		python3 -I "$TOOLS/actor.py" tell "$TEST_DIR/$1.sock" <<<"$2"
+		"$BUILD/tests/tell" "$TEST_DIR/$1.sock" <<<"$2"
 	else
-		python3 -I "$TOOLS/actor.py" tell "$TEST_DIR/$1.sock"
+		"$BUILD/tests/tell" "$TEST_DIR/$1.sock"
 	fi
 }
 

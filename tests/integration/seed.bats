@@ -202,7 +202,7 @@ in_new_ns() {
 sessions_start_in() {
 	(
 		echo "$BASHPID" >"$CGROUP_PATH/cgroup.procs"
-		exec nsenter --net="$TEST_DIR/net2" -- python3 -I "$TOOLS/sessions.py" run "$1"
+		exec nsenter --net="$TEST_DIR/net2" -- python3 -I "$TOOLS/sessions.py" "$1"
 	) 3>&- &
 	SECOND=$!
 	wait_until test -S "$1"
@@ -212,7 +212,7 @@ sessions_start_in() {
 sessions_at() {
 	local name=$1
 	shift
-	python3 -I "$TOOLS/sessions.py" ctl "$TEST_DIR/$name.sock" "$@"
+	"$BUILD/tests/tell" "$TEST_DIR/$name.sock" "$@"
 }
 
 @test "another cgroup's sessions on the same port are not counted" {

@@ -206,11 +206,11 @@ expect_ended() {
 @test "a server outside the cgroup is not counted" {
 	# The test's own shell is in the namespace, but not in the cgroup.
 	local outside=$TEST_DIR/outside.sock pid
-	nsenter --net="$TEST_DIR/net" -- python3 -I "$TOOLS/sessions.py" run "$outside" 3>&- &
+	nsenter --net="$TEST_DIR/net" -- python3 -I "$TOOLS/sessions.py" "$outside" 3>&- &
 	pid=$!
 	wait_until test -S "$outside"
 	sessions unlisten '*:25'
-	python3 -I "$TOOLS/sessions.py" ctl "$outside" <<-'END'
+	"$BUILD/tests/tell" "$outside" <<-'END'
 		listen *:25
 		open 3 10.1.2.3 192.0.2.1:25
 	END
@@ -218,7 +218,7 @@ expect_ended() {
 	sessions listen 192.0.2.2:25
 	sessions open 1 10.1.2.3 192.0.2.2:25
 	expect_count 1
-	python3 -I "$TOOLS/sessions.py" ctl "$outside" quit
+	"$BUILD/tests/tell" "$outside" quit
 	wait "$pid"
 	expect_count 1
 }

@@ -62,12 +62,7 @@ expect_match() {
 # json PATH: one value out of the JSON object on stdin; PATH is like listeners.0.live, and
 # an empty PATH is everything. Fails where the input is not one JSON value.
 json() {
-	python3 -I -c '
-import json, sys
-value = json.load(sys.stdin)
-for key in filter(None, sys.argv[1].split(".")):
-    value = value[int(key)] if isinstance(value, list) else value[key]
-print(value if isinstance(value, str) else json.dumps(value))' "$1"
+	"$BUILD/tests/json" "$1"
 }
 
 # wait_until [-t SECONDS] COMMAND...: runs COMMAND again and again until it succeeds; fails
@@ -136,7 +131,11 @@ have() {
 			missing='the kernel has no MPTCP, or has it turned off'
 		;;
 	build)
-		[ -x "$BUILD/conncount" ] || missing="$BUILD/conncount is not built"
+		if ! [ -x "$BUILD/conncount" ]; then
+			missing="$BUILD/conncount is not built"
+		elif ! [ -x "$BUILD/tests/tell" ]; then
+			missing="$BUILD/tests/tell is not built: make tests"
+		fi
 		;;
 	lua)
 		if ! command -v lua5.4 >/dev/null; then

@@ -88,19 +88,19 @@ load() {
 
 # remember: notes the BPF programs, links and maps now attached to the test's cgroup.
 remember() {
-	python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH" >>"$TEST_DIR/bpf-ids"
+	"$BUILD/tests/objects" attached "$CGROUP_PATH" >>"$TEST_DIR/bpf-ids"
 }
 
 # sessions_start: starts tests/tools/sessions.py in the test's namespace and cgroup.
 sessions_start() {
-	start_in_ns python3 -I "$TOOLS/sessions.py" run "$TEST_DIR/sessions.sock"
+	start_in_ns python3 -I "$TOOLS/sessions.py" "$TEST_DIR/sessions.sock"
 	SESSIONS_PID=$STARTED
 	wait_until test -S "$TEST_DIR/sessions.sock"
 }
 
 # sessions COMMAND...: one command of sessions.py, or with none those on stdin, one a line.
 sessions() {
-	python3 -I "$TOOLS/sessions.py" ctl "$TEST_DIR/sessions.sock" "$@"
+	"$BUILD/tests/tell" "$TEST_DIR/sessions.sock" "$@"
 }
 
 # sessions_stop: ends sessions.py, and with it every session.
@@ -199,8 +199,8 @@ leaks() {
 	find "$CGROUP_PATH" -mindepth 1 -type d -printf 'cgroup: %p\n'
 	{
 		cat "$TEST_DIR/bpf-ids"
-		python3 -I "$TOOLS/bpf.py" attached "$CGROUP_PATH"
-	} | sort -u | python3 -I "$TOOLS/bpf.py" alive
+		"$BUILD/tests/objects" attached "$CGROUP_PATH"
+	} | sort -u | "$BUILD/tests/objects" alive
 }
 
 # no_leaks: fails, naming them, if there are leaks.

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """actor.py - a process that does with sockets what a test tells it, step by step.
 
-usage: actor.py run SOCKET   run, taking orders at a unix socket, until killed
-       actor.py tell SOCKET  give it one: Python code on stdin; print what it prints
+usage: actor.py SOCKET
 
-For what sessions.py has no command for. The code runs with the names below, and with those
-that earlier orders have set. It is answered when it is done; an exception fails the order.
+Runs, taking orders at a unix socket from tests/tools/tell, until killed: for what sessions.py
+has no command for. An order is Python code, and is answered by what it prints once it is done;
+an exception fails it. It runs with the names below, and with those that earlier orders have set.
 """
 
 import builtins
@@ -197,27 +197,12 @@ def run(path):
                 with contextlib.redirect_stdout(out):
                     builtins.exec(compile(bytes(code), "<order>", "exec"), names)
             except Exception:  # whoever gave the order wants to see it
-                out.write(traceback.format_exc())
+                out.write("actor.py: " + traceback.format_exc())
                 good = b"-"
             peer.sendall(good + out.getvalue().encode())
 
 
-def tell(path):
-    """Gives an order."""
-    control = socket.socket(socket.AF_UNIX)
-    control.connect(path)
-    control.sendall(sys.stdin.buffer.read())
-    control.shutdown(socket.SHUT_WR)
-    answer = bytearray()
-    while data := control.recv(65536):
-        answer += data
-    if not answer.startswith(b"+"):
-        sys.exit("actor.py: " + (answer[1:].decode() or "no answer"))
-    sys.stdout.write(answer[1:].decode())
-
-
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] in ("run", "tell"):
-        {"run": run, "tell": tell}[sys.argv[1]](sys.argv[2])
-    else:
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
+    run(sys.argv[1])

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """bpf.py - what the kernel says about BPF objects, by the bpf(2) system call itself.
 
-usage: bpf.py attached CGROUP   print the programs attached to a cgroup directory, their
-                                links and their maps, as `prog 12`, `link 3`, `map 45`
-       bpf.py alive             of such lines on stdin, print those that still exist
-       bpf.py writable DIR      print the pins below DIR that may be opened for writing
+usage: bpf.py writable DIR   print the pins below DIR that may be opened for writing
 """
 
 import ctypes
@@ -38,80 +35,6 @@ def bpf(command, attr):
     return ret, buf.raw
 
 
-def info(fd, size):
-    """bpf_obj_get_info_by_fd() of `size` bytes; returns them."""
-    buf = ctypes.create_string_buffer(size)
-    bpf(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, size, ctypes.addressof(buf)))
-    return buf.raw
-
-
-def open_id(kind, number):
-    """A descriptor for an object, or None where there is no such object (any more)."""
-    try:
-        return bpf(BY_ID[kind], struct.pack("=I", number))[0]
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            return None
-        raise
-
-
-def cgroup_links():
-    """All cgroup links: (id, prog id, cgroup id)."""
-    number, links = 0, []
-    while True:
-        try:
-            _, attr = bpf(LINK_GET_NEXT_ID, struct.pack("=I", number))
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return links
-            raise
-        number = struct.unpack_from("=I", attr, 4)[0]
-        fd = open_id("link", number)
-        if fd is None:
-            continue
-        # struct bpf_link_info: type, id, prog_id, pad, then cgroup_id.
-        kind, _, prog, _, cgroup = struct.unpack_from("=IIIIQ", info(fd, 64))
-        os.close(fd)
-        if kind == LINK_TYPE_CGROUP:
-            links.append((number, prog, cgroup))
-
-
-def prog_maps(number):
-    """The ids of a program's maps."""
-    fd = open_id("prog", number)
-    if fd is None:
-        return []
-    room = 64
-    ids = (ctypes.c_uint32 * room)()
-    # struct bpf_prog_info: nr_map_ids at 52, map_ids at 56.
-    buf = ctypes.create_string_buffer(64)
-    struct.pack_into("=IQ", buf, 52, room, ctypes.addressof(ids))
-    bpf(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, 64, ctypes.addressof(buf)))
-    os.close(fd)
-    return list(ids[:struct.unpack_from("=I", buf.raw, 52)[0]])
-
-
-def attached(cgroup):
-    """Prints the programs attached to a cgroup by links, with their links and maps."""
-    cgroup_id = os.stat(cgroup).st_ino
-    for link, prog, where in cgroup_links():
-        if where == cgroup_id:
-            print("link", link)
-            print("prog", prog)
-            for number in prog_maps(prog):
-                print("map", number)
-
-
-def alive():
-    """Prints those objects named on stdin that exist."""
-    for line in sys.stdin:
-        kind, number = line.split()
-        fd = open_id(kind, int(number))
-        if fd is not None:
-            os.close(fd)
-            print(kind, number)
-
-
 def writable(directory):
     """Prints the pins that this process may open for writing."""
     pins = 0
@@ -135,11 +58,7 @@ def writable(directory):
 
 def main(argv):
     """Runs the command line."""
-    if len(argv) == 3 and argv[1] == "attached":
-        attached(argv[2])
-    elif len(argv) == 2 and argv[1] == "alive":
-        alive()
-    elif len(argv) == 3 and argv[1] == "writable":
+    if len(argv) == 3 and argv[1] == "writable":
         writable(argv[2])
     else:
         sys.exit(__doc__)

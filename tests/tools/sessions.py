@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """sessions.py - holds TCP sessions, and moves them step by step.
 
-usage: sessions.py run SOCKET            run, taking commands at a unix socket
-       sessions.py ctl SOCKET [WORD...]  give it one command, or those on stdin, one a line
+usage: sessions.py SOCKET
 
-A command is answered once it has fully happened: a session opened is accepted, a session
+Runs, taking orders at a unix socket from tests/tools/tell: one command as words, or commands
+as text, one a line, of which the first that fails is the last. A command is answered once it has fully happened: a session opened is accepted, a session
 reset is known to be so by the server's kernel side. Servers and the client are processes
 of their own, so that each can be killed.
 
@@ -593,53 +593,44 @@ class Ledger:
             raise Refused(traceback.format_exc()) from error
 
 
+def obey(ledger, order):
+    """Runs the commands of an order; returns the answer to tell, and whether it was to quit."""
+    if "\0" in order:
+        commands = [order.split("\0")[:-1]]
+    else:
+        commands = [shlex.split(line) for line in order.splitlines() if line.strip()]
+    printed = ""
+    for command in commands:
+        try:
+            if command == ["quit"]:
+                ledger.quit()
+                return "+" + printed, True
+            text = ledger.run(command)
+        except Refused as why:
+            return "-%ssessions.py: %s: %s\n" % (printed, shlex.join(command), why), False
+        printed += text + "\n" if text else ""
+    return "+" + printed, False
+
+
 def run(path):
-    """Serves commands at a unix socket until one is `quit`."""
+    """Serves orders at a unix socket until one is to quit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    ledger = Ledger()
+    ledger, ended = Ledger(), False
     control = socket.socket(socket.AF_UNIX)
     control.bind(path + ".new")
     control.listen()
     os.rename(path + ".new", path)  # there once it can be connected to
-    while True:
+    while not ended:
         peer, _ = control.accept()
         with peer, peer.makefile("rw", encoding="utf-8") as lines:
-            for line in lines:
-                words = json.loads(line)
-                try:
-                    if words == ["quit"]:
-                        ledger.quit()
-                        print(json.dumps([True, ""]), file=lines, flush=True)
-                        return
-                    answer = [True, ledger.run(words)]
-                except Refused as why:
-                    answer = [False, str(why)]
-                print(json.dumps(answer), file=lines, flush=True)
-
-
-def ctl(path, words):
-    """Gives commands; stops at the first that fails, with status 1."""
-    commands = [words] if words else [shlex.split(line) for line in sys.stdin if line.strip()]
-    control = socket.socket(socket.AF_UNIX)
-    control.connect(path)
-    with control.makefile("rw", encoding="utf-8") as lines:
-        for command in commands:
-            print(json.dumps(command), file=lines, flush=True)
-            reply = lines.readline()
-            if not reply:
-                sys.exit("sessions.py: %s: no answer" % shlex.join(command))
-            good, text = json.loads(reply)
-            if not good:
-                sys.exit("sessions.py: %s: %s" % (shlex.join(command), text))
-            if text:
-                print(text)
+            answer, ended = obey(ledger, lines.read())
+            lines.write(answer)
+            lines.flush()
+            peer.shutdown(socket.SHUT_WR)  # a worker that this order has started holds it, too
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] == "run":
-        run(sys.argv[2])
-    elif len(sys.argv) >= 3 and sys.argv[1] == "ctl":
-        ctl(sys.argv[2], sys.argv[3:])
-    else:
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
+    run(sys.argv[1])

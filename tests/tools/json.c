@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * json - print one value out of the JSON on stdin.
+ *
+ *	json PATH
+ *
+ * PATH is like listeners.0.live; an empty one is everything. A string is printed as it is. Exit
+ * status 1 where stdin is not one JSON value, or has nothing at PATH.
+ */
+#include <err.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+	json_error_t why;
+	json_t *root, *value;
+	char *key;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: json PATH\n");
+		return 2;
+	}
+	root = json_loadf(stdin, JSON_DECODE_ANY, &why);
+	if (!root)
+		errx(1, "line %d: %s", why.line, why.text);
+	value = root;
+	for (key = strtok(argv[1], "."); key && value; key = strtok(NULL, "."))
+		if (json_is_array(value))
+			value = json_array_get(value, strtoul(key, NULL, 10));
+		else
+			value = json_object_get(value, key);
+	if (!value)
+		errx(1, "nothing at that path");
+	if (json_is_string(value))
+		fputs(json_string_value(value), stdout);
+	else if (json_dumpf(value, stdout, JSON_ENCODE_ANY))
+		errx(1, "cannot print it");
+	putchar('\n');
+	json_decref(root);
+	return 0;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * objects - which BPF objects there are.
+ *
+ *	objects attached CGROUP	the programs attached by links to a cgroup directory, with their
+ *				links and maps, a line each: `prog 12`, `link 3`, `map 45`
+ *	objects alive		of such lines on stdin, those that still exist
+ */
+#include <bpf/bpf.h>
+#include <err.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAPS_MAX = 64 };
+
+static void print_program(__u32 id)
+{
+	__u32 maps[MAPS_MAX] = { 0 };
+	struct bpf_prog_info info = { .nr_map_ids = MAPS_MAX, .map_ids = (__u64)(uintptr_t)maps };
+	__u32 size = sizeof(info), i;
+	int fd;
+
+	printf("prog %u\n", id);
+	fd = bpf_prog_get_fd_by_id(id);
+	if (fd < 0)
+		return; /* it has just gone */
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		err(1, "objects: program %u", id);
+	for (i = 0; i < info.nr_map_ids; i++)
+		printf("map %u\n", maps[i]);
+	close(fd);
+}
+
+static void attached(const char *cgroup)
+{
+	struct stat st;
+	__u32 id = 0;
+
+	if (stat(cgroup, &st))
+		err(1, "objects: %s", cgroup);
+	while (!bpf_link_get_next_id(id, &id)) {
+		struct bpf_link_info info = { 0 };
+		__u32 size = sizeof(info);
+		int fd = bpf_link_get_fd_by_id(id);
+
+		if (fd < 0)
+			continue; /* it has just gone */
+		if (bpf_obj_get_info_by_fd(fd, &info, &size))
+			err(1, "objects: link %u", id);
+		close(fd);
+		if (info.type != BPF_LINK_TYPE_CGROUP || info.cgroup.cgroup_id != st.st_ino)
+			continue;
+		printf("link %u\n", id);
+		print_program(info.prog_id);
+	}
+	if (errno != ENOENT)
+		err(1, "objects: links");
+}
+
+static int by_id(const char *kind, __u32 id)
+{
+	if (!strcmp(kind, "prog"))
+		return bpf_prog_get_fd_by_id(id);
+	if (!strcmp(kind, "link"))
+		return bpf_link_get_fd_by_id(id);
+	if (!strcmp(kind, "map"))
+		return bpf_map_get_fd_by_id(id);
+	errx(1, "%s: no such kind of object", kind);
+}
+
+static void alive(void)
+{
+	char kind[8];
+	__u32 id;
+	int n;
+
+	while ((n = scanf("%7s %u", kind, &id)) == 2) {
+		int fd = by_id(kind, id);
+
+		if (fd >= 0) {
+			close(fd);
+			printf("%s %u\n", kind, id);
+		} else if (errno != ENOENT) {
+			err(1, "objects: %s %u", kind, id);
+		}
+	}
+	if (n != EOF)
+		errx(1, "stdin: not `KIND ID`");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "attached")) {
+		attached(argv[2]);
+	} else if (argc == 2 && !strcmp(argv[1], "alive")) {
+		alive();
+	} else {
+		fprintf(stderr, "usage: objects attached CGROUP | alive\n");
+		return 2;
+	}
+	return 0;
+}
