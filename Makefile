@@ -9,7 +9,7 @@
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson,
-# libmicrohttpd, libmnl and Lua 5.4: scripts/deps installs them on Debian.
+# libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.
 
 VERSION := 0.1.0
 # The library's ABI: the number in its soname and in libconncount.map.
@@ -43,13 +43,13 @@ endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/load \
-	-Iuser/metrics -Iuser/cmd -I$(BUILD)/bpf
+	-Iuser/metrics -Iuser/top -Iuser/cmd -I$(BUILD)/bpf
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 LUA_CFLAGS := $(shell $(PKG_CONFIG) --cflags lua5.4)
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
-CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson libmicrohttpd libmnl) -pthread
+CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson libmicrohttpd libmnl ncursesw) -pthread
 LUA_LIBS := $(shell $(PKG_CONFIG) --libs lua5.4)
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
@@ -59,7 +59,7 @@ BPF_CFLAGS += -DCONNCOUNT_FAULTS=$(FAULTS)
 endif
 
 LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
-CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/cmd/*.c user/load/*.c user/metrics/*.c))
+CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(filter-out user/lib/%,$(wildcard user/*/*.c)))
 LUA_OBJS := $(BUILD)/lua/conncount.o
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
 

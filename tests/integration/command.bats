@@ -236,6 +236,17 @@ prefixes() {
 	[[ $(cat "$TEST_DIR/trace") != *BATCH* ]] || fail 'the table was searched in vain'
 }
 
+@test "count and list: that the cgroup is gone, as the reason why they are not exact" {
+	local command
+	mkdir "$CGROUP_PATH/inner"
+	load --cgroup "$CGROUP/inner"
+	rmdir "$CGROUP_PATH/inner"
+	for command in count list; do
+		expect 0 conncount "$command"
+		expect_match 'not exact: the cgroup that is counted in is gone' "$errors"
+	done
+}
+
 @test "list --json" {
 	traffic
 	expect 0 conncount list --json -4 24
@@ -290,7 +301,7 @@ prefixes() {
 	for line in '' nonsense 'count --nonsense' 'count 10.0.0.0/8 10.0.0.0/8' 'count --service' \
 		'count --service SMTP --listener smtp' 'list --prefix x' 'list -4 33' 'list -6 129' \
 		'list --limit -1' 'list --limit x' 'list --prefix 24 -4 24' 'list extra' 'list --tree=yes' \
-		'status extra' 'metrics extra' 'watch' 'watch --over x' 'watch --over 1 extra' \
+		'status extra' 'metrics extra' 'top extra' 'top -4 33' 'watch' 'watch --over x' 'watch --over 1 extra' \
 		'watch --over 1 --interval 0' 'watch --over 1 --prefix 129' 'exporter extra' 'exporter --listen 25' \
 		'unload extra' 'load extra' 'count --service smtp'; do
 		# shellcheck disable=SC2086
@@ -301,7 +312,7 @@ prefixes() {
 	expect_match SMTP "$errors" 'the known types, for an unknown one'
 	expect 0 conncount --help
 	expect_match 'count' "$output"
-	for line in load unload count list watch status metrics exporter verify check; do
+	for line in load unload count list top watch status metrics exporter verify check; do
 		expect 0 conncount "$line" --help
 		[ -n "$output" ] || fail "$line --help prints nothing"
 	done

@@ -153,7 +153,7 @@ have() {
 			missing='no package python3-prometheus-client'
 		;;
 	bpftool | clang | curl | gcc | ip | mandoc | promtool | python3 | \
-		setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | valgrind | zsh)
+		setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"
 		;;
 	*)

@@ -188,19 +188,30 @@ int query_failed(const char *dir, struct conncount *cc, const struct target *tar
 	return STATUS_USAGE;
 }
 
+char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size)
+{
+	if (answer->flags & CONNCOUNT_DETACHED)
+		snprintf(
+			buf, size,
+			"not exact: the cgroup that is counted in is gone (see: conncount status)");
+	else if (answer->uncounted || answer->lost)
+		snprintf(buf, size,
+			 "not exact: %" PRId64 " open sessions are in no count, %" PRIu64
+			 " changes were lost (see: conncount status)",
+			 answer->uncounted, answer->lost);
+	else
+		snprintf(buf, size,
+			 "not exact: sessions that were open before are still being entered (see: "
+			 "conncount status)");
+	return buf;
+}
+
 void report_inexact(const struct conncount_answer *answer)
 {
-	if (answer->flags & CONNCOUNT_EXACT)
-		return;
-	if (answer->flags & CONNCOUNT_DETACHED)
-		report("not exact: the cgroup that is counted in is gone (see: conncount status)");
-	else if (answer->uncounted || answer->lost)
-		report("not exact: %" PRId64 " open sessions are in no count, %" PRIu64
-		       " changes were lost (see: conncount status)",
-		       answer->uncounted, answer->lost);
-	else
-		report("not exact: sessions that were open before are still being entered (see: "
-		       "conncount status)");
+	char text[CONNCOUNT_ERROR_SIZE];
+
+	if (!(answer->flags & CONNCOUNT_EXACT))
+		report("%s", inexact_text(answer, text, sizeof(text)));
 }
 
 void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost)

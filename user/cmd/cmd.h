@@ -31,7 +31,7 @@ struct command {
 
 /* One file each, of that name. */
 extern const struct command check_command, count_command, exporter_command, list_command,
-	load_command, metrics_command, status_command, unload_command, verify_command,
+	load_command, metrics_command, status_command, top_command, unload_command, verify_command,
 	watch_command;
 
 /* Numbers of the long options that have no letter. */
@@ -144,6 +144,9 @@ bool lengths_check(const struct command *command, struct lengths *lengths);
  * Returns the exit status.
  */
 int query_failed(const char *dir, struct conncount *cc, const struct target *target, int err);
+
+/* inexact_text() - why an answer is not exact. CONNCOUNT_ERROR_SIZE is ample. Returns @buf. */
+char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size);
 
 /* report_inexact() - a line on stderr if an answer is not exact. */
 void report_inexact(const struct conncount_answer *answer);

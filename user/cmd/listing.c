@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <linux/types.h>
+
+#include "abi.h"
 #include "listing.h"
 
 static int append(struct listing *listing, const struct conncount_entry *entries, size_t n,
@@ -14,7 +17,9 @@ static int append(struct listing *listing, const struct conncount_entry *entries
 	listing->answer.count += answer->count;
 	listing->answer.uncounted += answer->uncounted;
 	listing->answer.lost += answer->lost;
-	listing->answer.flags &= answer->flags;
+	if (!(answer->flags & CONNCOUNT_EXACT))
+		listing->answer.flags &= ~(uint32_t)CONNCOUNT_EXACT;
+	listing->answer.flags |= answer->flags & ~(uint32_t)CONNCOUNT_EXACT;
 	if (!n)
 		return 0;
 
@@ -66,15 +71,20 @@ void listing_free(struct listing *listing)
 	free(listing->entries);
 }
 
+int network_compare(const struct conncount_cidr *a, const struct conncount_cidr *b)
+{
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	return memcmp(a->addr, b->addr, sizeof(a->addr));
+}
+
 static int by_count(const void *a, const void *b)
 {
 	const struct conncount_entry *first = a, *second = b;
 
 	if (first->count != second->count)
 		return first->count > second->count ? -1 : 1;
-	if (first->cidr.family != second->cidr.family)
-		return first->cidr.family < second->cidr.family ? -1 : 1;
-	return memcmp(first->cidr.addr, second->cidr.addr, sizeof(first->cidr.addr));
+	return network_compare(&first->cidr, &second->cidr);
 }
 
 void listing_sort(struct listing *listing)
@@ -82,6 +92,37 @@ void listing_sort(struct listing *listing)
 	if (listing->n)
 		qsort(listing->entries, listing->n, sizeof(*listing->entries), by_count);
 }
+
+int version_get(struct conncount *cc, struct version *ret_version)
+{
+	struct conncount_listener *listeners = NULL;
+	struct conncount_state state;
+	struct version version;
+	size_t n = 0;
+	int err = conncount_state(cc, &state);
+
+	if (!err)
+		err = conncount_listeners(cc, &listeners, &n);
+	if (err)
+		return err;
+	version = (struct version){ .generation = state.generation };
+	for (size_t i = 0; i < n; i++)
+		version.changes += listeners[i].ipv4.opened + listeners[i].ipv4.closed +
+				   listeners[i].ipv6.opened + listeners[i].ipv6.closed;
+	free(listeners);
+	*ret_version = version;
+	return 0;
+}
+
+#define LEVEL(length) length,
+const unsigned *levels_of(int family)
+{
+	static const unsigned ipv4[] = { CC_LEVELS_IPV4(LEVEL) 0 };
+	static const unsigned ipv6[] = { CC_LEVELS_IPV6(LEVEL) 0 };
+
+	return family == CONNCOUNT_IPV4 ? ipv4 : ipv6;
+}
+#undef LEVEL
 
 json_t *entry_json(const struct conncount_entry *entry)
 {

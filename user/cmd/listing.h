@@ -30,6 +30,24 @@ void listing_free(struct listing *listing);
 /* listing_sort() - largest first; then as they were. */
 void listing_sort(struct listing *listing);
 
+/*
+ * What a listing depends on, and cheap to know: where this is the same, the listing is. Padding
+ * there is none, so it may be compared by memcmp().
+ */
+struct version {
+	uint64_t generation; /* of the configuration; 0: of none */
+	uint64_t changes;    /* sessions opened and closed, of all listeners */
+};
+
+/* version_get() - Returns 0 or a negative errno, as conncount_listeners(). */
+int version_get(struct conncount *cc, struct version *ret_version);
+
+/* levels_of() - the lengths for which the kernel keeps counts, shortest first; then 0. */
+const unsigned *levels_of(int family);
+
+/* network_compare() - the order of listing_take(), as of memcmp(). */
+int network_compare(const struct conncount_cidr *a, const struct conncount_cidr *b);
+
 /* entry_json() - {"cidr": ..., "count": ...} */
 json_t *entry_json(const struct conncount_entry *entry);
 

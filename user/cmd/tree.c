@@ -9,18 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <linux/types.h>
-
-#include "abi.h"
 #include "tree.h"
 
-#define LEVEL(length) length,
-static const unsigned ipv4_levels[] = { CC_LEVELS_IPV4(LEVEL) 0 };
-static const unsigned ipv6_levels[] = { CC_LEVELS_IPV6(LEVEL) 0 };
-#undef LEVEL
-
-/* The levels are that many at most, and a listing's own length comes below them. */
-enum { MAX_DEPTH = sizeof(ipv6_levels) / sizeof(*ipv6_levels) };
+/* More than any family has levels: a listing's own length comes below them. */
+enum { MAX_DEPTH = 16 };
 
 /* --- building ----------------------------------------------------------------------------- */
 
@@ -79,7 +71,7 @@ static int add_at(struct builder *builder, const struct conncount_entry *entry, 
 
 static int add_entry(struct builder *builder, const struct conncount_entry *entry)
 {
-	const unsigned *level = entry->cidr.family == CONNCOUNT_IPV4 ? ipv4_levels : ipv6_levels;
+	const unsigned *level = levels_of(entry->cidr.family);
 	unsigned depth = 0;
 	int err = 0;
 

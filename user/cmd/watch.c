@@ -13,12 +13,6 @@
 #include "cmd.h"
 #include "listing.h"
 
-/* What a list depends on: where this is the same, the list is. */
-struct version {
-	uint64_t generation; /* of the configuration; 0: none */
-	uint64_t changes;    /* sessions opened and closed */
-};
-
 struct watch {
 	const char *dir;
 	struct target target;
@@ -57,14 +51,6 @@ static int print_event(const struct watch *watch, const char *event,
 	return print_json(object);
 }
 
-/* In the order of a listing: IPv4 before IPv6, then by address. */
-static int by_network(const struct conncount_entry *a, const struct conncount_entry *b)
-{
-	if (a->cidr.family != b->cidr.family)
-		return a->cidr.family < b->cidr.family ? -1 : 1;
-	return memcmp(a->cidr.addr, b->cidr.addr, sizeof(a->cidr.addr));
-}
-
 /* Drop what is not over. */
 static void keep_above(const struct watch *watch, struct listing *listing)
 {
@@ -93,7 +79,8 @@ static void print_events(const struct watch *watch, const struct listing *before
 	while (i < before->n || j < now->n) {
 		int order = i == before->n ? 1
 			    : j == now->n  ? -1
-					   : by_network(&before->entries[i], &now->entries[j]);
+					   : network_compare(&before->entries[i].cidr,
+							     &now->entries[j].cidr);
 
 		if (order < 0) {
 			struct conncount_entry entry = before->entries[i];
@@ -110,27 +97,6 @@ static void print_events(const struct watch *watch, const struct listing *before
 
 /* --- looking ------------------------------------------------------------------------------ */
 
-static int get_version(struct conncount *cc, struct version *ret)
-{
-	struct conncount_listener *listeners = NULL;
-	struct conncount_state state;
-	struct version version;
-	size_t n = 0;
-	int err = conncount_state(cc, &state);
-
-	if (!err)
-		err = conncount_listeners(cc, &listeners, &n);
-	if (err)
-		return err;
-	version = (struct version){ .generation = state.generation };
-	for (size_t i = 0; i < n; i++)
-		version.changes += listeners[i].ipv4.opened + listeners[i].ipv4.closed +
-				   listeners[i].ipv6.opened + listeners[i].ipv6.closed;
-	free(listeners);
-	*ret = version;
-	return 0;
-}
-
 /*
  * Whether there may be something new: nothing is over unless all together are, and nothing
  * changes unless a session begins or ends. That is cheap to know; a list is not.
@@ -142,7 +108,7 @@ static int may_differ(struct watch *watch, bool *ret_differ)
 	int err = target_count(watch->cc, &watch->target, NULL, &answer);
 
 	if (!err)
-		err = get_version(watch->cc, &version);
+		err = version_get(watch->cc, &version);
 	if (err)
 		return err;
 	if (watch->exact)

@@ -1,0 +1,280 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# top, on a terminal of tmux: what it shows, its keys, and the terminal afterwards.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	requires tmux
+	instance_setup
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+		[control]
+		listen = 192.0.2.1:4000
+		service = Control
+		[msa]
+		listen = *:587
+		service = SMTP
+	END
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen *:4000
+		open 3 10.1.2.3 192.0.2.1:25
+		open 1 10.1.2.4 192.0.2.1:25
+		open 2 2001:db8:1:2::1 [2001:db8::1]:25
+		open 5 172.16.0.1 192.0.2.1:4000
+	END
+	unset TMUX
+}
+
+teardown() {
+	terminal kill-server 2>/dev/null || :
+	[ -z "${TEST_DIR:-}" ] || wait_until no_terminal
+	instance_teardown
+}
+
+# terminal COMMAND...: of tmux, in a server of the test's own.
+terminal() {
+	tmux -S "$TEST_DIR/tmux" -f /dev/null "$@" 3>&-
+}
+
+no_terminal() {
+	! terminal list-sessions 2>/dev/null
+}
+
+# top [OPTION...]: starts one on a terminal of 80 columns and 24 lines, from a shell that goes on
+# afterwards; waits until it shows something.
+top() {
+	terminal new-session -d -x 80 -y 24 "trap : INT; stty -a >$TEST_DIR/stty.before
+		conncount top ${*@Q}; echo exit status \$?; stty -a >$TEST_DIR/stty.after; exec sleep 1000"
+	wait_until shows SESSIONS
+}
+
+# keys KEY...: typed at the terminal, by tmux' names.
+keys() {
+	terminal send-keys "$@"
+}
+
+# screen: what the terminal shows.
+screen() {
+	terminal capture-pane -p
+}
+
+# shows REGEX: whether the screen has it; for wait_until.
+shows() {
+	screen | grep -E -- "$1" || {
+		screen
+		return 1
+	}
+}
+
+# rows LINE...: for wait_until: the rows are these, blanks squeezed, and no others.
+rows() {
+	local now
+	now=$(screen | sed '1,/SESSIONS/d' | sed '$d' | awk 'NF { $1 = $1; print }')
+	[ "$now" = "$(printf '%s\n' "$@")" ] || {
+		screen
+		return 1
+	}
+}
+
+# restored: the terminal is as it was before top.
+restored() {
+	wait_until test -s "$TEST_DIR/stty.after"
+	expect_eq "$(cat "$TEST_DIR/stty.before")" "$(cat "$TEST_DIR/stty.after")" stty
+	expect_eq '0 1 0' "$(terminal display-message -p \
+		'#{alternate_on} #{cursor_flag} #{keypad_cursor_flag}')" 'screen, cursor, keypad'
+}
+
+# pid: of top.
+pid() {
+	pgrep -P "$(terminal display-message -p '#{pane_pid}')" -x conncount
+}
+
+@test "top: the networks, largest first, and what changes" {
+	top
+	shows 'service SMTP: 6 sessions, exact'
+	shows 'IPv4 /32, IPv6 /128, largest first: 3 networks'
+	rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	sessions open 4 10.1.2.4 192.0.2.1:25
+	wait_until rows '5 +4 10.1.2.4/32' '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
+	# At the next look that is no change any more.
+	wait_until rows '5 10.1.2.4/32' '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
+	sessions close server from=10.1.2.4/32
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
+	keys q
+	wait_until shows 'exit status 0'
+	restored
+}
+
+@test "top: every key" {
+	top --interval 86400
+	keys s
+	wait_until shows 'grown most first'
+	keys s
+	wait_until shows 'by address'
+	rows '3 10.1.2.3/32' '1 10.1.2.4/32' '2 2001:db8:1:2::1/128'
+	keys s
+	wait_until shows 'largest first'
+	keys -- -
+	wait_until shows 'IPv4 /24, IPv6 /64,'
+	rows '4 10.1.2.0/24' '2 2001:db8:1:2::/64'
+	keys +
+	wait_until shows 'IPv4 /32, IPv6 /128,'
+	keys p
+	wait_until shows 'Prefix lengths'
+	keys /20,47 Enter
+	wait_until rows '4 10.1.0.0/20' '2 2001:db8::/47'
+	keys p 99 BSpace Enter
+	wait_until shows 'IPv4 /9, IPv6 /47'
+	keys p 129 Enter
+	wait_until shows "'129': not a length from 0 to 128"
+	keys p 32,128 Enter
+	wait_until shows 'IPv4 /32, IPv6 /128,'
+	keys f
+	wait_until rows '3 10.1.2.3/32' '1 10.1.2.4/32'
+	keys f
+	wait_until rows '2 2001:db8:1:2::1/128'
+	keys f
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	keys t
+	wait_until rows '5 172.16.0.1/32'
+	shows 'service Control'
+	keys t
+	wait_until shows 'service SMTP'
+	keys / 10.1.2.4/31 Enter
+	wait_until rows '1 10.1.2.4/32'
+	shows 'within 10.1.2.4/31: 1 networks'
+	keys / nonsense Enter
+	wait_until shows "'nonsense': "
+	keys / 1 Escape
+	wait_until shows 'q quit'
+	rows '1 10.1.2.4/32'
+	keys / Enter
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	keys h
+	wait_until shows 'this help'
+	keys x
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	sessions open 1 10.9.9.9 192.0.2.1:25
+	keys r
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32' '1 +1 10.9.9.9/32'
+	keys q
+	wait_until shows 'exit status 0'
+	restored
+}
+
+@test "top: more networks than lines; another size of the terminal" {
+	sessions open 50 10.7.0.1+ 192.0.2.1:25
+	top -4 32 --interval 86400
+	keys s s
+	wait_until shows '10\.7\.0\.17/32'
+	[[ $(screen) != *10.7.0.18/32* ]] || fail 'more than there is room for'
+	keys Down Down
+	wait_until shows '10\.7\.0\.19/32'
+	keys NPage
+	wait_until shows '10\.7\.0\.38/32'
+	keys End
+	wait_until shows '10\.7\.0\.50/32'
+	keys Up
+	wait_until shows '10\.7\.0\.31/32'
+	keys Home
+	wait_until shows '10\.1\.2\.3/32'
+	terminal resize-window -x 40 -y 10
+	wait_until shows '^ +1 +10\.7\.0\.3/32$'
+	! shows '10\.7\.0\.4/32' || fail 'more than there is room for'
+	shows '^q quit'
+	terminal resize-window -x 100 -y 60
+	wait_until shows '10\.7\.0\.50/32'
+	terminal resize-window -x 3 -y 2
+	wait_until shows '^con$'
+	terminal resize-window -x 80 -y 24
+	wait_until shows '10\.7\.0\.17/32'
+	keys q
+	wait_until shows 'exit status 0'
+	restored
+}
+
+@test "top: a signal ends it, and the terminal is restored" {
+	local signal
+	for signal in TERM INT HUP QUIT; do
+		rm -f "$TEST_DIR"/stty.*
+		top
+		kill "-$signal" "$(pid)"
+		wait_until shows "exit status $((128 + $(kill -l "$signal")))"
+		restored
+		terminal kill-server
+		wait_until no_terminal
+	done
+	rm -f "$TEST_DIR"/stty.*
+	top
+	keys C-c
+	wait_until shows 'exit status 130'
+	restored
+}
+
+@test "top: stopped and continued" {
+	terminal new-session -d -x 80 -y 24 "set -m; stty -a >$TEST_DIR/stty.before
+		conncount top; stty -a >$TEST_DIR/stty.after; read x; fg; exec sleep 1000"
+	wait_until shows SESSIONS
+	keys C-z
+	wait_until shows Stopped
+	restored
+	keys Enter
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	keys s
+	wait_until shows 'grown most first'
+	keys q
+	wait_until shows Stopped
+}
+
+@test "top: an unload, and a load" {
+	top
+	conncount unload
+	wait_until shows 'not loaded'
+	rows ''
+	load
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	! shows 'not loaded' || fail 'it is loaded'
+	keys q
+	wait_until shows 'exit status 0'
+}
+
+@test "top: only what differs is sent" {
+	top
+	terminal pipe-pane "cat >$TEST_DIR/sent"
+	sessions open 1 10.1.2.4 192.0.2.1:25
+	wait_until rows '3 10.1.2.3/32' '2 10.1.2.4/32' '2 2001:db8:1:2::1/128'
+	clocks() {
+		screen | sed -n '1s/.*\(..:..:..\).*/\1/p' >>"$TEST_DIR/clocks"
+		[ "$(sort -u "$TEST_DIR/clocks" | wc -l)" -gt 3 ]
+	}
+	wait_until clocks
+	# Four looks or so; all of the screen would be 1,900 bytes each. It is never cleared.
+	[ -s "$TEST_DIR/sent" ] || fail 'nothing was sent'
+	[ "$(wc -c <"$TEST_DIR/sent")" -lt 800 ] || fail "sent: $(cat -v "$TEST_DIR/sent")"
+	! grep -q -e $'\e\[2J' -e $'\e\[J' "$TEST_DIR/sent" || fail "cleared: $(cat -v "$TEST_DIR/sent")"
+	keys q
+	wait_until shows 'exit status 0'
+}
+
+@test "top: what is no terminal, or none that is known; nothing loaded" {
+	expect 1 conncount top </dev/null
+	expect_eq '' "$output"
+	expect_match 'not a terminal' "$errors"
+	terminal new-session -d -x 80 -y 24 "TERM=nonsense conncount top; echo exit status \$?
+		exec sleep 1000"
+	wait_until shows 'exit status 1'
+	shows "top: terminal type 'nonsense' is not known"
+	terminal kill-server
+	expect 2 conncount top --service nonsense
+	conncount unload
+	expect 1 conncount top
+	expect_match 'not loaded' "$errors"
+}

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * top.c - conncount top: who is connected, on a terminal, kept up to date.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <ncurses.h>
+
+#include "../top/screen.h"
+#include "../top/top.h"
+#include "cmd.h"
+
+/* Of all time, no more than one part in this many goes into looking. */
+enum { LOOK_SHARE = 4 };
+
+enum { KEY_ESCAPE = 27 };
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- looking ----------------------------------------------------------------------------- */
+
+/* Put the rows in order again, and the first one shown where there are rows. */
+static void arrange(struct top *top)
+{
+	size_t room = screen_rows();
+
+	if (rows_arrange(&top->rows, top->order, top->filtered ? &top->within : NULL))
+		top->err = -ENOMEM;
+	if (top->first + room > top->rows.n_shown)
+		top->first = top->rows.n_shown > room ? top->rows.n_shown - room : 0;
+}
+
+/*
+ * Look at what there is now.
+ * @fresh: at something else than before. Otherwise nothing is listed if nothing has changed.
+ */
+static int look(struct top *top, bool fresh)
+{
+	struct lengths lengths = top->lengths;
+	struct version version;
+	int err = version_get(top->cc, &version);
+
+	if (err)
+		return err;
+	if (!fresh && !memcmp(&version, &top->seen, sizeof(version))) {
+		rows_rest(&top->rows);
+		return 0;
+	}
+	if (top->family == CONNCOUNT_IPV4)
+		lengths.ipv6 = -1;
+	if (top->family == CONNCOUNT_IPV6)
+		lengths.ipv4 = -1;
+	err = rows_look(&top->rows, top->cc, &top->target, &lengths,
+			fresh || !top->seen.generation);
+	if (!err)
+		top->seen = version;
+	return err;
+}
+
+static void update(struct top *top, bool fresh)
+{
+	top->err = look(top, fresh);
+	if (top->err) {
+		/* What was there is not to be taken for what is. */
+		rows_free(&top->rows);
+		memset(&top->rows, 0, sizeof(top->rows));
+		top->seen.generation = 0;
+	}
+	arrange(top);
+}
+
+/* --- what keys do ------------------------------------------------------------------------- */
+
+/* Go to the next longer level of a family, or the next shorter one, if there is one. */
+static void step_length(int family, int *length, bool longer)
+{
+	int shorter = *length;
+
+	for (const unsigned *level = levels_of(family); *level; level++) {
+		if (longer && (int)*level > *length) {
+			*length = (int)*level;
+			return;
+		}
+		if ((int)*level < *length)
+			shorter = (int)*level;
+	}
+	if (!longer)
+		*length = shorter;
+}
+
+static void step_lengths(struct top *top, bool longer)
+{
+	if (top->family != CONNCOUNT_IPV6)
+		step_length(CONNCOUNT_IPV4, &top->lengths.ipv4, longer);
+	if (top->family != CONNCOUNT_IPV4)
+		step_length(CONNCOUNT_IPV6, &top->lengths.ipv6, longer);
+	update(top, true);
+}
+
+static void step_family(struct top *top)
+{
+	top->family = !top->family                    ? CONNCOUNT_IPV4
+		      : top->family == CONNCOUNT_IPV4 ? CONNCOUNT_IPV6
+						      : 0;
+	update(top, true);
+}
+
+/* Whether no listener before this one has its service. */
+static bool is_first_of_service(const struct conncount_listener *listeners, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (!strcmp(listeners[i].service, listeners[index].service))
+			return false;
+	return true;
+}
+
+/* The service after the one that is shown, in the order of the configuration, and around. */
+static const char *next_service(const struct target *target,
+				const struct conncount_listener *listeners, size_t n)
+{
+	size_t i = 0;
+
+	if (target->listener)
+		return listeners[0].service;
+	while (i < n && strcmp(listeners[i].service, target->service))
+		i++;
+	while (++i < n)
+		if (is_first_of_service(listeners, i))
+			return listeners[i].service;
+	return listeners[0].service;
+}
+
+static void step_service(struct top *top)
+{
+	struct conncount_listener *listeners;
+	size_t n;
+
+	if (conncount_listeners(top->cc, &listeners, &n) || !n)
+		return;
+	snprintf(top->service, sizeof(top->service), "%s",
+		 next_service(&top->target, listeners, n));
+	free(listeners);
+	top->target = (struct target){ .service = top->service };
+	update(top, true);
+}
+
+static void scroll_by(struct top *top, long rows)
+{
+	size_t back = (size_t)-rows;
+
+	if (rows >= 0)
+		top->first += (size_t)rows;
+	else
+		top->first = top->first > back ? top->first - back : 0;
+	arrange(top);
+}
+
+/* A length as typed, with a slash or without. */
+static bool take_length(struct top *top, const char *text, unsigned long most, int *ret)
+{
+	unsigned long length;
+
+	text += strspn(text, " /");
+	if (!parse_number(text, 0, most, &length)) {
+		snprintf(top->note, sizeof(top->note), "'%s': not a length from 0 to %lu", text,
+			 most);
+		return false;
+	}
+	*ret = (int)length;
+	return true;
+}
+
+/* `/24,/64`: one for each family; `/24`: IPv4, or IPv6 where it is over 32. */
+static void take_lengths(struct top *top)
+{
+	char *comma = strchr(top->typed, ',');
+	struct lengths lengths = top->lengths;
+	bool good;
+	int one;
+
+	if (comma) {
+		*comma = '\0';
+		good = take_length(top, top->typed, 32, &lengths.ipv4) &&
+		       take_length(top, comma + 1, 128, &lengths.ipv6);
+	} else {
+		good = take_length(top, top->typed, 128, &one);
+		if (good)
+			*(one > 32 ? &lengths.ipv6 : &lengths.ipv4) = one;
+	}
+	if (!good)
+		return;
+	top->lengths = lengths;
+	update(top, true);
+}
+
+static void take_within(struct top *top)
+{
+	const char *why;
+
+	if (!*top->typed)
+		top->filtered = false;
+	else if (!conncount_cidr_parse(top->typed, NULL, &top->within, &why))
+		top->filtered = true;
+	else
+		snprintf(top->note, sizeof(top->note), "'%s': %s", top->typed, why);
+	top->first = 0;
+	arrange(top);
+}
+
+static void begin_prompt(struct top *top, enum prompt prompt)
+{
+	top->prompt = prompt;
+	top->typed[0] = '\0';
+}
+
+/* A key while a line is being typed. */
+static void on_typed(struct top *top, int key)
+{
+	size_t n = strlen(top->typed);
+	enum prompt prompt = top->prompt;
+
+	if (key == '\n' || key == '\r' || key == KEY_ENTER) {
+		top->prompt = PROMPT_NONE;
+		if (prompt == PROMPT_WITHIN)
+			take_within(top);
+		else
+			take_lengths(top);
+	} else if (key == KEY_ESCAPE) {
+		top->prompt = PROMPT_NONE;
+	} else if (key == KEY_BACKSPACE || key == '\b' || key == 127) {
+		if (n)
+			top->typed[n - 1] = '\0';
+	} else if (key >= ' ' && key < 127 && n + 1 < sizeof(top->typed)) {
+		top->typed[n] = (char)key;
+		top->typed[n + 1] = '\0';
+	}
+}
+
+/* Returns whether to go on. */
+static bool on_command(struct top *top, int key)
+{
+	long page = (long)screen_rows();
+
+	switch (key) {
+	case 'q':
+		return false;
+	case 'h':
+	case '?':
+		top->help = true;
+		break;
+	case 's':
+		top->order = (top->order + 1) % ORDERS;
+		top->first = 0;
+		arrange(top);
+		break;
+	case '+':
+	case '=':
+	case '-':
+		step_lengths(top, key != '-');
+		break;
+	case 'p':
+		begin_prompt(top, PROMPT_LENGTHS);
+		break;
+	case '/':
+		begin_prompt(top, PROMPT_WITHIN);
+		break;
+	case 'f':
+		step_family(top);
+		break;
+	case 't':
+		step_service(top);
+		break;
+	case 'r':
+		update(top, false);
+		break;
+	case KEY_UP:
+	case 'k':
+		scroll_by(top, -1);
+		break;
+	case KEY_DOWN:
+	case 'j':
+		scroll_by(top, 1);
+		break;
+	case KEY_PPAGE:
+		scroll_by(top, -page);
+		break;
+	case KEY_NPAGE:
+		scroll_by(top, page);
+		break;
+	case KEY_HOME:
+		scroll_by(top, -(long)top->first);
+		break;
+	case KEY_END:
+		scroll_by(top, (long)top->rows.n_shown);
+		break;
+	}
+	return true;
+}
+
+/* Returns whether to go on. */
+static bool on_key(struct top *top, int key)
+{
+	if (key == KEY_RESIZE) {
+		arrange(top);
+		return true;
+	}
+	top->note[0] = '\0';
+	if (top->help)
+		top->help = false;
+	else if (top->prompt != PROMPT_NONE)
+		on_typed(top, key);
+	else
+		return on_command(top, key);
+	return true;
+}
+
+/* --- running ------------------------------------------------------------------------------ */
+
+/*
+ * Show it, look again when it is time, do what keys say.
+ * Returns 0 for the user's wish to quit, or the number of the signal that ends it.
+ */
+static int interact(struct top *top, int signals)
+{
+	struct pollfd fds[] = {
+		{ .fd = STDIN_FILENO, .events = POLLIN },
+		{ .fd = signals, .events = POLLIN },
+	};
+	struct signalfd_siginfo info;
+	int64_t next = now_ms();
+
+	for (;;) {
+		int64_t begin = now_ms();
+		int key;
+
+		if (begin >= next) {
+			int64_t spent, interval = (int64_t)top->interval * 1000;
+
+			update(top, false);
+			spent = now_ms() - begin;
+			next = begin +
+			       (spent * LOOK_SHARE > interval ? spent * LOOK_SHARE : interval);
+		}
+		screen_draw(top);
+		/* ncurses sees to a resize while it reads keys: that interrupts, and is a key. */
+		poll(fds, 2, next > now_ms() ? (int)(next - now_ms()) : 0);
+		if (fds[1].revents & POLLIN)
+			return read(signals, &info, sizeof(info)) == sizeof(info)
+				       ? (int)info.ssi_signo
+				       : SIGTERM;
+		while ((key = getch()) != ERR)
+			if (!on_key(top, key))
+				return 0;
+		if (fds[0].revents & (POLLHUP | POLLERR))
+			return SIGHUP;
+		fds[0].revents = fds[1].revents = 0;
+	}
+}
+
+/* Take the terminal, and give it back whatever ends this. Returns the exit status. */
+static int show(struct top *top)
+{
+	static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	sigset_t set, before;
+	int signals, signal_number;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
+		sigaddset(&set, ending[i]);
+	sigprocmask(SIG_BLOCK, &set, &before);
+	signals = signalfd(-1, &set, SFD_CLOEXEC);
+	if (signals < 0) {
+		report("top: signals: %s", strerror(errno));
+		return STATUS_FAILED;
+	}
+	if (screen_open()) {
+		close(signals);
+		return STATUS_FAILED;
+	}
+	signal_number = interact(top, signals);
+	screen_close();
+	close(signals);
+	if (signal_number) {
+		/* Who waits for this process is to see what ended it. */
+		signal(signal_number, SIG_DFL);
+		raise(signal_number);
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return STATUS_DONE;
+}
+
+static int top(struct top *top)
+{
+	int status;
+	int err = conncount_open(top->dir, &top->cc);
+
+	if (!err)
+		err = look(top, true);
+	if (err)
+		status = query_failed(top->dir, top->cc, &top->target, err);
+	else
+		status = show(top);
+	rows_free(&top->rows);
+	conncount_close(top->cc);
+	return status;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = {
+		LONG_LISTENER, LONG_SERVICE, LONG_PREFIX, LONG_INTERVAL,
+		LONG_DIR,      LONG_HELP,    LONG_END,
+	};
+	struct top state = { .lengths = LENGTHS_UNSET, .interval = 1 };
+	int option;
+
+	while ((option = next_option(command, argc, argv, LETTERS_PREFIX, options)) != -1) {
+		if (target_option(&state.target, option) ||
+		    lengths_option(command, &state.lengths, option))
+			continue;
+		if (option == OPTION_INTERVAL)
+			state.interval = number_option(command, 1, INTERVAL_MOST);
+		else
+			state.dir = optarg;
+	}
+	if (!target_check(command, &state.target) || !check_arguments(command, argc, argv, 0) ||
+	    !lengths_check(command, &state.lengths))
+		return STATUS_USAGE;
+	/* Only one family was asked for: the other one is there, at the key. */
+	if (state.lengths.ipv6 < 0) {
+		state.family = CONNCOUNT_IPV4;
+		state.lengths.ipv6 = 128;
+	} else if (state.lengths.ipv4 < 0) {
+		state.family = CONNCOUNT_IPV6;
+		state.lengths.ipv4 = 32;
+	}
+	return top(&state);
+}
+
+const struct command top_command = {
+	.name = "top",
+	.arguments = "[--listener NAME | --service TYPE] [--prefix N | -4 N -6 N] "
+		     "[--interval SECONDS]",
+	.summary = "Show the networks that have sessions open on a terminal, kept up to date",
+	.help = HELP_TARGET HELP_PREFIX
+	"                   (default: single addresses of both families)\n" HELP_INTERVAL HELP_DIR
+	"Keys: h shows them.\n",
+	.run = run,
+};

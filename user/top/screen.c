@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * screen.c - drawing top, by ncurses.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <ncurses.h>
+
+#include "screen.h"
+
+/* Lines from the top of the screen. The last line of all is for keys, and for typing. */
+enum {
+	LINE_TOTAL,
+	LINE_VIEW,
+	LINE_NOTE,
+	LINE_HEADER,
+	LINE_ROWS,
+};
+
+/* Milliseconds after an escape until it is known to be the key of that name. */
+enum { ESCAPE_MS = 50 };
+
+static SCREEN *screen;
+
+int screen_open(void)
+{
+	const char *type = getenv("TERM");
+
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+		report("top: standard input and output are not a terminal (for a file or a pipe: "
+		       "conncount list, conncount watch)");
+		return -1;
+	}
+	screen = newterm(NULL, stdout, stdin);
+	if (!screen) {
+		report("top: terminal type '%s' is not known here (set TERM to one that is, as in: "
+		       "TERM=xterm conncount top)",
+		       type ? type : "");
+		return -1;
+	}
+	cbreak();
+	noecho();
+	nonl();
+	keypad(stdscr, TRUE);
+	nodelay(stdscr, TRUE);
+	set_escdelay(ESCAPE_MS);
+	curs_set(0);
+	return 0;
+}
+
+void screen_close(void)
+{
+	endwin();
+	delscreen(screen);
+}
+
+size_t screen_rows(void)
+{
+	return LINES > LINE_ROWS + 2 ? (size_t)(LINES - LINE_ROWS - 1) : 1;
+}
+
+/* One line, cut at the right edge. */
+static void __attribute__((format(printf, 2, 3))) put_line(int line, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	if (line >= LINES)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	mvaddnstr(line, 0, text, COLS);
+}
+
+static void draw_total(const struct top *top)
+{
+	const struct conncount_answer *answer = &top->rows.listing.answer;
+	char clock[sizeof("00:00:00")];
+	time_t now = time(NULL);
+	struct tm local;
+
+	strftime(clock, sizeof(clock), "%T", localtime_r(&now, &local));
+	put_line(LINE_TOTAL, "conncount %s  %s %s", clock,
+		 top->target.listener ? "listener" : "service",
+		 top->target.listener ? top->target.listener : top->target.service);
+	if (!top->err)
+		printw(": %" PRId64 " sessions, %s", answer->count,
+		       answer->flags & CONNCOUNT_EXACT ? "exact" : "not exact");
+}
+
+static void draw_view(const struct top *top)
+{
+	static const char *const orders[ORDERS] = {
+		[ORDER_COUNT] = "largest first",
+		[ORDER_CHANGE] = "grown most first",
+		[ORDER_NETWORK] = "by address",
+	};
+	char lengths[32], within[CONNCOUNT_CIDR_SIZE] = "";
+
+	if (!top->family)
+		snprintf(lengths, sizeof(lengths), "IPv4 /%d, IPv6 /%d", top->lengths.ipv4,
+			 top->lengths.ipv6);
+	else if (top->family == CONNCOUNT_IPV4)
+		snprintf(lengths, sizeof(lengths), "IPv4 /%d", top->lengths.ipv4);
+	else
+		snprintf(lengths, sizeof(lengths), "IPv6 /%d", top->lengths.ipv6);
+	if (top->filtered)
+		conncount_cidr_format(&top->within, within);
+	put_line(LINE_VIEW, "%s, %s%s%s: %zu networks", lengths, orders[top->order],
+		 top->filtered ? ", within " : "", within, top->rows.n_shown);
+}
+
+/* What is wrong: with what was typed, with the instance, with the counts. */
+static void draw_note(const struct top *top)
+{
+	const struct conncount_answer *answer = &top->rows.listing.answer;
+	char text[CONNCOUNT_ERROR_SIZE];
+
+	attron(A_BOLD);
+	if (*top->note)
+		put_line(LINE_NOTE, "%s", top->note);
+	else if (top->err)
+		put_line(LINE_NOTE, "%s",
+			 conncount_strerror(top->dir, top->err, text, sizeof(text)));
+	else if (!(answer->flags & CONNCOUNT_EXACT))
+		put_line(LINE_NOTE, "%s", inexact_text(answer, text, sizeof(text)));
+	attroff(A_BOLD);
+}
+
+static void draw_rows(const struct top *top)
+{
+	char text[CONNCOUNT_CIDR_SIZE];
+
+	attron(A_REVERSE);
+	put_line(LINE_HEADER, "%9s %8s  %-*s", "SESSIONS", "CHANGE", COLS, "NETWORK");
+	attroff(A_REVERSE);
+	for (size_t i = 0; i < screen_rows() && top->first + i < top->rows.n_shown; i++) {
+		const struct row *row = &top->rows.shown[top->first + i];
+		char change[24] = "";
+
+		if (row->change)
+			snprintf(change, sizeof(change), "%+" PRId64, row->change);
+		put_line(LINE_ROWS + (int)i, "%9" PRId64 " %8s  %s", row->entry.count, change,
+			 conncount_cidr_format(&row->entry.cidr, text));
+	}
+}
+
+static void draw_help(void)
+{
+	static const char *const lines[] = {
+		"  s           sort: largest first, grown most first, by address",
+		"  + -         longer or shorter prefixes: the next level of each family",
+		"  p           type prefix lengths: /24 for IPv4, /64 for IPv6, /24,/64 for both",
+		"  f           family: both, IPv4, IPv6",
+		"  t           the next service that has a listener",
+		"  /           type a network: only what is within it; nothing: all again",
+		"  up down     scroll; also Page Up, Page Down, Home, End",
+		"  r           look now",
+		"  h ?         this help; any key ends it",
+		"  q           quit",
+	};
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		put_line(LINE_HEADER + (int)i, "%s", lines[i]);
+}
+
+static void draw_keys(const struct top *top)
+{
+	if (top->prompt == PROMPT_WITHIN)
+		put_line(LINES - 1, "Within (empty: all): %s", top->typed);
+	else if (top->prompt == PROMPT_LENGTHS)
+		put_line(LINES - 1, "Prefix lengths (as /24,/64): %s", top->typed);
+	else
+		put_line(LINES - 1, "q quit  h help  s sort  + - p length  f family  t service  "
+				    "/ within");
+}
+
+void screen_draw(const struct top *top)
+{
+	erase();
+	draw_total(top);
+	draw_view(top);
+	draw_note(top);
+	if (top->help)
+		draw_help();
+	else
+		draw_rows(top);
+	if (LINES > LINE_ROWS)
+		draw_keys(top);
+	curs_set(top->prompt != PROMPT_NONE);
+	refresh();
+}

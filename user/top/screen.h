@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * screen.h - the terminal that top shows itself on, by ncurses.
+ */
+#ifndef CONNCOUNT_SCREEN_H
+#define CONNCOUNT_SCREEN_H
+
+#include "top.h"
+
+/*
+ * screen_open() - take the terminal. screen_close() gives it back as it was.
+ *
+ * Returns 0, or -1, reported, if there is none or its type is unknown.
+ */
+int screen_open(void);
+
+void screen_close(void);
+
+/* screen_rows() - how many rows there is room for; at least 1. */
+size_t screen_rows(void);
+
+/* screen_draw() - show @top. Sends the terminal what differs from what it shows. */
+void screen_draw(const struct top *top);
+
+#endif
