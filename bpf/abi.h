@@ -255,7 +255,7 @@ struct cc_scanned {
 /* A TCP socket in another network namespace than the asker's, by `conncount_find`. */
 struct cc_found {
 	__u32 netns; /* inode number */
-	__u32 pid;
+	__u32 pid;   /* in the asker's own namespace of process ids */
 	__u32 fd;
 	__u32 zero;
 };

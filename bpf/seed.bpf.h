@@ -156,6 +156,31 @@ int conncount_scan(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
+/* Kernel types, as far as they are read here. */
+struct upid {
+	int nr;
+} __attribute__((preserve_access_index));
+
+struct pid {
+	unsigned level;
+	struct upid numbers[];
+} __attribute__((preserve_access_index));
+
+/* The process id of @task as the asker knows it: in a container, another than the host's. */
+static __u32 process_id(struct task_struct *task)
+{
+	struct task_struct *asker = (struct task_struct *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	unsigned level = BPF_CORE_READ(asker, thread_pid, level);
+	int number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      level * bpf_core_type_size(struct upid) +
+				      bpf_core_field_offset(struct upid, nr));
+	return number;
+}
+
 /*
  * Write the TCP sockets of all processes that are in another network namespace than the
  * asker, as struct cc_found: so that it finds every namespace where sessions may be open.
@@ -179,7 +204,7 @@ int conncount_find(struct bpf_iter__task_file *ctx)
 
 	struct cc_found out = {
 		.netns = socket_netns(sk),
-		.pid = task->tgid,
+		.pid = process_id(task),
 		.fd = ctx->fd,
 	};
 

@@ -184,6 +184,24 @@ elsewhere_end() {
 	nothing
 }
 
+@test "in a container, with process ids of its own: those who load, and those who serve" {
+	local first
+	start_in_ns unshare --pid --fork --kill-child \
+		python3 -I "$TOOLS/elsewhere.py" left "$TEST_DIR/left" 25 2
+	ELSEWHERE=$STARTED
+	wait_until test -e "$TEST_DIR/left"
+	first=$(tr -d ' ' <"/proc/$ELSEWHERE/task/$ELSEWHERE/children")
+	expect_eq 1 "$(awk '/^NSpid:/ { print $3 }' "/proc/$first/status")" 'its own id'
+	expect 0 nsenter --pid --target="$first" -- conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	exactly 5
+	expect 0 nsenter --pid --target="$first" -- conncount verify
+	expect_match '^0 differences: [0-9]+ prefixes of 5 sessions compared' "$output"
+	kill -KILL "$first"
+	wait "$ELSEWHERE" || :
+	wait_until nothing
+}
+
 # in_new_ns COMMAND...: with another network namespace in place of the test's.
 in_new_ns() {
 	local -r kept=$TEST_DIR
