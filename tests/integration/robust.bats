@@ -726,6 +726,25 @@ subflow_kill() {
 	act client 'close(socks)'
 }
 
+@test "MPTCP on a dual-stack socket: IPv6 clients, and IPv4 ones by their own address" {
+	multipath
+	act server "door.close(); door = listen(None, 25, proto=MPTCP)"
+	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 2, proto=MPTCP)
+socks += connect('2001:db8:7::1', '2001:db8::1', 25, 3, proto=MPTCP)"
+	wait_until expect_count 5
+	counted 5
+	act server 'socks = accept(door, 5)'
+	counted 5
+	expect_count 2 10.1.2.3
+	expect_count 3 2001:db8:7::/48
+	expect 0 conncount unload
+	load
+	counted 5
+	expect_count 2 10.1.2.3
+	act server 'close(socks)'
+	nothing_left
+}
+
 @test "MPTCP: the first subflow goes, a joined one stays: it is the same session" {
 	joined accepted
 	subflow_kill 10.1.2.3
