@@ -7,6 +7,7 @@
 # make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
 # make BUILD=DIR          into another directory
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
+# make LOSES=N            for tests: every N-th end of a session is not counted
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson,
 # libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.
@@ -57,11 +58,14 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf 
 ifdef FAULTS
 BPF_CFLAGS += -DCONNCOUNT_FAULTS=$(FAULTS)
 endif
+ifdef LOSES
+BPF_CFLAGS += -DCONNCOUNT_LOSES=$(LOSES)
+endif
 
 LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
 CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(filter-out user/lib/%,$(wildcard user/*/*.c)))
 LUA_OBJS := $(BUILD)/lua/conncount.o
-TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
+TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(wildcard tests/tools/*.c)))
 
 SONAME := libconncount.so.$(ABI)
 PRODUCTS := $(BUILD)/conncount $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
@@ -79,7 +83,7 @@ say = @printf '  %-8s %s\n' $(1) '$@'
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: all tests check install clean
+.PHONY: all tests check install clean FORCE
 .SUFFIXES:
 .SECONDARY:
 
@@ -146,7 +150,38 @@ $(BUILD)/man/libconncount.3: user/man/libconncount.awk user/lib/conncount.h
 
 # --- what the tests run ---------------------------------------------------------------------
 
-tests: all $(TOOLS) $(BUILD)/tests/embed
+# Builds that tests load in place of this one: faults-N and loses-N, see above; newer, of another
+# version; layout, with maps of another layout. Each by a make of its own.
+VARIANTS := faults-5 faults-7 faults-10 loses-10000 newer layout
+
+# Another program on the same sockets, that leaves alone, adds to, or clears their callback flags.
+NEIGHBOURS := plain flags clears
+
+$(BUILD)/tests/faults-%/conncount: FORCE
+	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) FAULTS=$* $@
+
+$(BUILD)/tests/loses-%/conncount: FORCE
+	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) LOSES=$* $@
+
+$(BUILD)/tests/newer/conncount: FORCE
+	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) VERSION=0.1.99 $@
+
+$(BUILD)/tests/layout/conncount: tests/tools/relayout $(wildcard bpf/*.[ch] user/*/*.[ch]) Makefile
+	$(Q)tests/tools/relayout $(@D)/source
+	$(Q)$(MAKE) -s --no-print-directory -C $(@D)/source BUILD=.. ../conncount
+	@touch $@
+
+$(BUILD)/tests/neighbour-plain.o: NEIGHBOUR :=
+$(BUILD)/tests/neighbour-flags.o: NEIGHBOUR := -DFLAGS=0xc
+$(BUILD)/tests/neighbour-clears.o: NEIGHBOUR := -DCLEARS
+$(BUILD)/tests/neighbour-%.o: tests/tools/neighbour.bpf.c Makefile
+	$(call say,BPF)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) $(NEIGHBOUR) -c $< -o $@
+
+# Built once, so that the same files run on every kernel, and where no compiler is.
+tests: all $(TOOLS) $(BUILD)/tests/embed $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
+	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o)
 
 $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
 	$(call say,CC)

@@ -133,6 +133,8 @@ int count_add(__u32 owner, __u64 high, __u64 low, __u32 length, int n)
 	int err = -EAGAIN;
 	bool carried = false;
 
+	if (n < 0 && loses())
+		return 0;
 	for (int i = 0; i < COUNT_RETRIES; i++) {
 		struct cc_count *node = bpf_map_lookup_elem(&counts, &key);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * faults.bpf.h - make map operations fail, in builds for the tests (make FAULTS=N).
+ * faults.bpf.h - in builds for the tests, make map operations fail (make FAULTS=N) or lose
+ * decrements (make LOSES=N).
  */
 #ifndef CONNCOUNT_FAULTS_BPF_H
 #define CONNCOUNT_FAULTS_BPF_H
@@ -39,6 +40,25 @@ static __always_inline int fault(bool deletes)
 {
 	(void)deletes;
 	return 0;
+}
+
+#endif
+
+#ifdef CONNCOUNT_LOSES
+
+__u64 decrements;
+
+/* True on every CONNCOUNT_LOSES-th call: what a test must find when all is said and done. */
+static __always_inline bool loses(void)
+{
+	return __sync_fetch_and_add(&decrements, 1) % CONNCOUNT_LOSES == CONNCOUNT_LOSES - 1;
+}
+
+#else
+
+static __always_inline bool loses(void)
+{
+	return false;
 }
 
 #endif

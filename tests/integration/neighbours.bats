@@ -11,7 +11,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	requires clang bpftool
+	requires bpftool
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -19,7 +19,6 @@ setup() {
 	END
 	mkdir "$TEST_DIR/n" "$CGROUP_PATH/inner"
 	mount -t bpf bpf "$TEST_DIR/n"
-	compile
 }
 
 teardown() {
@@ -35,67 +34,12 @@ teardown() {
 	instance_teardown
 }
 
-# compile: the neighbour, as $TEST_DIR/{plain,flags,clears}.o. It counts what it sees, at an
-# index of its map `seen`: 0 sessions established, 1 changes of state, 2 round trips,
-# 3 releases of TCP sockets.
-compile() {
-	local variant
-	cat >"$TEST_DIR/neighbour.c" <<-'END'
-		#include "vmlinux.h"
-		#include <bpf/bpf_helpers.h>
-		struct {
-			__uint(type, BPF_MAP_TYPE_ARRAY);
-			__uint(max_entries, 4);
-			__type(key, __u32);
-			__type(value, __u64);
-		} seen SEC(".maps");
-		static void see(__u32 index)
-		{
-			__u64 *value = bpf_map_lookup_elem(&seen, &index);
-			if (value)
-				__sync_fetch_and_add(value, 1);
-		}
-		SEC("sockops") int events(struct bpf_sock_ops *ctx)
-		{
-			switch (ctx->op) {
-			case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-				see(0);
-		#ifdef FLAGS
-				bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | FLAGS);
-		#endif
-		#ifdef CLEARS
-				bpf_sock_ops_cb_flags_set(ctx, 0);
-		#endif
-				break;
-			case BPF_SOCK_OPS_STATE_CB:
-				see(1);
-				break;
-			case BPF_SOCK_OPS_RTT_CB:
-				see(2);
-				break;
-			}
-			return 1;
-		}
-		SEC("cgroup/sock_release") int releases(struct bpf_sock *sk)
-		{
-			if (sk->protocol == 6)
-				see(3);
-			return 1;
-		}
-		char LICENSE[] SEC("license") = "GPL";
-	END
-	for variant in plain: flags:-DFLAGS=0xc clears:-DCLEARS; do
-		# shellcheck disable=SC2086
-		clang -target bpf -O2 -g -I"$ROOT/vmlinux" ${variant#*:} \
-			-c "$TEST_DIR/neighbour.c" -o "$TEST_DIR/${variant%:*}.o"
-	done
-}
-
 # neighbour NAME VARIANT CGROUP HOW: loads one and attaches both its programs to a cgroup.
-# HOW is `link`, or a word of `bpftool cgroup attach`: multi, override, or none for neither.
+# VARIANT (plain, flags, clears) is a build of tests/tools/neighbour.bpf.c. HOW is `link`, or a word
+# of `bpftool cgroup attach`: multi, override, or none for neither.
 neighbour() {
 	local name=$1 pins=$TEST_DIR/n/$1 type
-	bpftool prog loadall "$TEST_DIR/$2.o" "$pins" 2>/dev/null
+	bpftool prog loadall "$BUILD/tests/neighbour-$2.o" "$pins" 2>/dev/null
 	for type in 'cgroup_sock_ops events 3' 'cgroup_inet_sock_release releases 34'; do
 		# shellcheck disable=SC2086
 		set -- "$1" "$2" "$3" "$4" $type

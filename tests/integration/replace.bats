@@ -105,29 +105,8 @@ watch_end() {
 	cat "$TEST_DIR/watched"
 }
 
-# --- builds ---
-
-# another_version: the command, of version 0.1.99, is $NEWER.
-another_version() {
-	requires clang bpftool gcc
-	expect 0 make -s -C "$ROOT" BUILD="$BATS_FILE_TMPDIR/newer" VERSION=0.1.99 \
-		"$BATS_FILE_TMPDIR/newer/conncount"
-	NEWER=$BATS_FILE_TMPDIR/newer/conncount
-}
-
-# another_layout: the command, of a build whose maps differ, is $OTHER.
-another_layout() {
-	local tree=$BATS_FILE_TMPDIR/tree
-	requires clang bpftool gcc
-	mkdir "$tree"
-	cp -r "$ROOT"/{Makefile,bpf,user,vmlinux} "$tree/"
-	sed -i -e 's/^#define CC_ABI .*/#define CC_ABI 4711/' \
-		-e 's/^struct cc_fill {$/&\n\t__u64 grown[8];/' \
-		-e '/sizeof(struct cc_fill) ==/d' "$tree/bpf/abi.h"
-	expect_eq 2 "$(grep -c -e 'CC_ABI 4711' -e 'grown\[8\]' "$tree/bpf/abi.h")" 'lines changed'
-	expect 0 make -s -C "$tree" BUILD="$tree/build" "$tree/build/conncount"
-	OTHER=$tree/build/conncount
-}
+NEWER=$BUILD/tests/newer/conncount  # version 0.1.99
+OTHER=$BUILD/tests/layout/conncount # its maps differ
 
 # --- what changes and what does not ---
 
@@ -157,7 +136,6 @@ identity() {
 
 @test "a newer build: other programs over the same maps and links" {
 	local before
-	another_version
 	held
 	smtp
 	load
@@ -176,7 +154,6 @@ identity() {
 
 @test "a build with another layout: new maps, and nothing missed on the way there and back" {
 	local i
-	another_layout
 	held
 	smtp
 	load
@@ -232,7 +209,6 @@ variant() {
 
 @test "50 loads under full-speed churn: 0 differences each time, and who is open stays counted" {
 	local i begin command answers
-	another_version
 	held
 	sessions listen '[2001:db8::1]:25'
 	sessions open $HELD 2001:db8:9::1+ '[2001:db8::1]:25'

@@ -157,3 +157,28 @@ compare() {
 	[ "$(grep -c ^prog "$TEST_DIR/bpf-ids")" -ge 20 ] || fail 'programs were not remembered'
 	wait_until no_leaks
 }
+
+@test "a program that loses one decrement in 10,000 is caught" {
+	requires churn
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	"$BUILD/tests/loses-10000/conncount" load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	# Each session is a decrement on four levels.
+	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections 3000 --to 192.0.2.1:25 \
+		--from-base 10.1.2.3 --addresses 4
+	[ "$(state nodes)" -gt 0 ] || fail 'no node is left: nothing was lost'
+	expect 1 conncount verify
+	expect_match '^smtp 10\.[0-9./]+: expected 0, found 1' "$output"
+	expect_match '[1-9][0-9]* differences?: ' "$output"
+	# The program as it is counts anew, and loses nothing.
+	load
+	expect 0 conncount verify
+	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections 3000 --to 192.0.2.1:25 \
+		--from-base 10.1.2.3 --addresses 4
+	expect 0 conncount verify
+	expect_eq 0 "$(state nodes)" nodes
+}

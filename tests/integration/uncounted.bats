@@ -149,20 +149,16 @@ expect_uncounted() {
 	expect_eq "$1" "$(state uncounted)" uncounted
 }
 
-# faulty N: a build whose every N-th operation on the table fails. The command is $FAULTY.
+# faulty N: loads a build whose every N-th operation on the table fails.
 faulty() {
-	requires clang bpftool
-	expect 0 make -s -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/faults" FAULTS="$1" \
-		"$BATS_TEST_TMPDIR/faults/conncount"
-	FAULTY=$BATS_TEST_TMPDIR/faults/conncount
+	"$BUILD/tests/faults-$1/conncount" load -c "$CONFIG" --cgroup "$CGROUP" || return
+	remember
 }
 
 @test "map operations fail: on every level or on none, told, and mended by the next load" {
 	local round
-	faulty 5
 	listener
-	expect 0 "$FAULTY" load -c "$CONFIG" --cgroup "$CGROUP"
-	remember
+	faulty 5
 	for round in 1 2 3 4 5 6; do
 		sessions open 30 "10.0.$round.1+" 192.0.2.1:25 >/dev/null
 		sessions close both even
@@ -179,10 +175,8 @@ faulty() {
 
 @test "deletes fail: the node that stays is used again, no key goes dead" {
 	local round left=0
-	faulty 7
 	listener
-	expect 0 "$FAULTY" load -c "$CONFIG" --cgroup "$CGROUP"
-	remember
+	faulty 7
 	# The same few keys, over and over.
 	for round in {1..20}; do
 		sessions open 4 10.0.0.1+ 192.0.2.1:25 >/dev/null
@@ -204,10 +198,8 @@ faulty() {
 
 @test "faults under full-speed churn, then a good build while it goes on" {
 	requires churn
-	faulty 10
 	listener
-	expect 0 "$FAULTY" load -c "$CONFIG" --cgroup "$CGROUP"
-	remember
+	faulty 10
 	sessions open 50 10.9.0.1+ 192.0.2.1:25 >/dev/null
 	local churn
 	start_in_ns "$BUILD/tests/churn" --procs 4 --connections 150000 --to 192.0.2.2:2525 \
@@ -221,8 +213,7 @@ faulty() {
 		[churned]
 		listen = *:2525
 	END
-	expect 0 "$FAULTY" load -c "$CONFIG" --cgroup "$CGROUP"
-	remember
+	faulty 10
 	lost() { [ "$(state lost)" -gt 0 ]; }
 	wait_until -t 30 lost
 	inexact 'count anew'
