@@ -13,13 +13,7 @@ import sys
 
 SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 
-OBJ_GET = 7
-PROG_GET_NEXT_ID, MAP_GET_NEXT_ID = 11, 12
-PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID = 13, 14
-OBJ_GET_INFO_BY_FD, PROG_QUERY = 15, 16
-LINK_GET_FD_BY_ID, LINK_GET_NEXT_ID = 30, 31
-LINK_TYPE_CGROUP = 3
-BY_ID = {"prog": PROG_GET_FD_BY_ID, "map": MAP_GET_FD_BY_ID, "link": LINK_GET_FD_BY_ID}
+OBJ_GET, OBJ_GET_INFO_BY_FD = 7, 15
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,6 +27,13 @@ def bpf(command, attr):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return ret, buf.raw
+
+
+def info(fd, size):
+    """bpf_obj_get_info_by_fd() of `size` bytes; returns them."""
+    buf = ctypes.create_string_buffer(size)
+    bpf(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, size, ctypes.addressof(buf)))
+    return buf.raw
 
 
 def writable(directory):
