@@ -8,6 +8,7 @@ load ../lib/common
 load ../lib/instance
 
 setup() {
+	requires speed
 	instance_setup
 	configure <<-'END'
 		[smtp]

@@ -43,6 +43,7 @@ bad() {
 }
 
 @test "unload of nothing: done, with a note" {
+	requires speed
 	expect 0 conncount unload
 	expect_eq '' "$output" output
 	expect_match 'not loaded' "$errors"
@@ -50,6 +51,7 @@ bad() {
 }
 
 @test "not loaded: status, count and list say so and fail" {
+	requires speed
 	local command
 	for command in status count list 'count --json' 'list --json'; do
 		# shellcheck disable=SC2086
@@ -85,6 +87,7 @@ no_leaks_but_sessions() {
 }
 
 @test "load and unload say what they did" {
+	requires speed
 	expect 0 load
 	expect_eq '' "$errors" stderr
 	expect_match "^$CONNCOUNT_DIR: " "$output"
@@ -95,6 +98,7 @@ no_leaks_but_sessions() {
 }
 
 @test "--dir names another instance, beside that of CONNCOUNT_DIR" {
+	requires speed
 	load
 	configure <<-'END'
 		[smtp]
@@ -112,6 +116,7 @@ no_leaks_but_sessions() {
 }
 
 @test "the cgroup by its path in the file system, by the configuration, by the option" {
+	requires speed
 	load
 	expect 0 conncount unload
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP_PATH"
@@ -136,6 +141,7 @@ no_leaks_but_sessions() {
 }
 
 @test "a directory that has something in it is refused, and stays as it is" {
+	requires speed
 	mkdir "$TEST_DIR/mine"
 	echo text >"$TEST_DIR/mine/file"
 	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$TEST_DIR/mine"
@@ -198,6 +204,7 @@ no_leaks_but_sessions() {
 }
 
 @test "1,024 listeners" {
+	requires speed
 	local i
 	for i in {1..1024}; do
 		printf '[l%d]\nlisten = *:%d\nservice = %s\n' "$i" "$i" SMTP
@@ -220,6 +227,7 @@ no_leaks_but_sessions() {
 }
 
 @test "check: a good configuration" {
+	requires speed
 	expect 0 conncount check "$CONFIG"
 	cat >"$TEST_DIR/full.conf" <<-'END'
 		# a comment
@@ -244,6 +252,7 @@ no_leaks_but_sessions() {
 }
 
 @test "a configuration error names file and line, and leaves counting untouched" {
+	requires speed
 	load
 	counting 1
 	local before
@@ -319,6 +328,7 @@ no_leaks_but_sessions() {
 }
 
 @test "a listener with nothing to listen on, a file with no listener" {
+	requires speed
 	load
 	counting 1
 	bad 1 'smtp' <<-'END'
@@ -332,6 +342,7 @@ no_leaks_but_sessions() {
 }
 
 @test "a listener that names no service is of service SMTP" {
+	requires speed
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -400,6 +411,7 @@ as_user() {
 }
 
 @test "a group that does not exist: an error that names it" {
+	requires speed
 	configure raw <<-'END'
 		[conncount]
 		group = no-such-group-at-all

@@ -62,6 +62,7 @@ expect_no_metric() {
 }
 
 @test "metrics: sessions by listener, service and family, and what status says" {
+	requires speed
 	sessions <<-'END'
 		listen *:25
 		listen 192.0.2.10:587
@@ -96,6 +97,7 @@ expect_no_metric() {
 }
 
 @test "metrics: uncounted sessions, and that counts are not exact" {
+	requires speed
 	configure raw <<-'END'
 		[conncount]
 		group = root
@@ -206,6 +208,7 @@ time.sleep(1000)' "$TEST_DIR/listening"
 }
 
 @test "metrics: their size does not depend on who is connected" {
+	requires speed
 	local lines
 	sessions listen '*:25'
 	scrape

@@ -151,7 +151,7 @@ greatest() {
 	sessions open 2 2001:db8::7 '[2001:db8::1]:25'
 	reader lua ask_lua 3
 	reader list ask_list '3 10.1.2.200' '2 2001:db8::7'
-	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections 1000000 --to 192.0.2.1:25 \
+	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections "$(scaled 1000000)" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4 --seconds 160
 	expect_match ' most=([0-9]+) ' "$output"
 	most=$((BASH_REMATCH[1] + 3))
@@ -160,7 +160,7 @@ greatest() {
 		greatest "$name"
 		[ "$greatest" -le "$most" ] || fail "$name saw $greatest, more than the $most there were"
 		[ "$greatest" -gt 3 ] || fail "$name saw nothing of the churn"
-		[ "$asked" -ge 20 ] || fail "$name asked only $asked times"
+		[ "$asked" -ge "$(scaled 20)" ] || fail "$name asked only $asked times"
 	done
 	expect 0 conncount verify
 	expect_match '^0 differences: [0-9]+ prefixes of 5 sessions' "$output"
@@ -190,17 +190,17 @@ greatest() {
 		'2 10.2.0.1' '1 223.0.0.1' '5 2001:db8::7')
 	reader list ask_list "${steady[@]}"
 	reader again ask_list "${steady[@]}"
-	start_in_ns "$BUILD/tests/churn" --procs 2 --connections 60000 --to 192.0.2.1:25 \
+	start_in_ns "$BUILD/tests/churn" --procs 2 --connections "$(scaled 60000)" --to 192.0.2.1:25 \
 		--from-base 10.1.1.1 --addresses 200
 	first=$STARTED
-	start_in_ns "$BUILD/tests/churn" --procs 2 --connections 60000 --to 192.0.2.2:25 \
+	start_in_ns "$BUILD/tests/churn" --procs 2 --connections "$(scaled 60000)" --to 192.0.2.2:25 \
 		--from-base 10.1.2.110 --addresses 700
 	second=$STARTED
 	wait "$first"
 	wait "$second"
 	readers_end list again
 	greatest list
-	[ "$asked" -ge 10 ] || fail "only $asked lists"
+	[ "$asked" -ge "$(scaled 10)" ] || fail "only $asked lists"
 	sessions close server
 	nothing_left
 }
@@ -247,10 +247,11 @@ threads() {
 }
 
 @test "threads that share a handle, through loads, reloads and unloads" {
-	threads 16 "$BUILD/tests/threads"
+	threads "$(scaled 16 4)" "$BUILD/tests/threads"
 }
 
 @test "the same under ThreadSanitizer" {
+	requires speed
 	requires gcc
 	local tool=$BATS_TEST_TMPDIR/tsan/tests/threads
 	echo 'int main(void) { return 0; }' >"$TEST_DIR/probe.c"

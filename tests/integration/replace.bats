@@ -165,7 +165,7 @@ identity() {
 		done
 	done >"$TEST_DIR/answers" 3>&- &
 	WATCH=$!
-	for i in 1 2 3; do
+	for ((i = $(scaled 3); i > 0; i--)); do
 		expect 0 "$OTHER" load -c "$CONFIG" --cgroup "$CGROUP"
 		expect_match 'new maps' "$output"
 		remember
@@ -208,7 +208,8 @@ variant() {
 }
 
 @test "50 loads under full-speed churn: 0 differences each time, and who is open stays counted" {
-	local i begin command answers
+	local i begin command answers times
+	times=$(scaled 50 6)
 	held
 	sessions listen '[2001:db8::1]:25'
 	sessions open $HELD 2001:db8:9::1+ '[2001:db8::1]:25'
@@ -218,7 +219,7 @@ variant() {
 	churn_start 192.0.2.2:587 2
 	watch_start 10.9.0.0/16 10.9.0.0/20 10.9.0.7 2001:db8:9::/48
 	begin=$EPOCHREALTIME
-	for i in {1..50}; do
+	for ((i = 1; i <= times; i++)); do
 		variant $((i / 2))
 		command=conncount
 		((i % 3)) || command=$NEWER
@@ -231,7 +232,7 @@ variant() {
 			grep -c -e ' 10\.9\.0\.' -e ' 2001:db8:9::')" 'addresses held'
 		churn_stopped 0
 	done
-	echo "50 loads in $(((${EPOCHREALTIME/./} - ${begin/./}) / 1000)) ms"
+	echo "$times loads in $(((${EPOCHREALTIME/./} - ${begin/./}) / 1000)) ms"
 	answers=$(watch_end)
 	expect_eq "$(printf '%s\n' "10.9.0.0/16 $HELD $HELD" "10.9.0.0/20 $HELD $HELD" \
 		'10.9.0.7/32 1 1' "2001:db8:9::/48 $HELD $HELD")" "$answers" 'all answers'
@@ -248,6 +249,7 @@ variant() {
 }
 
 @test "a reader that opens the maps while others take their place gets an answer" {
+	requires speed
 	local n=-1 reader
 	requires strace
 	held
@@ -495,6 +497,7 @@ first_after() {
 }
 
 @test "the first load killed at any system call: the next load or unload finishes" {
+	requires speed
 	held
 	at_each_call first
 }
@@ -535,6 +538,7 @@ changed_after() {
 }
 
 @test "a changed configuration killed at any system call: the old or the new one, and goes on" {
+	requires speed
 	local i
 	held
 	for i in {700..900}; do
@@ -565,6 +569,7 @@ rebuilt_after() {
 }
 
 @test "another max_prefixes killed at any system call: the old maps or the new ones, and goes on" {
+	requires speed
 	held
 	at_each_call rebuilt
 }
@@ -591,6 +596,7 @@ unload_after() {
 }
 
 @test "unload killed at any system call: the next load or unload finishes" {
+	requires speed
 	held
 	FINISH=unload at_each_call unload
 	FINISH=load at_each_call unload
@@ -612,11 +618,11 @@ again() {
 	held
 	smtp
 	for i in 1 2; do
-		again 20 conncount load -c "$CONFIG" --cgroup "$CGROUP" 3>&- &
+		again "$(scaled 20 4)" conncount load -c "$CONFIG" --cgroup "$CGROUP" 3>&- &
 		pids+=($!)
 	done
 	for i in 1 2; do
-		again 100 conncount unload >"$TEST_DIR/unload$i" 2>&1 3>&- &
+		again "$(scaled 100 10)" conncount unload >"$TEST_DIR/unload$i" 2>&1 3>&- &
 		pids+=($!)
 	done
 	for i in "${pids[@]}"; do

@@ -95,43 +95,48 @@ sysctl() {
 # --- processes killed -------------------------------------------------------------------------
 
 @test "kill -9 of servers that hold 10,000 sessions" {
+	local n
+	n=$(scaled 1000)
 	sessions_start
-	sessions <<-'END' >/dev/null
+	sessions <<-END >/dev/null
 		listen 192.0.2.1:25 one
 		listen 192.0.2.2:25 two
 		listen [2001:db8::1]:25 two
-		open 4000 10.0.0.1+ 192.0.2.1:25
-		open 4000 10.0.8.1+ 192.0.2.2:25
-		open 2000 2001:db8:1::1+ [2001:db8::1]:25
-		queue 200 10.9.0.1+ 192.0.2.1:25
-		shut client 1-500
-		shut server 501-1000
+		open $((4 * n)) 10.0.0.1+ 192.0.2.1:25
+		open $((4 * n)) 10.0.8.1+ 192.0.2.2:25
+		open $((2 * n)) 2001:db8:1::1+ [2001:db8::1]:25
+		queue $((n / 5)) 10.9.0.1+ 192.0.2.1:25
+		shut client 1-$((n / 2))
+		shut server $((n / 2 + 1))-$n
 	END
-	counted 10200
+	counted $((10 * n + n / 5))
 	sessions kill one
-	counted 6000
+	counted $((6 * n))
 	expect_count 0 10.0.0.0/21
-	expect_count 4000 10.0.0.0/19
+	expect_count $((4 * n)) 10.0.0.0/19
 	sessions kill two
 	nothing_left
 }
 
 @test "kill -9 of clients with 10,000 sessions: counted until the server closes" {
+	local n
+	n=$(scaled 1000)
 	sessions_start
 	sessions listen '*:25'
-	sessions open 7000 10.0.0.1+ 192.0.2.1:25 >/dev/null
-	sessions open 3000 2001:db8:1::1+ '[2001:db8::1]:25' >/dev/null
-	sessions queue 100 10.9.0.1+ 192.0.2.1:25 >/dev/null
+	sessions open $((7 * n)) 10.0.0.1+ 192.0.2.1:25 >/dev/null
+	sessions open $((3 * n)) 2001:db8:1::1+ '[2001:db8::1]:25' >/dev/null
+	sessions queue $((n / 10)) 10.9.0.1+ 192.0.2.1:25 >/dev/null
 	sessions kill client
-	counted 10100
+	counted $((10 * n + n / 10))
 	sessions accept
-	sessions close server 1-5000
-	counted 5100
+	sessions close server 1-$((5 * n))
+	counted $((5 * n + n / 10))
 	sessions close server
 	nothing_left
 }
 
 @test "kill -9 of the command, wherever it is" {
+	requires speed
 	local i pid killed=0 command commands=(list 'list -4 31' 'list --json' verify status count
 		'count 10.0.0.0/9')
 	sessions_start
@@ -329,23 +334,26 @@ for i in range(12):
 
 @test "a storm of resets: 3,000 sessions at once, then at full speed" {
 	requires churn
+	local n
+	n=$(scaled 500)
 	pair
-	act client '
+	act client "
 for i in range(6):
-    socks += connect("10.1.2.%d" % (3 + i), "192.0.2.1", 25, 500)
-linger0(socks)'
-	act server 'socks = accept(door, 1500)' # of the others, half are in the queue
-	counted 3000
+    socks += connect('10.1.2.%d' % (3 + i), '192.0.2.1', 25, $n)
+linger0(socks)"
+	act server "socks = accept(door, $((3 * n)))" # the others are in the queue
+	counted $((6 * n))
 	actor_kill client
 	wait_until expect_count 0
 	counted 0
-	act server 'close(accept(door, 1500)); close(socks)'
+	act server "close(accept(door, $((3 * n)))); close(socks)"
 	act server 'door.close()'
 	nothing_left
-	expect 0 in_ns "$BUILD/tests/churn" --procs 4 --connections 40000 --to 192.0.2.1:25 \
+	n=$(scaled 40000)
+	expect 0 in_ns "$BUILD/tests/churn" --procs 4 --connections "$n" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4 --end reset
 	nothing_left
-	[ "$(state listeners.0.opened)" -ge 40000 ] || fail 'not all of them were counted'
+	[ "$(state listeners.0.opened)" -ge "$n" ] || fail 'not all of them were counted'
 }
 
 # --- handshakes of other kinds ------------------------------------------------------------------
@@ -876,7 +884,7 @@ for src, dst in ("10.1.2.3", "192.0.2.1"), ("2001:db8::7", "2001:db8::1"):
 	local snatch
 	mkfifo "$TEST_DIR/go"
 	exec 8<>"$TEST_DIR/go"
-	start_in_ns "$BUILD/tests/snatch" 15000 192.0.2.1 25 10.1.2.3 <"$TEST_DIR/go" \
+	start_in_ns "$BUILD/tests/snatch" "$(scaled 15000)" 192.0.2.1 25 10.1.2.3 <"$TEST_DIR/go" \
 		>"$TEST_DIR/told" 8>&-
 	snatch=$STARTED
 	wait_until -t 60 grep closed "$TEST_DIR/told"

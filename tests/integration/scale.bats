@@ -82,7 +82,7 @@ compare() {
 		listen *:4000 control
 		plan $TEST_DIR/plan
 	END
-	compare 2000 1000 1
+	compare 2000 "$(scaled 1000)" 1
 
 	# Half of them: some closed, some reset, some by the client, some by the server; and of
 	# those that stay some are half-closed.
@@ -95,10 +95,10 @@ compare() {
 		shut client 1101-1200
 		shut server 1201-1300
 	END
-	compare 1000 1000 2
+	compare 1000 "$(scaled 1000)" 2
 
 	sessions close server all
-	compare 0 200 3
+	compare 0 "$(scaled 200)" 3
 	expect_eq 0 "$(state nodes)" nodes
 	expect 0 conncount list
 	expect_eq '' "$output" 'conncount list'
@@ -106,18 +106,20 @@ compare() {
 
 @test "8 processes, 500,000 connections ended in every way: all counts exactly 0" {
 	requires churn
+	local wanted
+	wanted=$(scaled 500000)
 	configure <<-'END'
 		[smtp]
 		listen = *:25
 		service = SMTP
 	END
 	load
-	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections 500000 --to 192.0.2.1:25 \
+	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections "$wanted" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4 --seconds 120
 	expect_match 'accepted=([0-9]+) killed=([0-9]+)' "$output"
 	local accepted=${BASH_REMATCH[1]} killed=${BASH_REMATCH[2]}
-	[ "$accepted" -ge 500000 ] || fail "accepted: $accepted"
-	[ "$killed" -ge 50 ] || fail "killed: $killed"
+	[ "$accepted" -ge "$wanted" ] || fail "accepted: $accepted"
+	[ "$killed" -ge "$(scaled 50)" ] || fail "killed: $killed"
 
 	expect 0 conncount status --json
 	expect_eq 0 "$(json nodes <<<"$output")" nodes
@@ -140,21 +142,24 @@ compare() {
 }
 
 @test "200 loads and unloads leave no pin, link, mount or process" {
-	local i
+	local i times remembered=0
+	times=$(scaled 200)
 	configure <<-'END'
 		[smtp]
 		listen = *:25
 		service = SMTP
 	END
-	for i in {1..200}; do
+	for ((i = 1; i <= times; i++)); do
 		expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 		if ((i % 20 == 1)); then
 			remember
+			remembered=$((remembered + 1))
 		fi
 		expect 0 conncount unload
 		[ ! -e "$CONNCOUNT_DIR" ] || fail "cycle $i: $CONNCOUNT_DIR is there"
 	done
-	[ "$(grep -c ^prog "$TEST_DIR/bpf-ids")" -ge 20 ] || fail 'programs were not remembered'
+	[ "$(grep -c ^prog "$TEST_DIR/bpf-ids")" -ge $((2 * remembered)) ] ||
+		 fail 'programs were not remembered'
 	wait_until no_leaks
 }
 

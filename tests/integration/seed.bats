@@ -373,6 +373,7 @@ moving() {
 }
 
 @test "sessions that end, and begin, at each step of a load" {
+	requires speed
 	local where at
 	for where in 'membarrier 1' 'iterator 1' 'iterator 2' 'iterator 3' 'membarrier 2' \
 		'renameat 1'; do
@@ -402,11 +403,11 @@ moving() {
 @test "a load while connections open and close at full speed" {
 	local round
 	churn_start 4
-	for round in {1..8}; do
+	for ((round = $(scaled 8 2); round > 0; round--)); do
 		load
 		expect 0 conncount verify
 		expect_match '^0 differences: [0-9]+ prefixes of [0-9]+ sessions' "$output"
-		[ "$round" -eq 8 ] || expect 0 conncount unload
+		[ "$round" -eq 1 ] || expect 0 conncount unload
 	done
 	expect 0 conncount verify --json
 	expect_eq '[]' "$(json differences <<<"$output")" differences
@@ -482,7 +483,7 @@ plant() {
 	local i
 	load
 	churn_start 2
-	for i in {1..12}; do
+	for ((i = $(scaled 12 2); i > 0; i--)); do
 		printf '[conncount]\ngroup = root\nmax_prefixes = %d\n[smtp]\nlisten = *:25\n' \
 			$((1000 + i)) | configure raw
 		conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loaded" 2>&1 3>&- &
@@ -500,6 +501,7 @@ waits_or_done() {
 }
 
 @test "verify that began before a load replaces the maps compares one set, and says nothing false" {
+	requires speed
 	needs_strace
 	local n verify load
 	sessions_start

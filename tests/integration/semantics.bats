@@ -8,6 +8,7 @@ load ../lib/common
 load ../lib/instance
 
 setup() {
+	requires speed
 	requires lua
 	instance_setup
 	configure <<-'END'

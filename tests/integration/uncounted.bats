@@ -64,14 +64,16 @@ exact() {
 }
 
 @test "a full table: 64 prefixes and 10,000 addresses" {
+	local n
+	n=$(scaled 10000 200)
 	listener 64
 	load
-	sessions open 10000 10.0.0.1+ 192.0.2.1:25 >/dev/null
-	known 10000
-	[ "$(state uncounted)" -gt 9900 ] || fail 'more is counted than there is room for'
+	sessions open "$n" 10.0.0.1+ 192.0.2.1:25 >/dev/null
+	known "$n"
+	[ "$(state uncounted)" -gt $((n - 100)) ] || fail 'more is counted than there is room for'
 	inexact 'raise max_prefixes'
 	sessions close both even
-	known 5000
+	known $((n / 2))
 	sessions close both
 	known 0
 	exact 0
@@ -174,11 +176,11 @@ faulty() {
 }
 
 @test "deletes fail: the node that stays is used again, no key goes dead" {
-	local round left=0
+	local i left=0
 	listener
 	faulty 7
 	# The same few keys, over and over.
-	for round in {1..20}; do
+	for ((i = $(scaled 20 5); i > 0; i--)); do
 		sessions open 4 10.0.0.1+ 192.0.2.1:25 >/dev/null
 		known 4
 		sessions close both
@@ -202,7 +204,7 @@ faulty() {
 	faulty 10
 	sessions open 50 10.9.0.1+ 192.0.2.1:25 >/dev/null
 	local churn
-	start_in_ns "$BUILD/tests/churn" --procs 4 --connections 150000 --to 192.0.2.2:2525 \
+	start_in_ns "$BUILD/tests/churn" --procs 4 --connections "$(scaled 150000)" --to 192.0.2.2:2525 \
 		--from-base 10.0.0.1 --addresses 4
 	churn=$STARTED
 	configure raw <<-'END'

@@ -65,21 +65,33 @@ json() {
 	"$BUILD/tests/json" "$1"
 }
 
+# By what heavy tests divide their sizes: 1, but an emulated machine says more.
+SCALE=${CONNCOUNT_TEST_SCALE:-1}
+# How many times as long they wait for anything.
+PATIENCE=$((SCALE > 1 ? 10 : 1))
+
+# scaled N [LEAST]: a size for this machine: N, or the SCALE-th of it, but at
+# least LEAST (1).
+scaled() {
+	local n=$(($1 / SCALE)) least=${2:-1}
+	echo $((n > least ? n : least))
+}
+
 # wait_until [-t SECONDS] COMMAND...: runs COMMAND again and again until it succeeds; fails
-# after SECONDS (10). COMMAND's output is shown once, that of its last run, if it fails.
+# after SECONDS (10; on a slow machine as much longer). COMMAND's output is shown once, that of its last run, if it fails.
 wait_until() {
 	local seconds=10 end out
 	if [ "$1" = -t ]; then
 		seconds=$2
 		shift 2
 	fi
-	end=$((${EPOCHREALTIME/./} + seconds * 1000000))
+	end=$((${EPOCHREALTIME/./} + seconds * PATIENCE * 1000000))
 	until out=$("$@" 2>&1); do
 		if ((${EPOCHREALTIME/./} > end)); then
 			fail "not within $seconds s: $*" "$out"
 			return 1
 		fi
-		sleep 0.02
+		nap
 	done
 }
 
@@ -92,6 +104,12 @@ commands() {
 options_of() {
 	conncount "$1" --help | grep -oE -- '(^|[^-[:alnum:]])--?[[:alnum:]][-[:alnum:]]*' |
 		grep -oE -- '--?[[:alnum:]][-[:alnum:]]*$' | sort -u
+}
+
+# nap: 20 ms. Nothing is ever written to this pipe; sleep(1) would be a process each time.
+exec {NAP}<> <(:)
+nap() {
+	! read -r -t 0.02 -u "$NAP"
 }
 
 # cgroup2_root: where the cgroup v2 hierarchy is mounted.
@@ -143,6 +161,13 @@ have() {
 		elif ! [ -e "$BUILD/lua/conncount.so" ]; then
 			missing="$BUILD/lua/conncount.so is not built"
 		fi
+		;;
+	speed)
+		[ "$SCALE" -eq 1 ] || missing="this machine is slow, and the test long"
+		;;
+	vm-*)
+		missing=$("$ROOT/scripts/vm" --kernel "${1#vm-}" --fetch 2>&1) && missing= ||
+			missing=${missing##*$'\n'}
 		;;
 	churn)
 		[ -x "$BUILD/tests/churn" ] || missing="$BUILD/tests/churn is not built"

@@ -42,10 +42,11 @@ instance_setup() {
 # network_up: makes every address of both families this host's, so a test may use any, and no
 # packet leaves the namespace: there is nothing in it but lo.
 network_up() {
-	nsenter --net="$TEST_DIR/net" -- bash -e -c '
-		ip link set lo up
-		ip route replace local 0.0.0.0/0 dev lo
-		ip -6 route replace local ::/0 dev lo'
+	nsenter --net="$TEST_DIR/net" -- ip -batch - <<-'END'
+		link set lo up
+		route replace local 0.0.0.0/0 dev lo
+		route replace local ::/0 dev lo
+	END
 }
 
 # network_down: from now on no packet arrives.
@@ -210,6 +211,13 @@ no_leaks() {
 	[ -z "$left" ] || fail "left behind:" "$left"
 }
 
+# instance_remove: takes away the test's own namespace, cgroup and directory.
+instance_remove() {
+	umount "$TEST_DIR/net" || :
+	rmdir "$CGROUP_PATH" || :
+	rm -rf --one-file-system "$TEST_DIR"
+}
+
 # instance_discard: takes away whatever is there, however it got there.
 instance_discard() {
 	local pid mount
@@ -217,10 +225,10 @@ instance_discard() {
 		kill -KILL "$pid" 2>/dev/null || :
 	done
 	wait_until no_processes || :
-	awk -v dir="$TEST_DIR/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
-		while read -r mount; do umount "$mount"; done
-	find "$CGROUP_PATH" -depth -type d -exec rmdir {} +
-	rm -rf --one-file-system "$TEST_DIR"
+	awk -v dir="$TEST_DIR/" 'index($5, dir) == 1 && $5 != dir "net" { print $5 }' \
+		/proc/self/mountinfo | sort -r | while read -r mount; do umount "$mount"; done
+	find "$CGROUP_PATH" -mindepth 1 -depth -type d -exec rmdir {} +
+	instance_remove
 }
 
 # instance_teardown: ends the sessions, unloads what is loaded, and fails if something is
@@ -235,8 +243,12 @@ instance_teardown() {
 		conncount unload || rc=1
 	fi
 	# The kernel frees programs and maps a moment after the last reference to them goes.
-	wait_until -t 5 no_leaks || rc=1
-	instance_discard || rc=1
+	if wait_until -t 5 no_leaks; then
+		instance_remove || rc=1
+	else
+		instance_discard
+		rc=1
+	fi
 	if [ -e "$TEST_DIR" ] || [ -e "$CGROUP_PATH" ]; then
 		echo "could not remove $TEST_DIR and $CGROUP_PATH" >&2
 		rc=1
