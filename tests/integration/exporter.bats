@@ -212,6 +212,7 @@ value_is() {
 	cat >"$TEST_DIR/activate.py" <<-'END'
 		import os, socket, sys
 		sock = socket.socket()
+		sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 		sock.bind(("127.0.0.1", 10125))
 		if sys.argv[1] == "listening":
 		    sock.listen()
