@@ -119,7 +119,7 @@ make_in() {
 	local file want
 	while read -r file; do
 		case ${file#"$ROOT"/} in
-		*.md | LICENSE | .gitignore | vmlinux/types | *.pc.in | *.map | *.txt | tests/fuzz/*/*)
+		*.md | LICENSE | .gitignore | vmlinux/types | *.pc.in | *.map | *.txt | *.json | tests/fuzz/*/*)
 			continue ;;
 		vmlinux/vmlinux.h) want='GPL-2.0 ' ;;
 		bpf/*) want='GPL-2.0 OR BSD-2-Clause' ;;

@@ -1,0 +1,110 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The alerting rules and the dashboard, by Prometheus' own promtool.
+
+load ../lib/common
+
+RULES=$ROOT/user/monitoring/conncount.rules.yml
+DASHBOARD=$ROOT/user/monitoring/conncount.dashboard.json
+
+# expressions: those of the dashboard, a line each, with Grafana's variables filled in.
+expressions() {
+	python3 -I - "$DASHBOARD" <<-'END'
+		import json, sys
+		panels = json.load(open(sys.argv[1]))["panels"]
+		for panel in panels:
+		    for target in panel["targets"]:
+		        print(target["expr"].replace("$instance", ".*").replace("$__rate_interval", "1m"))
+	END
+}
+
+# metrics: the names that `conncount metrics` may print.
+metrics() {
+	grep -ohE '"conncount_[a-z_]+"' "$ROOT/user/metrics/metrics.c" | tr -d '"' |
+		sed 'p; s/$/_total/; p; s/_total$/_info/'
+}
+
+@test "promtool accepts the rules" {
+	requires promtool
+	expect 0 promtool check rules "$RULES"
+	expect_match '5 rules found' "$output"
+}
+
+@test "each alert is raised when it should be, and not before" {
+	requires promtool
+	ln -s "$RULES" "$BATS_TEST_TMPDIR/rules.yml"
+	cat >"$BATS_TEST_TMPDIR/test.yml" <<-'END'
+		rule_files: [rules.yml]
+		evaluation_interval: 1m
+		tests:
+		  - interval: 1m
+		    input_series:
+		      - {series: 'conncount_up{instance="down"}', values: '1x4 0x20'}
+		      - {series: 'conncount_up{instance="good"}', values: '1x24'}
+		      - {series: 'conncount_exact{instance="good"}', values: '1x24'}
+		      - {series: 'conncount_exact{instance="lossy"}', values: '0x24'}
+		      - {series: 'conncount_exact{instance="gone"}', values: '0x24'}
+		      - {series: 'conncount_detached{instance="good"}', values: '0x24'}
+		      - {series: 'conncount_detached{instance="lossy"}', values: '0x24'}
+		      - {series: 'conncount_detached{instance="gone"}', values: '1x24'}
+		      - {series: 'conncount_prefixes{instance="good"}', values: '800x24'}
+		      - {series: 'conncount_prefixes{instance="full"}', values: '801x24'}
+		      - {series: 'conncount_prefixes_max{instance="good"}', values: '1000x24'}
+		      - {series: 'conncount_prefixes_max{instance="full"}', values: '1000x24'}
+		      - series: 'conncount_accept_queue_connections{listener="a",socket="*:25"}'
+		        values: '64x24'
+		      - series: 'conncount_accept_queue_limit{listener="a",socket="*:25"}'
+		        values: '128x24'
+		      - series: 'conncount_accept_queue_connections{listener="b",socket="*:25"}'
+		        values: '65x24'
+		      - series: 'conncount_accept_queue_limit{listener="b",socket="*:25"}'
+		        values: '128x24'
+		      - series: 'conncount_accept_queue_connections{listener="c",socket="*:25"}'
+		        values: '1x24'
+		      - series: 'conncount_accept_queue_limit{listener="c",socket="*:25"}'
+		        values: '0x24'
+		    promql_expr_test:
+		      - expr: count by (alertname, instance, listener) (ALERTS{alertstate="firing"})
+		        eval_time: 9m
+		        exp_samples:
+		          - {labels: '{alertname="ConncountNotExact",instance="lossy"}', value: 1}
+		          - {labels: '{alertname="ConncountDetached",instance="gone"}', value: 1}
+		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
+		      - expr: count by (alertname, instance, listener) (ALERTS{alertstate="firing"})
+		        eval_time: 20m
+		        exp_samples:
+		          - {labels: '{alertname="ConncountNotLoaded",instance="down"}', value: 1}
+		          - {labels: '{alertname="ConncountNotExact",instance="lossy"}', value: 1}
+		          - {labels: '{alertname="ConncountDetached",instance="gone"}', value: 1}
+		          - {labels: '{alertname="ConncountTableFilling",instance="full"}', value: 1}
+		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
+	END
+	expect 0 promtool test rules "$BATS_TEST_TMPDIR/test.yml"
+}
+
+@test "every expression of the dashboard is one for Prometheus" {
+	requires promtool
+	{
+		printf 'groups:\n  - name: dashboard\n    rules:\n'
+		expressions | sed "s/.*/      - {record: 'x:y', expr: '&'}/" |
+			awk '{ sub("x:y", "x:y" NR); print }'
+	} >"$BATS_TEST_TMPDIR/dashboard.yml"
+	[ "$(expressions | wc -l)" -gt 10 ] || fail 'expressions not found'
+	expect 0 promtool check rules "$BATS_TEST_TMPDIR/dashboard.yml"
+	expect_match "$(expressions | wc -l) rules found" "$output"
+}
+
+@test "the rules and the dashboard are about metrics that there are" {
+	local name
+	for name in $({
+		grep '^ *\(expr:\)\?[^:]*conncount_' "$RULES"
+		expressions
+	} | grep -oE 'conncount_[a-z_]+' | sort -u); do
+		metrics | grep -qxF "$name" || fail "there is no metric $name"
+	done
+	# And each metric can be seen on the dashboard, but for the ones about the loading itself.
+	while read -r name; do
+		[[ $name =~ ^conncount_(build|seeding|detached|program_runs|accept_queue_limit)$ ]] ||
+			expressions | grep -qE "$name(_total)?[{ ]" || fail "$name is on no panel"
+	done < <(grep -ohE '"conncount_[a-z_]+"' "$ROOT/user/metrics/metrics.c" | tr -d '"')
+}
