@@ -188,6 +188,40 @@ time.sleep(1000)' "$TEST_DIR/listening"
 	expect_eq 5 "$(grep -c ^conncount_accept_queue_limit <<<"$metrics")" queues
 }
 
+@test "metrics: the queue of a server in another cgroup is not a listener's" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+	END
+	mkdir "$CGROUP_PATH/inner" "$CGROUP_PATH/inner/most"
+	load --cgroup "$CGROUP/inner"
+	# One server in the cgroup that is counted in, one in a cgroup of that one, one beside it.
+	local place pids=()
+	for place in . inner inner/most; do
+		(
+			echo "$BASHPID" >"$CGROUP_PATH/$place/cgroup.procs"
+			exec nsenter --net="$TEST_DIR/net" -- python3 -I -c '
+import socket, sys, time
+sock = socket.socket()
+sock.bind((sys.argv[1], 25))
+sock.listen(int(sys.argv[2]))
+open(sys.argv[3], "w").close()
+time.sleep(1000)' "192.0.2.1${#pids[@]}" "$((10 + ${#pids[@]}))" "$TEST_DIR/up${#pids[@]}"
+		) 3>&- &
+		pids+=("$!")
+		wait_until test -e "$TEST_DIR/up$((${#pids[@]} - 1))"
+	done
+	scrape
+	kill "${pids[@]}"
+	wait "${pids[@]}" || :
+	expect_eq "$(sed 's/^	*//' <<-'END'
+		listener="smtp",service="SMTP",socket="192.0.2.11:25" 11
+		listener="smtp",service="SMTP",socket="192.0.2.12:25" 12
+	END
+	)" "$(sed -n 's/^conncount_accept_queue_limit //p' <<<"$metrics" | sort)"
+	rmdir "$CGROUP_PATH/inner/most" "$CGROUP_PATH/inner"
+}
+
 @test "metrics: run counts where the kernel measures them, and none where it does not" {
 	STATS_BEFORE=$(cat /proc/sys/kernel/bpf_stats_enabled)
 	echo 0 >/proc/sys/kernel/bpf_stats_enabled

@@ -4,16 +4,21 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fts.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <libmnl/libmnl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 
+#include "cgroup_mount.h"
 #include "queues.h"
 
 enum { STATE_LISTEN = 10 }; /* TCP_LISTEN, which <netinet/tcp.h> has beside much else */
@@ -67,12 +72,63 @@ static int append(struct queues *all, const struct accept_queue *queue)
 	return 0;
 }
 
+/* --- which sockets are counted --------------------------------------------------------- */
+
+/* The cgroups that are counted in, by the kernel's numbers: those of their directories. */
+struct cgroups {
+	uint64_t *ids;
+	size_t n;
+	bool all; /* whatever cgroup it is */
+};
+
+static int add_cgroup(struct cgroups *cgroups, uint64_t id)
+{
+	void *grown = realloc(cgroups->ids, (cgroups->n + 1) * sizeof(*cgroups->ids));
+
+	if (!grown)
+		return -ENOMEM;
+	cgroups->ids = grown;
+	cgroups->ids[cgroups->n++] = id;
+	return 0;
+}
+
+/* Find the cgroup @path and those in it. Where it cannot be seen from here, nothing is known. */
+static int find_cgroups(const char *path, struct cgroups *ret_cgroups)
+{
+	struct cgroups cgroups = { .all = false };
+	char mount[PATH_MAX], full[2 * PATH_MAX];
+	char *paths[] = { full, NULL };
+	FTSENT *entry;
+	FTS *tree;
+	int err = 0;
+
+	if (strcmp(path, "/") && !cgroup2_mount(mount)) {
+		snprintf(full, sizeof(full), "%s%s", mount, path);
+		tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+		if (!tree)
+			return -errno;
+		while (!err && (entry = fts_read(tree)))
+			if (entry->fts_info == FTS_D)
+				err = add_cgroup(&cgroups, entry->fts_statp->st_ino);
+		fts_close(tree);
+	}
+	if (err) {
+		free(cgroups.ids);
+		return err;
+	}
+	cgroups.all = !cgroups.n;
+	*ret_cgroups = cgroups;
+	return 0;
+}
+
 /* --- what the kernel says --------------------------------------------------------------- */
 
 struct dump {
 	const struct conncount_listen *listens;
 	size_t n_listens;
+	struct cgroups cgroups;
 	struct queues sockets; /* without a listener's name */
+	struct queues others;  /* the same, of cgroups that are not counted in */
 	int err;
 };
 
@@ -84,14 +140,34 @@ static bool has_port(const struct dump *dump, uint16_t port)
 	return false;
 }
 
-static bool is_ipv6_only(const struct nlmsghdr *message)
+/* What is told of a socket beside the fixed part; or NULL. */
+static const struct nlattr *find_attribute(const struct nlmsghdr *message, uint16_t type,
+					   size_t size)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each(
-		attr, message,
-		sizeof(struct inet_diag_msg)) if (mnl_attr_get_type(attr) ==
-						  INET_DIAG_SKV6ONLY) return mnl_attr_get_u8(attr);
+	mnl_attr_for_each(attr, message, sizeof(struct inet_diag_msg))
+		if (mnl_attr_get_type(attr) == type && mnl_attr_get_payload_len(attr) >= size)
+			return attr;
+	return NULL;
+}
+
+static bool is_ipv6_only(const struct nlmsghdr *message)
+{
+	const struct nlattr *attr = find_attribute(message, INET_DIAG_SKV6ONLY, 1);
+
+	return attr && mnl_attr_get_u8(attr);
+}
+
+static bool is_counted(const struct nlmsghdr *message, const struct cgroups *cgroups)
+{
+	const struct nlattr *attr = find_attribute(message, INET_DIAG_CGROUP_ID, sizeof(uint64_t));
+
+	if (cgroups->all || !attr)
+		return true;
+	for (size_t i = 0; i < cgroups->n; i++)
+		if (cgroups->ids[i] == mnl_attr_get_u64(attr))
+			return true;
 	return false;
 }
 
@@ -125,6 +201,7 @@ static int on_socket(const struct nlmsghdr *message, void *arg)
 	struct dump *dump = arg;
 	const struct inet_diag_msg *socket = mnl_nlmsg_get_payload(message);
 	struct accept_queue queue, *same;
+	struct queues *all;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*socket) ||
 	    !has_port(dump, ntohs(socket->id.idiag_sport)))
@@ -132,12 +209,13 @@ static int on_socket(const struct nlmsghdr *message, void *arg)
 	read_place(message, &queue.at);
 	queue.waiting = socket->idiag_rqueue;
 	queue.limit = socket->idiag_wqueue;
-	same = find(&dump->sockets, &queue.at);
+	all = is_counted(message, &dump->cgroups) ? &dump->sockets : &dump->others;
+	same = find(all, &queue.at);
 	if (same) {
 		same->waiting += queue.waiting;
 		same->limit += queue.limit;
 	} else {
-		dump->err = append(&dump->sockets, &queue);
+		dump->err = append(all, &queue);
 	}
 	return dump->err ? MNL_CB_STOP : MNL_CB_OK;
 }
@@ -195,6 +273,16 @@ static int read_all_sockets(struct dump *dump)
 
 /* --- whose it is ------------------------------------------------------------------------- */
 
+/* Whether a socket among @all takes @part of what @socket would accept. */
+static bool is_taken(const struct queues *all, const struct conncount_listen *socket,
+		     const struct conncount_listen *part)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (takes(&all->queues[i].at, socket, part))
+			return true;
+	return false;
+}
+
 /* Whether connections of a configured address wait in a socket's queue. */
 static bool accepts_for(const struct dump *dump, const struct conncount_listen *socket,
 			const struct conncount_listen *listen)
@@ -203,9 +291,8 @@ static bool accepts_for(const struct dump *dump, const struct conncount_listen *
 
 	if (!covers(socket, listen) && !covers(listen, socket))
 		return false;
-	for (size_t i = 0; i < dump->sockets.n; i++)
-		if (takes(&dump->sockets.queues[i].at, socket, both))
-			return false;
+	if (is_taken(&dump->sockets, socket, both) || is_taken(&dump->others, socket, both))
+		return false;
 	for (size_t i = 0; i < dump->n_listens; i++)
 		if (takes(&dump->listens[i], listen, both))
 			return false;
@@ -230,16 +317,20 @@ static int assign(const struct dump *dump, struct queues *queues)
 	return err;
 }
 
-int accept_queues(const struct conncount_listen *listens, size_t n_listens,
+int accept_queues(const char *cgroup, const struct conncount_listen *listens, size_t n_listens,
 		  struct accept_queue **ret_queues, size_t *ret_n)
 {
 	struct dump dump = { .listens = listens, .n_listens = n_listens };
 	struct queues queues = { .n = 0 };
-	int err = read_all_sockets(&dump);
+	int err = find_cgroups(cgroup, &dump.cgroups);
 
 	if (!err)
+		err = read_all_sockets(&dump);
+	if (!err)
 		err = assign(&dump, &queues);
+	free(dump.cgroups.ids);
 	free(dump.sockets.queues);
+	free(dump.others.queues);
 	if (err) {
 		free(queues.queues);
 		return err;
