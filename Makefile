@@ -3,6 +3,7 @@
 # make                    everything, into build/
 # make check              the tests (scripts/check also installs what they need)
 # make install            DESTDIR=, PREFIX= (default /usr/local), and the directories below
+# make deb                Debian packages, into build/deb
 # make V=1                show the commands
 # make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
 # make BUILD=DIR          into another directory
@@ -26,6 +27,7 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 MANDIR ?= $(PREFIX)/share/man
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
+DOCDIR ?= $(PREFIX)/share/doc/conncount
 
 CLANG ?= clang
 BPFTOOL ?= bpftool
@@ -83,7 +85,7 @@ say = @printf '  %-8s %s\n' $(1) '$@'
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: all tests check install clean FORCE
+.PHONY: all tests check install deb clean FORCE
 .SUFFIXES:
 .SECONDARY:
 
@@ -209,7 +211,7 @@ install: all
 		$(DESTDIR)$(LUA_DIR)/msys/extended $(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
-		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR)
+		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(BUILD)/libconncount-lua.a $(DESTDIR)$(LIBDIR)/
@@ -224,12 +226,20 @@ install: all
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
 	$(INSTALL) -m 644 user/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
+	$(INSTALL) -m 644 user/conncount.conf $(DESTDIR)$(DOCDIR)/examples/
 	$(call fill,user/systemd/conncount.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount.service)
+	$(call fill,user/systemd/conncount-exporter.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount-exporter.service)
+	$(INSTALL) -m 644 user/systemd/conncount-exporter.socket $(DESTDIR)$(SYSTEMDUNITDIR)/
 	$(INSTALL) -m 644 user/systemd/conncount.sysusers $(DESTDIR)$(SYSUSERSDIR)/conncount.conf
 	$(INSTALL) -m 644 user/systemd/conncount.tmpfiles $(DESTDIR)$(TMPFILESDIR)/conncount.conf
 ifndef DESTDIR
 	-ldconfig 2>/dev/null
 endif
+
+# --- Debian packages ------------------------------------------------------------------------
+
+deb:
+	./scripts/deb $(BUILD)/deb
 
 clean:
 	rm -rf $(BUILD)

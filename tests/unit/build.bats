@@ -45,10 +45,13 @@ make_in() {
 		./usr/lib/lua/5.4/conncount.so
 		./usr/lib/pkgconfig/conncount-lua.pc
 		./usr/lib/pkgconfig/conncount.pc
+		./usr/lib/systemd/system/conncount-exporter.service
+		./usr/lib/systemd/system/conncount-exporter.socket
 		./usr/lib/systemd/system/conncount.service
 		./usr/lib/sysusers.d/conncount.conf
 		./usr/lib/tmpfiles.d/conncount.conf
 		./usr/share/bash-completion/completions/conncount
+		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/lua/5.4/msys/audit.lua
 		./usr/share/lua/5.4/msys/extended/ac.lua
 		./usr/share/man/man1/conncount.1
@@ -119,6 +122,7 @@ make_in() {
 	local file want
 	while read -r file; do
 		case ${file#"$ROOT"/} in
+		scripts/debian/copyright | scripts/debian/source/format) continue ;;
 		*.md | LICENSE | .gitignore | vmlinux/types | *.pc.in | *.map | *.txt | *.json | tests/fuzz/*/*)
 			continue ;;
 		vmlinux/vmlinux.h) want='GPL-2.0 ' ;;

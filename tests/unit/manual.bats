@@ -71,7 +71,7 @@ page_options() {
 		'keys in conncount.conf(5)'
 }
 
-@test "the examples in conncount.conf(5) and the README are configurations" {
+@test "the examples in conncount.conf(5), the README and user/conncount.conf are configurations" {
 	local n=0 file
 	awk -v dir="$BATS_TEST_TMPDIR" '/^\.Ed/ { on = 0 }
 		on { print >(dir "/page" n) }
@@ -79,11 +79,11 @@ page_options() {
 	awk -v dir="$BATS_TEST_TMPDIR" '/^```$/ { on = 0 }
 		on { print >(dir "/page-readme" n) }
 		/^```ini$/ { on = 1; n++ }' "$ROOT/README.md"
-	for file in "$BATS_TEST_TMPDIR"/page*; do
+	for file in "$BATS_TEST_TMPDIR"/page* "$ROOT/user/conncount.conf"; do
 		expect 0 conncount check "$file"
 		n=$((n + 1))
 	done
-	[ "$n" -ge 4 ] || fail "only $n examples found"
+	[ "$n" -ge 5 ] || fail "only $n examples found"
 }
 
 @test "libconncount(3) has every public function and every type of conncount.h" {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-2-Clause
 # The systemd units and what belongs to them, as far as it can be told without systemd running.
-# What the units do is in tests/integration/package.bats, and the capabilities that they leave
+# What the units do is in package.bats, and the capabilities that they leave
 # in tests/integration/capabilities.bats.
 
 load ../lib/common
@@ -33,6 +33,17 @@ setup() {
 		"$UNITS/conncount.service"
 	expect 1 grep -E '^(Bind.*|TemporaryFileSystem|.*Images|IPCNamespacePath|DynamicUser)=' \
 		"$UNITS/conncount.service"
+}
+
+@test "systemd-analyze security rates the exporter below 2.0" {
+	expect 0 systemd-analyze security --offline=yes --no-pager --threshold=19 \
+		"$UNITS/conncount-exporter.service"
+}
+
+@test "the exporter's socket is where the exporter listens by itself" {
+	local default
+	default=$(conncount exporter --help | sed -n 's/.*--listen .*(default: \(.*\))$/\1/p')
+	expect_eq "ListenStream=$default" "$(grep ^ListenStream= "$UNITS/conncount-exporter.socket")"
 }
 
 @test "the group and the directory, by systemd's own tools" {

@@ -1,0 +1,338 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The Debian packages: built by scripts/deb, installed by apt in a fresh Debian 12, purged. Once
+# in a chroot, where no systemd runs, and once in a container that systemd boots, with the units as
+# they are installed: in a cgroup and a network namespace of its own.
+# shellcheck disable=SC2030,SC2031 # expect sets $output in each test anew
+
+load ../lib/common
+
+setup_file() {
+	export DEBS=$BATS_FILE_TMPDIR/debs FRESH=$BATS_FILE_TMPDIR/fresh
+	have build && have dpkg-buildpackage || return 0
+	"$ROOT/scripts/deb" "$DEBS" >"$BATS_FILE_TMPDIR/deb.log" 2>&1 ||
+		{ cat "$BATS_FILE_TMPDIR/deb.log" && return 1; }
+	have root && have debootstrap && have systemd-nspawn || return 0
+	"$TOOLS/debian-root" "$DEBS"/conncount_*.deb "$FRESH" 2>"$BATS_FILE_TMPDIR/root.log" ||
+		rm -rf --one-file-system "$FRESH"
+}
+
+teardown_file() {
+	rm -rf --one-file-system "$FRESH"
+}
+
+# fresh: this test's own Debian, in $TREE, and cgroups for it, in each hierarchy that systemd has.
+fresh() {
+	local hierarchy
+	requires root bpf btf cgroup2 netns ip build dpkg-buildpackage debootstrap systemd-nspawn
+	if [ ! -d "$FRESH" ]; then
+		[ -z "${TESTS_NO_SKIP:-}" ] || fail "no Debian: $(<"$BATS_FILE_TMPDIR/root.log")" || return
+		skip "no Debian 12 to install in: $(<"$BATS_FILE_TMPDIR/root.log")"
+	fi
+	TREE=$BATS_TEST_TMPDIR/tree
+	mkdir "$TREE" "$BATS_TEST_TMPDIR/upper" "$BATS_TEST_TMPDIR/work"
+	mount -t overlay -o "lowerdir=$FRESH,upperdir=$BATS_TEST_TMPDIR/upper,workdir=$BATS_TEST_TMPDIR/work" \
+		fresh-debian "$TREE"
+	cp "$DEBS"/conncount_*.deb "$TREE/root/conncount.deb"
+	cp "$TOOLS/hold.py" "$TREE/root/"
+	GROUP=$(mktemp -u conncount-package.XXXXXX)
+	mapfile -t GROUPS_OF < <(awk '$3 == "cgroup2" || $4 ~ /name=systemd/ { print $2 }' /proc/mounts)
+	for hierarchy in "${GROUPS_OF[@]}"; do
+		mkdir "$hierarchy/$GROUP"
+	done
+	NSPAWN=
+}
+
+teardown() {
+	local hierarchy pid
+	[ -n "${TREE:-}" ] || return 0
+	[ -z "$NSPAWN" ] || container_stop
+	for hierarchy in "${GROUPS_OF[@]}"; do
+		while read -r pid; do
+			kill -KILL "$pid" 2>/dev/null || :
+		done < <(find "$hierarchy/$GROUP" -name cgroup.procs -exec cat {} +)
+		wait_until find "$hierarchy/$GROUP" -depth -type d -exec rmdir {} +
+	done
+	umount "$TREE"
+}
+
+# snapshot: the files of $TREE, but for what every installation changes.
+snapshot() {
+	(cd "$TREE" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./tmp -o \
+		-path ./root -o -path ./var/tmp -o -path ./var/log -o -path ./var/cache -o \
+		-path ./var/backups -o -path ./var/lib/apt -o -path ./var/lib/dpkg \
+		-o -path ./run \) -prune -o -printf '%p %y %m %U %G %l\n' |
+		grep -vE '^\./(etc/(passwd|group|shadow|gshadow|subuid|subgid)-|etc/\.pwd\.lock|etc/(machine-id|hostname)|etc/apt/apt.conf.d) ' |
+		grep -vE '^\./var/lib/(private|systemd/(random-seed|catalog.*|timers.*|timesync.*|coredump)|pam|logrotate)|\.pyc |__pycache__' |
+		sort)
+	# Whoever is who, and what is installed.
+	sort "$TREE/etc/passwd" "$TREE/etc/group"
+	awk '/^Package:/ { name = $2 } /^Status:/ { print name, $0 }' "$TREE/var/lib/dpkg/status" | sort
+}
+
+# nothing_left: after purge all is as the snapshot in $BEFORE has it.
+nothing_left() {
+	local now
+	now=$(snapshot)
+	expect_eq '' "$(diff <(echo "$BEFORE") <(echo "$now"))" 'what purge leaves'
+	expect_eq '' "$(find "$TREE/run" "$TREE/etc" "$TREE/var/lib/systemd" -name '*conncount*')" \
+		'files named conncount'
+}
+
+# --- a chroot ------------------------------------------------------------------------------------
+
+# in_chroot SCRIPT: runs it in $TREE, in the test's cgroup, and namespaces of its own.
+in_chroot() {
+	# shellcheck disable=SC2016
+	unshare --mount --pid --fork --kill-child --net bash -e -c '
+		for hierarchy in "${@:3}"; do echo 0 >"$hierarchy/cgroup.procs"; done
+		mount -t proc none "$1/proc"
+		mount -t sysfs none "$1/sys"
+		mount -t tmpfs none "$1/run"
+		mount -t cgroup2 none "$1/sys/fs/cgroup"
+		ip link set lo up
+		exec chroot "$1" bash -e -c "$2"' bash "$TREE" "$1" "${GROUPS_OF[@]/%//$GROUP}"
+}
+
+@test "lintian finds nothing in the packages" {
+	requires build dpkg-buildpackage lintian
+	expect 0 lintian --allow-root --fail-on error,warning "$DEBS"/*.changes
+	expect_eq '' "$output$errors" lintian
+}
+
+@test "the packages: what each depends on and has in it" {
+	requires build dpkg-buildpackage
+	local name files
+	files=$(for name in "$DEBS"/*_*.deb; do
+		[[ $name == *-dbgsym_* ]] || dpkg-deb -c "$name" | sed "s|.* \./|${name##*/} /|; s|_[^ ]*||"
+	done | grep -v '/$')
+	expect_match "(^|$NL)conncount /usr/bin/conncount$NL" "$files$NL"
+	expect_match "(^|$NL)conncount /lib/systemd/system/conncount-exporter.socket$NL" "$files$NL"
+	expect_match "(^|$NL)libconncount-dev /usr/share/man/man3/libconncount.3.gz$NL" "$files$NL"
+	expect_match "(^|$NL)lua-conncount /usr/share/lua/5.4/msys/audit.lua$NL" "$files$NL"
+	expect 0 dpkg-deb -f "$DEBS"/libconncount-dev_*.deb Depends
+	expect_match 'libconncount0 \(= ' "$output"
+}
+
+@test "without systemd: apt install, load, count, apt purge, and nothing is left" {
+	fresh
+	BEFORE=$(snapshot)
+	printf '[mx]\nlisten = *:25\nservice = SMTP\n' >"$BATS_TEST_TMPDIR/conf"
+	sed 's/^ExecStart=//p; d' "$ROOT/user/systemd/conncount.service.in" >"$TREE/root/start"
+	sed -i "s|@PREFIX@|/usr|; s|\$| --cgroup /$GROUP|" "$TREE/root/start"
+	cp "$BATS_TEST_TMPDIR/conf" "$TREE/root/conf"
+	# shellcheck disable=SC2016
+	expect 0 in_chroot '
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get -q install -y --no-install-recommends /root/conncount.deb
+		cp /root/conf /etc/conncount.conf
+		getent group conncount
+		sh -e /root/start
+		python3 /root/hold.py 25 3 /run/ready &
+		while [ ! -e /run/ready ]; do sleep 0.02; done
+		echo "count $(conncount count)"
+		conncount status
+		useradd -G conncount asks
+		su asks -s /bin/sh -c "conncount count 127.0.0.0/8" | sed "s/^/asks /"
+		userdel asks
+		apt-get -q purge -y --autoremove conncount
+		grep conncount /proc/mounts && exit 1
+		ls /run | grep conncount && exit 1
+		kill %1'
+	expect_match "${NL}count 3$NL" "$output"
+	expect_match "${NL}asks 3$NL" "$output"
+	expect_match 'counting stopped' "$output"
+	nothing_left
+}
+
+# --- a container with systemd --------------------------------------------------------------------
+
+# container_start: boots $TREE; its first process is $LEADER.
+container_start() {
+	local hierarchy
+	(
+		for hierarchy in "${GROUPS_OF[@]}"; do
+			echo "$BASHPID" >"$hierarchy/$GROUP/cgroup.procs"
+		done
+		# nspawn's own filter forbids bpf(2).
+		SYSTEMD_SECCOMP=0 exec systemd-nspawn -q --directory="$TREE" --boot --register=no \
+			--keep-unit --private-network --link-journal=no --capability=all --console=pipe
+	) >"$BATS_TEST_TMPDIR/console" 2>&1 </dev/null 3>&- &
+	NSPAWN=$!
+	wait_until -t 30 find_leader
+	LEADER=$(find_leader)
+	wait_until -t 60 container_is_up
+}
+
+# find_leader: the first process of the container.
+find_leader() {
+	tr -d ' ' <"/proc/$NSPAWN/task/$NSPAWN/children" | grep .
+}
+
+container_is_up() {
+	[ "$(inside systemctl is-system-running)" = running ]
+}
+
+# container_stop: shuts it down in order, which nspawn does when it is told to end.
+container_stop() {
+	local pid=$NSPAWN
+	NSPAWN=
+	kill -TERM "$pid"
+	wait "$pid"
+}
+
+# inside COMMAND...
+inside() {
+	nsenter --target "$LEADER" --all -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+		DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+# serve UNIT PORT N [PROPERTY]: N sessions, in a service of this name.
+serve() {
+	local ready=/run/$1.ready
+	inside systemd-run -q --unit="$1" ${4:+-p "$4"} /usr/bin/python3 /root/hold.py "$2" "$3" "$ready"
+	wait_until test -e "/proc/$LEADER/root$ready"
+}
+
+expect_inside() {
+	local want=$1
+	shift
+	expect 0 inside "$@"
+	expect_eq "$want" "$output" "$*"
+}
+
+@test "with systemd: apt install, three lines, start, count; reload; who may read; what hides it" {
+	fresh
+	container_start
+	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount.deb
+	expect_inside enabled systemctl is-enabled conncount.service
+	expect_inside running systemctl is-system-running
+
+	# The bar of it all.
+	printf '%s\n' '[mx]' 'listen = *:25' 'service = SMTP' >"$TREE/etc/conncount.conf"
+	expect 0 inside systemctl start conncount
+	serve mail 25 3
+	expect_inside 3 conncount count
+	expect_inside 3 conncount count 127.0.0.0/8
+	expect 0 inside conncount status
+
+	# Another network namespace, open before: the unit's capabilities and filter let it in.
+	serve mail2 25 4 PrivateNetwork=yes
+	expect_inside 7 conncount count
+	expect 0 inside systemctl restart conncount
+	expect_inside 7 conncount count
+	expect 0 inside conncount verify
+
+	# A mistake, then a change.
+	echo 'listen = *:99999' >>"$TREE/etc/conncount.conf"
+	expect 1 inside systemctl reload conncount
+	expect 0 inside journalctl -q -u conncount -o cat
+	expect_match "conncount: /etc/conncount.conf:4: listen '\*:99999'" "$output"
+	expect_inside 7 conncount count
+	expect_inside active systemctl is-active conncount
+	sed -i '$ s/99999/2525/' "$TREE/etc/conncount.conf"
+	expect 0 inside systemctl reload conncount
+	expect 0 inside conncount status
+	expect_match '\*:2525' "$output"
+
+	# An ordinary user who is in the group, and one who is not.
+	expect 0 inside useradd -G conncount asks
+	expect 0 inside useradd other
+	expect_inside 7 setpriv --reuid=asks --regid=asks --init-groups conncount count
+	expect 1 inside setpriv --reuid=other --regid=other --init-groups conncount count
+	expect_match "members of the group 'conncount'" "$errors"
+	expect 0 inside userdel asks
+	expect 0 inside userdel other
+
+	# A mount namespace hides what is mounted in it, as the unit and the manual say.
+	expect 0 inside systemd-run -q -p Type=oneshot -p PrivateTmp=yes conncount load --dir /run/hidden
+	expect 1 inside conncount count --dir /run/hidden
+	expect_match 'not loaded' "$errors"
+	rmdir "/proc/$LEADER/root/run/hidden"
+}
+
+@test "with systemd: the exporter, by its socket, as nobody" {
+	local pid
+	fresh
+	container_start
+	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount.deb
+	expect_inside inactive sh -c 'systemctl is-active conncount-exporter.socket || :'
+	printf '%s\n' '[mx]' 'listen = *:25' >"$TREE/etc/conncount.conf"
+	expect 0 inside systemctl enable -q --now conncount-exporter.socket
+	expect_match '(^|'"$NL"')conncount_up 0' "$(scrape)" 'before something is loaded'
+	expect 0 inside systemctl start conncount
+	serve mail 25 3
+	expect_match 'conncount_sessions\{listener="mx",service="SMTP",family="ipv4"\} 3' "$(scrape)"
+	expect_match 'conncount_accept_queue_limit\{listener="mx",service="SMTP",socket="127.0.0.1:25"\} 128' \
+		"$(scrape)"
+
+	pid=$(inside systemctl show -P MainPID conncount-exporter.service)
+	expect 0 inside cat "/proc/$pid/status"
+	expect_match 'CapEff:.0000000000000000' "$output"
+	expect_match 'CapBnd:.0000000000000000' "$output"
+	expect_match 'Seccomp:.2' "$output"
+	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'the exporter runs as root'
+	# Ten times the rating: below 2.0.
+	expect 0 inside systemd-analyze security --no-pager --threshold=19 conncount-exporter.service
+}
+
+# scrape: what the exporter answers.
+scrape() {
+	inside python3 -c '
+import socket
+s = socket.create_connection(("127.0.0.1", 10125))
+s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+print(b"".join(iter(lambda: s.recv(65536), b"")).decode())'
+}
+
+@test "with systemd: loaded at boot before a mail server; an upgrade; purge leaves nothing" {
+	local loaded started
+	fresh
+	BEFORE=$(snapshot)
+	printf '%s\n' '[mx]' 'listen = *:25' >"$TREE/root/conncount.conf"
+	container_start
+	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount.deb
+	cp "$TREE/root/conncount.conf" "$TREE/etc/conncount.conf"
+	expect 0 inside systemctl enable -q conncount-exporter.socket
+	# A mail server that wants nothing of the network: only conncount's own order is left.
+	cat >"$TREE/etc/systemd/system/postfix.service" <<-'END'
+		[Unit]
+		DefaultDependencies=no
+		[Service]
+		ExecStart=/usr/bin/python3 /root/hold.py 25 3 /run/postfix.ready
+		[Install]
+		WantedBy=multi-user.target
+	END
+	expect 0 inside systemctl enable -q postfix.service
+	container_stop
+
+	container_start
+	wait_until test -e "/proc/$LEADER/root/run/postfix.ready"
+	expect_inside 3 conncount count
+	loaded=$(inside systemctl show -P ActiveEnterTimestampMonotonic conncount.service)
+	started=$(inside systemctl show -P ExecMainStartTimestampMonotonic postfix.service)
+	((loaded > 0 && loaded < started)) ||
+		fail "loaded at $loaded us, the mail server started at $started us"
+	expect 0 inside conncount status
+	expect_match '^mx +SMTP +3 +3 +0 +3 ' "$(tail -n 1 <<<"$output")" 'opened'
+
+	# An upgrade neither unloads nor forgets.
+	expect_match conncount_up "$(scrape)"
+	expect 0 inside apt-get -q install -y --reinstall /root/conncount.deb
+	expect_inside "$loaded" systemctl show -P ActiveEnterTimestampMonotonic conncount.service
+	expect 0 inside journalctl -q -u conncount -o cat
+	expect_match 'configuration unchanged, counting goes on' "$output" 'reloaded'
+	expect 0 inside conncount status
+	expect_match '^mx +SMTP +3 +3 +0 +3 ' "$(tail -n 1 <<<"$output")" 'opened'
+
+	expect 0 inside apt-get -q purge -y --autoremove conncount
+	expect_inside '' sh -c 'systemctl list-units --all --no-legend "conncount*"; getent group conncount || :'
+	expect 1 inside grep conncount /proc/mounts
+	expect_inside running systemctl is-system-running
+	expect 0 inside systemctl disable -q --now postfix.service
+	rm "$TREE/etc/systemd/system/postfix.service"
+	container_stop
+	nothing_left
+}
+
+NL=$'\n'
