@@ -126,7 +126,7 @@ make_in() {
 		*.md | LICENSE | .gitignore | vmlinux/types | *.pc.in | *.map | *.txt | *.json | tests/fuzz/*/*)
 			continue ;;
 		vmlinux/vmlinux.h) want='GPL-2.0 ' ;;
-		bpf/*) want='GPL-2.0 OR BSD-2-Clause' ;;
+		bpf/* | *.bpf.c) want='GPL-2.0 OR BSD-2-Clause' ;;
 		*) want='BSD-2-Clause' ;;
 		esac
 		head -n 3 "$file" | grep -q "SPDX-License-Identifier: $want" ||
