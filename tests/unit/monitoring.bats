@@ -18,10 +18,14 @@ expressions() {
 	END
 }
 
+# families: those of the source, without what counters and infos have behind their names.
+families() {
+	grep -ohE '"conncount_[a-z_]+"' "$ROOT/user/metrics/metrics.c" | tr -d '"' | sort
+}
+
 # metrics: the names that `conncount metrics` may print.
 metrics() {
-	grep -ohE '"conncount_[a-z_]+"' "$ROOT/user/metrics/metrics.c" | tr -d '"' |
-		sed 'p; s/$/_total/; p; s/_total$/_info/'
+	families | sed 'p; s/$/_total/; p; s/_total$/_info/'
 }
 
 @test "promtool accepts the rules" {
@@ -106,5 +110,13 @@ metrics() {
 	while read -r name; do
 		[[ $name =~ ^conncount_(build|seeding|detached|program_runs|accept_queue_limit)$ ]] ||
 			expressions | grep -qE "$name(_total)?[{ ]" || fail "$name is on no panel"
-	done < <(grep -ohE '"conncount_[a-z_]+"' "$ROOT/user/metrics/metrics.c" | tr -d '"')
+	done < <(families)
+}
+
+@test "the README describes every metric, and no other" {
+	local described
+	described=$(sed -n '/^| metric |/,/^$/p' "$ROOT/README.md" | cut -d '|' -f 2 |
+		grep -oE 'conncount_[a-z_]+' | sed 's/_total$//; s/_info$//' | sort)
+	[ "$(families | wc -l)" -gt 10 ] || fail 'metrics not found in the source'
+	expect_eq "$(families)" "$described" 'metrics'
 }
