@@ -43,18 +43,26 @@ static __always_inline __u64 half_mask(int bits)
  * Unrolled by macro, so that every mask is a constant: masking by a variable length made the
  * verifier's work explode on 6.19 and later.
  *
+ * Global, to be verified once and not for every call of every path to it: a tenth of the work.
+ * So the verifier knows nothing of the arguments.
+ *
  * Returns how many levels were done.
  */
-static __noinline int levels_add(const struct cc_session *session, int limit, int n)
+int levels_add(const struct cc_session *session, int limit, int n)
 {
-	__u32 listener = bpf_ntohs(session->listener);
-	__u32 family = bpf_ntohs(session->family);
-	__u32 owner = listener << 16 | family;
-	__u64 high = (__u64)session->addr[1] << 32 | session->addr[0];
-	__u64 low = (__u64)session->addr[3] << 32 | session->addr[2];
-	struct cc_tally *tally = tally_get(listener, family);
+	__u32 listener, family, owner;
+	struct cc_tally *tally;
+	__u64 high, low;
 	int done = 0;
 
+	if (!session)
+		return 0;
+	listener = bpf_ntohs(session->listener);
+	family = bpf_ntohs(session->family);
+	owner = listener << 16 | family;
+	high = (__u64)session->addr[1] << 32 | session->addr[0];
+	low = (__u64)session->addr[3] << 32 | session->addr[2];
+	tally = tally_get(listener, family);
 	if (!tally)
 		return 0;
 
