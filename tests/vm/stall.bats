@@ -16,11 +16,9 @@ SHORTEST=2.0 LONGEST=4.0
 export BATS_TEST_TIMEOUT=240
 
 setup() {
-	requires root python3
+	requires root python3 vm-sid
 	VM='' STALLER=''
 	log=$BATS_TEST_TMPDIR/log
-	"$ROOT/scripts/vm" --kernel sid --fetch >"$log" 2>&1 ||
-		skip "no kernel and no QEMU to be had: $(tail -n 1 "$log")"
 	: >"$log"
 }
 
