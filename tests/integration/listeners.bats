@@ -17,6 +17,7 @@ teardown() {
 }
 
 @test "one listener on several addresses and ports, several listeners of one service" {
+	requires speed
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -154,6 +155,7 @@ teardown() {
 }
 
 @test "load again: nothing changes, nothing is counted twice" {
+	requires speed
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -177,6 +179,7 @@ teardown() {
 }
 
 @test "load of a changed configuration: open sessions stay counted, new ones go by it" {
+	requires speed
 	configure <<-'END'
 		[smtp]
 		listen = *:25

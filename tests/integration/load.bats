@@ -176,6 +176,7 @@ no_leaks_but_sessions() {
 }
 
 @test "another cgroup: only its sessions are counted from then on" {
+	requires speed
 	load
 	counting 1
 	mkdir "$CGROUP_PATH/other"

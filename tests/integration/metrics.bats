@@ -149,6 +149,7 @@ expect_no_metric() {
 }
 
 @test "metrics: a queue belongs to the most specific listener, and sockets that share an address add up" {
+	requires speed
 	configure <<-'END'
 		[any]
 		listen = *:25
@@ -255,6 +256,7 @@ time.sleep(1000)' "192.0.2.1${#pids[@]}" "$((10 + ${#pids[@]}))" "$TEST_DIR/up${
 }
 
 @test "metrics: a member of the group needs no privilege; nothing loaded is a failure" {
+	requires speed
 	requires setpriv
 	sed -i 's/^group = .*/group = daemon/' "$CONFIG"
 	load

@@ -171,6 +171,7 @@ greatest() {
 }
 
 @test "a list under churn: each network once, those that stay always there" {
+	requires speed
 	requires churn
 	local first second
 	sessions_start
@@ -276,6 +277,7 @@ for_group() {
 }
 
 @test "a member of the group asks in every way" {
+	requires speed
 	for_group
 	local command
 	for command in count 'count 10.0.0.0/9' 'count --listener smtp' list 'list -4 31' status; do
@@ -310,6 +312,7 @@ for_group() {
 }
 
 @test "poke.py finds what root can do" {
+	requires speed
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$TEST_DIR/j"
 	remember
 	expect 0 python3 -I "$TOOLS/poke.py" "$TEST_DIR/j"

@@ -117,6 +117,7 @@ identity() {
 }
 
 @test "a load that changes nothing changes nothing" {
+	requires speed
 	local before
 	held
 	smtp
@@ -281,6 +282,7 @@ listener() {
 }
 
 @test "ids: not given out again before the last session under them has ended" {
+	requires speed
 	sessions_start
 	sessions <<-'END'
 		listen *:25
@@ -330,6 +332,7 @@ listener() {
 }
 
 @test "renamed, moved to another service, other ports: open sessions stay where they belong" {
+	requires speed
 	held
 	sessions listen '*:625'
 	printf '%s\n' '[one]' 'listen = *:25' 'service = A' | sections
@@ -363,6 +366,7 @@ listener() {
 }
 
 @test "new maps take over where open sessions belong: to listeners removed, or with other ports" {
+	requires speed
 	held
 	sessions listen '*:625'
 	printf '%s\n' '[one]' 'listen = *:25' 'service = A' '[gone]' 'listen = *:625' | sections
@@ -656,6 +660,7 @@ ended() {
 }
 
 @test "an unload that takes away the mount a load has just made: the load mounts again" {
+	requires speed
 	local load unload
 	held
 	smtp

@@ -273,6 +273,7 @@ sessions_at() {
 }
 
 @test "a configuration that adds listeners with sessions already open" {
+	requires speed
 	sessions_start
 	sessions <<-'END'
 		listen *:25
@@ -480,6 +481,7 @@ plant() {
 }
 
 @test "verify while loads replace the maps it compares" {
+	requires speed
 	local i
 	load
 	churn_start 2
@@ -530,6 +532,7 @@ waits_or_done() {
 }
 
 @test "status, after a load that died while it entered sessions, says so; the next one goes on" {
+	requires speed
 	needs_strace
 	sessions_start
 	sessions listen '*:25'

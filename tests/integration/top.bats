@@ -7,6 +7,7 @@ load ../lib/common
 load ../lib/instance
 
 setup() {
+	requires speed
 	requires tmux
 	instance_setup
 	configure <<-'END'

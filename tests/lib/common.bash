@@ -163,7 +163,7 @@ have() {
 		fi
 		;;
 	speed)
-		[ "$SCALE" -eq 1 ] || missing="this machine is slow, and the test long"
+		[ "$SCALE" -eq 1 ] || missing='this machine is emulated: only what depends on the kernel is tried, and nothing long'
 		;;
 	vm-*)
 		missing=$("$ROOT/scripts/vm" --kernel "${1#vm-}" --fetch 2>&1) && missing= ||
