@@ -226,7 +226,7 @@ install: all
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
 	$(INSTALL) -m 644 user/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
-	$(INSTALL) -m 644 user/conncount.conf $(DESTDIR)$(DOCDIR)/examples/
+	$(INSTALL) -m 644 user/conncount.conf user/monitoring/* $(DESTDIR)$(DOCDIR)/examples/
 	$(call fill,user/systemd/conncount.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount.service)
 	$(call fill,user/systemd/conncount-exporter.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount-exporter.service)
 	$(INSTALL) -m 644 user/systemd/conncount-exporter.socket $(DESTDIR)$(SYSTEMDUNITDIR)/

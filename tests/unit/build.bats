@@ -52,6 +52,8 @@ make_in() {
 		./usr/lib/tmpfiles.d/conncount.conf
 		./usr/share/bash-completion/completions/conncount
 		./usr/share/doc/conncount/examples/conncount.conf
+		./usr/share/doc/conncount/examples/conncount.dashboard.json
+		./usr/share/doc/conncount/examples/conncount.rules.yml
 		./usr/share/lua/5.4/msys/audit.lua
 		./usr/share/lua/5.4/msys/extended/ac.lua
 		./usr/share/man/man1/conncount.1
