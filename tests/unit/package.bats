@@ -10,6 +10,7 @@ load ../lib/common
 setup_file() {
 	export DEBS=$BATS_FILE_TMPDIR/debs FRESH=$BATS_FILE_TMPDIR/fresh
 	have build && have dpkg-buildpackage || return 0
+	: >"$BUILD/kept"
 	"$ROOT/scripts/deb" "$DEBS" >"$BATS_FILE_TMPDIR/deb.log" 2>&1 ||
 		{ cat "$BATS_FILE_TMPDIR/deb.log" && return 1; }
 	have root && have debootstrap && have systemd-nspawn || return 0
@@ -18,6 +19,7 @@ setup_file() {
 }
 
 teardown_file() {
+	rm -f "$BUILD/kept"
 	rm -rf --one-file-system "$FRESH"
 }
 
@@ -101,8 +103,10 @@ in_chroot() {
 }
 
 @test "the packages: what each depends on and has in it" {
-	requires build dpkg-buildpackage
 	local name files
+	[ ! -d "$DEBS" ] || [ -e "$BUILD/kept" ] ||
+		fail "scripts/deb has removed $BUILD, which is exported as BUILD"
+	requires build dpkg-buildpackage
 	files=$(for name in "$DEBS"/*_*.deb; do
 		[[ $name == *-dbgsym_* ]] || dpkg-deb -c "$name" | sed "s|.* \./|${name##*/} /|; s|_[^ ]*||"
 	done | grep -v '/$')
