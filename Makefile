@@ -46,13 +46,14 @@ endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/load \
-	-Iuser/metrics -Iuser/top -Iuser/cmd -I$(BUILD)/bpf
+	-Iuser/metrics -Iuser/exporter -Iuser/top -Iuser/cmd -I$(BUILD)/bpf
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 LUA_CFLAGS := $(shell $(PKG_CONFIG) --cflags lua5.4)
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
-CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson libmicrohttpd libmnl ncursesw) -pthread
+CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson libmnl ncursesw) -pthread
+EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) -pthread
 LUA_LIBS := $(shell $(PKG_CONFIG) --libs lua5.4)
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
@@ -65,12 +66,15 @@ BPF_CFLAGS += -DCONNCOUNT_LOSES=$(LOSES)
 endif
 
 LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
-CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(filter-out user/lib/%,$(wildcard user/*/*.c)))
+CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
+	$(filter-out user/lib/% user/exporter/%,$(wildcard user/*/*.c)))
+EXPORTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/exporter/*.c user/metrics/*.c)) \
+	$(addprefix $(BUILD)/user/cmd/,cmd.o snapshot.o)
 LUA_OBJS := $(BUILD)/lua/conncount.o
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(wildcard tests/tools/*.c)))
 
 SONAME := libconncount.so.$(ABI)
-PRODUCTS := $(BUILD)/conncount $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
+PRODUCTS := $(BUILD)/conncount $(BUILD)/conncount-exporter $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
 	$(BUILD)/lua/conncount.so $(BUILD)/libconncount-lua.a $(BUILD)/man/libconncount.3
 # The pages of each section of the manual.
 MAN := $(wildcard user/man/*.[1-9]) $(BUILD)/man/libconncount.3
@@ -129,6 +133,11 @@ $(BUILD)/user/load/load.o $(BUILD)/user/load/verify.o: $(BUILD)/bpf/conncount.sk
 $(BUILD)/conncount: $(CMD_OBJS) $(BUILD)/libconncount.a
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMD_LIBS)
+
+# What `conncount exporter` becomes.
+$(BUILD)/conncount-exporter: $(EXPORTER_OBJS) $(BUILD)/libconncount.a
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(EXPORTER_LIBS)
 
 # --- the Lua module -------------------------------------------------------------------------
 
@@ -206,13 +215,14 @@ fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 	-e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@VERSION@|$(VERSION)|' $(1) > $(2)
 
 install: all
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/conncount \
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LUA_CDIR) \
 		$(DESTDIR)$(LUA_DIR)/msys/extended $(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
 		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
+	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(DESTDIR)$(PREFIX)/lib/conncount/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(BUILD)/libconncount-lua.a $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/

@@ -121,7 +121,7 @@ as_user() {
 	shift
 	if [ ! -d "$TEST_DIR/copy" ]; then
 		mkdir "$TEST_DIR/copy"
-		cp -L "$BUILD/conncount" "$TOOLS/poke.py" "$TOOLS/bpf.py" "$TEST_DIR/copy/"
+		cp -L "$BUILD/conncount" "$BUILD/conncount-exporter" "$TOOLS/poke.py" "$TOOLS/bpf.py" "$TEST_DIR/copy/"
 		chmod -R a+rX "$TEST_DIR/copy"
 	fi
 	nsenter --net="$TEST_DIR/net" -- setpriv --reuid=65534 --regid=65534 --groups="$group" \

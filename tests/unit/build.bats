@@ -38,6 +38,7 @@ make_in() {
 		./usr/bin/conncount
 		./usr/include/conncount.h
 		./usr/include/conncount_lua.h
+		./usr/lib/conncount/conncount-exporter
 		./usr/lib/libconncount-lua.a
 		./usr/lib/libconncount.a
 		./usr/lib/libconncount.so

@@ -5,13 +5,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../metrics/server.h"
 #include "cmd.h"
 
 /* Prometheus' own list gives out 9100 to 9999, and those are all taken. */
@@ -82,6 +83,42 @@ static int take_passed(unsigned long n)
 	return ACTIVATION_FD;
 }
 
+/* The directory of this program, in @buf; "." if that cannot be told. */
+static const char *own_directory(char *buf)
+{
+	ssize_t n = readlink("/proc/self/exe", buf, PATH_MAX - 1);
+
+	if (n <= 0)
+		return ".";
+	buf[n] = '\0';
+	*strrchr(buf, '/') = '\0';
+	return buf;
+}
+
+/*
+ * Become the program that serves (user/exporter/): beside this one where it was built, or where
+ * `make install` puts it. Returns only if that fails.
+ */
+static int become_server(const char *dir, int fd)
+{
+	static const char *const places[] = { ".", "../lib/conncount" };
+	char self[PATH_MAX], path[PATH_MAX + 64];
+	const char *own = own_directory(self);
+
+	if (fd != STDIN_FILENO && dup2(fd, STDIN_FILENO) < 0) {
+		report("exporter: %s", strerror(errno));
+		return STATUS_FAILED;
+	}
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		snprintf(path, sizeof(path), "%s/%s/conncount-exporter", own, places[i]);
+		execl(path, "conncount-exporter", dir, (char *)NULL);
+		if (errno != ENOENT)
+			break;
+	}
+	report("%s: cannot be run: %s (install conncount again, all of it)", path, strerror(errno));
+	return STATUS_FAILED;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -94,7 +131,7 @@ static int run(const struct command *command, int argc, char **argv)
 	unsigned long passed = passed_sockets();
 	struct conncount_cidr addr;
 	uint16_t port;
-	int option, fd, err;
+	int option, fd;
 
 	while ((option = next_option(command, argc, argv, "", options)) != -1) {
 		if (option == OPTION_LISTEN)
@@ -113,9 +150,7 @@ static int run(const struct command *command, int argc, char **argv)
 	fd = passed ? take_passed(passed) : listen_on(text, &addr, port);
 	if (fd < 0)
 		return STATUS_FAILED;
-	err = server_run(dir, fd);
-	close(fd);
-	return err ? STATUS_FAILED : STATUS_DONE;
+	return become_server(conncount_dir(dir), fd);
 }
 
 const struct command exporter_command = {

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * main.c - the program behind `conncount exporter`.
+ *
+ * One of its own, because it takes longer to load libmicrohttpd, which brings GnuTLS along,
+ * than a query takes. The command has read the options and made the socket.
+ *
+ * usage: conncount-exporter DIR, with the listening socket as standard input
+ */
+#include <unistd.h>
+
+#include "report.h"
+#include "server.h"
+
+int main(int argc, char **argv)
+{
+	if (argc != 2) {
+		report("conncount-exporter: started by hand (use: conncount exporter)");
+		return 2;
+	}
+	return server_run(argv[1], STDIN_FILENO) ? 1 : 0;
+}
