@@ -259,7 +259,7 @@ value_is() {
 	EXPORTER=$!
 	wait_until grep -q serving "$TEST_DIR/log"
 	expect_eq 1 "$(value conncount_up)" conncount_up
-	wait_until pkill -TERM -P "$EXPORTER" -x conncount
+	wait_until pkill -TERM -P "$EXPORTER" conncount
 	expect 0 wait "$EXPORTER"
 	EXPORTER=
 }
