@@ -36,9 +36,9 @@ teardown() {
 actor() {
 	if [ $# -gt 1 ]; then
 		start_in_ns nsenter --net="$2" -- \
-			python3 -I "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
+			python3 -I -S "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
 	else
-		start_in_ns python3 -I "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
+		start_in_ns python3 -I -S "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
 	fi
 	ACTORS[$1]=$STARTED
 	wait_until test -S "$TEST_DIR/$1.sock"
