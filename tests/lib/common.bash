@@ -70,15 +70,15 @@ SCALE=${CONNCOUNT_TEST_SCALE:-1}
 # How many times as long they wait for anything.
 PATIENCE=$((SCALE > 1 ? 10 : 1))
 
-# scaled N [LEAST]: a size for this machine: N, or the SCALE-th of it, but at
-# least LEAST (1).
+# scaled N [LEAST]: a size for this machine: N, or the SCALE-th of it, but at least LEAST (1).
 scaled() {
 	local n=$(($1 / SCALE)) least=${2:-1}
 	echo $((n > least ? n : least))
 }
 
 # wait_until [-t SECONDS] COMMAND...: runs COMMAND again and again until it succeeds; fails
-# after SECONDS (10; on a slow machine as much longer). COMMAND's output is shown once, that of its last run, if it fails.
+# after SECONDS (10; PATIENCE times that). COMMAND's output is shown once, that of its last run, if
+# it fails.
 wait_until() {
 	local seconds=10 end out
 	if [ "$1" = -t ]; then
@@ -163,7 +163,8 @@ have() {
 		fi
 		;;
 	speed)
-		[ "$SCALE" -eq 1 ] || missing='this machine is emulated: only what depends on the kernel is tried, and nothing long'
+		[ "$SCALE" -eq 1 ] ||
+			missing='this machine is emulated: tried is what depends on the kernel, and nothing long'
 		;;
 	vm-*)
 		missing=$("$ROOT/scripts/vm" --kernel "${1#vm-}" --fetch 2>&1) && missing= ||

@@ -4,9 +4,9 @@
 usage: sessions.py SOCKET
 
 Runs, taking orders at a unix socket from tests/tools/tell: one command as words, or commands
-as text, one a line, of which the first that fails is the last. A command is answered once it has fully happened: a session opened is accepted, a session
-reset is known to be so by the server's kernel side. Servers and the client are processes
-of their own, so that each can be killed.
+as text, one a line, of which the first that fails is the last. A command is answered once it has
+fully happened: a session opened is accepted, a session reset is known to be so by the server's
+kernel side. Servers and the client are processes of their own, so that each can be killed.
 
   listen ADDR:PORT [SERVER]   listen, in the server process of that name (default: server).
                               ADDR is * (both families), an IPv4 address or [an IPv6 one]
