@@ -88,7 +88,7 @@ wait_until() {
 	end=$((${EPOCHREALTIME/./} + seconds * PATIENCE * 1000000))
 	until out=$("$@" 2>&1); do
 		if ((${EPOCHREALTIME/./} > end)); then
-			fail "not within $seconds s: $*" "$out"
+			fail "not within $((seconds * PATIENCE)) s: $*" "$out"
 			return 1
 		fi
 		nap
