@@ -12,6 +12,9 @@
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson,
 # libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.
+#
+# The Lua module is built for Lua 5.4, and for each of Lua 5.1, Lua 5.3 and LuaJIT that
+# pkg-config finds; LUAS='lua5.4 lua5.1' says which. LuaJIT loads what is built for 5.1.
 
 VERSION := 0.1.0
 # The library's ABI: the number in its soname and in libconncount.map.
@@ -19,8 +22,6 @@ ABI := 0
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
-LUA_CDIR ?= $(LIBDIR)/lua/5.4
-LUA_DIR ?= $(PREFIX)/share/lua/5.4
 SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
@@ -33,6 +34,20 @@ CLANG ?= clang
 BPFTOOL ?= bpftool
 PKG_CONFIG ?= pkg-config
 INSTALL ?= install
+
+# As pkg-config names them.
+LUAS_FOUND := $(shell for lua in lua5.1 lua5.3 luajit; do \
+	$(PKG_CONFIG) --exists $$lua && echo $$lua; done)
+LUAS ?= lua5.4 $(LUAS_FOUND)
+# Below these, each version has a directory of its own. Under /usr, Debian's LuaJIT looks in
+# the architecture's directory only; its package of Lua knows which that is.
+ifeq ($(PREFIX),/usr)
+LUA_CDIR ?= $(patsubst %/5.4,%,$(shell $(PKG_CONFIG) --variable=INSTALL_CMOD lua5.4))
+else
+LUA_CDIR ?= $(LIBDIR)/lua
+endif
+LUA_DIR ?= $(PREFIX)/share/lua
+
 # bpftool and ldconfig are in sbin, which an ordinary user's PATH lacks on Debian.
 export PATH := $(PATH):/usr/sbin:/sbin
 
@@ -50,11 +65,9 @@ CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -I
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
-LUA_CFLAGS := $(shell $(PKG_CONFIG) --cflags lua5.4)
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
 CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson libmnl ncursesw) -pthread
 EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) -pthread
-LUA_LIBS := $(shell $(PKG_CONFIG) --libs lua5.4)
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
 
@@ -70,12 +83,18 @@ CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
 	$(filter-out user/lib/% user/exporter/%,$(wildcard user/*/*.c)))
 EXPORTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/exporter/*.c user/metrics/*.c)) \
 	$(addprefix $(BUILD)/user/cmd/,cmd.o snapshot.o)
-LUA_OBJS := $(BUILD)/lua/conncount.o
+# The versions that a module can be built for (5.1 5.3 5.4), and the flags for one of them.
+lua_version = $(patsubst lua%,%,$(subst luajit,lua5.1,$(1)))
+LUA_VERSIONS := $(sort $(call lua_version,$(LUAS)))
+lua_cflags = $(shell $(PKG_CONFIG) --cflags $(firstword $(filter lua$(1),$(LUAS)) luajit))
+LUA_MODULES := $(LUA_VERSIONS:%=$(BUILD)/lua/%/conncount.so)
+LUA_LIBRARIES := $(LUA_VERSIONS:%=$(BUILD)/libconncount-lua%.a)
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(wildcard tests/tools/*.c)))
+EMBEDS := $(LUAS:%=$(BUILD)/tests/embed-%)
 
 SONAME := libconncount.so.$(ABI)
 PRODUCTS := $(BUILD)/conncount $(BUILD)/conncount-exporter $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
-	$(BUILD)/lua/conncount.so $(BUILD)/libconncount-lua.a $(BUILD)/man/libconncount.3
+	$(LUA_MODULES) $(LUA_LIBRARIES) $(BUILD)/man/libconncount.3
 # The pages of each section of the manual.
 MAN := $(wildcard user/man/*.[1-9]) $(BUILD)/man/libconncount.3
 MAN_SECTIONS := 1 3 5 7
@@ -141,14 +160,17 @@ $(BUILD)/conncount-exporter: $(EXPORTER_OBJS) $(BUILD)/libconncount.a
 
 # --- the Lua module -------------------------------------------------------------------------
 
-$(LUA_OBJS): CPPFLAGS += $(LUA_CFLAGS)
+$(BUILD)/lua/%/conncount.o: lua/conncount.c Makefile
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(call lua_cflags,$*) $(ALL_CFLAGS) -c $< -o $@
 
 # It carries libconncount inside, so that it works wherever it is copied to.
-$(BUILD)/lua/conncount.so: $(LUA_OBJS) $(BUILD)/libconncount.a
+$(BUILD)/lua/%/conncount.so: $(BUILD)/lua/%/conncount.o $(BUILD)/libconncount.a
 	$(call say,LD)
 	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,--exclude-libs,ALL -o $@ $^ $(LIB_LIBS)
 
-$(BUILD)/libconncount-lua.a: $(LUA_OBJS)
+$(BUILD)/libconncount-lua%.a: $(BUILD)/lua/%/conncount.o
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
@@ -191,7 +213,7 @@ $(BUILD)/tests/neighbour-%.o: tests/tools/neighbour.bpf.c Makefile
 	$(Q)$(CLANG) $(BPF_CFLAGS) $(NEIGHBOUR) -c $< -o $@
 
 # Built once, so that the same files run on every kernel, and where no compiler is.
-tests: all $(TOOLS) $(BUILD)/tests/embed $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
+tests: all $(TOOLS) $(EMBEDS) $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
 	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o)
 
 $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
@@ -199,39 +221,50 @@ $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libconncount.a $(CMD_LIBS)
 
-$(BUILD)/tests/embed: tests/unit/embed.c $(BUILD)/libconncount-lua.a $(BUILD)/libconncount.a Makefile
+$(foreach lua,$(LUAS),$(eval $(BUILD)/tests/embed-$(lua): \
+	$(BUILD)/libconncount-lua$(call lua_version,$(lua)).a))
+
+$(EMBEDS): $(BUILD)/tests/embed-%: tests/unit/embed.c $(BUILD)/libconncount.a Makefile
 	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) -Ilua $(LUA_CFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
-		$(BUILD)/libconncount-lua.a $(BUILD)/libconncount.a $(LUA_LIBS) $(LIB_LIBS)
+	$(Q)$(CC) $(CPPFLAGS) -Ilua $(shell $(PKG_CONFIG) --cflags $*) $(ALL_CFLAGS) $(ALL_LDFLAGS) \
+		-MF $@.d -o $@ $< $(BUILD)/libconncount-lua$(call lua_version,$*).a $(BUILD)/libconncount.a \
+		$(shell $(PKG_CONFIG) --libs $*) $(LIB_LIBS)
 
 check: tests
 	./tests/run all
 
 # --- installation ---------------------------------------------------------------------------
 
-# Fill in a template: $(call fill,FROM,TO)
+# Fill in a template: $(call fill,FROM,TO,VERSION OF LUA)
 fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
-	-e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@VERSION@|$(VERSION)|' $(1) > $(2)
+	-e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@VERSION@|$(VERSION)|' \
+	-e 's|@LUA@|$(3)|' $(1) > $(2)
+
+# What there is of each version of Lua: $(call install_lua,VERSION)
+define install_lua
+$(call fill,lua/conncount-lua.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua$(1).pc,$(1))
+$(INSTALL) -m 644 $(BUILD)/lua/$(1)/conncount.so $(DESTDIR)$(LUA_CDIR)/$(1)/
+$(INSTALL) -m 644 lua/msys/audit.lua $(DESTDIR)$(LUA_DIR)/$(1)/msys/
+$(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/$(1)/msys/extended/
+
+endef
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/conncount \
-		$(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LUA_CDIR) \
-		$(DESTDIR)$(LUA_DIR)/msys/extended $(DESTDIR)$(SYSTEMDUNITDIR) \
+		$(DESTDIR)$(LIBDIR)/pkgconfig $(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
+		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) $(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
 		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(DESTDIR)$(PREFIX)/lib/conncount/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
-	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(BUILD)/libconncount-lua.a $(DESTDIR)$(LIBDIR)/
+	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(LUA_LIBRARIES) $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libconncount.so
 	$(call fill,user/lib/conncount.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount.pc)
-	$(call fill,lua/conncount-lua.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc)
-	$(INSTALL) -m 644 $(BUILD)/lua/conncount.so $(DESTDIR)$(LUA_CDIR)/
-	$(INSTALL) -m 644 lua/msys/audit.lua $(DESTDIR)$(LUA_DIR)/msys/
-	$(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/msys/extended/
+	$(foreach v,$(LUA_VERSIONS),$(call install_lua,$v))
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * conncount.c - the Lua 5.4 module `conncount`.
+ * conncount.c - the Lua module `conncount`, for Lua 5.1, 5.3, 5.4 and LuaJIT. It keeps to what
+ * the C interfaces of all of them have; what is built for Lua 5.1 is for LuaJIT too.
  *
  * Two kinds of trouble are kept apart. A mistake in the policy (a malformed argument, an
  * unknown service type) raises an error. A failure of the system (nothing loaded, not
@@ -11,11 +12,13 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +30,10 @@
 #include "conncount_lua.h"
 
 #define ACCEPT_TYPE "conncount.accept"
+
+/* Where a state's registry has its reader, and the current session of msys.audit. */
+#define READER  "conncount.reader"
+#define CURRENT "conncount.current"
 
 /* How errors name what they are about. */
 #define ACCEPT       "accept"
@@ -46,7 +53,7 @@ struct accept {
 
 /*
  * A Lua state's way to the counts: a userdata in its registry and the first upvalue of every
- * function here. Its user value is the current session of msys.audit.
+ * function here.
  */
 struct reader {
 	struct conncount *cc; /* NULL until a query needs it and it could be opened */
@@ -66,8 +73,10 @@ static const char *push_quoted(lua_State *L, int idx)
 	luaL_Buffer buf;
 	size_t len;
 
-	if (lua_type(L, idx) != LUA_TSTRING && lua_type(L, idx) != LUA_TNUMBER)
-		return lua_pushliteral(L, "");
+	if (lua_type(L, idx) != LUA_TSTRING && lua_type(L, idx) != LUA_TNUMBER) {
+		lua_pushliteral(L, "");
+		return lua_tostring(L, -1);
+	}
 
 	lua_pushvalue(L, idx); /* a copy: lua_tolstring() turns a number into a string in place */
 	text = lua_tolstring(L, -1, &len);
@@ -159,7 +168,8 @@ static int accept_tostring(lua_State *L)
  */
 static void push_accept_metatable(lua_State *L)
 {
-	if (luaL_getmetatable(L, ACCEPT_TYPE) == LUA_TTABLE)
+	luaL_getmetatable(L, ACCEPT_TYPE);
+	if (lua_istable(L, -1))
 		return;
 
 	lua_pop(L, 1);
@@ -179,9 +189,23 @@ static void push_accept_metatable(lua_State *L)
 /* Push a copy of @ac as an accept construct. */
 static void push_accept(lua_State *L, const struct accept *ac)
 {
-	*(struct accept *)lua_newuserdatauv(L, sizeof(*ac), 0) = *ac;
+	*(struct accept *)lua_newuserdata(L, sizeof(*ac)) = *ac;
 	push_accept_metatable(L);
 	lua_setmetatable(L, -2);
+}
+
+/* The accept construct at @idx; NULL: what is there is none. */
+static const struct accept *test_accept(lua_State *L, int idx)
+{
+	const struct accept *ac = lua_touserdata(L, idx);
+
+	if (!ac || !lua_getmetatable(L, idx))
+		return NULL;
+	luaL_getmetatable(L, ACCEPT_TYPE);
+	if (!lua_rawequal(L, -1, -2))
+		ac = NULL;
+	lua_pop(L, 2);
+	return ac;
 }
 
 static int accept_of_sockaddrs(const struct sockaddr *remote, const struct sockaddr *local,
@@ -206,6 +230,8 @@ static int accept_of_sockaddrs(const struct sockaddr *remote, const struct socka
 	return 0;
 }
 
+#if LUA_VERSION_NUM >= 502
+
 /* push_accept() with its argument in a light userdata, to be called in protected mode. */
 static int protected_push_accept(lua_State *L)
 {
@@ -213,20 +239,77 @@ static int protected_push_accept(lua_State *L)
 	return 1;
 }
 
+/*
+ * push_accept() that raises no error: returns LUA_OK, or why not, and may then leave an error
+ * on the stack.
+ */
+static int try_push_accept(lua_State *L, struct accept *ac)
+{
+	if (!lua_checkstack(L, 2))
+		return LUA_ERRMEM;
+	lua_pushcfunction(L, protected_push_accept);
+	lua_pushlightuserdata(L, ac);
+	return lua_pcall(L, 1, 1, 0);
+}
+
+#else
+
+#define LUA_OK 0
+
+static const char pushed; /* its address is where keep_accept() leaves the construct */
+
+static int make_room(lua_State *L)
+{
+	luaL_checkstack(L, LUA_MINSTACK, ACCEPT_TYPE);
+	return 0;
+}
+
+static int keep_accept(lua_State *L)
+{
+	lua_pushlightuserdata(L, (void *)&pushed);
+	push_accept(L, lua_touserdata(L, 1));
+	lua_rawset(L, LUA_REGISTRYINDEX);
+	return 0;
+}
+
+/*
+ * The same where lua_checkstack() and lua_pushcfunction() raise an error when there is no
+ * memory. lua_cpcall() does not, needs no room, and gives no result back: the construct is
+ * handed over in the registry. By the first call, lua_checkstack() has nothing left to allocate.
+ */
+static int try_push_accept(lua_State *L, struct accept *ac)
+{
+	int status;
+
+	status = lua_cpcall(L, make_room, NULL);
+	if (status)
+		return status;
+	if (!lua_checkstack(L, 3))
+		return LUA_ERRMEM;
+	status = lua_cpcall(L, keep_accept, ac);
+	if (status)
+		return status;
+	lua_pushlightuserdata(L, (void *)&pushed);
+	lua_rawget(L, LUA_REGISTRYINDEX);
+	lua_pushlightuserdata(L, (void *)&pushed);
+	lua_pushnil(L);
+	lua_rawset(L, LUA_REGISTRYINDEX);
+	return LUA_OK;
+}
+
+#endif
+
 int conncount_lua_push_accept(lua_State *L, const struct sockaddr *remote,
 			      const struct sockaddr *local)
 {
+	int top = lua_gettop(L);
 	struct accept ac;
 	int err;
 
 	err = accept_of_sockaddrs(remote, local, &ac);
 	if (err)
 		return err;
-	if (!lua_checkstack(L, 2))
-		return -ENOMEM;
-	lua_pushcfunction(L, protected_push_accept);
-	lua_pushlightuserdata(L, &ac);
-	switch (lua_pcall(L, 1, 1, 0)) {
+	switch (try_push_accept(L, &ac)) {
 	case LUA_OK:
 		return 0;
 	case LUA_ERRMEM:
@@ -235,7 +318,7 @@ int conncount_lua_push_accept(lua_State *L, const struct sockaddr *remote,
 	default:
 		err = -ECANCELED;
 	}
-	lua_pop(L, 1); /* the error */
+	lua_settop(L, top); /* without the error */
 	return err;
 }
 
@@ -279,8 +362,13 @@ static void check_local(lua_State *L, int idx, struct accept *ac)
 /* Whether the value at @idx is this string. A number is not made one: lua_next() forbids it. */
 static bool is_text(lua_State *L, int idx, const char *text)
 {
-	return lua_type(L, idx) == LUA_TSTRING && lua_rawlen(L, idx) == strlen(text) &&
-	       !strcmp(lua_tostring(L, idx), text);
+	const char *value;
+	size_t len;
+
+	if (lua_type(L, idx) != LUA_TSTRING)
+		return false;
+	value = lua_tolstring(L, idx, &len);
+	return len == strlen(text) && !memcmp(value, text, len);
 }
 
 /* Read the table at index 1. Raw, field by field: one that is misspelt must not pass unseen. */
@@ -319,8 +407,8 @@ static void check_accept_table(lua_State *L, struct accept *ac)
 static int l_accept(lua_State *L)
 {
 	struct accept ac = {};
-	lua_Integer fd;
-	int is_int, err;
+	lua_Number number;
+	int fd, err;
 
 	refuse_surplus(L, ACCEPT, 0, 1);
 	if (lua_type(L, 1) == LUA_TTABLE) {
@@ -331,13 +419,14 @@ static int l_accept(lua_State *L)
 
 	if (lua_type(L, 1) != LUA_TNUMBER)
 		bad_type(L, 1, ARG_ACCEPT, "table or file descriptor");
-	fd = lua_tointegerx(L, 1, &is_int);
-	if (!is_int || fd < 0 || fd > INT_MAX)
+	number = lua_tonumber(L, 1);
+	fd = number >= 0 && number <= INT_MAX ? (int)number : -1;
+	if (number != fd || fd < 0)
 		bad(L, 1, ARG_ACCEPT, "not a file descriptor");
-	err = accept_of_fd((int)fd, &ac);
+	err = accept_of_fd(fd, &ac);
 	if (err) {
 		lua_pushnil(L);
-		lua_pushfstring(L, ACCEPT ": file descriptor %d: %s", (int)fd, strerror(-err));
+		lua_pushfstring(L, ACCEPT ": file descriptor %d: %s", fd, strerror(-err));
 		lua_pushinteger(L, -err);
 		return 3;
 	}
@@ -360,21 +449,21 @@ static int reader_gc(lua_State *L)
 /* Push the state's reader, made when it is first asked for. */
 static void push_reader(lua_State *L)
 {
-	static const char key; /* its address is the key */
 	struct reader *rd;
 
-	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TUSERDATA)
+	lua_getfield(L, LUA_REGISTRYINDEX, READER);
+	if (lua_isuserdata(L, -1))
 		return;
 
 	lua_pop(L, 1);
-	rd = lua_newuserdatauv(L, sizeof(*rd), 1);
+	rd = lua_newuserdata(L, sizeof(*rd));
 	*rd = (struct reader){};
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, reader_gc);
 	lua_setfield(L, -2, "__gc");
 	lua_setmetatable(L, -2);
 	lua_pushvalue(L, -1);
-	lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+	lua_setfield(L, LUA_REGISTRYINDEX, READER);
 }
 
 /* The handle of the calling function's reader. A failure to open it lasts one query only. */
@@ -409,15 +498,18 @@ static int push_failure(lua_State *L, int err)
 /* Push why a count is not exact, as in "2 sessions are not counted". */
 static void push_inexact(lua_State *L, const struct conncount_answer *answer)
 {
+	char number[32];
 	int n = 0;
 
 	if (answer->uncounted) {
-		lua_pushfstring(L, "%I %s not counted", (LUAI_UACINT)answer->uncounted,
+		snprintf(number, sizeof(number), "%" PRId64, answer->uncounted);
+		lua_pushfstring(L, "%s %s not counted", number,
 				answer->uncounted == 1 ? "session is" : "sessions are");
 		n++;
 	}
 	if (answer->lost) {
-		lua_pushfstring(L, "%s%I %s lost", n ? ", " : "", (LUAI_UACINT)answer->lost,
+		snprintf(number, sizeof(number), "%" PRIu64, answer->lost);
+		lua_pushfstring(L, "%s%s %s lost", n ? ", " : "", number,
 				answer->lost == 1 ? "change was" : "changes were");
 		n++;
 	}
@@ -508,7 +600,7 @@ static int count_service(lua_State *L, int idx, const struct conncount_cidr *cid
  */
 static int l_inbound_session_count(lua_State *L)
 {
-	const struct accept *ac = luaL_testudata(L, 1, ACCEPT_TYPE);
+	const struct accept *ac = test_accept(L, 1);
 	struct conncount_cidr cidr;
 	const char *why = NULL;
 
@@ -534,9 +626,9 @@ static int l_inbound_session_count(lua_State *L)
 static int l_audit_current(lua_State *L)
 {
 	refuse_surplus(L, "current", 0, 1);
-	if (lua_type(L, 1) != LUA_TNIL && !luaL_testudata(L, 1, ACCEPT_TYPE))
+	if (lua_type(L, 1) != LUA_TNIL && !test_accept(L, 1))
 		bad_type(L, 1, "current: bad argument #1", "accept construct or nil");
-	lua_setiuservalue(L, lua_upvalueindex(1), 1);
+	lua_setfield(L, LUA_REGISTRYINDEX, CURRENT);
 	return 0;
 }
 
@@ -556,7 +648,7 @@ static int l_audit_inbound_session_count(lua_State *L)
 	text = check_string(L, 1, ARG_CIDR);
 	check_string(L, 2, ARG_SERVICE);
 
-	lua_getiuservalue(L, lua_upvalueindex(1), 1);
+	lua_getfield(L, LUA_REGISTRYINDEX, CURRENT);
 	ac = lua_touserdata(L, -1);
 	if (!ac && *text == '/')
 		bad(L, 1, ARG_CIDR,
@@ -581,21 +673,28 @@ static const luaL_Reg audit_functions[] = {
 	{ NULL, NULL },
 };
 
+/* Push a table of these functions. */
+static void push_functions(lua_State *L, const luaL_Reg *reg)
+{
+	lua_newtable(L);
+	for (; reg->name; reg++) {
+		push_reader(L);
+		lua_pushcclosure(L, reg->func, 1);
+		lua_setfield(L, -2, reg->name);
+	}
+}
+
 /*
  * Beside the functions, the module has `_VERSION`, and `methods`: the methods of accept
  * constructs, for modules that add some, as msys.extended.ac does.
  */
 int luaopen_conncount(lua_State *L)
 {
+#if LUA_VERSION_NUM >= 502
 	luaL_checkversion(L);
-
-	luaL_newlibtable(L, functions);
-	push_reader(L);
-	luaL_setfuncs(L, functions, 1);
-
-	luaL_newlibtable(L, audit_functions);
-	push_reader(L);
-	luaL_setfuncs(L, audit_functions, 1);
+#endif
+	push_functions(L, functions);
+	push_functions(L, audit_functions);
 	lua_setfield(L, -2, "audit");
 
 	push_accept_metatable(L);

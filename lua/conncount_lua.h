@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conncount_lua.h - the Lua 5.4 module `conncount`, for programs that embed Lua.
+ * conncount_lua.h - the Lua module `conncount`, for programs that embed Lua.
  *
- * A server that runs policies in an embedded Lua links libconncount-lua.a, registers the
- * module once per state and hands each session to the policy:
+ * A server that runs policies in an embedded Lua links libconncount-lua5.4.a (or that of the
+ * version it embeds; 5.1 for LuaJIT), registers the module once per state and hands each
+ * session to the policy:
  *
  *	luaL_requiref(L, "conncount", luaopen_conncount, 0);
  *	lua_pop(L, 1);
  *	...
  *	err = conncount_lua_push_accept(L, remote, local);
+ *
+ * Lua 5.1 and LuaJIT have no luaL_requiref(); there, the module is registered by
+ *
+ *	lua_getglobal(L, "package");
+ *	lua_getfield(L, -1, "preload");
+ *	lua_pushcfunction(L, luaopen_conncount);
+ *	lua_setfield(L, -2, "conncount");
+ *	lua_pop(L, 2);
  *
  * Registered so, a policy's require('conncount') finds the module that is linked in, and no
  * conncount.so of another version is loaded beside it.

@@ -366,7 +366,7 @@ as_user() {
 	fi
 	setpriv --reuid=65534 --regid=65534 --groups="$group" --inh-caps=-all --bounding-set=-all \
 		--no-new-privs env PATH="$TEST_DIR/copy:$PATH" LD_LIBRARY_PATH="$TEST_DIR/copy" \
-		LUA_PATH="$TEST_DIR/copy/modules/?.lua" LUA_CPATH="$TEST_DIR/copy/lua/?.so" "$@"
+		LUA_PATH="$TEST_DIR/copy/modules/?.lua" LUA_CPATH="$TEST_DIR/copy/lua/$LUA_VERSION/?.so" "$@"
 }
 
 @test "who is in the group reads, and cannot change anything; nobody else reads" {
@@ -388,7 +388,7 @@ as_user() {
 	expect_match '10\.1\.2\.3/32' "$output"
 	expect 0 as_user daemon conncount status
 	local policy='print(require("msys.audit").inbound_session_count("10.0.0.0/8", "SMTP"))'
-	expect 0 as_user daemon lua5.4 -e "$policy"
+	expect 0 as_user daemon "$LUA" -e "$policy"
 	expect_eq 1 "$output" Lua
 
 	# Not by the command, and not by the kernel either.
@@ -406,7 +406,7 @@ as_user() {
 	expect_eq '' "$output" output
 	expect_match '[Pp]ermi' "$errors"
 	expect_match 'group' "$errors"
-	expect 0 as_user nogroup lua5.4 -e "$policy"
+	expect 0 as_user nogroup "$LUA" -e "$policy"
 	expect_match $'^nil\t.+\t13$' "$output" Lua
 	counting 2
 }

@@ -50,9 +50,9 @@ nothing_left() {
 # how often, and the greatest answer. Fails for an answer that cannot be: none, a negative one,
 # one that is less than the STEADY sessions that 10.1.2.200 has all the time.
 ask_lua() {
-	lua5.4 - "$1" "$TEST_DIR/stop" <<-'END'
+	"$LUA" - "$1" "$TEST_DIR/stop" <<-'END'
 		local audit = require("msys.audit")
-		local steady, stop = math.tointeger(arg[1]), arg[2]
+		local steady, stop = tonumber(arg[1]), arg[2]
 		local asked, greatest = 0, 0
 		math.randomseed(4711)
 		local function stopped()
@@ -65,9 +65,9 @@ ask_lua() {
 				local length = math.random(0, 32)
 				local network = ("10.1.2.%d/%d"):format(last, length)
 				local within = length == 32 and last == 200 or length < 32 and
-					last >> (32 - length) == 200 >> (32 - length)
+					math.floor(last / 2 ^ (32 - length)) == math.floor(200 / 2 ^ (32 - length))
 				local count, message = audit.inbound_session_count(network, "SMTP")
-				if math.type(count) ~= "integer" or count < (within and steady or 0) then
+				if type(count) ~= "number" or count < (within and steady or 0) then
 					error(("%s: %s %s"):format(network, count, message))
 				end
 				greatest = math.max(greatest, count)

@@ -232,14 +232,17 @@ raises() {
 		expect_match 'inbound_session_count' "$errors"
 	done
 	# A length alone needs a current session.
-	expect 1 lua5.4 -e 'print(require("msys.audit").inbound_session_count("/24", "SMTP"))'
+	expect 1 "$LUA" -e 'print(require("msys.audit").inbound_session_count("/24", "SMTP"))'
 	expect_match '/24' "$errors"
-	expect 0 lua5.4 -e 'print(require("msys.audit").inbound_session_count("10.0.0.0/8", "SMTP"))'
+	expect 0 "$LUA" -e 'print(require("msys.audit").inbound_session_count("10.0.0.0/8", "SMTP"))'
 	expect_eq 15 "$output"
 }
 
 @test "an integer is returned, and what closes is gone at the next call" {
-	expect_lua integer 10.1.2.3 192.0.2.1:25 'math.type(ac:inbound_session_count("/24"))'
+	local integer=integer
+	[[ $LUA_VERSION != 5.1 ]] || integer=number # which has no other kind
+	expect_lua $integer 10.1.2.3 192.0.2.1:25 \
+		'(math.type or type)(ac:inbound_session_count("/24"))'
 	v4 7 '"/24"'
 	sessions close server 1
 	v4 6 '"/24"'
@@ -269,7 +272,7 @@ raises() {
 	load
 	# The policy asks for every line it is given.
 	mkfifo "$TEST_DIR/ask" "$TEST_DIR/told"
-	lua5.4 -e 'require("msys.extended.ac")
+	"$LUA" -e 'require("msys.extended.ac")
 		local ac = require("conncount").accept{remote = "10.1.2.3", ["local"] = "192.0.2.1:25"}
 		io.stdout:setvbuf("no")
 		for _ in io.lines() do print((ac:inbound_session_count("/24"))) end' \

@@ -197,10 +197,10 @@ expect_ended() {
 	local policy='require("msys.extended.ac")
 		local ac = require("conncount").accept(3)
 		print(ac:inbound_session_count(), ac:inbound_session_count("/8,/32"))'
-	expect_eq $'2\t2' "$(sessions exec 1 lua5.4 -e "$policy")" IPv4-mapped
-	expect_eq $'1\t1' "$(sessions exec 3 lua5.4 -e "$policy")" IPv6
+	expect_eq $'2\t2' "$(sessions exec 1 "$LUA" -e "$policy")" IPv4-mapped
+	expect_eq $'1\t1' "$(sessions exec 3 "$LUA" -e "$policy")" IPv6
 	sessions open 1 10.1.2.4 192.0.2.1:25
-	expect_eq $'1\t3' "$(sessions exec 4 lua5.4 -e "$policy")" 'another address'
+	expect_eq $'1\t3' "$(sessions exec 4 "$LUA" -e "$policy")" 'another address'
 }
 
 @test "a server outside the cgroup is not counted" {

@@ -13,12 +13,23 @@ ROOT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 BUILD=${CONNCOUNT_BUILD:-$ROOT/build}
 TOOLS=$ROOT/tests/tools
 PATH=$BUILD:$PATH
+# The interpreter that the Lua suites run with, as its command and pkg-config name it.
+LUA=${CONNCOUNT_LUA:-lua5.4}
 LUA_PATH="$ROOT/lua/?.lua;$ROOT/lua/?/init.lua;;"
-LUA_CPATH="$BUILD/lua/?.so;;"
 PYTHONDONTWRITEBYTECODE=1
 LC_ALL=C
-export ROOT BUILD TOOLS PATH LUA_PATH LUA_CPATH PYTHONDONTWRITEBYTECODE LC_ALL
-unset CONNCOUNT_DIR LUA_INIT LUA_PATH_5_4 LUA_CPATH_5_4
+export ROOT BUILD TOOLS PATH LUA LUA_PATH PYTHONDONTWRITEBYTECODE LC_ALL
+unset CONNCOUNT_DIR LUA_INIT LUA_INIT_5_{3,4} LUA_PATH_5_{3,4} LUA_CPATH_5_{3,4}
+
+# lua_version INTERPRETER: the version of Lua whose modules it loads.
+lua_version() {
+	case $1 in
+	luajit) echo 5.1 ;;
+	*) echo "${1#lua}" ;;
+	esac
+}
+LUA_VERSION=$(lua_version "$LUA")
+export LUA_CPATH="$BUILD/lua/$LUA_VERSION/?.so;;"
 
 # Set by expect: what the command wrote, and how it ended.
 output='' errors='' status=0
@@ -156,10 +167,13 @@ have() {
 		fi
 		;;
 	lua)
-		if ! command -v lua5.4 >/dev/null; then
-			missing='no command lua5.4'
-		elif ! [ -e "$BUILD/lua/conncount.so" ]; then
-			missing="$BUILD/lua/conncount.so is not built"
+		have "$LUA" || return
+		;;
+	lua5.1 | lua5.3 | lua5.4 | luajit)
+		if ! command -v "$1" >/dev/null; then
+			missing="no command $1"
+		elif ! [ -x "$BUILD/tests/embed-$1" ]; then
+			missing="$BUILD/tests/embed-$1 is not built: is the -dev package of $1 there?"
 		fi
 		;;
 	speed)

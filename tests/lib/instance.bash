@@ -150,19 +150,20 @@ state() {
 # separated by tabs; `ac` is the accept construct of that session, `audit` is msys.audit.
 # Exit status 1 and the message on stderr where it raises an error.
 lua_print() {
-	# shellcheck disable=SC2016
-	lua5.4 -e '
+	"$LUA" - "$1" "$2" "$3" <<-'END'
 		require("msys.extended.ac")
 		audit = require("msys.audit")
 		ac = require("conncount").accept{remote = arg[1], ["local"] = arg[2]}
 		audit.current(ac)
-		local result = table.pack(pcall(assert(load("return " .. arg[3]))))
-		if not result[1] then
-			io.stderr:write(tostring(result[2]), "\n")
-			os.exit(1)
+		local function show(ok, ...)
+			if not ok then
+				io.stderr:write(tostring(...), "\n")
+				os.exit(1)
+			end
+			print(...)
 		end
-		for i = 2, result.n do result[i] = tostring(result[i]) end
-		print(table.concat(result, "\t", 2, result.n))' /dev/null "$1" "$2" "$3"
+		show(pcall(assert((loadstring or load)("return " .. arg[3]))))
+	END
 }
 
 # expect_lua WANT REMOTE LOCAL EXPRESSION: lua_print prints exactly WANT.

@@ -4,6 +4,8 @@
 
 load ../lib/common
 
+luas=(lua5.1 lua5.3 lua5.4 luajit)
+
 # sources: the files of the tree, without what a build has made.
 sources() {
 	find "$ROOT" -name .git -prune -o -path "$ROOT/build" -prune -o -type f -print
@@ -32,19 +34,27 @@ make_in() {
 }
 
 @test "make install: a client finds the library by pkg-config, Lua finds its modules" {
-	local dest=$BATS_TEST_TMPDIR/dest
+	local dest=$BATS_TEST_TMPDIR/dest lua version modules
+	requires "${luas[@]}"
+	modules=/usr/lib/$(cc -print-multiarch)/lua
 	expect 0 make -s -C "$ROOT" BUILD="$BUILD" DESTDIR="$dest" PREFIX=/usr install
-	expect_eq "$(cd "$dest" && find . -type f -o -type l | sort)" "$(sort <<-'END'
+	expect_eq "$(cd "$dest" && find . -type f -o -type l | sort)" "$(sort <<-END
 		./usr/bin/conncount
 		./usr/include/conncount.h
 		./usr/include/conncount_lua.h
 		./usr/lib/conncount/conncount-exporter
-		./usr/lib/libconncount-lua.a
+		./usr/lib/libconncount-lua5.1.a
+		./usr/lib/libconncount-lua5.3.a
+		./usr/lib/libconncount-lua5.4.a
 		./usr/lib/libconncount.a
 		./usr/lib/libconncount.so
 		./usr/lib/libconncount.so.0
-		./usr/lib/lua/5.4/conncount.so
-		./usr/lib/pkgconfig/conncount-lua.pc
+		.$modules/5.1/conncount.so
+		.$modules/5.3/conncount.so
+		.$modules/5.4/conncount.so
+		./usr/lib/pkgconfig/conncount-lua5.1.pc
+		./usr/lib/pkgconfig/conncount-lua5.3.pc
+		./usr/lib/pkgconfig/conncount-lua5.4.pc
 		./usr/lib/pkgconfig/conncount.pc
 		./usr/lib/systemd/system/conncount-exporter.service
 		./usr/lib/systemd/system/conncount-exporter.socket
@@ -55,6 +65,10 @@ make_in() {
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
 		./usr/share/doc/conncount/examples/conncount.rules.yml
+		./usr/share/lua/5.1/msys/audit.lua
+		./usr/share/lua/5.1/msys/extended/ac.lua
+		./usr/share/lua/5.3/msys/audit.lua
+		./usr/share/lua/5.3/msys/extended/ac.lua
 		./usr/share/lua/5.4/msys/audit.lua
 		./usr/share/lua/5.4/msys/extended/ac.lua
 		./usr/share/man/man1/conncount.1
@@ -84,32 +98,74 @@ make_in() {
 	expect_eq "$(pkg-config --modversion conncount)" "$output" version
 	expect 0 "$dest/usr/bin/conncount" --version
 	expect_eq "conncount $(pkg-config --modversion conncount)" "$output" version
-	# shellcheck disable=SC2016
-	expect 0 env LUA_PATH="$dest/usr/share/lua/5.4/?.lua" \
-		LUA_CPATH="$dest/usr/lib/lua/5.4/?.so" \
-		lua5.4 -e 'require("msys.audit") require("msys.extended.ac")'
-}
+	for lua in "${luas[@]}"; do
+		version=$(lua_version "$lua")
+		expect 0 env LUA_PATH="$dest/usr/share/lua/$version/?.lua" \
+			LUA_CPATH="$dest$modules/$version/?.so" \
+			"$lua" -e 'require("msys.audit") require("msys.extended.ac")'
+	done
 
-@test "Debian's Lua looks where make install puts the modules, under /usr and /usr/local" {
-	local prefix
-	for prefix in /usr /usr/local; do
-		expect 0 env -u LUA_PATH -u LUA_CPATH lua5.4 -e \
-			"io.write(package.path, '\n', package.cpath)"
-		expect_match "$prefix/share/lua/5.4/\?\.lua" "$output"
-		expect_match "$prefix/lib/lua/5.4/\?\.so" "$output"
+	# A server that embeds Lua.
+	for lua in "${luas[@]}"; do
+		version=$(lua_version "$lua")
+		# shellcheck disable=SC2046 # flags are words
+		expect 0 cc -o "$BATS_TEST_TMPDIR/server" "$ROOT/tests/unit/embed.c" \
+			$(pkg-config --cflags --libs "conncount-lua$version") \
+			$(PKG_CONFIG_SYSROOT_DIR='' pkg-config --cflags --libs "$lua")
+		expect 0 env LD_LIBRARY_PATH="$dest/usr/lib" "$BATS_TEST_TMPDIR/server" -e
 	done
 }
 
+@test "Debian's Lua looks where make install puts the modules, under /usr and /usr/local" {
+	local lua version prefix libraries scripts
+	requires "${luas[@]}"
+	for prefix in /usr /usr/local; do
+		# shellcheck disable=SC2016 # make's variables
+		expect 0 make -s -C "$ROOT" PREFIX="$prefix" \
+			--eval='places:; @echo $(LUA_CDIR) $(LUA_DIR)' places
+		read -r libraries scripts <<<"$output"
+		for lua in "${luas[@]}"; do
+			version=$(lua_version "$lua")
+			expect 0 env -u LUA_PATH -u LUA_CPATH "$lua" -e \
+				"io.write(';', package.path, ';', package.cpath, ';')"
+			expect_match ";$scripts/$version/\?\.lua;" "$output"
+			expect_match ";$libraries/$version/\?\.so;" "$output"
+		done
+	done
+}
+
+@test "the Lua module is built for the versions that pkg-config finds, and for those asked for" {
+	local dir=$BATS_TEST_TMPDIR/versions
+	requires lua5.1 luajit
+	mkdir "$dir"
+	# shellcheck disable=SC2046 # names are words
+	ln -s $(pkg-config --path lua5.4 luajit) "$dir"
+	modules() {
+		# shellcheck disable=SC2016 # make's variables
+		expect 0 make -s -C "$ROOT" "$@" --eval='modules:; @echo $(LUA_MODULES)' BUILD=b modules
+	}
+	modules PKG_CONFIG="env PKG_CONFIG_LIBDIR=$dir pkg-config"
+	expect_eq 'b/lua/5.1/conncount.so b/lua/5.4/conncount.so' "$output" found
+	modules LUAS='lua5.4 lua5.3'
+	expect_eq 'b/lua/5.3/conncount.so b/lua/5.4/conncount.so' "$output" 'asked for'
+
+	# Without Lua 5.1's own header, LuaJIT's will do.
+	make_in "$dir/build" LUAS='lua5.4 luajit' "$dir/build/lua/5.1/conncount.so"
+	expect 0 env LUA_CPATH="$dir/build/lua/5.1/?.so" lua5.1 -e 'require("msys.audit")'
+}
+
 @test "the library exports what its header declares, with versions, and nothing else" {
-	local declared exported
+	local declared exported module
 	declared=$(grep -oE 'conncount_[a-z_]+\(' "$ROOT/user/lib/conncount.h" | tr -d '(' | sort -u)
 	exported=$(nm -D --defined-only "$BUILD/libconncount.so" | awk '$2 == "T" { print $3 }' |
 		sed 's/@@CONNCOUNT_0$//' | sort)
 	expect_eq "$declared" "$exported" 'exported functions'
-	expect 0 nm -D --defined-only "$BUILD/lua/conncount.so"
-	expect_match 'luaopen_conncount' "$output"
-	expect_eq '' "$(grep -E ' T conncount_' <<<"$output" | grep -v conncount_lua_)" \
-		'library functions in the Lua module'
+	for module in "$BUILD"/lua/*/conncount.so; do
+		expect 0 nm -D --defined-only "$module"
+		expect_match 'luaopen_conncount' "$output"
+		expect_eq '' "$(grep -E ' T conncount_' <<<"$output" | grep -v conncount_lua_)" \
+			"library functions in $module"
+	done
 }
 
 @test "every public function has a doc block" {

@@ -175,5 +175,5 @@ planted() {
 	planted lua $lua "s/c < ' ' || c == 0x7f/c == 0x7f/" "not so: .*text\[i\] >= ' '"
 	planted lua $lua 's/strlen(text) != len/strlen(text) > len/' 'not so'
 	planted lua $lua 's/conncount_close(rd->cc);/;/' 'not so: !handles'
-	planted lua $lua 's/luaL_testudata(L, 1, ACCEPT_TYPE)/lua_touserdata(L, 1)/' 'not so|AddressS'
+	planted lua $lua 's/= test_accept(L, 1)/= lua_touserdata(L, 1)/' 'not so|AddressS'
 }

@@ -102,7 +102,7 @@ page_options() {
 @test "conncount-lua(3) has every function of the modules" {
 	requires lua
 	local name
-	expect 0 lua5.4 -e '
+	expect 0 "$LUA" -e '
 		local function each(t, prefix)
 			for k, v in pairs(t) do
 				if type(v) == "function" then print(k) end

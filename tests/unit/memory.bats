@@ -13,7 +13,7 @@ wrapper() {
 	chmod +x "$1"
 }
 
-# run_suites BUILD [OPTION...]: the suites, with the products in BUILD, and lua5.4 as
+# run_suites BUILD [OPTION...]: the suites, with the products in BUILD, and $LUA as
 # BUILD/bin has it. No test may be skipped.
 run_suites() {
 	local build=$1
@@ -27,7 +27,7 @@ run_suites() {
 	expect 0 make -s -j2 -C "$ROOT" SANITIZE=1 BUILD="$build" tests
 	# The interpreter is not built with sanitizers, so they have to come before it.
 	libraries=$(cc -print-file-name=libasan.so):$(cc -print-file-name=libubsan.so)
-	wrapper "$build/bin/lua5.4" "LD_PRELOAD=$libraries exec $(command -v lua5.4) \"\$@\""
+	wrapper "$build/bin/$LUA" "LD_PRELOAD=$libraries exec $(command -v "$LUA") \"\$@\""
 	run_suites "$build"
 }
 
@@ -52,12 +52,11 @@ run_suites() {
 	requires valgrind build
 	local build=$BATS_TEST_TMPDIR/wrapped program
 	local valgrind='exec valgrind -q --leak-check=full --error-exitcode=99'
-	for program in conncount tests/cidr tests/embed; do
+	for program in conncount tests/cidr "tests/embed-$LUA"; do
 		wrapper "$build/$program" "$valgrind ${BUILD:?}/$program \"\$@\""
 	done
-	wrapper "$build/bin/lua5.4" "$valgrind $(command -v lua5.4) \"\$@\""
-	mkdir -p "$build/lua"
-	ln -s "$BUILD/lua/conncount.so" "$build/lua/conncount.so"
+	wrapper "$build/bin/$LUA" "$valgrind $(command -v "$LUA") \"\$@\""
+	ln -s "$BUILD/lua" "$build/lua"
 	# One process for each length of an address is what AddressSanitizer is quicker at.
 	run_suites "$build" --filter \
 		'malformed|alone|two lengths|mapped|localhost|example|keys|sections|twice|max_pre|accept|nothing loaded|what the library'

@@ -70,7 +70,7 @@ for _, value in ipairs{ '7', true, print, io.stdout } do
 		.. type(value) }, accept, value)
 end
 for text, value in pairs{
-	['-1'] = -1, ['1.5'] = 1.5, ['2147483648'] = 1 << 31, ['inf'] = math.huge, ['nan'] = 0.0 / 0.0,
+	['-1'] = -1, ['1.5'] = 1.5, ['2147483648'] = 2147483648, ['inf'] = math.huge, ['nan'] = 0.0 / 0.0,
 } do
 	expect.raises({ 'accept: bad argument #1', text, 'not a file descriptor' }, accept, value)
 end

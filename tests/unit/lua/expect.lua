@@ -1,9 +1,18 @@
 -- SPDX-License-Identifier: BSD-2-Clause
 -- expect: assertions for the Lua suites. The first that does not hold ends the script.
 local expect = {}
+local unpack = table.unpack or unpack
+
+-- Lua 5.1 has one kind of number.
+local kind = math.type or type
+local INTEGER = kind(1)
+
+local function pack(...)
+	return { n = select('#', ...), ... }
+end
 
 local function show(...)
-	local shown = table.pack(...)
+	local shown = pack(...)
 	for i = 1, shown.n do
 		local value = shown[i]
 		shown[i] = type(value) == 'string' and ('%q'):format(value) or tostring(value)
@@ -14,10 +23,10 @@ end
 -- f(...) raises a message that starts with the first text, behind the position Lua puts
 -- there, and has all the others in it.
 function expect.raises(texts, f, ...)
-	local result = table.pack(pcall(f, ...))
+	local result = pack(pcall(f, ...))
 	if result[1] then
 		error(('(%s) raised nothing, returned %s'):format(show(...),
-			show(table.unpack(result, 2, result.n))), 2)
+			show(unpack(result, 2, result.n))), 2)
 	end
 	for i, text in ipairs(texts) do
 		local message = tostring(result[2])
@@ -31,26 +40,26 @@ end
 
 -- f(...) returns exactly the given values, packed in a table with its n.
 function expect.returns(expected, f, ...)
-	local result = table.pack(f(...))
+	local result = pack(f(...))
 	local same = result.n == (expected.n or #expected)
 	for i = 1, result.n do
 		same = same and rawequal(result[i], expected[i])
-			and math.type(result[i]) == math.type(expected[i])
+			and kind(result[i]) == kind(expected[i])
 	end
 	if not same then
 		error(('(%s) returned %s, not %s'):format(show(...),
-			show(table.unpack(result, 1, result.n)),
-			show(table.unpack(expected, 1, expected.n))), 2)
+			show(unpack(result, 1, result.n)),
+			show(unpack(expected, 1, expected.n))), 2)
 	end
 end
 
 -- f(...) returns nil, a message that is not empty, and this errno.
 function expect.fails(errno, f, ...)
-	local result = table.pack(f(...))
+	local result = pack(f(...))
 	if result.n ~= 3 or result[1] ~= nil or type(result[2]) ~= 'string' or result[2] == ''
-		or math.type(result[3]) ~= 'integer' or result[3] ~= errno then
+		or kind(result[3]) ~= INTEGER or result[3] ~= errno then
 		error(('(%s) returned %s, not nil, message, %d'):format(show(...),
-			show(table.unpack(result, 1, result.n)), errno), 2)
+			show(unpack(result, 1, result.n)), errno), 2)
 	end
 	return result[2]
 end

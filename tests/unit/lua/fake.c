@@ -143,6 +143,10 @@ int luaopen_fake(lua_State *L)
 		{ NULL, NULL },
 	};
 
-	luaL_newlib(L, functions);
+	lua_newtable(L);
+	for (const luaL_Reg *reg = functions; reg->name; reg++) {
+		lua_pushcfunction(L, reg->func);
+		lua_setfield(L, -2, reg->name);
+	}
 	return 1;
 }

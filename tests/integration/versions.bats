@@ -1,0 +1,26 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# What Lua is told of real sessions, again with the other versions of Lua: what depends on the
+# binding, a test of each kind.
+
+load ../lib/common
+
+# again INTERPRETER
+again() {
+	requires "$1"
+	expect 0 env CONNCOUNT_LUA="$1" "$ROOT/tests/run" --no-skip --filter \
+		'^(no argument|a known type|msys|an integer|not loaded|the session)' \
+		"$BATS_TEST_DIRNAME"/{semantics,sessions}.bats
+}
+
+@test "Lua 5.1: the calls of a policy" {
+	again lua5.1
+}
+
+@test "Lua 5.3: the calls of a policy" {
+	again lua5.3
+}
+
+@test "LuaJIT: the calls of a policy" {
+	again luajit
+}

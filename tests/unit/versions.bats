@@ -1,0 +1,23 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# The Lua suite again, with the other versions of Lua.
+
+load ../lib/common
+
+# again INTERPRETER
+again() {
+	requires "$1"
+	expect 0 env CONNCOUNT_LUA="$1" "$ROOT/tests/run" --no-skip "$BATS_TEST_DIRNAME/lua.bats"
+}
+
+@test "Lua 5.1: the Lua suite" {
+	again lua5.1
+}
+
+@test "Lua 5.3: the Lua suite" {
+	again lua5.3
+}
+
+@test "LuaJIT: the Lua suite" {
+	again luajit
+}
