@@ -154,6 +154,27 @@ make_in() {
 	expect 0 env LUA_CPATH="$dir/build/lua/5.1/?.so" lua5.1 -e 'require("msys.audit")'
 }
 
+@test "the rockspec has what the Makefile has, and LuaRocks installs it" {
+	local version rockspec checkout=$BATS_TEST_TMPDIR/checkout tree=$BATS_TEST_TMPDIR/tree
+	requires lua5.4 luarocks
+	# shellcheck disable=SC2016 # make's variable
+	version=$(make -s -C "$ROOT" --eval='version:; @echo $(VERSION)' version)
+	rockspec=lua/conncount-$version-1.rockspec
+	expect_eq "$(cd "$ROOT" && ls lua/conncount.c user/lib/*.c)" \
+		"$(grep -oE "[a-z_/]+\.c" "$ROOT/$rockspec")" sources
+
+	# LuaRocks leaves its objects beside the sources.
+	mkdir -p "$checkout/user"
+	cp -r "$ROOT/lua" "$ROOT/bpf" "$checkout"
+	cp -r "$ROOT/user/lib" "$checkout/user"
+	cd "$checkout"
+	expect 0 luarocks --lua-version 5.4 --tree "$tree" make "$rockspec"
+	expect 0 env LUA_PATH="$tree/share/lua/5.4/?.lua" LUA_CPATH="$tree/lib/lua/5.4/?.so" \
+		lua5.4 -e 'require("msys.audit") require("msys.extended.ac")
+			print(require("conncount")._VERSION)'
+	expect_eq "$version" "$output" version
+}
+
 @test "the library exports what its header declares, with versions, and nothing else" {
 	local declared exported module
 	declared=$(grep -oE 'conncount_[a-z_]+\(' "$ROOT/user/lib/conncount.h" | tr -d '(' | sort -u)
