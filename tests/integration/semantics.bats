@@ -238,6 +238,62 @@ raises() {
 	expect_eq 15 "$output"
 }
 
+# as_momentum REMOTE LOCAL POLICY: what the policy, in the manner of Momentum's, does with that
+# session: `disconnect CODE TEXT` or `go on`. The script plays Momentum's part.
+as_momentum() {
+	"$LUA" - "$@" <<-'END'
+		local hooks
+		msys = { core = { VALIDATE_CONT = 'continue', VALIDATE_DONE = 'done' } }
+		function msys.registerModule(name, module) hooks = module end
+		package.preload['msys.core'] = function() return msys.core end
+		local ac = require('conncount').accept{ remote = arg[1], ['local'] = arg[2] }
+		require('msys.audit').current(ac)
+		assert((loadstring or load)(arg[3]))()
+
+		local vctx, done = {}, 'go on'
+		function vctx:disconnect(code, text) done = 'disconnect ' .. code .. ' ' .. text end
+		local result = hooks:validate_connect(ac, vctx)
+		assert(result == (done == 'go on' and 'continue' or 'done'))
+		print(done)
+	END
+}
+
+@test "a policy written for Momentum runs unchanged" {
+	local policy='
+		require("msys.core");
+		require("msys.extended.ac");
+		require("msys.audit");
+
+		local mod = {};
+
+		function mod:validate_connect(ac, vctx)
+			local here = ac:inbound_session_count();
+			local near = ac:inbound_session_count("/24");
+			local own = msys.audit.inbound_session_count("/32", "SMTP");
+			local loop = ac:inbound_session_count("localhost/32");
+			local control = msys.audit.inbound_session_count("10.0.0.0/8", "Control");
+			local cluster = ac:inbound_session_count("/32", "inbound_cidr");
+
+			if own > 5 then
+				vctx:disconnect(421, string.format("%d %d %d %d %d %d", here, near, own,
+					loop, control, cluster));
+				return msys.core.VALIDATE_DONE;
+			end
+			return msys.core.VALIDATE_CONT;
+		end
+
+		msys.registerModule("limit", mod);'
+	# By 10.1.2.3: 1 on this listener, 4 on the other of SMTP.
+	expect 0 as_momentum 10.1.2.3 192.0.2.1:25 "$policy"
+	expect_eq 'go on' "$output"
+	sessions open 3 10.1.2.3 192.0.2.1:25
+	sessions open 2 127.0.0.1 192.0.2.1:25
+	expect 0 as_momentum 10.1.2.3 192.0.2.1:25 "$policy"
+	expect_eq 'disconnect 421 4 10 8 2 16 8' "$output"
+	expect 0 as_momentum 10.1.2.4 192.0.2.1:25 "$policy"
+	expect_eq 'go on' "$output" 'another client'
+}
+
 @test "an integer is returned, and what closes is gone at the next call" {
 	local integer=integer
 	[[ $LUA_VERSION != 5.1 ]] || integer=number # which has no other kind

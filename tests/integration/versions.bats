@@ -9,7 +9,7 @@ load ../lib/common
 again() {
 	requires "$1"
 	expect 0 env CONNCOUNT_LUA="$1" "$ROOT/tests/run" --no-skip --filter \
-		'^(no argument|a known type|msys|an integer|not loaded|the session)' \
+		'^(no argument|a known type|msys|a policy|an integer|not loaded|the session)' \
 		"$BATS_TEST_DIRNAME"/{semantics,sessions}.bats
 }
 

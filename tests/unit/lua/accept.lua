@@ -99,5 +99,9 @@ assert(ac.remote == nil and ac[1] == nil)
 assert(tostring(ac) == 'conncount.accept: 192.0.2.7 to 198.51.100.1:25')
 assert(type(conncount._VERSION) == 'string' and conncount._VERSION:match('^%d+%.%d+%.%d+'))
 
--- Nothing else was left behind.
+-- Nothing else was left behind; msys.audit has its global name, beside what a server put there.
 assert(_G.conncount == nil and _G.msys == nil)
+local core = {}
+msys = { core = core }
+assert(require('msys.audit') == msys.audit and msys.audit == conncount.audit)
+assert(msys.core == core)
