@@ -94,7 +94,7 @@ EMBEDS := $(LUAS:%=$(BUILD)/tests/embed-%)
 
 SONAME := libconncount.so.$(ABI)
 PRODUCTS := $(BUILD)/conncount $(BUILD)/conncount-exporter $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
-	$(LUA_MODULES) $(LUA_LIBRARIES) $(BUILD)/man/libconncount.3
+	$(LUA_MODULES) $(BUILD)/lua/conncount.so $(LUA_LIBRARIES) $(BUILD)/man/libconncount.3
 # The pages of each section of the manual.
 MAN := $(wildcard user/man/*.[1-9]) $(BUILD)/man/libconncount.3
 MAN_SECTIONS := 1 3 5 7
@@ -169,6 +169,10 @@ $(BUILD)/lua/%/conncount.o: lua/conncount.c Makefile
 $(BUILD)/lua/%/conncount.so: $(BUILD)/lua/%/conncount.o $(BUILD)/libconncount.a
 	$(call say,LD)
 	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,--exclude-libs,ALL -o $@ $^ $(LIB_LIBS)
+
+# For LUA_CPATH in a build directory: that of Lua 5.4.
+$(BUILD)/lua/conncount.so: $(BUILD)/lua/5.4/conncount.so
+	$(Q)ln -sf 5.4/conncount.so $@
 
 $(BUILD)/libconncount-lua%.a: $(BUILD)/lua/%/conncount.o
 	$(call say,AR)
@@ -265,6 +269,7 @@ install: all
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libconncount.so
 	$(call fill,user/lib/conncount.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount.pc)
 	$(foreach v,$(LUA_VERSIONS),$(call install_lua,$v))
+	ln -sf conncount-lua5.4.pc $(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount

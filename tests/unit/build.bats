@@ -52,6 +52,7 @@ make_in() {
 		.$modules/5.1/conncount.so
 		.$modules/5.3/conncount.so
 		.$modules/5.4/conncount.so
+		./usr/lib/pkgconfig/conncount-lua.pc
 		./usr/lib/pkgconfig/conncount-lua5.1.pc
 		./usr/lib/pkgconfig/conncount-lua5.3.pc
 		./usr/lib/pkgconfig/conncount-lua5.4.pc
