@@ -67,6 +67,7 @@ elsewhere_end() {
 }
 
 @test "open before: accepted, queued, half-closed, of both families; each exactly once" {
+	requires watch-open
 	sessions_start
 	sessions <<-'END'
 		listen *:25
@@ -132,6 +133,7 @@ elsewhere_end() {
 }
 
 @test "queued before: the listener closes, or its process dies, and they are gone" {
+	requires watch-open
 	sessions_start
 	sessions <<-'END'
 		listen *:25
@@ -150,6 +152,7 @@ elsewhere_end() {
 }
 
 @test "several network namespaces, some of which nothing holds but a socket" {
+	requires watch-open
 	local i
 	elsewhere left 25 5
 	sessions_start
@@ -234,6 +237,7 @@ sessions_at() {
 }
 
 @test "another cgroup's sessions on the same port are not counted" {
+	requires watch-open
 	local directory pids=()
 	mkdir "$CGROUP_PATH/in" "$CGROUP_PATH/in/deep" "$CGROUP_PATH/out"
 	for directory in in in/deep out; do

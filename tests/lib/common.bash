@@ -180,6 +180,11 @@ have() {
 		[ "$SCALE" -eq 1 ] ||
 			missing='this machine is emulated: tried is what depends on the kernel, and nothing long'
 		;;
+	watch-open)
+		# An option that bpf_setsockopt() takes, in an enum that the kernel's types name.
+		grep -qa TCP_BPF_SOCK_OPS_CB_FLAGS /sys/kernel/btf/vmlinux ||
+			missing='the kernel cannot watch the state of a socket that is open already'
+		;;
 	vm-*)
 		missing=$("$ROOT/scripts/vm" --kernel "${1#vm-}" --fetch 2>&1) && missing= ||
 			missing=${missing##*$'\n'}
