@@ -457,7 +457,7 @@ half() {
 	done <<<"$points"
 	conncount unload
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
-	[ $((done * 10)) -ge $((i * 9 / 2)) ] || fail "killed only $done times"
+	[ $((done * 10)) -ge $((i * 4)) ] || fail "killed only $done times"
 	echo "killed $done times"
 }
 
