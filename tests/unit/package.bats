@@ -113,7 +113,11 @@ in_chroot() {
 	expect_match "(^|$NL)conncount /usr/bin/conncount$NL" "$files$NL"
 	expect_match "(^|$NL)conncount /lib/systemd/system/conncount-exporter.socket$NL" "$files$NL"
 	expect_match "(^|$NL)libconncount-dev /usr/share/man/man3/libconncount.3.gz$NL" "$files$NL"
-	expect_match "(^|$NL)lua-conncount /usr/share/lua/5.4/msys/audit.lua$NL" "$files$NL"
+	for name in 5.1 5.3 5.4; do
+		expect_match "(^|$NL)lua-conncount /usr/lib/[^/]*/lua/$name/conncount.so$NL" "$files$NL"
+		expect_match "(^|$NL)lua-conncount /usr/share/lua/$name/msys/audit.lua$NL" "$files$NL"
+	done
+	expect_match "(^|$NL)conncount /usr/lib/conncount/conncount-exporter$NL" "$files$NL"
 	expect 0 dpkg-deb -f "$DEBS"/libconncount-dev_*.deb Depends
 	expect_match 'libconncount0 \(= ' "$output"
 }
