@@ -142,6 +142,7 @@ identity() {
 	load
 	before=$(identity | tail -n +2)
 	expect 0 "$NEWER" load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'configuration unchanged' "$output"
 	expect_eq 0.1.99 "$(state build)" build
 	expect_eq "$before" "$(identity | tail -n +2)" 'maps and links'
 	exactly $HELD
@@ -314,7 +315,8 @@ listener() {
 	# The last one ends. The next load forgets `a`, and `e` gets its id, with nothing in it.
 	sessions close server 7
 	expect_count 0 --listener a
-	load
+	expect 0 load
+	expect_match 'configuration unchanged' "$output"
 	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' '[e]' 'listen = *:28' | sections
 	load
 	expect 2 conncount count --listener a

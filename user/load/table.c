@@ -267,6 +267,21 @@ static int publish(const struct table_maps *maps, const struct config *config,
 	return 0;
 }
 
+/* Whether two tables have the same listeners configured, under the same ids. */
+static bool same_listeners(const struct cc_table *a, const struct cc_table *b)
+{
+	for (uint32_t id = 0; id < CC_LISTENERS_MAX; id++) {
+		const struct cc_listener *first = &a->listener[id], *second = &b->listener[id];
+		bool active = first->state == CC_LISTENER_ACTIVE;
+
+		if (active != (second->state == CC_LISTENER_ACTIVE))
+			return false;
+		if (active && memcmp(first, second, sizeof(*first)))
+			return false;
+	}
+	return true;
+}
+
 /* The table in force; empty if none is. */
 static int read_table(const struct table_maps *maps, struct cc_table *ret)
 {
@@ -303,9 +318,10 @@ int table_publish(const struct table_maps *maps, const struct table_maps *former
 	table->cgroup_id = cgroup->id;
 	table->cgroup_root_id = cgroup->root_id;
 
-	*ret_changed = !generation || memcmp(table, old, sizeof(*table)) ||
+	*ret_changed = !generation || !same_listeners(table, old) ||
 		       !same_listens(maps->listeners_fd, config, table, slot);
-	if (*ret_changed)
+	/* Else it is another build, or a listener that has drained is forgotten. */
+	if (*ret_changed || memcmp(table, old, sizeof(*table)))
 		err = publish(maps, config, old, table, generation + 1);
 cleanup:
 	free(old);

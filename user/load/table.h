@@ -29,7 +29,7 @@ struct table_maps {
  * What changed may have brought listeners with sessions already open: the directory's
  * `seeding` is set, and clearing it when they are entered is the caller's.
  *
- * @ret_changed: whether anything was changed.
+ * @ret_changed: whether that is another configuration than the one that was in force.
  * Returns 0, or a negative errno, reported, with the old configuration still in force.
  */
 int table_publish(const struct table_maps *maps, const struct table_maps *former,
