@@ -241,8 +241,8 @@ sessions_at() {
 	local directory pids=()
 	mkdir "$CGROUP_PATH/in" "$CGROUP_PATH/in/deep" "$CGROUP_PATH/out"
 	for directory in in in/deep out; do
-		CGROUP_PATH=$CGROUP_PATH/$directory start_in_ns python3 -I "$TOOLS/sessions.py" \
-			run "$TEST_DIR/${directory##*/}.sock"
+		CGROUP_PATH=$CGROUP_PATH/$directory start_in_ns python3 -I -S "$TOOLS/sessions.py" \
+			"$TEST_DIR/${directory##*/}.sock"
 		pids+=("$STARTED")
 		wait_until test -S "$TEST_DIR/${directory##*/}.sock"
 	done
