@@ -188,6 +188,7 @@ elsewhere_end() {
 }
 
 @test "in a container, with process ids of its own: those who load, and those who serve" {
+	requires watch-open
 	local first
 	start_in_ns unshare --pid --fork --kill-child \
 		python3 -I "$TOOLS/elsewhere.py" left "$TEST_DIR/left" 25 2
