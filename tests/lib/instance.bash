@@ -17,7 +17,7 @@
 #   CONNCOUNT_DIR  the instance (exported; not made here)
 instance_setup() {
 	# A test that is to be skipped for this is skipped before all this work is done for it.
-	[[ $(declare -f "$BATS_TEST_NAME") != *'requires speed'* ]] || requires speed
+	[[ $(declare -f "${BATS_TEST_NAME:-}") != *'requires speed'* ]] || requires speed
 	requires root bpf cgroup2 netns ipv6 ss ip python3 build
 	TEST_DIR=$(mktemp -d /run/conncount-test.XXXXXX)
 	chmod 0755 "$TEST_DIR"
