@@ -9,6 +9,20 @@
 
 #include "internal.h"
 
+/*
+ * How often to walk where sessions come and go meanwhile. The kernel's walk may pass over a
+ * network: where a node that it came by has just gone, it takes the other half of what is above
+ * that for visited. Another walk hardly does so at the same place.
+ */
+enum { WALKS = 2 };
+
+/* A node of the level that is added up. */
+struct part {
+	struct conncount_entry entry; /* of the length asked for, but the address is the node's */
+	uint32_t listener;
+	int walk; /* number of the walk that has found it */
+};
+
 struct collection {
 	struct view *view;
 	const struct cc_directory *directory;
@@ -17,25 +31,30 @@ struct collection {
 	unsigned level;     /* length of the nodes that are added up */
 	unsigned prefixlen; /* length of the networks asked for */
 	uint32_t end;       /* from this listener id on there are none */
-	struct conncount_entry *entries;
+	struct part *parts;
 	size_t n;
 	size_t room;
+	int walk;
+	struct conncount_entry *entries; /* the result, `n` of them */
 };
 
-static int collect(struct collection *all, const struct conncount_cidr *cidr, int64_t count)
+static int collect(struct collection *all, uint32_t listener, const struct conncount_cidr *cidr,
+		   int64_t count)
 {
 	if (all->n == all->room) {
 		size_t room = all->room ? all->room * 2 : 1024;
-		void *grown = realloc(all->entries, room * sizeof(*all->entries));
+		void *grown = realloc(all->parts, room * sizeof(*all->parts));
 
 		if (!grown)
 			return -ENOMEM;
-		all->entries = grown;
+		all->parts = grown;
 		all->room = room;
 	}
-	all->entries[all->n].cidr = *cidr;
-	all->entries[all->n].count = count;
-	all->n++;
+	all->parts[all->n++] = (struct part){
+		.entry = { .cidr = *cidr, .count = count },
+		.listener = listener,
+		.walk = all->walk,
+	};
 	return 0;
 }
 
@@ -52,32 +71,90 @@ static int collect_node(const struct cc_count_key *key, int64_t count, void *arg
 	    !scope_has(all->scope, &all->view->table, id))
 		return 0;
 	memcpy(cidr.addr, key->addr, sizeof(cidr.addr));
-	conncount_cidr_mask(&cidr, all->prefixlen);
-	return collect(all, &cidr, count);
+	return collect(all, id, &cidr, count);
 }
 
-static int by_address(const void *a, const void *b)
+/* How many sessions have begun and ended, of all listeners: the same where nothing changes. */
+static int count_changes(const struct view *view, uint64_t *ret)
 {
-	const struct conncount_entry *first = a, *second = b;
+	uint64_t changes = 0;
 
-	return memcmp(first->cidr.addr, second->cidr.addr, sizeof(first->cidr.addr));
+	for (uint32_t id = 0; id < table_used(&view->table); id++) {
+		struct cc_stats stats;
+		int err = stats_get(view, id, &stats);
+
+		if (err)
+			return err;
+		for (int i = 0; i < CC_FAMILIES; i++)
+			changes += stats.tally[i].opened + stats.tally[i].closed;
+	}
+	*ret = changes;
+	return 0;
 }
 
-/* Make one entry of those with the same address: of several listeners, or parts of one. */
-static void merge(struct collection *all)
+/* Walk until nothing changed meanwhile, but not for ever; what any walk has found is there. */
+static int collect_nodes(struct collection *all)
 {
-	size_t kept = 0;
+	uint64_t before, after = 0;
+	int err = count_changes(all->view, &before);
+
+	for (all->walk = 0; !err && all->walk < WALKS; all->walk++) {
+		err = counts_walk(all->view, NULL, collect_node, all);
+		if (err >= 0) /* 1: past the last listener */
+			err = count_changes(all->view, &after);
+		if (after == before)
+			break;
+		before = after;
+	}
+	return err;
+}
+
+static int by_node(const void *a, const void *b)
+{
+	const struct part *first = a, *second = b;
+	int order = memcmp(first->entry.cidr.addr, second->entry.cidr.addr,
+			   sizeof(first->entry.cidr.addr));
+
+	if (order)
+		return order;
+	if (first->listener != second->listener)
+		return first->listener < second->listener ? -1 : 1;
+	return first->walk - second->walk;
+}
+
+/*
+ * Make one entry of the parts of each network: of several listeners, or parts of one. What several
+ * walks have found is counted as the last one has it.
+ */
+static int merge(struct collection *all)
+{
+	struct conncount_entry *entry = NULL;
 
 	if (!all->n)
-		return;
-	qsort(all->entries, all->n, sizeof(*all->entries), by_address);
-	for (size_t i = 1; i < all->n; i++) {
-		if (!by_address(&all->entries[kept], &all->entries[i]))
-			all->entries[kept].count += all->entries[i].count;
-		else
-			all->entries[++kept] = all->entries[i];
+		return 0;
+	all->entries = malloc(all->n * sizeof(*all->entries));
+	if (!all->entries)
+		return -ENOMEM;
+	qsort(all->parts, all->n, sizeof(*all->parts), by_node);
+	for (size_t i = 0; i < all->n; i++) {
+		struct part *part = &all->parts[i];
+		const struct part *next = i + 1 < all->n ? part + 1 : NULL;
+
+		if (next && part->listener == next->listener &&
+		    !memcmp(part->entry.cidr.addr, next->entry.cidr.addr,
+			    sizeof(part->entry.cidr.addr)))
+			continue;
+		conncount_cidr_mask(&part->entry.cidr, all->prefixlen);
+		if (entry &&
+		    !memcmp(entry->cidr.addr, part->entry.cidr.addr, sizeof(entry->cidr.addr))) {
+			entry->count += part->entry.count;
+		} else {
+			entry = entry ? entry + 1 : all->entries;
+			*entry = part->entry;
+		}
 	}
-	all->n = kept + 1;
+	all->n = (size_t)(entry - all->entries) + 1;
+	return 0;
 }
 
 /*
@@ -105,7 +182,7 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 		if (tally->live > 0 || all->directory->inexact)
 			all->end = id + 1;
 		if (totals && tally->live > 0)
-			err = collect(all, &whole, tally->live);
+			err = collect(all, id, &whole, tally->live);
 	}
 	return err;
 }
@@ -118,10 +195,11 @@ static int collect_all(struct collection *all, struct conncount_answer *ret_answ
 	if (!err)
 		err = collect_tallies(all, !all->level, &answer);
 	if (!err && all->level && all->end)
-		err = counts_walk(all->view, NULL, collect_node, all);
-	if (err < 0)
+		err = collect_nodes(all);
+	if (!err)
+		err = merge(all);
+	if (err)
 		return err;
-	merge(all);
 	for (size_t i = 0; i < all->n; i++)
 		answer.count += all->entries[i].count;
 	answer_finish(&answer, all->view, all->directory);
@@ -153,10 +231,7 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 	err = collect_all(&all, ret_answer);
 	view_release(cc);
 
-	if (err || !all.n) {
-		free(all.entries);
-		all.entries = NULL;
-	}
+	free(all.parts);
 	if (err)
 		return err;
 	*ret_entries = all.entries;
