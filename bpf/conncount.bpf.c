@@ -57,20 +57,11 @@ static __always_inline void watch(struct bpf_sock_ops *ctx)
 static __always_inline bool identify(struct bpf_sock_ops *ctx, struct cc_session *ret)
 {
 	struct endpoint local = {}, peer = {};
-	struct cc_listener_id *listener;
 
 	endpoints_get(ctx, &local, &peer);
 	if (is_itself(ctx, &local, &peer))
 		return false;
-	listener = listener_find(&local, ctx->local_port);
-	if (!listener)
-		return false;
-	*ret = (struct cc_session){
-		.listener = bpf_htons(listener->id),
-		.family = bpf_htons(peer.family),
-		.addr = { peer.addr[0], peer.addr[1], peer.addr[2], peer.addr[3] },
-	};
-	return true;
+	return session_look_up(&local, ctx->local_port, &peer, ret);
 }
 
 /* The MPTCP socket that a new connection is a subflow of, or NULL. */
@@ -92,8 +83,7 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 
 	if (!sk)
 		return;
-	/* A further subflow may have other addresses. (Linux 6.1 knows them when it is accepted.)
-	 */
+	/* A further subflow may have other addresses. (6.1 has the first's when it is accepted.) */
 	if (msk && socket_has_peer(skc))
 		ours = session_identify(skc, record_get(msk, 0), &as);
 	else

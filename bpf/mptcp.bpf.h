@@ -32,7 +32,6 @@ static __always_inline bool
 session_identify(struct sock_common *skc, const struct cc_session *session, struct cc_session *ret)
 {
 	struct endpoint local = {}, peer = {};
-	struct cc_listener_id *listener;
 
 	if (session && session->state != CC_SESSION_NEW) {
 		*ret = *session;
@@ -40,15 +39,7 @@ session_identify(struct sock_common *skc, const struct cc_session *session, stru
 			return true;
 	}
 	socket_endpoints(skc, &local, &peer);
-	listener = listener_find(&local, skc->skc_num);
-	if (!listener)
-		return false;
-	*ret = (struct cc_session){
-		.listener = bpf_htons(listener->id),
-		.family = bpf_htons(peer.family),
-		.addr = { peer.addr[0], peer.addr[1], peer.addr[2], peer.addr[3] },
-	};
-	return true;
+	return session_look_up(&local, skc->skc_num, &peer, ret);
 }
 
 /* The record of a socket; made if need be where @flags are BPF_SK_STORAGE_GET_F_CREATE. */

@@ -21,6 +21,7 @@
 #define CONNCOUNT_SESSIONS_BPF_H
 
 #include "counts.bpf.h"
+#include "listeners.bpf.h"
 
 enum { ALL_LEVELS = 128 };
 
@@ -146,6 +147,26 @@ static __always_inline void session_settle(struct cc_session *session, __u32 sta
 	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, state) !=
 	    CC_SESSION_STARTING)
 		session_leave(session, state);
+}
+
+/*
+ * session_look_up() - what the table in force says that a connection is counted under.
+ * @port: the local one, host byte order.
+ * Returns false if it is on no listener.
+ */
+static __always_inline bool session_look_up(const struct endpoint *local, __u32 port,
+					    const struct endpoint *peer, struct cc_session *ret)
+{
+	struct cc_listener_id *listener = listener_find(local, port);
+
+	if (!listener)
+		return false;
+	*ret = (struct cc_session){
+		.listener = bpf_htons(listener->id),
+		.family = bpf_htons(peer->family),
+		.addr = { peer->addr[0], peer->addr[1], peer->addr[2], peer->addr[3] },
+	};
+	return true;
 }
 
 /*
