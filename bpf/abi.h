@@ -14,7 +14,7 @@
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 2
+#define CC_ABI 3
 
 /*
  * An instance's directory has everything pinned in CC_DIR_LIVE, and while a load makes up
@@ -31,6 +31,7 @@
 #define CC_PIN_SESSIONS  "sessions"
 #define CC_PIN_STATS     "stats"
 #define CC_PIN_FILL      "fill"
+#define CC_PIN_KEPT      "kept"
 #define CC_PIN_SOCKOPS   "sockops"
 #define CC_PIN_RELEASE   "release"
 
@@ -125,9 +126,24 @@ struct cc_count {
 enum {
 	CC_COUNT_DEAD = 1, /* somebody is deleting the node; additions are carried over */
 	CC_COUNT_GONE = 2, /* unlinked and read for the last time; additions are too late */
-	CC_COUNT_FLAGS = CC_COUNT_DEAD | CC_COUNT_GONE,
-	CC_COUNT_ONE = 4, /* one session */
+	CC_COUNT_KEPT = 4, /* not deleted at 0: its key is in `kept` */
+	CC_COUNT_SHIFT = 3,
+	CC_COUNT_ONE = 1 << CC_COUNT_SHIFT, /* one session */
 };
+
+/*
+ * Slot of the `kept` array: the network that was the last to return to 0 of those which share the
+ * slot (counts.bpf.h).
+ */
+struct cc_kept {
+	__u32 busy; /* not 0 while a program has the slot to itself */
+	__u32 kept; /* whether its node is kept */
+	struct cc_count_key key;
+	__u32 zero;
+};
+
+/* How many nodes can be kept: a power of two. */
+enum { CC_KEPT_MAX = 1024 };
 
 /* --- sessions: what a socket was counted under ------------------------------------------- */
 
@@ -187,6 +203,7 @@ struct cc_stats {
 struct cc_fill {
 	__s64 nodes;  /* in `counts` */
 	__s64 strays; /* in `strays` */
+	__s64 kept;   /* of the nodes: those in `kept` */
 };
 
 /* --- directory and tables: names and services ---------------------------------------------- */
@@ -271,11 +288,12 @@ _Static_assert((sizeof(struct cc_count_key) - 4) % 8 == 0, "cc_count must be ali
 _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BITS_OWNER / 8,
 	       "CC_COUNT_BITS_OWNER");
 _Static_assert(sizeof(struct cc_count) == 16, "cc_count");
+_Static_assert(sizeof(struct cc_kept) == 40, "cc_kept");
 _Static_assert(sizeof(struct cc_session) == 32, "cc_session");
 _Static_assert(sizeof(struct cc_stray) == 4, "cc_stray");
 _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");
-_Static_assert(sizeof(struct cc_fill) == 16, "cc_fill");
+_Static_assert(sizeof(struct cc_fill) == 24, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_table, used) == 304, "cc_table");
 _Static_assert(__builtin_offsetof(struct cc_table, listener) == 312, "cc_table");

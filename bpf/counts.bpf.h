@@ -3,14 +3,14 @@
  * counts.bpf.h - change the count of one prefix, exactly and without a lock.
  *
  * The difficulty is the end of a node. A count that is not there is 0, so a node whose count
- * returns to 0 is deleted, or the trie would fill with every address that ever called. But a
- * deletion takes effect some time after the decision to delete, and a session that starts in
- * between adds to a node that is about to vanish. The protocol makes sure that such an
+ * returns to 0 is deleted, sooner or later, or the trie would fill with every address that ever
+ * called. But a deletion takes effect some time after the decision to delete, and a session that
+ *starts in between adds to a node that is about to vanish. The protocol makes sure that such an
  * addition is either seen by the one who deletes, who carries it over to a new node, or knows
  * itself to be too late and starts again. A node's word goes through these states:
  *
  *	live        count, no flags      in the trie
- *	  | the one who brought the count to 0 swaps exactly 0 for DEAD
+ *	  | who brought the count to 0, or let go of the node, swaps exactly 0 for DEAD
  *	DEAD        count | DEAD         in the trie, then not
  *	  | the same one deletes the node, then swaps the word for DEAD|GONE
  *	DEAD|GONE   whatever             not in the trie, memory valid until our run ends
@@ -30,6 +30,20 @@
  *    frees nodes after a grace period.
  *  - DEAD becomes live again only if the deletion failed, by the one who set it. An addition
  *    that found DEAD meanwhile is in the live count then, as if it had found no flag.
+ *
+ * Inserts and deletes are most of what counting costs, and a network that calls again and again
+ * would cause one of each every time. So a few nodes are kept at 0: those of networks that return
+ * to 0 for the second time, none of those which share a slot of `kept` having done so in between.
+ * An address that calls once costs no more than a note of its key.
+ *
+ *  - A kept node has KEPT, its key is in its slot, and the slot says so. All that is changed
+ *    by who has the slot to himself; whoever finds it taken deletes his node, as if there was no
+ *slot.
+ *  - KEPT is set by swapping exactly 0 for it. A count that returns to 0 with KEPT is left alone.
+ *  - Who takes the slot for another node lets go of this one: he clears KEPT by one operation,
+ *    which says whether the count is 0. If it is, he goes on as the one who has brought it
+ *    there; if not, that will be somebody else.
+ *  - A kept node takes no room from others: where the trie is full, they are let go of.
  *
  * What it rests on: LPM tries that honour BPF_NOEXIST (Linux 6.13, 6.12.5, 6.1.120, 5.10.231)
  * and free nodes by RCU (all).
@@ -101,45 +115,129 @@ static __always_inline __s64 count_bury(const struct cc_count_key *key, struct c
 		return 0;
 	}
 	nodes_add(-1);
-	return __sync_lock_test_and_set(&node->word, CC_COUNT_DEAD | CC_COUNT_GONE) >> 2;
+	return __sync_lock_test_and_set(&node->word, CC_COUNT_DEAD | CC_COUNT_GONE) >>
+	       CC_COUNT_SHIFT;
+}
+
+/* The node of a key, or NULL: a shorter prefix comes where there is none. */
+static __always_inline struct cc_count *node_find(const struct cc_count_key *key)
+{
+	struct cc_count *node = bpf_map_lookup_elem(&counts, key);
+
+	return node && node->prefixlen == key->prefixlen ? node : NULL;
+}
+
+/* --- nodes that are kept --------------------------------------------------------------------- */
+
+static __always_inline bool key_equal(const struct cc_count_key *a, const struct cc_count_key *b)
+{
+	return a->prefixlen == b->prefixlen && a->listener == b->listener &&
+	       a->family == b->family && a->addr[0] == b->addr[0] && a->addr[1] == b->addr[1] &&
+	       a->addr[2] == b->addr[2] && a->addr[3] == b->addr[3];
+}
+
+/* The slot that a key shares with some others: multiplicative hashing. */
+static __always_inline __u32 kept_index(const struct cc_count_key *key)
+{
+	__u64 hash = key->prefixlen | (__u64)key->listener << 32 | (__u64)key->family << 48;
+
+	hash *= 0x9e3779b97f4a7c15;
+	hash = (hash ^ key->addr[0] ^ (__u64)key->addr[1] << 32) * 0xbf58476d1ce4e5b9;
+	hash = (hash ^ hash >> 32 ^ key->addr[2] ^ (__u64)key->addr[3] << 32) * 0x94d049bb133111eb;
+	return hash >> 48 & (CC_KEPT_MAX - 1);
+}
+
+/* Have a slot to oneself, until kept_unlock(). Nobody waits: false if another program has it. */
+static __always_inline bool kept_trylock(struct cc_kept *slot)
+{
+	return !fault_busy() && __sync_val_compare_and_swap(&slot->busy, 0, 1) == 0;
+}
+
+static __always_inline void kept_unlock(struct cc_kept *slot)
+{
+	__sync_lock_test_and_set(&slot->busy, 0);
+}
+
+/* Set whether the node that a slot names is kept; the slot is the caller's. */
+static __always_inline void kept_set(struct cc_kept *slot, __u32 is_kept)
+{
+	struct cc_fill *entry = fill_get();
+
+	if (entry && slot->kept != is_kept)
+		__sync_fetch_and_add(&entry->kept, is_kept ? 1 : -1);
+	slot->kept = is_kept;
 }
 
 /*
- * count_add() - add to the count of one prefix.
- * @owner: listener id << 16 | family, host byte order.
- * @high, @low: the peer's address as stored, network byte order; bits past @length are 0.
- * @length: the level.
- * @n: +1 or -1.
+ * Keep a node that has returned to 0, if that is worth it: if no other that shares the slot has
+ * since it did so before.
+ * @displaced: gets the key of a node that must be let go of instead; or else prefixlen 0.
+ * Returns false if it is not kept.
+ */
+static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc_count *node,
+				       struct cc_count_key *displaced)
+{
+	__u32 index = kept_index(key);
+	struct cc_kept *slot = bpf_map_lookup_elem(&kept, &index);
+	bool again;
+
+	if (!slot || !kept_trylock(slot))
+		return false;
+	again = key_equal(&slot->key, key);
+	if (again) {
+		/* Unless somebody has added since. */
+		if (__sync_val_compare_and_swap(&node->word, 0, CC_COUNT_KEPT) == 0)
+			kept_set(slot, 1);
+	} else {
+		if (slot->kept)
+			*displaced = slot->key;
+		kept_set(slot, 0);
+		slot->key = *key;
+	}
+	kept_unlock(slot);
+	return again;
+}
+
+/* --- a count --------------------------------------------------------------------------------- */
+
+/*
+ * count_change() - add to the count of one prefix, or let go of its node.
+ * @of: its key.
+ * @n: +1, -1, or 0 for a node that was kept and is so no more.
+ * @displaced: gets the key of a node that is to be let go of; or else prefixlen 0.
  *
  * May be called on any CPU at any time, also by a program that interrupts another one here.
- * A function of its own to the verifier, which checks it once and not once per level; hence
- * scalar arguments.
+ * A function of its own to the verifier, which checks it once and not once per level.
  *
- * Returns 0, or a negative errno if @n was not entered: the trie is full (-ENOSPC), there is
- * no memory (-ENOMEM), its lock timed out (-ETIMEDOUT, from 6.15), or retries are spent
- * (-EAGAIN). What others added and this call could not carry over is reported as `lost`.
+ * Returns 0, or 1 if the node is deleted; or a negative errno if @n was not entered: the trie
+ * is full (-ENOSPC), there is no memory (-ENOMEM), its lock timed out (-ETIMEDOUT, from 6.15),
+ * or retries are spent (-EAGAIN). What others added and this call could not carry over is
+ * reported as `lost`.
  */
-int count_add(__u32 owner, __u64 high, __u64 low, __u32 length, int n)
+int count_change(const struct cc_count_key *of, int n, struct cc_count_key *displaced)
 {
-	struct cc_count_key key = {
-		.prefixlen = CC_COUNT_BITS_OWNER + length,
-		.listener = bpf_htons(owner >> 16),
-		.family = bpf_htons(owner),
-		.addr = { high, high >> 32, low, low >> 32 },
-	};
-	struct cc_count fresh = { .prefixlen = key.prefixlen };
 	struct cc_tally *tally;
-	__s64 todo = n;
-	int err = -EAGAIN;
 	bool carried = false;
+	int err = -EAGAIN;
+	struct cc_count_key key;
+	__s64 todo = n;
 
-	if (n < 0 && loses())
+	if (!of || !displaced)
 		return 0;
+	key = *of; /* up to 6.2, a map's key is to be on one's own stack */
+	displaced->prefixlen = 0;
 	for (int i = 0; i < COUNT_RETRIES; i++) {
-		struct cc_count *node = bpf_map_lookup_elem(&counts, &key);
+		struct cc_count *node = node_find(&key);
+		__s64 word;
 
-		if (!node || node->prefixlen != key.prefixlen) {
-			fresh.word = todo * CC_COUNT_ONE;
+		if (!node) {
+			struct cc_count fresh = {
+				.word = todo * CC_COUNT_ONE,
+				.prefixlen = key.prefixlen,
+			};
+
+			if (!todo)
+				return 0;
 			err = node_insert(&key, &fresh);
 			if (!err) {
 				nodes_add(1);
@@ -151,26 +249,94 @@ int count_add(__u32 owner, __u64 high, __u64 low, __u32 length, int n)
 			continue;
 		}
 
-		__s64 old = __sync_fetch_and_add(&node->word, todo * CC_COUNT_ONE);
-		if (old & CC_COUNT_GONE)
+		if (todo)
+			word = __sync_fetch_and_add(&node->word, todo * CC_COUNT_ONE) +
+			       todo * CC_COUNT_ONE;
+		else
+			word = __sync_fetch_and_and(&node->word, ~(__s64)CC_COUNT_KEPT) &
+			       ~(__s64)CC_COUNT_KEPT;
+		if (word & CC_COUNT_GONE)
 			continue;
-		if (old & CC_COUNT_DEAD || old + todo * CC_COUNT_ONE != 0)
+		/* With any flag, the node is in somebody else's care. */
+		if (word != 0)
 			return 0;
-		/* We brought it to 0. Unless somebody has added since, the node goes. */
+		/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
+		if (n && !carried && kept_enter(&key, node, displaced))
+			return 0;
 		if (__sync_val_compare_and_swap(&node->word, 0, CC_COUNT_DEAD) != 0)
 			return 0;
 		todo = count_bury(&key, node);
 		if (todo == 0)
-			return 0;
+			return 1;
 		carried = true;
 	}
 
 	if (!carried)
 		return err;
-	tally = tally_get(owner >> 16, owner & 0xffff);
+	tally = tally_get(bpf_ntohs(key.listener), bpf_ntohs(key.family));
 	if (tally)
 		lost_add(tally);
 	return 0;
+}
+
+/* Let go of the node that a slot keeps; for bpf_loop(), which goes on until one is deleted. */
+static long kept_drop_one(__u32 index, bool *deleted)
+{
+	struct cc_kept *slot = bpf_map_lookup_elem(&kept, &index);
+	struct cc_count_key key, none;
+	bool was_kept;
+
+	if (!slot || !*(volatile __u32 *)&slot->kept || !kept_trylock(slot))
+		return 0;
+	key = slot->key;
+	was_kept = slot->kept;
+	kept_set(slot, 0);
+	kept_unlock(slot);
+	*deleted = was_kept && count_change(&key, 0, &none) > 0;
+	return *deleted;
+}
+
+/* Make room in a trie that is full, if any node is kept. Returns whether there is. */
+static __always_inline bool kept_drop(void)
+{
+	struct cc_fill *entry = fill_get();
+	bool deleted = false;
+
+	if (entry && *(volatile __s64 *)&entry->kept > 0)
+		bpf_loop(CC_KEPT_MAX, kept_drop_one, &deleted, 0);
+	return deleted;
+}
+
+/*
+ * count_add() - add to the count of one prefix.
+ * @owner: listener id << 16 | family, host byte order.
+ * @high, @low: the peer's address as stored, network byte order; bits past @length are 0.
+ * @length: the level.
+ * @n: +1 or -1.
+ *
+ * A function of its own to the verifier; hence scalar arguments.
+ *
+ * Returns 0, or a negative errno if @n was not entered: see count_change().
+ */
+int count_add(__u32 owner, __u64 high, __u64 low, __u32 length, int n)
+{
+	struct cc_count_key key = {
+		.prefixlen = CC_COUNT_BITS_OWNER + length,
+		.listener = bpf_htons(owner >> 16),
+		.family = bpf_htons(owner),
+		.addr = { high, high >> 32, low, low >> 32 },
+	};
+	struct cc_count_key displaced;
+	int err;
+
+	if (n < 0 && loses())
+		return 0;
+	err = count_change(&key, n, &displaced);
+	if (err == -ENOSPC && kept_drop())
+		err = count_change(&key, n, &displaced);
+	if (displaced.prefixlen)
+		count_change(&displaced, 0, &key);
+	return err < 0 ? err : 0;
 }
 
 #endif

@@ -34,12 +34,23 @@ static __always_inline int fault(bool deletes)
 	}
 }
 
+/* No slot can be had: a node that is kept is not deleted, and deletions are what is to fail. */
+static __always_inline bool fault_busy(void)
+{
+	return true;
+}
+
 #else
 
 static __always_inline int fault(bool deletes)
 {
 	(void)deletes;
 	return 0;
+}
+
+static __always_inline bool fault_busy(void)
+{
+	return false;
 }
 
 #endif

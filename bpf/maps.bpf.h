@@ -74,6 +74,18 @@ struct {
 } counts SEC(".maps");
 
 /*
+ * Nodes of `counts` that are kept at 0 for a while.
+ * Written by the programs, through counts.bpf.h alone; read by readers that tell how many nodes
+ * are in use.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CC_KEPT_MAX);
+	__type(key, __u32);
+	__type(value, struct cc_kept);
+} kept SEC(".maps");
+
+/*
  * What each session was counted under, so that its end takes back exactly that.
  * Written and read by the programs alone; freed with the socket.
  */

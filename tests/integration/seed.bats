@@ -433,7 +433,7 @@ plant() {
 		path, count, address, bits = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 		key = struct.pack("=I", 32 + bits) + struct.pack(">HH", 0, 2)
 		key += ipaddress.ip_address(address).packed + bytes(16)
-		value = struct.pack("=qII", count * 4, 32 + bits, 0)
+		value = struct.pack("=qII", count * 8, 32 + bits, 0)
 		hexes = lambda data: ["%02x" % byte for byte in data]
 		subprocess.run(["bpftool", "map", "update", "pinned", path, "key", "hex", *hexes(key),
 		                "value", "hex", *hexes(value), "any"], check=True)

@@ -27,6 +27,11 @@ listener() {
 	END
 }
 
+# nodes_there: how many nodes the table has, in use or not.
+nodes_there() {
+	bpftool map dump pinned "$CONNCOUNT_DIR/live/counts" | grep -c '"key"'
+}
+
 # known OPEN: of OPEN sessions each is counted, on every level alike, or known as uncounted.
 known() {
 	local open=$1 count prefix
@@ -94,6 +99,29 @@ exact() {
 	load
 	exact 500
 	sessions close server
+	exact 0
+	expect_eq 0 "$(state nodes)" nodes
+}
+
+@test "a full table: the nodes of those who call again and again make room" {
+	requires bpftool
+	listener 12
+	load
+	for _ in 1 2 3; do
+		sessions open 1 10.0.0.1 192.0.2.1:25
+		sessions open 1 11.0.0.1 192.0.2.1:25
+		sessions close both
+		exact 0
+		expect_eq 0 "$(state nodes)" nodes
+	done
+	expect_eq 8 "$(nodes_there)" 'nodes that are kept'
+	sessions open 1 10.0.0.1 192.0.2.1:25
+	sessions open 1 12.0.0.1 192.0.2.1:25
+	sessions open 1 13.0.0.1 192.0.2.1:25
+	exact 3
+	expect_eq 12 "$(state nodes)" nodes
+	expect_eq 12 "$(nodes_there)" 'nodes there are'
+	sessions close both
 	exact 0
 	expect_eq 0 "$(state nodes)" nodes
 }

@@ -18,6 +18,7 @@
  *   >a   one of it ends: subflow_end(). Both are of the same subflow where one script has both,
  *        since programs of one subflow run one after the other
  *
+ *   --called N      the short key of listener N was the last to return to 0
  *   --open ab       sessions a and b are open and counted from the beginning, with a subflow for
  * each script that has it end before any comes
  *   --levels N      levels per session, 1 or 2 (default 1)
@@ -61,7 +62,8 @@
  * What must hold when all scripts are done
  *   - No key is dead: one more session, with no failure, is counted and leaves no trace.
  *   - Each count is the number of open sessions counted there, or `lost` says that it is not.
- *   - No node has a flag. None is at 0, but for those whose deletion failed.
+ *   - No node has a flag, but that which the slot keeps, KEPT. None else is at 0, but for those
+ *     whose deletion failed.
  *   - Each record's state is right; `live`, `opened`, `closed`, `uncounted` and fill are exact.
  *   - If nothing can fail, nothing is lost, and nobody uncounted without having been refused.
  *
@@ -80,15 +82,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EAGAIN = 11, ENOMEM = 12, EEXIST = 17 };
+enum { EAGAIN = 11, ENOMEM = 12, EEXIST = 17, ENOSPC = 28 };
 
 /* bpf/abi.h */
-enum { DEAD = 1, GONE = 2, ONE = 4 };
+enum { DEAD = 1, GONE = 2, KEPT = 4, SHIFT = 3, ONE = 1 << SHIFT };
 enum { NEW, STARTING, COUNTED, UNCOUNTED, ENDED };
 
 enum {
 	PROCS = 3,
-	SESSIONS = 6,
+	SESSIONS = 7,
 	EVENTS = 8,    /* of one process */
 	LISTENERS = 3, /* 0 is what a record that nobody wrote says */
 	LEVELS = 2,
@@ -114,6 +116,12 @@ enum {
 	X(DEAD_CARRY, "dead-carry", "what the word had in it when it was taken out is dropped")    \
 	X(DELETE_FAILURE_CHECK, "delete-failure-check", "a delete that failed is taken for done")  \
 	X(DELETE_FAILURE_REVIVE, "delete-failure-revive", "a node whose delete failed stays DEAD") \
+	X(KEPT_LOCK, "kept-lock", "several programs have the slot to themselves")                  \
+	X(KEPT_CAS, "kept-cas", "who keeps a node sets KEPT, whatever the word is now")            \
+	X(KEPT_LOCKED, "kept-locked", "a node gets KEPT after the slot was given back")            \
+	X(KEPT_DISPLACED, "kept-displaced", "a kept node that loses its slot is left as it is")    \
+	X(KEPT_CLEAR, "kept-clear", "a node that loses its slot keeps KEPT if its count is not 0") \
+	X(KEPT_DROP, "kept-drop", "who makes room leaves it to the slot to say kept")              \
 	X(CARRY_LOST, "carry-lost", "what could not be carried over is not reported")              \
 	X(SPENT_ERROR, "spent-error", "retries used up are not reported")                          \
 	X(END_LOST, "end-lost", "what could not be subtracted is not reported")                    \
@@ -164,6 +172,13 @@ struct node {
 	uint8_t linked;
 };
 
+/* struct cc_kept: one, that all keys share. */
+struct slot {
+	uint8_t busy;
+	uint8_t kept;
+	uint8_t key; /* + 1; 0: none */
+};
+
 /* struct cc_session. Its listener stands for the address, too. */
 struct session {
 	uint8_t state;
@@ -196,7 +211,14 @@ struct proc {
 		uint8_t done;
 	} levels;
 	struct {
-		uint16_t at, bury;
+		uint16_t at, change, keep, drop, bury;
+		uint8_t key; /* the one that is being changed */
+		int8_t err;
+		uint8_t dropped;
+		uint8_t again, marked;
+		uint8_t displaced; /* a key + 1, or 0 */
+	} count;
+	struct {
 		uint8_t i;
 		uint8_t node; /* index + 1, or 0 */
 		int8_t todo;
@@ -209,10 +231,11 @@ struct proc {
 
 struct state {
 	struct node node[NODES];
+	struct slot slot;
 	struct session session[SESSIONS + 1]; /* the last is try_keys()'s */
 	struct proc proc[PROCS];
 	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
-	int8_t fill;
+	int8_t fill, kept;                            /* struct cc_fill */
 	/* Not in the code: what count_add() has entered, by key, and what was open at once. */
 	int8_t entered[KEYS];
 	uint8_t peak;
@@ -238,6 +261,7 @@ static struct {
 	bool may_spend;
 	int rounds;
 	bool may_unsettle;
+	int called;
 	bool failures;
 	enum rule without;
 	bool ends_only;
@@ -280,7 +304,8 @@ static const char *word_name(int word)
 	static int turn;
 
 	turn = !turn;
-	snprintf(name[turn], sizeof(name[turn]), "%d%s%s", word >> 2, word & DEAD ? "|DEAD" : "",
+	snprintf(name[turn], sizeof(name[turn]), "%d%s%s%s", word >> SHIFT,
+		 word & KEPT ? "|KEPT" : "", word & DEAD ? "|DEAD" : "",
 		 word & GONE ? "|GONE" : "");
 	return name[turn];
 }
@@ -306,7 +331,7 @@ static bool helper_fails(void)
 	if (!options.failures || failures_over)
 		return false;
 	choices = 2;
-	return choice == 1;
+	return choice > 0;
 }
 
 static int trie_find(int key)
@@ -358,8 +383,9 @@ static int trie_insert(int key, int word)
 
 	say("insert %s = %s", key_name(key), word_name(word));
 	if (helper_fails()) {
+		choices = 3;
 		say(": fails");
-		return -ENOMEM;
+		return choice == 1 ? -ENOMEM : -ENOSPC;
 	}
 	if (there >= 0 && rule(RULE_NOEXIST)) {
 		say(": EEXIST");
@@ -417,12 +443,13 @@ static int word_fetch_or(struct node *node, int flags)
 	return old;
 }
 
-static void word_and(struct node *node, int mask)
+static int word_fetch_and(struct node *node, int mask)
 {
 	int old = node->word;
 
 	node->word &= mask;
-	say_word("revive", node, old);
+	say_word("clear flags of", node, old);
+	return old;
 }
 
 static int word_cas(struct node *node, int from, int to)
@@ -431,7 +458,8 @@ static int word_cas(struct node *node, int from, int to)
 
 	if (old == from)
 		node->word = to;
-	say_word("swap 0 for DEAD in", node, old);
+	say("swap %s for %s: ", word_name(from), word_name(to));
+	say_word("word of", node, old);
 	return old;
 }
 
@@ -530,7 +558,7 @@ static bool count_bury(struct proc *proc, int key)
 	struct node *node = &now.node[proc->add.node - 1];
 	int err;
 
-	BEGIN(proc->add.bury);
+	BEGIN(proc->count.bury);
 	if (!rule(RULE_UNLINK_FIRST)) {
 		STEP();
 		proc->add.old = word_exchange(node, DEAD | GONE);
@@ -542,27 +570,88 @@ static bool count_bury(struct proc *proc, int key)
 		/* The trie's lock timed out. The node stays, at 0, until it is used again. */
 		if (rule(RULE_DELETE_FAILURE_REVIVE)) {
 			STEP();
-			word_and(node, ~DEAD);
+			word_fetch_and(node, ~DEAD);
 		}
 		RETURN(0);
 	}
 	now.fill--; /* fill_add(-1) */
 	if (!rule(RULE_UNLINK_FIRST))
-		RETURN(proc->add.old >> 2);
+		RETURN(proc->add.old >> SHIFT);
 	STEP();
 	if (!rule(RULE_BURY_EXCHANGE)) {
 		proc->add.old = word_read(node);
 		STEP();
 		word_write(node, DEAD | GONE);
-		RETURN(proc->add.old >> 2);
+		RETURN(proc->add.old >> SHIFT);
 	}
 	if (!rule(RULE_GONE_MARK))
-		RETURN(word_exchange(node, DEAD) >> 2);
-	RETURN(word_exchange(node, DEAD | GONE) >> 2);
+		RETURN(word_exchange(node, DEAD) >> SHIFT);
+	RETURN(word_exchange(node, DEAD | GONE) >> SHIFT);
 	END();
 }
 
-/* Not in the code: note for the checks that count_add() has entered what it had to. */
+static bool kept_trylock(void)
+{
+	bool busy = now.slot.busy && rule(RULE_KEPT_LOCK);
+
+	now.slot.busy = true;
+	say("lock the slot%s", busy ? ": busy" : "");
+	return !busy;
+}
+
+static void kept_unlock(void)
+{
+	now.slot.busy = false;
+	say("unlock the slot: %s%s", now.slot.key ? key_name(now.slot.key - 1) : "nothing",
+	    now.slot.kept ? ", kept" : "");
+}
+
+static void kept_set(bool is_kept)
+{
+	now.kept += is_kept - now.slot.kept;
+	now.slot.kept = is_kept;
+}
+
+static bool kept_enter(struct proc *proc, int key)
+{
+	struct node *node = &now.node[proc->add.node - 1];
+
+	BEGIN(proc->count.keep);
+	STEP();
+	if (!kept_trylock())
+		RETURN(false);
+	STEP();
+	proc->count.again = now.slot.key == key + 1;
+	say("read the slot");
+	if (proc->count.again) {
+		if (!rule(RULE_KEPT_LOCKED)) {
+			kept_set(true);
+			kept_unlock();
+		}
+		STEP();
+		/* Unless somebody has added since. */
+		if (!rule(RULE_KEPT_CAS))
+			proc->count.marked = word_fetch_or(node, KEPT) | true;
+		else
+			proc->count.marked = word_cas(node, 0, KEPT) == 0;
+		if (!rule(RULE_KEPT_LOCKED))
+			RETURN(true);
+	} else if (now.slot.kept && rule(RULE_KEPT_DISPLACED)) {
+		proc->count.displaced = now.slot.key;
+	}
+	STEP();
+	if (proc->count.marked) {
+		kept_set(true);
+	} else if (!proc->count.again) {
+		kept_set(false);
+		now.slot.key = key + 1;
+	}
+	kept_unlock();
+	RETURN(proc->count.again);
+	END();
+}
+
+/* Not in the code: note for the checks that count_change() has entered what it had to. */
 static void count_entered(struct proc *proc, int key, int n)
 {
 	if (!proc->add.carried)
@@ -570,13 +659,14 @@ static void count_entered(struct proc *proc, int key, int n)
 	proc->add.carrying = 0;
 }
 
-static bool count_add_run(struct proc *proc, int key, int n)
+static bool count_change_run(struct proc *proc, int key, int n)
 {
 	struct node *node;
 	int old;
 
 	node = proc->add.node ? &now.node[proc->add.node - 1] : NULL;
-	BEGIN(proc->add.at);
+	BEGIN(proc->count.change);
+	proc->count.key = key;
 	proc->add.todo = n;
 	proc->add.err = -EAGAIN;
 	proc->add.carried = false;
@@ -591,10 +681,12 @@ static bool count_add_run(struct proc *proc, int key, int n)
 
 		if (!node || (node->key != key && rule(RULE_PREFIXLEN))) {
 			proc->add.node = 0; /* not used any more */
+			if (!proc->add.todo)
+				RETURN(0);
 			STEP();
 			proc->add.err = trie_insert(key, proc->add.todo * ONE);
 			if (!proc->add.err) {
-				now.fill++; /* fill_add(1) */
+				now.fill++; /* nodes_add(1) */
 				count_entered(proc, key, n);
 				RETURN(0);
 			}
@@ -605,7 +697,11 @@ static bool count_add_run(struct proc *proc, int key, int n)
 		}
 
 		STEP();
-		if (rule(RULE_FETCH_ADD)) {
+		if (!proc->add.todo) {
+			if (rule(RULE_KEPT_CLEAR) || node->word == KEPT)
+				word_fetch_and(node, ~KEPT);
+			old = node->word;
+		} else if (rule(RULE_FETCH_ADD)) {
 			old = word_fetch_add(node, proc->add.todo);
 		} else {
 			proc->add.old = word_read(node);
@@ -613,14 +709,20 @@ static bool count_add_run(struct proc *proc, int key, int n)
 			old = proc->add.old;
 			word_write(node, old + proc->add.todo * ONE);
 		}
+		old += proc->add.todo * ONE;
 		if (old & GONE && rule(RULE_GONE_RETRY))
 			continue;
 		count_entered(proc, key, n);
 		if (old & DEAD && !rule(RULE_DEAD_LEAVE))
 			continue;
-		if (old & DEAD || old + proc->add.todo * ONE != 0)
+		if (old != 0)
 			RETURN(0);
-		/* We brought it to 0. Unless somebody has added since, the node goes. */
+		/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
+		if (n && !proc->add.carried) {
+			CALL(kept_enter(proc, key));
+			if (proc->ret)
+				RETURN(0);
+		}
 		if (rule(RULE_DEAD_MARK)) {
 			STEP();
 			if (!rule(RULE_ZERO_CAS))
@@ -631,7 +733,7 @@ static bool count_add_run(struct proc *proc, int key, int n)
 		CALL(count_bury(proc, key));
 		proc->add.todo = rule(RULE_DEAD_CARRY) ? proc->ret : 0;
 		if (proc->add.todo == 0)
-			RETURN(0);
+			RETURN(1);
 		proc->add.carried = true;
 		proc->add.carrying = proc->add.todo;
 	}
@@ -646,11 +748,60 @@ static bool count_add_run(struct proc *proc, int key, int n)
 	END();
 }
 
+static bool count_change(struct proc *proc, int key, int n)
+{
+	if (!count_change_run(proc, key, n))
+		return false;
+	memset(&proc->add, 0, sizeof(proc->add));
+	return true;
+}
+
+static bool kept_drop(struct proc *proc)
+{
+	BEGIN(proc->count.drop);
+	if (!now.slot.kept)
+		RETURN(false);
+	STEP();
+	if (!kept_trylock())
+		RETURN(false);
+	STEP();
+	proc->count.dropped = now.slot.kept ? now.slot.key : 0;
+	if (rule(RULE_KEPT_DROP))
+		kept_set(0);
+	say("no more kept");
+	STEP();
+	kept_unlock();
+	if (!proc->count.dropped)
+		RETURN(false);
+	CALL(count_change(proc, proc->count.dropped - 1, 0));
+	RETURN(proc->ret > 0);
+	END();
+}
+
+static bool count_add_run(struct proc *proc, int key, int n)
+{
+	BEGIN(proc->count.at);
+	CALL(count_change(proc, key, n));
+	proc->count.err = proc->ret;
+	if (proc->count.err == -ENOSPC) {
+		CALL(kept_drop(proc));
+		if (proc->ret) {
+			CALL(count_change(proc, key, n));
+			proc->count.err = proc->ret;
+		}
+	}
+	if (proc->count.displaced) {
+		CALL(count_change(proc, proc->count.displaced - 1, 0));
+	}
+	RETURN(proc->count.err < 0 ? proc->count.err : 0);
+	END();
+}
+
 static bool count_add(struct proc *proc, int key, int n)
 {
 	if (!count_add_run(proc, key, n))
 		return false;
-	memset(&proc->add, 0, sizeof(proc->add));
+	memset(&proc->count, 0, sizeof(proc->count));
 	return true;
 }
 
@@ -945,7 +1096,7 @@ static int count_of(int key)
 {
 	int i = trie_find(key);
 
-	return i < 0 ? 0 : now.node[i].word >> 2;
+	return i < 0 ? 0 : now.node[i].word >> SHIFT;
 }
 
 /* What a reader is told: never less than 0. */
@@ -1004,7 +1155,7 @@ static bool check_nodes(void)
 		if (node->word & GONE)
 			return wrong("%s is in the trie and GONE", key_name(node->key));
 		for (int p = 0; p < options.procs; p++)
-			buriers += now.proc[p].add.bury && now.proc[p].add.node == i + 1;
+			buriers += now.proc[p].count.bury && now.proc[p].add.node == i + 1;
 		if (buriers != !!(node->word & DEAD))
 			return wrong("%s is %s, and %d processes delete it", key_name(node->key),
 				     word_name(node->word), buriers);
@@ -1019,15 +1170,15 @@ static bool check_key(int key)
 
 	for (int i = 0; i < NODES; i++) {
 		if (now.node[i].used && now.node[i].key == key && !(now.node[i].word & GONE))
-			there += now.node[i].word >> 2;
+			there += now.node[i].word >> SHIFT;
 	}
 	for (int p = 0; p < options.procs; p++) {
 		const struct proc *proc = &now.proc[p];
 
-		if (!proc->add.at || key_of(proc->levels.listener, proc->levels.done) != key)
+		if (!proc->count.change || proc->count.key != key)
 			continue;
 		carried += proc->add.carrying;
-		if (proc->add.carrying || proc->add.bury)
+		if (proc->add.carrying || proc->count.bury)
 			quiet = false;
 	}
 	if (now.lost)
@@ -1101,7 +1252,19 @@ static bool check_last(void)
 			return wrong("%s stays %s", key_name(key), word_name(now.node[there].word));
 		if (!now.node[there].word && !options.failures)
 			return wrong("%s stays in the trie at 0", key_name(key));
+		if (now.node[there].word & KEPT && !(now.slot.kept && now.slot.key == key + 1))
+			return wrong("%s stays %s, and no slot has it", key_name(key),
+				     word_name(now.node[there].word));
 	}
+	if (now.slot.kept) {
+		int there = trie_find(now.slot.key - 1);
+
+		if (there < 0 || !(now.node[there].word & KEPT))
+			return wrong("the slot keeps %s, which is not KEPT",
+				     key_name(now.slot.key - 1));
+	}
+	if (now.slot.busy || now.kept != now.slot.kept)
+		return wrong("the slot is busy, or fill says %d kept", now.kept);
 	if (now.fill != nodes)
 		return wrong("fill is %d; %d nodes are in the trie", now.fill, nodes);
 	if (!options.failures && !options.may_spend && !options.may_unsettle &&
@@ -1279,6 +1442,8 @@ static void state_first(const char *open)
 		now.entered[key] = now.live;
 		now.fill++;
 	}
+	if (options.called)
+		now.slot.key = key_of(options.called, 0) + 1;
 	for (int p = 0; p < options.procs; p++)
 		run(p); /* to its first step */
 	peak_update();
@@ -1480,9 +1645,11 @@ int main(int argc, char **argv)
 			continue;
 		}
 		if (!strcmp(argv[i], "--open")) {
-			if (strspn(value, "abcdef") != strlen(value))
+			if (strspn(value, "abcdefg") != strlen(value))
 				usage("'%s' are not sessions", value);
 			open = value;
+		} else if (!strcmp(argv[i], "--called")) {
+			options.called = number(value, 1, LISTENERS - 1);
 		} else if (!strcmp(argv[i], "--levels")) {
 			options.levels = number(value, 1, LEVELS);
 		} else if (!strcmp(argv[i], "--retries")) {

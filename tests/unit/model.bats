@@ -89,12 +89,34 @@ without() {
 }
 
 @test "the end of a node: without each step of it" {
-	without zero-cas 'count of 1/n is -1; 0 are open' '+a -a' '+b -b' '+c -c'
+	without zero-cas 'the slot keeps 1/n, which is not KEPT' '+a -a' '+b -b' '+c -c'
 	without dead-mark 'count of 1/n is -1; 0 are open' '+a -a' '+b -b' '+c -c'
 	without unlink-first 'though nothing failed' '+a -a' '+b -b'
 	without bury-exchange 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 	without gone-mark 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 	without dead-carry 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
+}
+
+@test "nodes are kept, displace each other and make room" {
+	holds --called 1 '+a -a +d -d' '+b -b' '+c -c'
+	holds --called 1 '+a -a +b@2 -b' '+c -c' '+d@2 -d'
+	holds --called 1 --levels 2 '+a -a' '+b@2 -b' '+c -c'
+	holds --called 1 --levels 2 --open a '-a +b -b' '+c -c' '+d@2 -d'
+	holds --called 2 --failures --levels 2 '+a@1 -a +b@2 -b' '+c@1 -c +d@2 -d'
+	holds --called 1 --failures '+a -a +b@2 -b' '+c -c' '+d@2 -d'
+}
+
+@test "kept nodes: without each step of it" {
+	without kept-lock '1/n stays 0.KEPT, and no slot has it' --called 1 \
+		'+a -a +b@2 -b' '+c -c' '+d@2 -d'
+	without kept-cas 'the slot keeps 1/n, which is not KEPT' --called 1 '+a -a' '+b -b' '+c -c'
+	without kept-locked 'the slot keeps 1/n, which is not KEPT' --called 1 '+a -a' '+b -b' '+c -c'
+	without kept-displaced '1/n stays 0.KEPT, and no slot has it' --called 1 \
+		'+a -a +b@2 -b' '+c -c' '+d@2 -d'
+	without kept-clear '1/n stays 0.KEPT, and no slot has it' --called 1 \
+		'+a -a +b@2 -b' '+c -c' '+d@2 -d'
+	without kept-drop 'the slot keeps 1/n, which is not KEPT' --called 1 --failures \
+		'+a -a +b@2 -b' '+c@2 -c'
 }
 
 @test "failures: without what is done about them" {
@@ -154,16 +176,16 @@ without() {
 @test "what no reader may rely on while a node ends" {
 	refuted 'sees 0; 1 are open' --check settled '+a -a' '+b -b'
 	holds --check open '+a -a' '+b -b' '+c -c'
-	refuted 'sees 2; 1 are open' --check open --open a '-a' '+b +c -b' '-c +d'
+	refuted 'sees 2; 1 are open' --check open --open a '-a' '+b +c -b' '+e@2 -e -c +d'
 	holds --check peak --open a '-a' '+b +c -b' '-c +d +e'
-	refuted 'sees 4; no more than 3' --check peak --open a '-a +e' '+b +c -b +f' '-c +d'
+	refuted 'sees 4; no more than 3' --check peak --open a '-a +e' '+b +c -b +f' '+g@2 -g -c +d'
 }
 
 @test "bad usage" {
 	local arguments
 	model 2
-	for arguments in '--levels 3' '--retries x' '--without rule' '--check all' '--open g' \
-		+g '+a@3' '*a' '+a +a +a +a'; do
+	for arguments in '--levels 3' '--retries x' '--without rule' '--check all' '--open h' \
+		+h '+a@3' '*a' '+a +a +a +a'; do
 		# shellcheck disable=SC2086 # words
 		model 2 $arguments
 	done

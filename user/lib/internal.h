@@ -24,7 +24,7 @@ _Static_assert((int)CONNCOUNT_IPV6 == (int)CC_IPV6, "IPv6");
 /* A loaded instance, open for reading. */
 struct view {
 	bool open;
-	int directory_fd, tables_fd, listeners_fd, counts_fd, stats_fd, fill_fd;
+	int directory_fd, tables_fd, listeners_fd, counts_fd, stats_fd, fill_fd, kept_fd;
 	uint32_t max_prefixes;
 	uint64_t generation;   /* that `table` is of */
 	struct cc_table table; /* what is in force: read anew when the generation changes */

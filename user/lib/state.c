@@ -135,22 +135,47 @@ int conncount_listens(struct conncount *cc, struct conncount_listen **ret_listen
 	return 0;
 }
 
+/* How many nodes are in use. Those that are kept at 0 are not: they go if another needs the room.
+ */
+static int nodes_in_use(const struct view *view, int64_t *ret_nodes)
+{
+	struct cc_fill fill;
+	__u32 zero = 0;
+	int err = bpf_map_lookup_elem(view->fill_fd, &zero, &fill);
+
+	if (err)
+		return err;
+	for (__u32 i = 0; i < CC_KEPT_MAX && fill.kept > 0; i++) {
+		struct cc_count count;
+		struct cc_kept slot;
+
+		err = bpf_map_lookup_elem(view->kept_fd, &i, &slot);
+		if (err)
+			return err;
+		if (!slot.kept)
+			continue;
+		fill.kept--;
+		if (!bpf_map_lookup_elem(view->counts_fd, &slot.key, &count) &&
+		    count.prefixlen == slot.key.prefixlen && count.word == CC_COUNT_KEPT)
+			fill.nodes--;
+	}
+	*ret_nodes = fill.nodes > 0 ? fill.nodes : 0;
+	return 0;
+}
+
 int conncount_state(struct conncount *cc, struct conncount_state *ret_state)
 {
 	struct conncount_state state = { 0 };
 	struct cc_directory directory;
-	struct cc_fill fill;
-	__u32 zero = 0;
 	int err = view_acquire(cc, &directory);
 
 	if (err)
 		return err;
-	err = bpf_map_lookup_elem(cc->view.fill_fd, &zero, &fill);
+	err = nodes_in_use(&cc->view, &state.nodes);
 	if (!err) {
 		state.generation = cc->view.generation;
 		state.seeding = directory.seeding != 0;
 		state.detached = view_is_detached(&cc->view);
-		state.nodes = fill.nodes > 0 ? fill.nodes : 0;
 		state.max_prefixes = cc->view.max_prefixes;
 		memcpy(state.build, cc->view.table.build, sizeof(state.build) - 1);
 		memcpy(state.cgroup, cc->view.table.cgroup, sizeof(state.cgroup) - 1);

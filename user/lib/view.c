@@ -20,8 +20,8 @@
 static void view_close(struct view *view)
 {
 	const int fds[] = {
-		view->directory_fd, view->tables_fd, view->listeners_fd,
-		view->counts_fd,    view->stats_fd,  view->fill_fd,
+		view->directory_fd, view->tables_fd, view->listeners_fd, view->counts_fd,
+		view->stats_fd,     view->fill_fd,   view->kept_fd,
 	};
 
 	if (!view->open)
@@ -162,6 +162,7 @@ static int try_open(const char *dir, struct view *view)
 		{ CC_PIN_LISTENERS, sizeof(struct cc_listener_id), &view->listeners_fd },
 		{ CC_PIN_STATS, sizeof(struct cc_stats), &view->stats_fd },
 		{ CC_PIN_FILL, sizeof(struct cc_fill), &view->fill_fd },
+		{ CC_PIN_KEPT, sizeof(struct cc_kept), &view->kept_fd },
 		{ CC_PIN_COUNTS, sizeof(struct cc_count), &view->counts_fd },
 	};
 	int err = 0;

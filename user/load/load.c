@@ -165,8 +165,8 @@ static int permit_one(const char *path, gid_t gid, mode_t mode)
 static int permit(const char *dir, const char *set, gid_t gid)
 {
 	static const char *const readable[] = {
-		CC_PIN_DIRECTORY, CC_PIN_TABLES, CC_PIN_LISTENERS,
-		CC_PIN_COUNTS,    CC_PIN_STATS,  CC_PIN_FILL,
+		CC_PIN_DIRECTORY, CC_PIN_TABLES, CC_PIN_LISTENERS, CC_PIN_COUNTS,
+		CC_PIN_STATS,     CC_PIN_FILL,   CC_PIN_KEPT,
 	};
 	char path[PATH_MAX];
 	int err = permit_one(dir, gid, 0750);
