@@ -91,6 +91,7 @@ LUA_MODULES := $(LUA_VERSIONS:%=$(BUILD)/lua/%/conncount.so)
 LUA_LIBRARIES := $(LUA_VERSIONS:%=$(BUILD)/libconncount-lua%.a)
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(wildcard tests/tools/*.c)))
 EMBEDS := $(LUAS:%=$(BUILD)/tests/embed-%)
+EXAMPLE := $(BUILD)/tests/server
 
 SONAME := libconncount.so.$(ABI)
 PRODUCTS := $(BUILD)/conncount $(BUILD)/conncount-exporter $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
@@ -217,7 +218,7 @@ $(BUILD)/tests/neighbour-%.o: tests/tools/neighbour.bpf.c Makefile
 	$(Q)$(CLANG) $(BPF_CFLAGS) $(NEIGHBOUR) -c $< -o $@
 
 # Built once, so that the same files run on every kernel, and where no compiler is.
-tests: all $(TOOLS) $(EMBEDS) $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
+tests: all $(TOOLS) $(EMBEDS) $(EXAMPLE) $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
 	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o)
 
 $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
@@ -235,6 +236,14 @@ $(EMBEDS): $(BUILD)/tests/embed-%: tests/unit/embed.c $(BUILD)/libconncount.a Ma
 		-MF $@.d -o $@ $< $(BUILD)/libconncount-lua$(call lua_version,$*).a $(BUILD)/libconncount.a \
 		$(shell $(PKG_CONFIG) --libs $*) $(LIB_LIBS)
 
+# The example as it is, with what is not installed yet.
+$(EXAMPLE): $(wildcard lua/example/*.[ch]) $(BUILD)/libconncount-lua5.4.a $(BUILD)/libconncount.a Makefile
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -DSERVER_DIR='"$(CURDIR)/lua/example"' -Ilua $(call lua_cflags,5.4) \
+		$(filter-out -MMD -MP,$(ALL_CFLAGS)) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) \
+		$(shell $(PKG_CONFIG) --libs lua5.4) $(LIB_LIBS)
+
 check: tests
 	./tests/run all
 
@@ -243,7 +252,9 @@ check: tests
 # Fill in a template: $(call fill,FROM,TO,VERSION OF LUA)
 fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 	-e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@VERSION@|$(VERSION)|' \
-	-e 's|@LUA@|$(3)|' $(1) > $(2)
+	-e 's|@LUA@|$(3)|' -e 's|@ABI@|$(ABI)|' \
+	-e 's|@LIBDIR_TO_INCLUDEDIR@|$(shell realpath -m --relative-to=$(LIBDIR) $(PREFIX)/include)|' \
+	$(1) > $(2)
 
 # What there is of each version of Lua: $(call install_lua,VERSION)
 define install_lua
@@ -256,11 +267,12 @@ endef
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/conncount \
-		$(DESTDIR)$(LIBDIR)/pkgconfig $(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
+		$(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/conncount \
+		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) $(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
-		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
+		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples/server
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(DESTDIR)$(PREFIX)/lib/conncount/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
@@ -268,6 +280,8 @@ install: all
 	$(INSTALL) -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libconncount.so
 	$(call fill,user/lib/conncount.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount.pc)
+	$(call fill,user/lib/conncount-config.cmake.in,$(DESTDIR)$(LIBDIR)/cmake/conncount/conncount-config.cmake)
+	$(call fill,user/lib/conncount-config-version.cmake.in,$(DESTDIR)$(LIBDIR)/cmake/conncount/conncount-config-version.cmake)
 	$(foreach v,$(LUA_VERSIONS),$(call install_lua,$v))
 	ln -sf conncount-lua5.4.pc $(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
@@ -275,6 +289,7 @@ install: all
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
 	$(INSTALL) -m 644 user/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
 	$(INSTALL) -m 644 user/conncount.conf user/monitoring/* $(DESTDIR)$(DOCDIR)/examples/
+	$(INSTALL) -m 644 lua/example/*.* lua/example/Makefile $(DESTDIR)$(DOCDIR)/examples/server/
 	$(call fill,user/systemd/conncount.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount.service)
 	$(call fill,user/systemd/conncount-exporter.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount-exporter.service)
 	$(INSTALL) -m 644 user/systemd/conncount-exporter.socket $(DESTDIR)$(SYSTEMDUNITDIR)/

@@ -197,7 +197,7 @@ have() {
 		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
 			missing='no package python3-prometheus-client'
 		;;
-	bpftool | clang | curl | debootstrap | dpkg-buildpackage | gcc | ip | lintian | luarocks | mandoc | \
+	bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | ip | lintian | luarocks | mandoc | \
 		prometheus | promtool | python3 | setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | \
 		systemd-nspawn | tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"

@@ -42,6 +42,8 @@ make_in() {
 		./usr/bin/conncount
 		./usr/include/conncount.h
 		./usr/include/conncount_lua.h
+		./usr/lib/cmake/conncount/conncount-config-version.cmake
+		./usr/lib/cmake/conncount/conncount-config.cmake
 		./usr/lib/conncount/conncount-exporter
 		./usr/lib/libconncount-lua5.1.a
 		./usr/lib/libconncount-lua5.3.a
@@ -66,6 +68,13 @@ make_in() {
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
 		./usr/share/doc/conncount/examples/conncount.rules.yml
+		./usr/share/doc/conncount/examples/server/CMakeLists.txt
+		./usr/share/doc/conncount/examples/server/Makefile
+		./usr/share/doc/conncount/examples/server/limits.lua
+		./usr/share/doc/conncount/examples/server/msys.lua
+		./usr/share/doc/conncount/examples/server/policy.c
+		./usr/share/doc/conncount/examples/server/policy.h
+		./usr/share/doc/conncount/examples/server/server.c
 		./usr/share/lua/5.1/msys/audit.lua
 		./usr/share/lua/5.1/msys/extended/ac.lua
 		./usr/share/lua/5.3/msys/audit.lua
@@ -229,5 +238,5 @@ make_in() {
 
 @test "clang-format would change nothing in C" {
 	expect 0 clang-format --dry-run --Werror "$ROOT"/bpf/*.[ch] "$ROOT"/user/*/*.[ch] \
-		"$ROOT"/lua/*.[ch] "$ROOT"/vmlinux/trim.c "$ROOT"/tests/*/*.c
+		"$ROOT"/lua/*.[ch] "$ROOT"/lua/*/*.[ch] "$ROOT"/vmlinux/trim.c "$ROOT"/tests/*/*.c
 }

@@ -113,6 +113,10 @@ in_chroot() {
 	expect_match "(^|$NL)conncount /usr/bin/conncount$NL" "$files$NL"
 	expect_match "(^|$NL)conncount /lib/systemd/system/conncount-exporter.socket$NL" "$files$NL"
 	expect_match "(^|$NL)libconncount-dev /usr/share/man/man3/libconncount.3.gz$NL" "$files$NL"
+	expect_match "(^|$NL)libconncount-dev /usr/lib/[^/]*/cmake/conncount/conncount-config.cmake$NL" "$files$NL"
+	expect_match "(^|$NL)libconncount-dev /usr/share/doc/libconncount-dev/examples/server/server.c$NL" \
+		"$files$NL"
+	expect_match "(^|$NL)conncount /usr/share/doc/conncount/examples/conncount.conf$NL" "$files$NL"
 	for name in 5.1 5.3 5.4; do
 		expect_match "(^|$NL)lua-conncount /usr/lib/[^/]*/lua/$name/conncount.so$NL" "$files$NL"
 		expect_match "(^|$NL)lua-conncount /usr/share/lua/$name/msys/audit.lua$NL" "$files$NL"

@@ -1,0 +1,171 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# lua/example, a server that embeds Lua and asks conncount: built against the installed library as
+# its users build it, by pkg-config and by CMake; and under policies as they are written for
+# Momentum, with real sessions.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	instance_setup
+	SERVER_PID=
+	configure <<-'END'
+		[mx]
+		listen = *:25
+		service = SMTP
+		[console]
+		listen = *:2025
+		service = Control
+	END
+}
+
+teardown() {
+	local rc=0
+	server_stop || rc=1
+	instance_teardown || rc=1
+	return $rc
+}
+
+# server_start SERVER POLICY...: on 192.0.2.10:25, [2001:db8::10]:25 and, for Control, 192.0.2.10:2025.
+server_start() {
+	local server=$1
+	shift
+	start_in_ns "$server" -l 192.0.2.10:25 -l '[2001:db8::10]:25' -l 192.0.2.10:2025 "$@" \
+		>"$TEST_DIR/server.out" 2>"$TEST_DIR/server.log"
+	SERVER_PID=$STARTED
+	wait_until server_answered
+	grep -qx 'server: ready' "$TEST_DIR/server.log" || fail "$(<"$TEST_DIR/server.log")"
+}
+
+# server_answered: it is ready, or has ended.
+server_answered() {
+	grep -qx 'server: ready' "$TEST_DIR/server.log" || ! kill -0 "$SERVER_PID"
+}
+
+# server_stop: ends it, and fails if it fails.
+server_stop() {
+	local pid=$SERVER_PID rc=0
+	[ -n "$pid" ] || return 0
+	SERVER_PID=
+	kill -TERM "$pid"
+	wait "$pid" || rc=$?
+	[ $rc -eq 0 ] || fail "server: exit status $rc" "$(<"$TEST_DIR/server.log")"
+}
+
+# talk: stdin to tests/tools/talk.py; what was said is in $output, without the host's name.
+talk() {
+	expect 0 in_ns python3 -I -S "$TOOLS/talk.py"
+	output=${output// $(uname -n)/ HOST}
+}
+
+# expect_said TEXT
+expect_said() {
+	expect_eq "$1" "$output" dialogue
+}
+
+# expect_log PATTERN: something that the server has to say, and nothing else.
+expect_log() {
+	expect_eq '' "$(grep -vE "^(server: ready|$1)$" "$TEST_DIR/server.log")" "server's messages"
+	grep -qE "^($1)$" "$TEST_DIR/server.log" || fail "not in the server's messages: $1" \
+		"$(<"$TEST_DIR/server.log")"
+}
+
+# --- built against what is installed ---------------------------------------------------------------
+
+# install_tree ROOT PREFIX LIBDIR: `make install`, and a copy of the installed example.
+install_tree() {
+	local tree=${1%/}$2
+	requires speed cmake gcc lua5.4
+	LIBRARIES=${1%/}$3
+	expect 0 make -s -C "$ROOT" BUILD="$BUILD" DESTDIR="$1" PREFIX="$2" LIBDIR="$3" install
+	cp -r "$tree/share/doc/conncount/examples/server" "$BATS_TEST_TMPDIR/server"
+	export LD_LIBRARY_PATH=$LIBRARIES
+	export LUA_PATH="$tree/share/lua/5.4/?.lua;;"
+	unset LUA_CPATH
+}
+
+# expect_limits SERVER: its policy refuses the sixth session of an address and the 21st of a
+# network, and no other.
+expect_limits() {
+	local i
+	expect 0 ldd "$1"
+	expect_match "libconncount.so.0 => $LIBRARIES/libconncount.so.0" "$output"
+	server_start "$1" "$BATS_TEST_TMPDIR/server/limits.lua"
+	load
+	talk < <(
+		for i in {1..6}; do echo "open a$i 198.51.100.1 192.0.2.10:25"; done
+		echo 'gone a6'
+		for i in {6..21}; do echo "open n$i 198.51.100.$i 192.0.2.10:25"; done
+		echo 'gone n21'
+		for i in {1..5}; do echo "open s$i 2001:db8:1:1::$i [2001:db8::10]:25"; done
+		echo 'say a1 QUIT'
+		echo 'gone a1'
+		echo 'open again 198.51.100.99 192.0.2.10:25'
+	)
+	expect_said "$(
+		for i in {1..5}; do echo "a$i 220 HOST ESMTP"; done
+		echo 'a6 421 4.7.0 too many sessions from your network'
+		for i in {6..20}; do echo "n$i 220 HOST ESMTP"; done
+		echo 'n21 421 4.7.0 too many sessions from your network'
+		for i in {1..5}; do echo "s$i 220 HOST ESMTP"; done
+		echo 'a1 221 2.0.0 HOST closing connection'
+		echo 'again 220 HOST ESMTP'
+	)"
+	wait_until expect_count 0
+	server_stop
+	expect_eq 'server: ready' "$(<"$TEST_DIR/server.log")"
+}
+
+@test "the example, built by pkg-config against the installed library, keeps its limits" {
+	local prefix=$BATS_TEST_TMPDIR/prefix
+	install_tree / "$prefix" "$prefix/lib"
+	expect 0 env PKG_CONFIG_PATH="$LIBRARIES/pkgconfig" CFLAGS='-O2 -Werror' \
+		make -s -C "$BATS_TEST_TMPDIR/server"
+	expect_eq '' "$errors" warnings
+	expect_limits "$BATS_TEST_TMPDIR/server/server"
+}
+
+@test "the example, built by CMake against the installed library, keeps its limits" {
+	# As Debian has it, in a tree that is not where it was made for.
+	install_tree "$BATS_TEST_TMPDIR/tree" /usr "/usr/lib/$(cc -print-multiarch)"
+	expect 0 cmake -Wdev -Werror=dev -S "$BATS_TEST_TMPDIR/server" -B "$BATS_TEST_TMPDIR/cmake" \
+		-D CMAKE_PREFIX_PATH="$BATS_TEST_TMPDIR/tree/usr" -D CMAKE_C_FLAGS=-Werror
+	expect_eq '' "$errors" warnings
+	expect 0 cmake --build "$BATS_TEST_TMPDIR/cmake"
+	expect_limits "$BATS_TEST_TMPDIR/cmake/server"
+}
+
+# find_package ARGUMENT...: a project that asks for conncount so.
+find_package() {
+	mkdir -p "$BATS_TEST_TMPDIR/project"
+	cat >"$BATS_TEST_TMPDIR/project/CMakeLists.txt" <<-END
+		cmake_minimum_required(VERSION 3.18)
+		project(asks NONE)
+		set(CMAKE_PREFIX_PATH $PREFIX)
+		find_package(conncount $*)
+		message(STATUS "conncount: \${conncount_VERSION} \${conncount_FOUND}")
+	END
+	rm -rf "$BATS_TEST_TMPDIR/asks"
+	cmake -S "$BATS_TEST_TMPDIR/project" -B "$BATS_TEST_TMPDIR/asks"
+}
+
+@test "CMake's find_package: versions that will do, and components that there are" {
+	local version major wanted
+	PREFIX=$BATS_TEST_TMPDIR/prefix
+	install_tree / "$PREFIX" "$PREFIX/lib"
+	version=$(PKG_CONFIG_PATH=$LIBRARIES/pkgconfig pkg-config --modversion conncount)
+	major=${version%.*}
+	for wanted in '' "$version EXACT REQUIRED" "$major REQUIRED" \
+		'REQUIRED COMPONENTS lua5.1 lua5.3 lua5.4'; do
+		expect 0 find_package "$wanted"
+		expect_match "conncount: $version 1" "$output" "find_package(conncount $wanted)"
+	done
+	for wanted in "${major%.*}.$((${major#*.} + 1))" "$version.1" 99; do
+		expect 1 find_package "$wanted REQUIRED"
+		expect_match "version: $version" "$errors" "find_package(conncount $wanted)"
+	done
+	expect 1 find_package REQUIRED COMPONENTS lua5.2
+	expect_match 'no component lua5.2' "$errors"
+}

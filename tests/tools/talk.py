@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""talk.py - an SMTP client with many sessions, told on standard input what to do, a line each:
+
+  open NAME SOURCE ADDR:PORT   a session from SOURCE; prints the greeting
+  say NAME TEXT                print what the server replies to TEXT
+  gone NAME                    wait until the server has closed it
+  close NAME                   close it
+
+Prints each reply as `NAME REPLY`, a line of it each. Sessions stay open until the end.
+"""
+
+import ipaddress
+import socket
+import sys
+
+TIMEOUT = 20  # seconds for any single thing to happen
+
+
+class Session:
+    def __init__(self, name, source, target):
+        host, _, port = target.rpartition(":")
+        self.name = name
+        family = socket.AF_INET6 if ipaddress.ip_address(source).version == 6 else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT)
+        self.sock.bind((source, 0))
+        self.sock.connect((host.strip("[]"), int(port)))
+        self.stream = self.sock.makefile("rb")
+
+    def show_reply(self):
+        while True:
+            line = self.stream.readline().decode().rstrip("\r\n")
+            print(self.name, line)
+            if line[3:4] != "-":
+                break
+
+    def say(self, text):
+        self.sock.sendall(text.encode() + b"\r\n")
+        self.show_reply()
+
+    def gone(self):
+        rest = self.stream.read()
+        if rest:
+            sys.exit(f"talk.py: {self.name}: not gone: {rest!r}")
+        self.close()
+
+    def close(self):
+        self.stream.close()
+        self.sock.close()
+
+
+def main():
+    sessions = {}
+    for line in sys.stdin:
+        verb, name, *rest = line.strip().split(" ", 2)
+        if verb == "open":
+            sessions[name] = Session(name, *rest[0].split())
+            sessions[name].show_reply()
+        elif verb == "say":
+            sessions[name].say(rest[0])
+        elif verb == "gone":
+            sessions.pop(name).gone()
+        elif verb == "close":
+            sessions.pop(name).close()
+        else:
+            sys.exit(f"talk.py: {verb}: unknown")
+
+
+main()
