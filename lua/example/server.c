@@ -543,6 +543,7 @@ int main(int argc, char **argv)
 	if (gethostname(server.name, sizeof(server.name) - 1))
 		strcpy(server.name, "localhost");
 	raise_limit();
+	setvbuf(stdout, NULL, _IOLBF, 0); /* what policies print, at once, also into a file */
 	server.signals.fd = -1;
 	server.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (server.epoll < 0) {

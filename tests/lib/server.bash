@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# server.bash - the example server of lua/example in a test, and SMTP clients for it. Load it between
+# common.bash and instance.bash; call server_stop before instance_teardown.
+
+SERVER_PID=
+
+# server_start SERVER POLICY...: on 192.0.2.10:25, [2001:db8::10]:25 and, for Control, 192.0.2.10:2025.
+server_start() {
+	local server=$1
+	shift
+	start_in_ns "$server" -l 192.0.2.10:25 -l '[2001:db8::10]:25' -l 192.0.2.10:2025 "$@" \
+		>"$TEST_DIR/server.out" 2>"$TEST_DIR/server.log"
+	SERVER_PID=$STARTED
+	wait_until server_answered
+	grep -qx 'server: ready' "$TEST_DIR/server.log" || fail "$(<"$TEST_DIR/server.log")"
+}
+
+# server_answered: it is ready, or has ended.
+server_answered() {
+	grep -qx 'server: ready' "$TEST_DIR/server.log" || ! kill -0 "$SERVER_PID"
+}
+
+# server_stop: ends it, and fails if it fails.
+server_stop() {
+	local pid=$SERVER_PID rc=0
+	[ -n "$pid" ] || return 0
+	SERVER_PID=
+	kill -TERM "$pid"
+	wait "$pid" || rc=$?
+	[ $rc -eq 0 ] || fail "server: exit status $rc" "$(<"$TEST_DIR/server.log")"
+}
+
+# talk: stdin to tests/tools/talk.py; what was said is in $output, without the host's name.
+talk() {
+	expect 0 in_ns python3 -I -S "$TOOLS/talk.py"
+	output=$(printf '%s' "$output" | sed "s/^\([^ ]* [0-9]*[ -]\(2.0.0 \)\?\)$(uname -n)/\1HOST/")
+}
+
+# expect_said TEXT
+expect_said() {
+	expect_eq "$1" "$output" dialogue
+}
+
+# expect_log PATTERN: something that the server has to say, and nothing else.
+expect_log() {
+	expect_eq '' "$(grep -vE "^(server: ready|$1)$" "$TEST_DIR/server.log")" "server's messages"
+	grep -qE "^($1)$" "$TEST_DIR/server.log" || fail "not in the server's messages: $1" \
+		"$(<"$TEST_DIR/server.log")"
+}
