@@ -15,6 +15,7 @@ function mod:validate_connect(accept, vctx)
 
 		if not open then
 			print('cannot count, letting in: ' .. why)
+			break
 		elseif open > limit then
 			vctx:disconnect(421, '4.7.0 too many sessions from your network')
 			return msys.core.VALIDATE_DONE

@@ -1,0 +1,412 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Every example in the documentation is tried: run, compiled, or held against what is there. try()
+# says for each of them how, by its document and its first line, or why that is not possible; an
+# example that it does not know fails. A document whose examples another file tries is in
+# ELSEWHERE.
+
+load ../lib/common
+load ../lib/server
+load ../lib/instance
+
+declare -gA ELSEWHERE=()
+
+setup() {
+	requires speed
+	instance_setup
+	WORK=$BATS_TEST_TMPDIR
+	# What the documents speak of where they show no configuration.
+	printf '[mx]\nlisten = *:25\nservice = SMTP\n[console]\nlisten = *:2025\nservice = Control\n' \
+		>"$WORK/configuration"
+}
+
+teardown() {
+	local rc=0
+	server_stop || rc=1
+	instance_teardown || rc=1
+	return $rc
+}
+
+# documents: those that users read, as paths below $ROOT.
+documents() {
+	(cd "$ROOT" && find . -name .git -prune -o -path ./build -prune -o \
+		\( -name '*.md' -o -path './user/man/*.[1-9]' \) -printf '%P\n' | sort)
+	echo libconncount.3
+}
+
+# path_of DOCUMENT: libconncount.3 is made by make.
+path_of() {
+	case $1 in
+	libconncount.3) echo "$BUILD/man/$1" ;;
+	*) echo "$ROOT/$1" ;;
+	esac
+}
+
+# try DOCUMENT EXAMPLE: tries what is in the file EXAMPLE, by the functions below.
+try() {
+	case $1:$(head -n 1 "$2") in
+	'README.md:sudo ./scripts/demo '*) dry "$2" ;; # integration/demo.bats; and this is scripts/check
+	'README.md:sudo ./scripts/deps '*) dry "$2" ;; # unit/package.bats, and unit/build.bats
+	'README.md:[mx]' | 'README.md:[conncount] '*) configuration "$2" ;;
+	'README.md:# conncount load') console "$2" ;;
+	'README.md:systemd-sysusers '*) ;; # would change this machine. unit/package.bats has a container
+	'README.md:-- At most 20 sessions '*) policy "$2" ;;
+	'README.md:local accept = '*) accepts "$2" ;;
+	'README.md:#include <conncount.h>') cp "$2" "$WORK/x.c" ;; # for the next two
+	'README.md:cc x.c '*) compiles "$2" ;;
+	'README.md:find_package('*) finds "$2" ;;
+	'README.md:#include <conncount_lua.h>') embeds "$2" ;;
+	'README.md:          client  '*) ;; # a picture
+
+	'user/man/conncount.1:$ conncount count')
+		open_sessions 17 395
+		console "$2"
+		;;
+	'user/man/conncount.1:$ conncount list '*) console "$2" ;;
+	'user/man/conncount.1:conncount status >/dev/null') console <(sed 's/^/$ /' "$2") ;;
+	'user/man/conncount.1:2026-'*) ;; # what is printed, not what to do: integration/watch.bats
+
+	'user/man/conncount.conf.5:'*) configuration "$2" ;;
+	'user/man/conncount-lua.3:'*) policy "$2" ;;
+
+	'user/man/conncount-momentum.7:-- How many are there '*) momentum_counts "$2" ;;
+	'user/man/conncount-momentum.7:-- Who has many sessions '*) momentum_waits "$2" ;;
+	'user/man/conncount-momentum.7:-- A client with too many '*) momentum_at_mail "$2" ;;
+	'user/man/conncount-momentum.7:-- At most 2 sessions '*) momentum_limits "$2" ;;
+
+	libconncount.3:*) cat "$2" >>"$WORK/declarations.h" ;; # see the test
+	*) fail "$1: nobody tries this example: say in try() how" "$(<"$2")" ;;
+	esac
+}
+
+# try_all DOCUMENT: at least one example, or it is a document without any.
+try_all() {
+	local example
+	mkdir "$WORK/examples"
+	expect 0 python3 -I -S "$TOOLS/examples.py" "$(path_of "$1")" "$WORK/examples"
+	[ "$output" -gt 0 ] || fail "$1: no examples found"
+	for example in "$WORK"/examples/*; do
+		printf -- '--- %s, example %s: %s\n' "$1" "${example##*/}" "$(head -n 1 "$example")"
+		try "$1" "$example" # no `|| return`, which would have failures in it pass
+	done
+}
+
+# --- how they are tried ----------------------------------------------------------------------------
+
+# configuration FILE: `conncount check` has nothing against it. The next console loads it.
+configuration() {
+	expect 0 conncount check "$1"
+	cp "$1" "$WORK/configuration"
+}
+
+# counting: what the documents were last about is loaded into this test's cgroup.
+counting() {
+	! mountpoint -q "$CONNCOUNT_DIR" || return 0
+	configure <"$WORK/configuration"
+	load
+}
+
+# open_sessions N M: N from 198.51.100.0/24, M from elsewhere, to port 25.
+open_sessions() {
+	counting
+	if [ -z "$SESSIONS_PID" ]; then
+		sessions_start
+		sessions listen '*:25'
+	fi
+	if [ "$1" -gt 0 ]; then
+		sessions open "$1" 198.51.100.7 192.0.2.10:25
+	fi
+	if [ "$2" -gt 0 ]; then
+		sessions open "$2" 203.0.113.7 192.0.2.10:25
+	fi
+}
+
+# console FILE: commands behind `$ ` or `# `, all of which succeed, and print what is below them,
+# if anything is. In this test's place: another directory, another cgroup.
+console() {
+	local line command='' want=''
+	while IFS= read -r line; do
+		if [[ $line =~ ^[#$]' '(.*) ]]; then
+			console_command "$command" "$want"
+			command=${BASH_REMATCH[1]} want=
+		else
+			want+=$line$'\n'
+		fi
+	done <"$1"
+	console_command "$command" "$want"
+}
+
+console_command() {
+	local want=${2%$'\n'}
+	if [ -z "$1" ]; then
+		return
+	elif [[ $1 == 'conncount load'* ]]; then
+		configure <"$WORK/configuration"
+		expect 0 eval "$1 -c $CONFIG --cgroup $CGROUP"
+		remember
+	else
+		counting
+		expect 0 eval "$1"
+	fi
+	want=${want//\/run\/conncount/$CONNCOUNT_DIR}
+	[ -z "$want" ] || expect_eq "${want//cgroup \//cgroup $CGROUP}" "$output$errors" "$1"
+}
+
+# dry FILE: commands that are too much for a test. Their scripts are there, and their targets.
+dry() {
+	local line words
+	while IFS= read -r line; do
+		line=${line%%#*}
+		read -ra words <<<"${line#sudo }"
+		case ${words[0]} in
+		./scripts/*) [ -x "$ROOT/${words[0]}" ] || fail "no ${words[0]}" ;;
+		make) expect 0 make -n -C "$ROOT" BUILD="$BUILD" "${words[@]:1}" ;;
+		apt) ;;
+		*) fail "neither a script nor make: $line" ;;
+		esac
+	done <"$1"
+}
+
+# policy FILE: a function of an accept construct, that welcomes 20 sessions and refuses the next one.
+policy() {
+	expect_greeting '220 welcome \(cannot count: /nowhere: not loaded .*\)' "$1" 198.51.100.7 /nowhere
+	open_sessions 20 0
+	expect_greeting '220 welcome' "$1" 198.51.100.8 "$CONNCOUNT_DIR"
+	open_sessions 1 0
+	expect_greeting '421 4.7.0 too many sessions from your network.*' "$1" 198.51.100.9 "$CONNCOUNT_DIR"
+	expect_greeting '220 welcome' "$1" 2001:db8::7 "$CONNCOUNT_DIR"
+}
+
+# expect_greeting REGEX FILE CLIENT DIR
+expect_greeting() {
+	local to=192.0.2.10:25
+	[[ $3 != *:* ]] || to='[2001:db8::10]:25'
+	expect 0 env CONNCOUNT_DIR="$4" "$LUA" - "$2" "$3" "$to" <<-'END'
+		local policy = assert(loadfile(arg[1]))()
+		print(policy(require('conncount').accept{ remote = arg[2], ['local'] = arg[3] }))
+	END
+	expect_match "^$1\$" "$output"
+}
+
+# accepts FILE: `ac` and `same` are the session that descriptor `fd` has.
+accepts() {
+	local session
+	open_sessions 0 0
+	session=$(sessions open 1 198.51.100.7 192.0.2.10:25)
+	{
+		echo 'local fd = 3'
+		cat "$1"
+		echo 'print(ac) print(same)'
+	} >"$WORK/accepts.lua"
+	expect 0 sessions exec "${session%-*}" "$LUA" "$WORK/accepts.lua"
+	session='conncount.accept: 198.51.100.7 to 192.0.2.10:25'
+	expect_eq "$session"$'\n'"$session" "$output" 'accept constructs'
+}
+
+# installed: conncount is installed in $PREFIX, where pkg-config and CMake find it.
+installed() {
+	PREFIX=$WORK/prefix
+	[ -d "$PREFIX" ] || expect 0 make -s -C "$ROOT" BUILD="$BUILD" DESTDIR=/ PREFIX="$PREFIX" install
+	export PKG_CONFIG_PATH=$PREFIX/lib/pkgconfig LD_LIBRARY_PATH=$PREFIX/lib
+}
+
+# compiles FILE: a command that makes a.out of x.c, the example before, which prints a count.
+compiles() {
+	requires gcc
+	installed
+	cd "$WORK" || return
+	expect 0 bash -e -c "$(<"$1") -Wall -Wextra -Werror"
+	open_sessions 3 1
+	expect 0 ./a.out
+	expect_eq "$(conncount count 198.51.100.0/24)" "$output" 'count by x.c'
+}
+
+# finds FILE: lines of CMake that make x of x.c.
+finds() {
+	requires cmake
+	installed
+	{
+		echo 'cmake_minimum_required(VERSION 3.18)'
+		echo 'project(x C)'
+		echo 'add_executable(x x.c)'
+		cat "$1"
+	} >"$WORK/CMakeLists.txt"
+	expect 0 cmake -S "$WORK" -B "$WORK/cmake" -D CMAKE_PREFIX_PATH="$PREFIX"
+	expect 0 cmake --build "$WORK/cmake"
+	expect 0 "$WORK/cmake/x"
+	expect_eq "$(conncount count 198.51.100.0/24)" "$output" 'count by x.c'
+}
+
+# embeds FILE: what a server does that embeds Lua, with `...` where it gets its policy.
+embeds() {
+	requires gcc lua5.4
+	installed
+	{
+		printf '#include <%s>\n' lauxlib.h lualib.h arpa/inet.h stdio.h
+		grep '^#include' "$1"
+		cat <<-'END'
+			int main(void)
+			{
+				struct sockaddr_in from = { .sin_family = AF_INET };
+				struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(25) };
+				struct sockaddr *remote = (struct sockaddr *)&from, *local = (struct sockaddr *)&to;
+				lua_State *L = luaL_newstate();
+				int err;
+
+				luaL_openlibs(L);
+				inet_pton(AF_INET, "198.51.100.7", &from.sin_addr);
+				inet_pton(AF_INET, "192.0.2.10", &to.sin_addr);
+		END
+		grep -v '^#include' "$1" | sed 's/^\.\.\.$/luaL_loadstring(L, "return tostring(...)");/'
+		echo 'puts(lua_tostring(L, -1)); lua_close(L); return err; }'
+	} >"$WORK/embeds.c"
+	# shellcheck disable=SC2046 # flags are words
+	expect 0 cc -Wall -Wextra -Werror -o "$WORK/embeds" "$WORK/embeds.c" \
+		$(pkg-config --cflags --libs conncount-lua lua5.4)
+	expect 0 "$WORK/embeds"
+	expect_eq 'conncount.accept: 198.51.100.7 to 192.0.2.10:25' "$output" 'accept construct'
+}
+
+# momentum FILE: the example server has this policy; stdin is what its clients say.
+momentum() {
+	counting
+	server_start "$BUILD/tests/server" "$1"
+	talk
+	server_stop
+	expect_eq 'server: ready' "$(<"$TEST_DIR/server.log")" "server's messages"
+}
+
+momentum_counts() {
+	momentum "$1" <<-'END'
+		open a 127.0.0.1 192.0.2.10:25
+		open b 127.0.0.1 192.0.2.10:2025
+		open c 198.51.100.7 192.0.2.10:25
+		open d 127.0.0.1 192.0.2.10:25
+	END
+	expect_eq 'localhost	1	control	0
+localhost	1	control	1
+localhost	1	control	0
+localhost	2	control	1' "$(<"$TEST_DIR/server.out")"
+}
+
+# The greeting that is held comes in the second that it is held for, or later; the dialogue is the
+# same. That another session is not held meanwhile is in example.bats.
+momentum_waits() {
+	momentum "$1" <<-'END'
+		open a 198.51.100.7 192.0.2.10:25
+		open b 198.51.100.7 192.0.2.10:25
+		open c 198.51.100.7 192.0.2.10:25
+	END
+	expect_said $'a 220 HOST ESMTP\nb 220 HOST ESMTP\nc 220 HOST ESMTP'
+}
+
+momentum_at_mail() {
+	momentum "$1" <<-'END'
+		open a 198.51.100.7 192.0.2.10:25
+		say a EHLO client.example
+		say a MAIL FROM:<a@example.org>
+		open b 198.51.100.7 192.0.2.10:25
+		open c 198.51.100.7 192.0.2.10:25
+		open d 203.0.113.7 192.0.2.10:25
+		say c HELO client.example
+		say c MAIL FROM:<c@example.org>
+		close a
+		say c MAIL FROM:<c@example.org>
+	END
+	expect_said "$(cat <<-'END'
+		a 220 HOST ESMTP
+		a 250-HOST
+		a 250-PIPELINING
+		a 250 8BITMIME
+		a 250 2.1.0 OK
+		b 220 HOST ESMTP
+		c 220 HOST ESMTP
+		d 220 HOST ESMTP
+		c 250 HOST
+		c 450 4.7.0 too many connections
+		c 250 2.1.0 OK
+	END
+	)"
+}
+
+momentum_limits() {
+	momentum "$1" <<-'END'
+		open a 198.51.100.7 192.0.2.10:25
+		open b 198.51.100.7 192.0.2.10:25
+		open c 198.51.100.7 192.0.2.10:25
+		open p1 203.0.113.25 192.0.2.10:25
+		open p2 203.0.113.25 192.0.2.10:25
+		open p3 203.0.113.25 192.0.2.10:25
+		open p4 203.0.113.25 192.0.2.10:25
+		open p5 203.0.113.25 192.0.2.10:25
+	END
+	expect_said "$(cat <<-'END'
+		a 220 HOST ESMTP
+		b 220 HOST ESMTP
+		c 421 4.7.0 too many connections from 198.51.100.7
+		p1 220 HOST ESMTP
+		p2 220 HOST ESMTP
+		p3 220 HOST ESMTP
+		p4 220 HOST ESMTP
+		p5 421 4.7.0 too many connections from 203.0.113.25
+	END
+	)"
+}
+
+# --- the documents ---------------------------------------------------------------------------------
+
+@test "README.md: its examples" {
+	try_all README.md
+}
+
+@test "user/man/conncount.1: its examples" {
+	try_all user/man/conncount.1
+}
+
+@test "user/man/conncount.conf.5: its examples" {
+	try_all user/man/conncount.conf.5
+}
+
+@test "user/man/conncount-lua.3: its examples" {
+	try_all user/man/conncount-lua.3
+}
+
+@test "user/man/conncount-momentum.7: its examples" {
+	try_all user/man/conncount-momentum.7
+}
+
+@test "libconncount.3: its declarations, one after the other, are C" {
+	requires gcc
+	printf '#include <stddef.h>\n#include <stdint.h>\nstruct sockaddr;\n' >"$WORK/declarations.h"
+	try_all libconncount.3
+	expect 0 cc -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only "$WORK/declarations.h"
+}
+
+@test "every document that has examples has a test" {
+	local document n=0
+	mkdir "$WORK/none"
+	while read -r document; do
+		expect 0 python3 -I -S "$TOOLS/examples.py" "$(path_of "$document")" "$WORK/none"
+		if [ -n "${ELSEWHERE[$document]-}" ]; then
+			grep -qF "${document##*/}" "$ROOT/tests/${ELSEWHERE[$document]}" ||
+				fail "tests/${ELSEWHERE[$document]} does not speak of ${document##*/}"
+		elif [ "$output" -gt 0 ]; then
+			grep -qF "@test \"$document: " "$BATS_TEST_FILENAME" ||
+				fail "$document: nobody tries its examples: give it a test here"
+			n=$((n + 1))
+		fi
+	done < <(documents)
+	[ "$n" -ge 6 ] || fail "only $n documents found"
+}
+
+@test "an example that nobody tries is found" {
+	mkdir "$WORK/page"
+	printf '%s\n' 'Text.' '' '    conncount dance' '' '```lua' 'print(1)' '```' >"$WORK/new.md"
+	expect 0 python3 -I -S "$TOOLS/examples.py" "$WORK/new.md" "$WORK/page"
+	expect_eq 2 "$output" examples
+	expect_eq 'conncount dance' "$(<"$WORK/page/01")"
+	expect_eq 'print(1)' "$(<"$WORK/page/02")"
+	expect 1 try README.md "$WORK/page/01"
+	expect_match 'README.md: nobody tries this example' "$errors"
+}
