@@ -15,7 +15,7 @@ struct policy;
 struct verdict {
 	int code;        /* of the reply, 400 to 599; 0: go on as if there were no policy */
 	bool disconnect; /* end the session after the reply */
-	unsigned hold;   /* seconds to wait before the reply */
+	unsigned hold;   /* seconds to wait, at least, before the reply */
 	char text[400];  /* of the reply, without control characters */
 };
 

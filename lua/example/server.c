@@ -132,7 +132,8 @@ static bool permitted(struct session *s, const char *hook, const char *argument,
 	policy_run(server.policy, s->policy, hook, argument, ret_verdict);
 	if (ret_verdict->hold) {
 		s->held = true;
-		s->deadline = clock_seconds() + ret_verdict->hold;
+		/* What is left of this second is not a whole one. */
+		s->deadline = clock_seconds() + ret_verdict->hold + 1;
 	}
 	if (!ret_verdict->code)
 		return true;

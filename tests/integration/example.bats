@@ -328,7 +328,7 @@ connect ehlo mailfrom rcptto data mailfrom rcptto rcptto data data_spool	second@
 deinit' "$(<"$TEST_DIR/server.out")" printed
 }
 
-@test "Momentum's form: vctx:tarpit holds the greeting of one session and no other" {
+@test "Momentum's form: vctx:tarpit holds the greeting of one session, which counts, and no other" {
 	policy tarpit <<-'END'
 		require("msys.core");
 		require("msys.extended.vctx");
@@ -337,7 +337,7 @@ deinit' "$(<"$TEST_DIR/server.out")" printed
 
 		function mod:validate_connect(accept, vctx)
 		  if msys.audit.inbound_session_count("/24", "SMTP") > 1 then
-		    vctx:tarpit(1);
+		    vctx:tarpit(600);
 		  end
 		  return msys.core.VALIDATE_CONT;
 		end
@@ -346,23 +346,47 @@ deinit' "$(<"$TEST_DIR/server.out")" printed
 	END
 	load
 	server_start "$BUILD/tests/server" "$POLICY"
-	# Of two that have come, the second is held: it is answered after one that came later.
 	expect 0 in_ns python3 -I -S - <<-'END'
-		import select, socket
+		import select, socket, subprocess
 		def connect(source):
 		    s = socket.socket()
-		    s.settimeout(20)
+		    s.settimeout(60)
 		    s.bind((source, 0))
 		    s.connect(("192.0.2.10", 25))
 		    return s
 		first = connect("198.51.100.1")
-		first.recv(100)
+		print(first.recv(4).decode())
 		held = connect("198.51.100.2")
 		other = connect("203.0.113.1")
-		print(other.recv(4).decode(), select.select([held], [], [], 0)[0])
-		print(held.recv(4).decode())
+		print(other.recv(4).decode())
+		print(select.select([held], [], [], 0)[0], flush=True)
+		subprocess.run(["conncount", "count"])
 	END
-	expect_eq $'220  []\n220 ' "$output"
+	expect_eq $'220 \n220 \n[]\n3' "$output"
+	wait_until expect_count 1 # the half-closed one, until its time has come
+}
+
+@test "no more file descriptors: who waits is counted, and is served when a session has ended" {
+	policy welcome <<<'msys.registerModule("welcome", { init = function() return true end })'
+	load
+	printf '#!/bin/bash\nulimit -n 40\nexec %q "$@"\n' "$BUILD/tests/server" >"$TEST_DIR/few"
+	chmod +x "$TEST_DIR/few"
+	server_start "$TEST_DIR/few" "$POLICY"
+	expect 0 in_ns python3 -I -S - "$TEST_DIR/server.log" <<-'END'
+		import socket, subprocess, sys, time
+		N, LEFT = 60, 10
+		sessions = [socket.create_connection(("192.0.2.10", 25), 60) for _ in range(N)]
+		while "Too many open files" not in open(sys.argv[1]).read():
+		    time.sleep(0.02)
+		subprocess.run(["conncount", "count"])
+		for s in sessions[:N - LEFT]:
+		    s.close()
+		print({s.recv(4) for s in sessions[N - LEFT:]}, flush=True)
+		subprocess.run(["conncount", "count"])
+	END
+	expect_eq $'60\n{b\'220 \'}\n10' "$output"
+	server_stop
+	expect_log 'server: accept: Too many open files; trying again in a second'
 }
 
 @test "many sessions at once, each with the count that it makes" {

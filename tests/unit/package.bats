@@ -126,6 +126,19 @@ in_chroot() {
 	expect_match 'libconncount0 \(= ' "$output"
 }
 
+@test "libconncount-dev: the example in it builds with what is in it" {
+	local tree=$BATS_TEST_TMPDIR/dev name
+	requires build dpkg-buildpackage cmake gcc
+	for name in libconncount-dev libconncount0; do
+		dpkg-deb -x "$DEBS/$name"_*.deb "$tree"
+	done
+	expect 0 cmake -S "$tree/usr/share/doc/libconncount-dev/examples/server" -B "$tree/build" \
+		-D CMAKE_PREFIX_PATH="$tree/usr"
+	expect 0 cmake --build "$tree/build"
+	expect 0 ldd "$tree/build/server"
+	expect_match "libconncount.so.0 => $tree/usr/lib/" "$output"
+}
+
 @test "without systemd: apt install, load, count, apt purge, and nothing is left" {
 	fresh
 	BEFORE=$(snapshot)
