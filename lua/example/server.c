@@ -6,19 +6,17 @@
  *
  *	server -l ADDRESS:PORT [-l ADDRESS:PORT]... POLICY...
  *
- * One thread and one epoll(7) serve all sessions. policy.c has the part that is about Lua.
+ * One thread and one epoll(7) serve all sessions. session.c speaks SMTP in each of them, policy.c
+ * has the part that is about Lua and conncount.
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
-#include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -28,48 +26,22 @@
 #include <conncount.h>
 
 #include "policy.h"
+#include "session.h"
 
 enum {
 	MAX_LISTENERS = 16,
-	IDLE_SECONDS = 300, /* RFC 5321, 4.5.3.2.7 */
-	LINE_SIZE = 2048,   /* more than the longest line there may be, RFC 5321, 4.5.3.1 */
-	REPLY_SIZE = 2048,  /* more than the longest reply: that to EHLO, of many lines */
-};
-
-/* What epoll watches: the first member of whatever it is. */
-struct source {
-	void (*ready)(struct source *source, uint32_t events);
-	int fd;
-};
-
-struct session {
-	struct source source;
-	TAILQ_ENTRY(session) entry;
-	int policy;      /* what stands for it in policy.h */
-	bool held;       /* the replies wait until `deadline` */
-	bool ending;     /* ends as soon as the replies are written */
-	bool greeted;    /* EHLO or HELO was accepted */
-	bool mail;       /* MAIL was accepted */
-	bool rcpt;       /* RCPT was accepted */
-	bool body;       /* behind DATA */
-	time_t deadline; /* of the client's next line, or of the hold; clock_seconds() */
-	size_t in_len, out_len;
-	char in[LINE_SIZE], out[2 * REPLY_SIZE];
 };
 
 static struct {
 	int epoll;
 	bool stop;
 	bool full; /* no file descriptors: nothing is accepted until the next tick */
-	struct policy *policy;
 	struct source signals;
 	struct source listeners[MAX_LISTENERS];
 	size_t n_listeners;
-	TAILQ_HEAD(, session) sessions;
-	char name[256]; /* of this host */
-} server = { .sessions = TAILQ_HEAD_INITIALIZER(server.sessions) };
+} server;
 
-static time_t clock_seconds(void)
+time_t clock_seconds(void)
 {
 	struct timespec now;
 
@@ -77,8 +49,7 @@ static time_t clock_seconds(void)
 	return now.tv_sec;
 }
 
-/* Have epoll report these events of a source. Returns whether it does. */
-static bool watch(struct source *source, int operation, uint32_t events)
+bool watch(struct source *source, int operation, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = source };
 
@@ -94,323 +65,6 @@ static void accept_more(bool more)
 	for (size_t i = 0; i < server.n_listeners; i++)
 		watch(&server.listeners[i], EPOLL_CTL_MOD, more ? EPOLLIN : 0);
 }
-
-/* --- sessions ----------------------------------------------------------------------------- */
-
-static void session_end(struct session *s)
-{
-	policy_end(server.policy, s->policy);
-	TAILQ_REMOVE(&server.sessions, s, entry);
-	close(s->source.fd);
-	free(s);
-}
-
-/* Add a line to the replies. One that is too long is cut: REPLY_SIZE is ample for all there are. */
-static __attribute__((format(printf, 2, 3))) void reply(struct session *s, const char *format, ...)
-{
-	int room = (int)(sizeof(s->out) - s->out_len - strlen("\r\n"));
-	va_list args;
-	int len;
-
-	if (room <= 0)
-		return;
-	va_start(args, format);
-	len = vsnprintf(s->out + s->out_len, (size_t)room, format, args);
-	va_end(args);
-	s->out_len += (size_t)(len < room ? len : room - 1);
-	memcpy(s->out + s->out_len, "\r\n", strlen("\r\n"));
-	s->out_len += strlen("\r\n");
-}
-
-/*
- * Ask the policies. Returns true where the session goes on; otherwise they have refused, and
- * that is the reply.
- */
-static bool permitted(struct session *s, const char *hook, const char *argument,
-		      struct verdict *ret_verdict)
-{
-	policy_run(server.policy, s->policy, hook, argument, ret_verdict);
-	if (ret_verdict->hold) {
-		s->held = true;
-		/* What is left of this second is not a whole one. */
-		s->deadline = clock_seconds() + ret_verdict->hold + 1;
-	}
-	if (!ret_verdict->code)
-		return true;
-	reply(s, "%d %s", ret_verdict->code, ret_verdict->text);
-	s->ending |= ret_verdict->disconnect;
-	return false;
-}
-
-/* The reply to EHLO: the host's name, then the capabilities, a line each in @text. */
-static void reply_capabilities(struct session *s, char *text)
-{
-	char *line, *rest = text, *previous = server.name;
-
-	while ((line = strsep(&rest, "\n"))) {
-		reply(s, "250-%s", previous);
-		previous = line;
-	}
-	reply(s, "250 %s", previous);
-}
-
-static void reset(struct session *s)
-{
-	s->mail = s->rcpt = s->body = false;
-}
-
-/* If @line is `VERB`, or VERB and a space, what follows; NULL: it is another command. */
-static char *after(char *line, const char *verb)
-{
-	size_t len = strlen(verb);
-
-	if (strncasecmp(line, verb, len) || (line[len] && line[len] != ' '))
-		return NULL;
-	line += len;
-	return line + strspn(line, " ");
-}
-
-/* If @text is KEYWORD<ADDRESS>, the address, which this cuts out of it; NULL: it is not. */
-static char *path(char *text, const char *keyword)
-{
-	size_t len = strlen(keyword);
-	char *end;
-
-	if (strncasecmp(text, keyword, len))
-		return NULL;
-	text += len;
-	text += strspn(text, " ");
-	end = strchr(text, '>');
-	if (*text != '<' || !end)
-		return NULL;
-	*end = '\0';
-	return text + 1;
-}
-
-static void command(struct session *s, char *line)
-{
-	struct verdict verdict;
-	char *argument, *address;
-
-	if ((argument = after(line, "EHLO")) || (argument = after(line, "HELO"))) {
-		reset(s);
-		if (!*argument) {
-			reply(s, "501 5.5.4 a name must follow");
-		} else if (permitted(s, "validate_ehlo", argument, &verdict)) {
-			s->greeted = true;
-			if (after(line, "EHLO"))
-				reply_capabilities(s, verdict.text);
-			else
-				reply(s, "250 %s", server.name);
-		}
-	} else if ((argument = after(line, "MAIL"))) {
-		address = path(argument, "FROM:");
-		if (!s->greeted || s->mail) {
-			reply(s, "503 5.5.1 not now");
-		} else if (!address) {
-			reply(s, "501 5.5.4 FROM:<address> must follow");
-		} else if (permitted(s, "validate_mailfrom", address, &verdict)) {
-			s->mail = true;
-			reply(s, "250 2.1.0 OK");
-		}
-	} else if ((argument = after(line, "RCPT"))) {
-		address = path(argument, "TO:");
-		if (!s->mail) {
-			reply(s, "503 5.5.1 MAIL first");
-		} else if (!address) {
-			reply(s, "501 5.5.4 TO:<address> must follow");
-		} else if (permitted(s, "validate_rcptto", address, &verdict)) {
-			s->rcpt = true;
-			reply(s, "250 2.1.5 OK");
-		}
-	} else if (after(line, "DATA")) {
-		if (!s->rcpt) {
-			reply(s, "503 5.5.1 RCPT first");
-		} else if (permitted(s, "validate_data", NULL, &verdict)) {
-			s->body = true;
-			reply(s, "354 end with a dot on a line of its own");
-		}
-	} else if (after(line, "RSET")) {
-		reset(s);
-		reply(s, "250 2.0.0 OK");
-	} else if (after(line, "NOOP")) {
-		reply(s, "250 2.0.0 OK");
-	} else if (after(line, "VRFY")) {
-		reply(s, "252 2.5.0 try and see");
-	} else if (after(line, "QUIT")) {
-		reply(s, "221 2.0.0 %s closing connection", server.name);
-		s->ending = true;
-	} else {
-		reply(s, "500 5.5.2 command not known");
-	}
-}
-
-static void body_line(struct session *s, const char *line)
-{
-	struct verdict verdict;
-
-	if (strcmp(line, ".") != 0)
-		return;
-	if (permitted(s, "validate_data_spool", NULL, &verdict))
-		reply(s, "250 2.0.0 OK, and thrown away");
-	reset(s);
-}
-
-/*
- * Take whole lines out of the input for as long as there is room for what is replied to them and
- * they are not to wait.
- */
-static void take_lines(struct session *s)
-{
-	char *line = s->in, *end = s->in + s->in_len, *newline;
-
-	while (!s->ending && !s->held && s->out_len <= sizeof(s->out) - REPLY_SIZE &&
-	       (newline = memchr(line, '\n', (size_t)(end - line)))) {
-		*newline = '\0';
-		if (newline > line && newline[-1] == '\r')
-			newline[-1] = '\0';
-		if (s->body)
-			body_line(s, line);
-		else
-			command(s, line);
-		line = newline + 1;
-	}
-	s->in_len = (size_t)(end - line);
-	memmove(s->in, line, s->in_len);
-	if (s->in_len == sizeof(s->in) && !memchr(s->in, '\n', s->in_len)) {
-		reply(s, "500 5.5.2 line too long");
-		s->ending = true;
-	}
-}
-
-/* Write replies. Returns false where the connection is gone. */
-static bool write_replies(struct session *s)
-{
-	ssize_t n;
-
-	if (!s->out_len || s->held)
-		return true;
-	n = send(s->source.fd, s->out, s->out_len, MSG_NOSIGNAL);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	s->out_len -= (size_t)n;
-	memmove(s->out, s->out + n, s->out_len);
-	return true;
-}
-
-/* Read what has come. Returns false where the client has gone. */
-static bool read_input(struct session *s)
-{
-	ssize_t n = recv(s->source.fd, s->in + s->in_len, sizeof(s->in) - s->in_len, 0);
-
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	s->in_len += (size_t)n;
-	return n > 0;
-}
-
-/* Go on with a session as far as it goes, and end it where that is its end. */
-static void session_go_on(struct session *s)
-{
-	size_t before;
-
-	do {
-		before = s->in_len;
-		take_lines(s);
-		if (!write_replies(s)) {
-			session_end(s);
-			return;
-		}
-	} while (s->in_len < before && !s->out_len);
-
-	if (s->ending && !s->out_len) {
-		/* Unread input would make close() reset the connection, and the reply be lost. */
-		for (int i = 0; i < 16 && recv(s->source.fd, s->in, sizeof(s->in), 0) > 0; i++)
-			;
-		session_end(s);
-		return;
-	}
-	/* A client that does not take its replies is not listened to. */
-	if (!watch(&s->source, EPOLL_CTL_MOD, s->held ? 0 : s->out_len ? EPOLLOUT : EPOLLIN))
-		session_end(s);
-}
-
-static void session_ready(struct source *source, uint32_t events)
-{
-	struct session *s = (struct session *)source;
-
-	if (events & (EPOLLERR | EPOLLHUP)) {
-		session_end(s);
-		return;
-	}
-	if (!s->held)
-		s->deadline = clock_seconds() + IDLE_SECONDS;
-	if ((events & EPOLLIN) && !read_input(s)) {
-		session_end(s);
-		return;
-	}
-	session_go_on(s);
-}
-
-/* Once a second: what has been held long enough, and clients that have gone quiet. */
-static void tick(void)
-{
-	time_t now = clock_seconds();
-	struct session *s, *next;
-
-	if (server.full)
-		accept_more(true);
-	for (s = TAILQ_FIRST(&server.sessions); s; s = next) {
-		next = TAILQ_NEXT(s, entry);
-		if (s->deadline > now)
-			continue;
-		if (!s->held && s->ending) {
-			session_end(s);
-			continue;
-		}
-		if (!s->held) {
-			s->out_len = 0; /* nobody has taken it */
-			reply(s, "421 4.4.2 %s timeout, closing connection", server.name);
-			s->ending = true;
-		}
-		s->held = false;
-		s->deadline = now + IDLE_SECONDS;
-		session_go_on(s);
-	}
-}
-
-/* A connection was accepted: the client has a session from here on. */
-static void session_begin(int fd, const struct sockaddr *remote)
-{
-	struct sockaddr_storage local;
-	socklen_t len = sizeof(local);
-	struct verdict verdict;
-	struct session *s;
-
-	s = calloc(1, sizeof(*s));
-	if (!s || getsockname(fd, (struct sockaddr *)&local, &len)) {
-		fprintf(stderr, "server: a connection is refused: %s\n", strerror(errno));
-		free(s);
-		close(fd);
-		return;
-	}
-	s->source = (struct source){ .ready = session_ready, .fd = fd };
-	s->policy = policy_begin(server.policy, remote, (struct sockaddr *)&local);
-	s->deadline = clock_seconds() + IDLE_SECONDS;
-	TAILQ_INSERT_TAIL(&server.sessions, s, entry);
-	if (!watch(&s->source, EPOLL_CTL_ADD, 0)) {
-		session_end(s);
-		return;
-	}
-
-	if (permitted(s, "validate_connect", NULL, &verdict))
-		reply(s, "220 %s ESMTP", server.name);
-	else
-		s->ending = true;
-	session_go_on(s);
-}
-
-/* --- listeners, signals, and the rest ------------------------------------------------------ */
 
 static void listener_ready(struct source *source, uint32_t events)
 {
@@ -498,22 +152,24 @@ static bool serve(void)
 
 	while (!server.stop) {
 		/* Nothing to do at a tick: no need of one. */
-		idle = TAILQ_EMPTY(&server.sessions) && !server.full;
+		idle = !sessions_any() && !server.full;
 		n = epoll_wait(server.epoll, events, 64, idle ? -1 : 1000);
 		if (n < 0 && errno != EINTR) {
 			fprintf(stderr, "server: epoll: %s\n", strerror(errno));
 			return false;
 		}
-		/* A session is only ever ended by its own event, so no later one is of a dead one.
-		 */
+		/* Only its own event ends a session here, so no later one is of a dead one. */
 		for (int i = 0; i < n; i++) {
 			struct source *source = events[i].data.ptr;
 
 			source->ready(source, events[i].events);
 		}
 		now = clock_seconds();
-		if (now != ticked)
-			tick();
+		if (now != ticked) {
+			if (server.full)
+				accept_more(true);
+			sessions_tick();
+		}
 		ticked = now;
 	}
 	return true;
@@ -538,11 +194,10 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
+	struct policy *policy;
 	bool ok = false;
 	int option;
 
-	if (gethostname(server.name, sizeof(server.name) - 1))
-		strcpy(server.name, "localhost");
 	raise_limit();
 	setvbuf(stdout, NULL, _IOLBF, 0); /* what policies print, at once, also into a file */
 	server.signals.fd = -1;
@@ -561,17 +216,17 @@ int main(int argc, char **argv)
 	if (!server.n_listeners || optind == argc)
 		return usage();
 
-	server.policy = policy_open(argv + optind, (size_t)(argc - optind));
-	if (server.policy && signals_open()) {
+	policy = policy_open(argv + optind, (size_t)(argc - optind));
+	if (policy && signals_open()) {
+		sessions_open(policy);
 		fprintf(stderr, "server: ready\n");
 		ok = serve();
+		sessions_close();
 	}
 
-	while (!TAILQ_EMPTY(&server.sessions))
-		session_end(TAILQ_FIRST(&server.sessions));
 	for (size_t i = 0; i < server.n_listeners; i++)
 		close(server.listeners[i].fd);
-	policy_close(server.policy);
+	policy_close(policy);
 	if (server.signals.fd >= 0)
 		close(server.signals.fd);
 	close(server.epoll);

@@ -75,6 +75,8 @@ make_in() {
 		./usr/share/doc/conncount/examples/server/policy.c
 		./usr/share/doc/conncount/examples/server/policy.h
 		./usr/share/doc/conncount/examples/server/server.c
+		./usr/share/doc/conncount/examples/server/session.c
+		./usr/share/doc/conncount/examples/server/session.h
 		./usr/share/lua/5.1/msys/audit.lua
 		./usr/share/lua/5.1/msys/extended/ac.lua
 		./usr/share/lua/5.3/msys/audit.lua
