@@ -6,7 +6,7 @@
 # Momentum, with real sessions.
 
 load ../lib/common
-load ../lib/server
+load ../lib/example
 load ../lib/instance
 
 setup() {

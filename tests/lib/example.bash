@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# server.bash - the example server of lua/example in a test, and SMTP clients for it. Load it between
+# example.bash - the example server of lua/example in a test, and SMTP clients for it. Load it between
 # common.bash and instance.bash; call server_stop before instance_teardown.
 
 SERVER_PID=
