@@ -267,12 +267,11 @@ endef
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/conncount \
-		$(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/conncount \
-		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
+		$(DESTDIR)$(LIBDIR)/pkgconfig $(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) $(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
-		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples/server
+		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(DESTDIR)$(PREFIX)/lib/conncount/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
@@ -280,8 +279,10 @@ install: all
 	$(INSTALL) -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libconncount.so
 	$(call fill,user/lib/conncount.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount.pc)
-	$(call fill,user/lib/conncount-config.cmake.in,$(DESTDIR)$(LIBDIR)/cmake/conncount/conncount-config.cmake)
-	$(call fill,user/lib/conncount-config-version.cmake.in,$(DESTDIR)$(LIBDIR)/cmake/conncount/conncount-config-version.cmake)
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/cmake/conncount $(DESTDIR)$(DOCDIR)/examples/server
+	$(foreach f,conncount-config.cmake conncount-config-version.cmake,\
+		$(call fill,user/lib/$f.in,$(DESTDIR)$(LIBDIR)/cmake/conncount/$f) &&) :
+	$(INSTALL) -m 644 lua/example/*.* lua/example/Makefile $(DESTDIR)$(DOCDIR)/examples/server/
 	$(foreach v,$(LUA_VERSIONS),$(call install_lua,$v))
 	ln -sf conncount-lua5.4.pc $(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
@@ -289,7 +290,6 @@ install: all
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
 	$(INSTALL) -m 644 user/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
 	$(INSTALL) -m 644 user/conncount.conf user/monitoring/* $(DESTDIR)$(DOCDIR)/examples/
-	$(INSTALL) -m 644 lua/example/*.* lua/example/Makefile $(DESTDIR)$(DOCDIR)/examples/server/
 	$(call fill,user/systemd/conncount.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount.service)
 	$(call fill,user/systemd/conncount-exporter.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount-exporter.service)
 	$(INSTALL) -m 644 user/systemd/conncount-exporter.socket $(DESTDIR)$(SYSTEMDUNITDIR)/
