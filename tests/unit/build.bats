@@ -66,16 +66,21 @@ make_in() {
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
 		./usr/share/doc/conncount/examples/conncount.rules.yml
+		./usr/share/conncount/haproxy.lua
+		./usr/share/lua/5.1/conncount/ask.lua
 		./usr/share/lua/5.1/msys/audit.lua
 		./usr/share/lua/5.1/msys/extended/ac.lua
+		./usr/share/lua/5.3/conncount/ask.lua
 		./usr/share/lua/5.3/msys/audit.lua
 		./usr/share/lua/5.3/msys/extended/ac.lua
+		./usr/share/lua/5.4/conncount/ask.lua
 		./usr/share/lua/5.4/msys/audit.lua
 		./usr/share/lua/5.4/msys/extended/ac.lua
 		./usr/share/man/man1/conncount.1
 		./usr/share/man/man3/conncount-lua.3
 		./usr/share/man/man3/libconncount.3
 		./usr/share/man/man5/conncount.conf.5
+		./usr/share/man/man7/conncount-servers.7
 		./usr/share/man/man7/conncount-troubleshooting.7
 		./usr/share/zsh/site-functions/_conncount
 	END
