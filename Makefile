@@ -274,6 +274,7 @@ install: all
 	$(foreach v,$(LUA_VERSIONS),$(call install_lua,$v))
 	ln -sf conncount-lua5.4.pc $(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc
 	$(INSTALL) -m 644 lua/haproxy/conncount.lua $(DESTDIR)$(PREFIX)/share/conncount/haproxy.lua
+	$(INSTALL) -m 644 lua/rspamd/conncount.lua $(DESTDIR)$(PREFIX)/share/conncount/rspamd.lua
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount

@@ -201,7 +201,7 @@ have() {
 			missing='no package python3-prometheus-client'
 		;;
 	bpftool | clang | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | lintian | luarocks | mandoc | \
-		prometheus | promtool | python3 | setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | \
+		prometheus | promtool | python3 | rspamd | setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | \
 		systemd-nspawn | tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"
 		;;

@@ -22,14 +22,16 @@ server_stop() {
 	wait "$1" 2>/dev/null || :
 }
 
-# servers_stop: ends them all, and the client.
+# servers_stop: ends them all, and the clients.
 servers_stop() {
 	local pid
+	[ -n "${TEST_DIR:-}" ] || return 0
 	[ -z "${SMTP_PID:-}" ] || smtp quit
+	sessions_stop
 	for pid in "${SERVERS[@]}"; do
 		server_stop "$pid"
 	done
-	[ -z "${TEST_DIR:-}" ] || wait_until no_processes
+	wait_until no_processes
 }
 
 # listens PORT: whether something in the test's network namespace does.

@@ -67,6 +67,7 @@ make_in() {
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
 		./usr/share/doc/conncount/examples/conncount.rules.yml
 		./usr/share/conncount/haproxy.lua
+		./usr/share/conncount/rspamd.lua
 		./usr/share/lua/5.1/conncount/ask.lua
 		./usr/share/lua/5.1/msys/audit.lua
 		./usr/share/lua/5.1/msys/extended/ac.lua
