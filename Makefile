@@ -260,7 +260,8 @@ install: all
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/conncount) \
-		$(DESTDIR)$(PREFIX)/share/conncount $(DESTDIR)$(SYSTEMDUNITDIR) \
+		$(DESTDIR)$(PREFIX)/share/conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd \
+		$(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
 		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
@@ -275,6 +276,7 @@ install: all
 	ln -sf conncount-lua5.4.pc $(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc
 	$(INSTALL) -m 644 lua/haproxy/conncount.lua $(DESTDIR)$(PREFIX)/share/conncount/haproxy.lua
 	$(INSTALL) -m 644 lua/rspamd/conncount.lua $(DESTDIR)$(PREFIX)/share/conncount/rspamd.lua
+	$(INSTALL) -m 755 lua/opensmtpd/filter-conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd/
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount

@@ -57,6 +57,13 @@ expect_smtp() {
 	expect_eq "$want" "$got" "smtp $*"
 }
 
+# times N WORD: N of them.
+times() {
+	local words
+	words=$(yes "$2" | head -n "$1" | tr '\n' ' ')
+	echo "${words% }"
+}
+
 # example PAGE SECTION N: the N-th example in that section of a page of the manual.
 example() {
 	awk -v section="$2" -v want="$3" '

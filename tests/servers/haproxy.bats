@@ -50,13 +50,6 @@ mta_start() {
 	opensmtpd_start "$TEST_DIR/smtpd.conf"
 }
 
-# times N WORD: N of them.
-times() {
-	local words
-	words=$(yes "$2" | head -n "$1" | tr '\n' ' ')
-	echo "${words% }"
-}
-
 @test "a client over its limit is refused, and others are left alone, before a mail server" {
 	load
 	mta_start
@@ -147,14 +140,17 @@ times() {
 }
 
 @test "several threads, with one Lua or one each" {
-	local loads
+	local loads src
 	load
 	mta_start
 	for loads in lua-load lua-load-per-thread; do
 		haproxy_start "/^global/a nbthread 4
-			s/lua-load/$loads/; s/gt 10/gt 40/"
-		expect_smtp "$(times 20 220) $(times 20 421)" open 40 198.51.100.7 192.0.2.1:25
-		smtp close 198.51.100.7
+			s/lua-load/$loads/"
+		# Twenty clients at the same time, of networks of their own.
+		expect_smtp "$(yes "$(times 10 220) 421 421" | head -n 20)" \
+			crowd 12 192.0.2.1:25 203.0.{1..20}.1
+		expect_count 200
+		for src in 203.0.{1..20}.1; do smtp close "$src"; done
 		server_stop "$HAPROXY"
 		wait_until expect_count 0
 	done

@@ -7,11 +7,13 @@ Runs, taking orders at a unix socket from tests/tools/tell: one command as words
 
   open N SRC DST:PORT   open N sessions from SRC, and print what each is greeted with: the
                         reply's code, or `closed`. Those greeted with 2xx stay open
+  crowd N DST:PORT SRC...  the same for each SRC, all at the same time; a line for each
   mail SRC              send a mail in each session of SRC; print the codes at its end
   close SRC             QUIT all sessions of SRC, and wait until the server has closed them
   quit                  end everything
 """
 
+import concurrent.futures
 import os
 import socket
 import sys
@@ -72,6 +74,12 @@ def do_open(number, src, dst):
         else:
             session.close()
     return " ".join(codes)
+
+
+def do_crowd(number, dst, *sources):
+    """crowd N DST:PORT SRC..."""
+    with concurrent.futures.ThreadPoolExecutor(len(sources)) as crowd:
+        return "\n".join(crowd.map(lambda src: do_open(number, src, dst), sources))
 
 
 def do_mail(src):

@@ -62,6 +62,7 @@ make_in() {
 		./usr/lib/systemd/system/conncount.service
 		./usr/lib/sysusers.d/conncount.conf
 		./usr/lib/tmpfiles.d/conncount.conf
+		./usr/libexec/opensmtpd/filter-conncount
 		./usr/share/bash-completion/completions/conncount
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
