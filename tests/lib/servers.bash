@@ -74,13 +74,19 @@ example() {
 		END { exit !found }' "$ROOT/user/man/$1"
 }
 
-# opensmtpd_start CONFIGURATION [DIRECTORY]: Debian's OpenSMTPD on that file. The files of DIRECTORY
-# are laid over its root. What it logs is $TEST_DIR/smtpd.log.
+# opensmtpd_start CONFIGURATION: Debian's OpenSMTPD on that file, and with it conncount, installed.
+# What it logs is $TEST_DIR/smtpd.log.
 opensmtpd_start() {
+	local files=$TEST_DIR/files
 	mkdir "$TEST_DIR/smtpd"
+	# What is in this tree may not be seen from there.
+	install -D -t "$files/usr/libexec/opensmtpd" "$ROOT/lua/opensmtpd/filter-conncount"
+	install -D -t "$files/usr/local/share/lua/5.4/conncount" "$ROOT/lua/conncount/ask.lua"
+	install -D -t "$files/usr/local/lib/lua/5.4" "$BUILD/lua/5.4/conncount.so"
+	install -D -t "$files/usr/local/bin" "$BUILD/conncount"
 	# shellcheck disable=SC2016
 	server_start "$TEST_DIR/smtpd.log" "$TOOLS/in-packages" "$TEST_DIR/smtpd" opensmtpd -- bash -e -c '
-		[ -z "$2" ] || cp -r "$2/." /
+		cp -r "$2/." /
 		cp "$1" /etc/smtpd.conf
 		echo mx.example >/etc/mailname
 		rm -f /etc/resolv.conf
@@ -90,6 +96,6 @@ opensmtpd_start() {
 		done
 		mkdir -p /var/lib/opensmtpd/empty
 		exec /usr/sbin/smtpd -d' \
-		bash "$1" "${2:-}"
+		bash "$1" "$files"
 	wait_until listens "$(sed -n "s|^listen on .* port \([0-9]*\).*|\1|p; T; q" "$1")"
 }

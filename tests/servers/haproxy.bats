@@ -44,8 +44,10 @@ logged() {
 		fail "not $1 lines with '$2':" "$(<"$TEST_DIR/haproxy.log")"
 }
 
+# mta_start [OPTION]: OpenSMTPD behind it, with one more option of its listener.
 mta_start() {
-	printf '%s\n' 'listen on 127.0.0.1 port 10025 proxy-v2' 'action "local" mbox' \
+	printf '%s\n' 'filter conncount proc-exec "filter-conncount SMTP /32=3" group nogroup' \
+		"listen on 127.0.0.1 port 10025 proxy-v2 ${1:-}" 'action "local" mbox' \
 		'match from any for local action "local"' >"$TEST_DIR/smtpd.conf"
 	opensmtpd_start "$TEST_DIR/smtpd.conf"
 }
@@ -55,11 +57,13 @@ mta_start() {
 	mta_start
 	haproxy_start
 	expect_smtp "$(times 10 220) 421 421" open 12 198.51.100.7 192.0.2.1:25
+	wait_until expect_count 10 # those refused are gone
 	expect_smtp "$(times 10 220)" open 10 198.51.100.8 192.0.2.1:25
 	# The network is full.
 	expect_smtp 421 open 1 198.51.100.9 192.0.2.1:25
 	expect_smtp 220 open 1 203.0.113.9 192.0.2.1:25
 	expect_smtp "$(times 10 220) 421" open 11 2001:db8:7::1 '[2001:db8::1]:25'
+	wait_until expect_count 10 2001:db8:7::1/64
 	expect_smtp "$(times 10 220)" open 10 2001:db8:7::2 '[2001:db8::1]:25'
 	expect_smtp 421 open 1 2001:db8:7::3 '[2001:db8::1]:25'
 	expect_smtp 220 open 1 2001:db8:7:1::3 '[2001:db8::1]:25'
@@ -116,6 +120,29 @@ mta_start() {
 	kill -USR2 "$HAPROXY"
 	wait_until logged 2 'Loading success'
 	expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
+
+	# The same where a load counts anew.
+	sed -i 's/^group/max_prefixes = 1000\n&/' "$CONFIG"
+	load
+	expect_smtp '220' open 1 198.51.100.7 192.0.2.1:25
+	logged 2 'a HAProxy that has a chroot is to be reloaded'
+	kill -USR2 "$HAPROXY"
+	wait_until logged 3 'Loading success'
+	expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
+}
+
+@test "send-proxy: the mail server is told the client, and its sessions with HAProxy are what counts" {
+	load
+	mta_start 'filter conncount'
+	haproxy_start '/use-service/d'
+	expect_smtp '220 220 220 421' open 4 198.51.100.7 192.0.2.1:25
+	expect_smtp 220 open 1 198.51.100.8 192.0.2.1:25
+
+	# At the mail server's own port all are HAProxy's.
+	printf '[behind]\nlisten = *:10025\nservice = behind\n' >>"$CONFIG"
+	load
+	expect_count 4 --service behind 127.0.0.1
+	expect_count 0 --service behind 198.51.100.0/24
 }
 
 @test "without a chroot, as a member of the group: it follows the counts by itself" {

@@ -11,12 +11,6 @@ setup() {
 	instance_setup
 	printf '[conncount]\ngroup = nogroup\n[mx]\nlisten = *:25\nservice = SMTP\n' | configure raw
 	smtp_start
-	# As it is installed, for what is in this tree may not be seen from there.
-	FILES=$TEST_DIR/files
-	install -D -t "$FILES/usr/libexec/opensmtpd" "$ROOT/lua/opensmtpd/filter-conncount"
-	install -D -t "$FILES/usr/local/share/lua/5.4/conncount" "$ROOT/lua/conncount/ask.lua"
-	install -D -t "$FILES/usr/local/lib/lua/5.4" "$BUILD/lua/5.4/conncount.so"
-	install -D -t "$FILES/usr/local/bin" "$BUILD/conncount"
 }
 
 teardown() {
@@ -28,7 +22,7 @@ teardown() {
 smtpd_start() {
 	example conncount-servers.7 OPENSMTPD 1 | sed "s/group conncount/group nogroup/; ${1:-}" \
 		>"$TEST_DIR/smtpd.conf"
-	opensmtpd_start "$TEST_DIR/smtpd.conf" "$FILES"
+	opensmtpd_start "$TEST_DIR/smtpd.conf"
 }
 
 logged() {
@@ -40,11 +34,13 @@ logged() {
 	load
 	smtpd_start
 	expect_smtp "$(times 10 220) 421 421" open 12 198.51.100.7 192.0.2.1:25
+	wait_until expect_count 10 # those refused are gone
 	expect_smtp "$(times 10 220)" open 10 198.51.100.8 192.0.2.1:25
 	expect_smtp 421 open 1 198.51.100.9 192.0.2.1:25
 	expect_smtp 220 open 1 203.0.113.9 192.0.2.1:25
 	expect_smtp 250 mail 203.0.113.9
 	expect_smtp "$(times 10 220) 421" open 11 2001:db8:7::1 '[2001:db8::1]:25'
+	wait_until expect_count 10 2001:db8:7::1/64
 	expect_smtp "$(times 10 220)" open 10 2001:db8:7::2 '[2001:db8::1]:25'
 	expect_smtp 421 open 1 2001:db8:7::3 '[2001:db8::1]:25'
 	expect_smtp 220 open 1 2001:db8:7:1::3 '[2001:db8::1]:25'
