@@ -260,6 +260,7 @@ fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 define install_lua
 $(call fill,lua/conncount-lua.pc.in,$(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua$(1).pc,$(1))
 $(INSTALL) -m 644 $(BUILD)/lua/$(1)/conncount.so $(DESTDIR)$(LUA_CDIR)/$(1)/
+$(INSTALL) -m 644 lua/conncount/ask.lua $(DESTDIR)$(LUA_DIR)/$(1)/conncount/
 $(INSTALL) -m 644 lua/msys/audit.lua $(DESTDIR)$(LUA_DIR)/$(1)/msys/
 $(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/$(1)/msys/extended/
 
@@ -268,7 +269,10 @@ endef
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/conncount \
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
-		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) $(DESTDIR)$(SYSTEMDUNITDIR) \
+		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) \
+		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/conncount) \
+		$(DESTDIR)$(PREFIX)/share/conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd \
+		$(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
 		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
@@ -285,6 +289,9 @@ install: all
 	$(INSTALL) -m 644 lua/example/*.* lua/example/Makefile $(DESTDIR)$(DOCDIR)/examples/server/
 	$(foreach v,$(LUA_VERSIONS),$(call install_lua,$v))
 	ln -sf conncount-lua5.4.pc $(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc
+	$(INSTALL) -m 644 lua/haproxy/conncount.lua $(DESTDIR)$(PREFIX)/share/conncount/haproxy.lua
+	$(INSTALL) -m 644 lua/rspamd/conncount.lua $(DESTDIR)$(PREFIX)/share/conncount/rspamd.lua
+	$(INSTALL) -m 755 lua/opensmtpd/filter-conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd/
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount

@@ -42,6 +42,7 @@ build = {
 			libdirs = { '$(BPF_LIBDIR)' },
 			libraries = { 'bpf', 'pthread' },
 		},
+		['conncount.ask'] = 'lua/conncount/ask.lua',
 		['msys.audit'] = 'lua/msys/audit.lua',
 		['msys.extended.ac'] = 'lua/msys/extended/ac.lua',
 	},

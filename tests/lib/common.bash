@@ -192,14 +192,17 @@ have() {
 	churn)
 		[ -x "$BUILD/tests/churn" ] || missing="$BUILD/tests/churn is not built"
 		;;
+	opensmtpd)
+		missing=$("$ROOT/tests/tools/debian-package" opensmtpd 2>&1 >/dev/null)
+		;;
 	openmetrics)
 		# Debian's Python has Debian's modules; another one may come first in PATH.
 		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
 			missing='no package python3-prometheus-client'
 		;;
-	bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | ip | lintian | luarocks | mandoc | \
-		prometheus | promtool | python3 | setpriv | smtp-sink | smtp-source | ss | strace | systemd-analyze | \
-		systemd-nspawn | tmux | valgrind | zsh)
+	bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | lintian | luarocks | \
+		mandoc | prometheus | promtool | python3 | rspamd | setpriv | smtp-sink | smtp-source | ss | strace | \
+		systemd-analyze | systemd-nspawn | tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"
 		;;
 	*)

@@ -64,7 +64,10 @@ make_in() {
 		./usr/lib/systemd/system/conncount.service
 		./usr/lib/sysusers.d/conncount.conf
 		./usr/lib/tmpfiles.d/conncount.conf
+		./usr/libexec/opensmtpd/filter-conncount
 		./usr/share/bash-completion/completions/conncount
+		./usr/share/conncount/haproxy.lua
+		./usr/share/conncount/rspamd.lua
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
 		./usr/share/doc/conncount/examples/conncount.rules.yml
@@ -77,10 +80,13 @@ make_in() {
 		./usr/share/doc/conncount/examples/server/server.c
 		./usr/share/doc/conncount/examples/server/session.c
 		./usr/share/doc/conncount/examples/server/session.h
+		./usr/share/lua/5.1/conncount/ask.lua
 		./usr/share/lua/5.1/msys/audit.lua
 		./usr/share/lua/5.1/msys/extended/ac.lua
+		./usr/share/lua/5.3/conncount/ask.lua
 		./usr/share/lua/5.3/msys/audit.lua
 		./usr/share/lua/5.3/msys/extended/ac.lua
+		./usr/share/lua/5.4/conncount/ask.lua
 		./usr/share/lua/5.4/msys/audit.lua
 		./usr/share/lua/5.4/msys/extended/ac.lua
 		./usr/share/man/man1/conncount.1
@@ -88,6 +94,7 @@ make_in() {
 		./usr/share/man/man3/libconncount.3
 		./usr/share/man/man5/conncount.conf.5
 		./usr/share/man/man7/conncount-momentum.7
+		./usr/share/man/man7/conncount-servers.7
 		./usr/share/man/man7/conncount-troubleshooting.7
 		./usr/share/zsh/site-functions/_conncount
 	END

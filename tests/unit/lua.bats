@@ -40,6 +40,10 @@ build_fake() {
 	assertions system
 }
 
+@test "what runs inside a server: no failure and no error reaches it, and the log has each once a minute" {
+	assertions ask
+}
+
 @test "what the library is asked, what the policy gets; one handle, closed with the state" {
 	build_fake "$BATS_TEST_TMPDIR"
 	export LUA_CPATH="$BATS_TEST_TMPDIR/?.so"

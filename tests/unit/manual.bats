@@ -75,6 +75,17 @@ page_options() {
 	expect 0 conncount check "$ROOT/user/conncount.conf"
 }
 
+@test "each example in conncount-servers(7) is run by a test of tests/servers" {
+	local section n=0
+	while read -r section; do
+		n=$((n + 1))
+		grep -qrF "example conncount-servers.7 $section" "$ROOT/tests/servers" ||
+			fail "no test runs example $section of conncount-servers(7)"
+	done < <(awk '/^\.Sh / { section = substr($0, 5); n = 0 }
+		/^\.Bd -literal/ { print section, ++n }' "$MAN/conncount-servers.7")
+	[ "$n" -ge 6 ] || fail "only $n examples found"
+}
+
 @test "libconncount(3) has every public function and every type of conncount.h" {
 	local page=$BUILD/man/libconncount.3 name n=0
 	while read -r name; do

@@ -121,6 +121,9 @@ in_chroot() {
 		expect_match "(^|$NL)lua-conncount /usr/lib/[^/]*/lua/$name/conncount.so$NL" "$files$NL"
 		expect_match "(^|$NL)lua-conncount /usr/share/lua/$name/msys/audit.lua$NL" "$files$NL"
 	done
+	for name in libexec/opensmtpd/filter-conncount share/conncount/haproxy.lua share/conncount/rspamd.lua; do
+		expect_match "(^|$NL)lua-conncount /usr/$name$NL" "$files$NL"
+	done
 	expect_match "(^|$NL)conncount /usr/lib/conncount/conncount-exporter$NL" "$files$NL"
 	expect 0 dpkg-deb -f "$DEBS"/libconncount-dev_*.deb Depends
 	expect_match 'libconncount0 \(= ' "$output"

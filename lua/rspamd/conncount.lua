@@ -1,0 +1,56 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- conncount in rspamd: symbols for mail from a client that has too many sessions open, or whose
+-- network has. rspamd.local.lua loads it; conncount-servers(7) has how, and how it is configured.
+--
+-- The client is the address that the mail server names to rspamd; its sessions are counted on this
+-- host, where it accepts them. Mail from rspamd's local_addrs and from users who are logged in gets
+-- no symbol; and none does while nothing can be counted, which rspamd's log explains.
+local logger = require('rspamd_logger')
+local count = require('conncount').audit.inbound_session_count
+
+-- ipv4, ipv6: the length of the network that counts; without one, clients of that family do not.
+local SYMBOLS = {
+	CONNCOUNT_ADDRESS = { ipv4 = 32, ipv6 = 128, limit = 10, score = 3 },
+	CONNCOUNT_24 = { ipv4 = 24, limit = 20, score = 2 },
+	CONNCOUNT_64 = { ipv6 = 64, limit = 20, score = 3 },
+}
+
+local options = rspamd_config:get_all_opt('conncount') or {}
+local service = options.service or 'SMTP'
+
+local ask = require('conncount.ask')(function(why)
+	logger.warnx(rspamd_config, 'conncount: mail is not scored: %s', why)
+end)
+
+local function register(name, symbol)
+	local lengths = { [4] = symbol.ipv4, [6] = symbol.ipv6 }
+
+	rspamd_config:register_symbol{
+		name = name,
+		group = 'conncount',
+		score = symbol.score,
+		description = ('More than %d sessions open'):format(symbol.limit),
+		callback = function(task)
+			local ip = task:get_from_ip()
+
+			if not ip or not ip:is_valid() or ip:is_local() or task:get_user() then
+				return false
+			end
+			local length = lengths[ip:get_version()]
+			local network = length and ('%s/%d'):format(ip:to_string(), length)
+			local open = network and ask(count, network, service)
+			if not open or open <= symbol.limit then
+				return false
+			end
+			return true, 1.0, ('%d from %s'):format(open, network)
+		end,
+	}
+end
+
+for name, symbol in pairs(options.symbols or SYMBOLS) do
+	if type(symbol) == 'table' and tonumber(symbol.limit) and tonumber(symbol.score) then
+		register(name, symbol)
+	else
+		logger.errx(rspamd_config, 'conncount: symbol %s: no limit, or no score', name)
+	end
+end

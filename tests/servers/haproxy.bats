@@ -1,0 +1,198 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Debian's HAProxy with the policy of lua/haproxy, as conncount-servers(7) has it, before Debian's
+# OpenSMTPD.
+
+load ../lib/common
+load ../lib/servers
+load ../lib/instance
+
+setup() {
+	requires haproxy opensmtpd
+	instance_setup
+	{
+		printf '[conncount]\ngroup = nogroup\n'
+		example conncount-servers.7 HAPROXY 2
+	} | configure raw
+	smtp_start
+}
+
+teardown() {
+	servers_stop
+	instance_teardown
+}
+
+# in_tree: the configuration on stdin with the paths of this tree, and a group that each machine has.
+in_tree() {
+	sed "s|/usr/share/conncount/haproxy.lua|$ROOT/lua/haproxy/conncount.lua|
+		s|group conncount|group nogroup|"
+}
+
+# haproxy_start [SED]: HAProxy as Debian's unit runs it: a master, and a worker that has no
+# privileges. Configured as the first example has it, edited by SED.
+haproxy_start() {
+	example conncount-servers.7 HAPROXY 1 | in_tree | sed "${1:-}" >"$TEST_DIR/haproxy.cfg"
+	server_start "$TEST_DIR/haproxy.log" env LUA_CPATH="$BUILD/lua/5.3/?.so;;" \
+		haproxy -W -f "$TEST_DIR/haproxy.cfg"
+	HAPROXY=$STARTED
+	wait_until listens 25
+}
+
+# logged N TEXT: HAProxy has written that many lines with TEXT.
+logged() {
+	[ "$(grep -cF -- "$2" "$TEST_DIR/haproxy.log")" = "$1" ] ||
+		fail "not $1 lines with '$2':" "$(<"$TEST_DIR/haproxy.log")"
+}
+
+# mta_start [OPTION]: OpenSMTPD behind it, with one more option of its listener.
+mta_start() {
+	printf '%s\n' 'filter conncount proc-exec "filter-conncount SMTP /32=3" group nogroup' \
+		"listen on 127.0.0.1 port 10025 proxy-v2 ${1:-}" 'action "local" mbox' \
+		'match from any for local action "local"' >"$TEST_DIR/smtpd.conf"
+	opensmtpd_start "$TEST_DIR/smtpd.conf"
+}
+
+@test "a client over its limit is refused, and others are left alone, before a mail server" {
+	load
+	mta_start
+	haproxy_start
+	expect_smtp "$(times 10 220) 421 421" open 12 198.51.100.7 192.0.2.1:25
+	wait_until expect_count 10 # those refused are gone
+	expect_smtp "$(times 10 220)" open 10 198.51.100.8 192.0.2.1:25
+	# The network is full.
+	expect_smtp 421 open 1 198.51.100.9 192.0.2.1:25
+	expect_smtp 220 open 1 203.0.113.9 192.0.2.1:25
+	expect_smtp "$(times 10 220) 421" open 11 2001:db8:7::1 '[2001:db8::1]:25'
+	wait_until expect_count 10 2001:db8:7::1/64
+	expect_smtp "$(times 10 220)" open 10 2001:db8:7::2 '[2001:db8::1]:25'
+	expect_smtp 421 open 1 2001:db8:7::3 '[2001:db8::1]:25'
+	expect_smtp 220 open 1 2001:db8:7:1::3 '[2001:db8::1]:25'
+	wait_until expect_count 42
+	expect_count 20 198.51.100.0/24
+
+	# The mail server knows them by their addresses.
+	expect_smtp 250 mail 203.0.113.9
+	expect_match 'address=203.0.113.9 ' "$(<"$TEST_DIR/smtpd.log")"
+
+	smtp close 198.51.100.7
+	wait_until expect_count 10 198.51.100.0/24
+	expect_smtp 220 open 1 198.51.100.9 192.0.2.1:25
+}
+
+@test "a listener's own count; the action, its variable in a condition and in the log" {
+	load
+	mta_start
+	example conncount-servers.7 HAPROXY 3 | sed 's/gt 20/gt 2/' >"$TEST_DIR/submission"
+	haproxy_start "/^global/a log stderr format raw local0
+		s/lua.conncount(32,128)/lua.conncount/; s/gt 10/gt 3/
+		/^defaults/a log global
+		/^backend/{
+			r $TEST_DIR/submission
+			N
+		}"
+	expect_smtp '220 220 220 421' open 4 198.51.100.7 192.0.2.1:25
+	# Those count as SMTP's, and 587 is not counted.
+	expect_smtp closed open 1 198.51.100.7 192.0.2.1:587
+	expect_smtp '220 220 220' open 3 203.0.113.9 192.0.2.1:587
+	smtp close 203.0.113.9
+	wait_until logged 1 ' open=3'
+	expect_match '198.51.100.7:[0-9]* open=3' "$(<"$TEST_DIR/haproxy.log")"
+	wait_until logged 3 ' open=0'
+}
+
+@test "with a chroot: what is open is kept, and a reload of HAProxy opens what is new" {
+	mkdir "$TEST_DIR/empty"
+	load
+	mta_start
+	haproxy_start "/^global/a chroot $TEST_DIR/empty
+		s/gt 10/gt 2/"
+	expect_smtp '220 220 421' open 3 198.51.100.7 192.0.2.1:25
+	printf '[msa]\nlisten = *:587\n' >>"$CONFIG"
+	load
+	expect_smtp '421' open 1 198.51.100.7 192.0.2.1:25
+
+	# Others are let in, and the log says what to do, once.
+	conncount unload
+	load
+	expect_smtp '220 220' open 2 198.51.100.7 192.0.2.1:25
+	logged 1 "clients are let through uncounted: $CONNCOUNT_DIR: not loaded"
+	logged 1 'a HAProxy that has a chroot is to be reloaded'
+	kill -USR2 "$HAPROXY" # the old worker may take one more connection
+	wait_until logged 2 'Loading success'
+	wait_until expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
+
+	# The same where a load counts anew.
+	sed -i 's/^group/max_prefixes = 1000\n&/' "$CONFIG"
+	load
+	expect_smtp '220' open 1 198.51.100.7 192.0.2.1:25
+	logged 2 'a HAProxy that has a chroot is to be reloaded'
+	kill -USR2 "$HAPROXY"
+	wait_until logged 3 'Loading success'
+	wait_until expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
+}
+
+@test "send-proxy: the mail server is told the client, and its sessions with HAProxy are what counts" {
+	load
+	mta_start 'filter conncount'
+	haproxy_start '/use-service/d'
+	expect_smtp '220 220 220 421' open 4 198.51.100.7 192.0.2.1:25
+	expect_smtp 220 open 1 198.51.100.8 192.0.2.1:25
+
+	# At the mail server's own port all are HAProxy's.
+	printf '[behind]\nlisten = *:10025\nservice = behind\n' >>"$CONFIG"
+	load
+	expect_count 4 --service behind 127.0.0.1
+	expect_count 0 --service behind 198.51.100.0/24
+}
+
+@test "without a chroot, as a member of the group: it follows the counts by itself" {
+	mta_start
+	haproxy_start 's/gt 10/gt 2/'
+	logged 1 'not loaded'
+	expect_smtp '220 220 220' open 3 198.51.100.7 192.0.2.1:25
+	load
+	expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
+	conncount unload
+	load
+	expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
+	logged 1 'clients are let through'
+}
+
+@test "without a chroot, and not a member of the group: the log names it" {
+	mta_start
+	haproxy_start 's/gt 10/gt 2/; s/group nogroup/group haproxy/'
+	load
+	expect_smtp '220 220 220' open 3 198.51.100.7 192.0.2.1:25
+	logged 1 "members of the group 'nogroup' may read it); in haproxy.cfg, \`group\` is to name that group"
+}
+
+@test "several threads, with one Lua or one each" {
+	local loads src
+	load
+	mta_start
+	for loads in lua-load lua-load-per-thread; do
+		haproxy_start "/^global/a nbthread 4
+			s/lua-load/$loads/"
+		# Twenty clients at the same time, of networks of their own.
+		expect_smtp "$(yes "$(times 10 220) 421 421" | head -n 20)" \
+			crowd 12 192.0.2.1:25 203.0.{1..20}.1
+		expect_count 200
+		for src in 203.0.{1..20}.1; do smtp close "$src"; done
+		server_stop "$HAPROXY"
+		wait_until expect_count 0
+	done
+}
+
+@test "mistakes: HAProxy warns of a rule that is never met; a mistake in a condition stops nobody" {
+	load
+	mta_start
+	example conncount-servers.7 HAPROXY 1 | in_tree |
+		sed 's/^ *tcp-request.*/tcp-request connection reject if address_full/' >"$TEST_DIR/haproxy.cfg"
+	expect 0 env LUA_CPATH="$BUILD/lua/5.3/?.so;;" haproxy -c -f "$TEST_DIR/haproxy.cfg"
+	expect_match "will never match .*'tcp-request connection'" "$errors"
+
+	haproxy_start 's/(32,128)/(32)/'
+	expect_smtp "$(times 20 220) 421" open 21 198.51.100.7 192.0.2.1:25
+	logged 1 "clients are let through uncounted: "
+	logged 1 "inbound_session_count: bad argument #1 (cidr) '/32,/': what follows the ',' is not"
+}

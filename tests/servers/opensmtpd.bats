@@ -1,0 +1,97 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Debian's OpenSMTPD with the filter of lua/opensmtpd, as conncount-servers(7) has it.
+
+load ../lib/common
+load ../lib/servers
+load ../lib/instance
+
+setup() {
+	requires opensmtpd lua5.4
+	instance_setup
+	printf '[conncount]\ngroup = nogroup\n[mx]\nlisten = *:25\nservice = SMTP\n' | configure raw
+	smtp_start
+}
+
+teardown() {
+	servers_stop
+	instance_teardown
+}
+
+# smtpd_start [SED]: OpenSMTPD as the example has it, edited by SED.
+smtpd_start() {
+	example conncount-servers.7 OPENSMTPD 1 | sed "s/group conncount/group nogroup/; ${1:-}" \
+		>"$TEST_DIR/smtpd.conf"
+	opensmtpd_start "$TEST_DIR/smtpd.conf"
+}
+
+logged() {
+	[ "$(grep -cF -- "$2" "$TEST_DIR/smtpd.log")" = "$1" ] ||
+		fail "not $1 lines with '$2':" "$(<"$TEST_DIR/smtpd.log")"
+}
+
+@test "a client over its limit is refused, and others are left alone" {
+	load
+	smtpd_start
+	expect_smtp "$(times 10 220) 421 421" open 12 198.51.100.7 192.0.2.1:25
+	wait_until expect_count 10 # those refused are gone
+	expect_smtp "$(times 10 220)" open 10 198.51.100.8 192.0.2.1:25
+	expect_smtp 421 open 1 198.51.100.9 192.0.2.1:25
+	expect_smtp 220 open 1 203.0.113.9 192.0.2.1:25
+	expect_smtp 250 mail 203.0.113.9
+	expect_smtp "$(times 10 220) 421" open 11 2001:db8:7::1 '[2001:db8::1]:25'
+	wait_until expect_count 10 2001:db8:7::1/64
+	expect_smtp "$(times 10 220)" open 10 2001:db8:7::2 '[2001:db8::1]:25'
+	expect_smtp 421 open 1 2001:db8:7::3 '[2001:db8::1]:25'
+	expect_smtp 220 open 1 2001:db8:7:1::3 '[2001:db8::1]:25'
+	wait_until expect_count 42
+
+	smtp close 198.51.100.7
+	wait_until expect_count 10 198.51.100.0/24
+	expect_smtp 220 open 1 198.51.100.9 192.0.2.1:25
+
+	# At the same time, from networks of their own; no more at once than smtpd's listen queue holds.
+	expect_smtp "$(yes "$(times 10 220) 421 421" | head -n 5)" crowd 12 192.0.2.1:25 203.1.{1..5}.1
+	wait_until expect_count 50 203.1.0.0/16
+}
+
+# inside COMMAND...: in smtpd's mount namespace, where a mount that is made on the host is not seen.
+inside() {
+	nsenter --target "$STARTED" --mount --root -- "$@"
+}
+
+@test "clients are let in while nothing is loaded or it may not be read, and the log says it once" {
+	smtpd_start 's/=10/=1/'
+	expect_smtp '220 220 220' open 3 198.51.100.7 192.0.2.1:25
+	logged 1 "conncount: clients are let in uncounted: $CONNCOUNT_DIR: not loaded"
+	expect 0 inside /usr/local/bin/conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
+	expect 0 inside /usr/local/bin/conncount unload
+	expect 0 inside /usr/local/bin/conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
+	logged 1 'clients are let in'
+	expect 0 inside /usr/local/bin/conncount unload
+}
+
+@test "clients are let in where the counts may not be read, and the log names the group" {
+	load
+	smtpd_start 's/=10/=1/; s/ group nogroup//'
+	expect_smtp '220 220 220' open 3 198.51.100.8 192.0.2.1:25
+	logged 1 "members of the group 'nogroup' may read it"
+}
+
+@test "mistakes: an unknown service stops nobody; arguments that cannot be read stop smtpd" {
+	load
+	smtpd_start 's/ SMTP / smtp /; s/=10/=1/'
+	expect_smtp '220 220' open 2 198.51.100.7 192.0.2.1:25
+	logged 1 "bad argument #2 (service_type) 'smtp': unknown service type"
+
+	expect 2 "$LUA" "$ROOT/lua/opensmtpd/filter-conncount" SMTP /24,=5
+	expect_match "^/24,=5: .*'/24,'" "$errors"
+	expect 2 "$LUA" "$ROOT/lua/opensmtpd/filter-conncount" SMTP /24=x
+	expect_eq '/24=x: not NETWORK=LIMIT' "$errors"
+	expect 2 "$LUA" "$ROOT/lua/opensmtpd/filter-conncount" SMTP
+	expect_match '^usage: ' "$errors"
+	expect 2 "$LUA" "$ROOT/lua/opensmtpd/filter-conncount"
+	expect_match '^usage: ' "$errors"
+}

@@ -1,0 +1,49 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- conncount.ask: the count; or nil, and why in the log, once a minute for the same reason.
+local expect = require('expect')
+
+local now = 1000
+os.time = function()
+	return now
+end
+
+local said = {}
+local ask = require('conncount.ask')(function(why, errno)
+	table.insert(said, why .. ' ' .. tostring(errno))
+end)
+
+local function told()
+	local text = table.concat(said, '; ')
+	said = {}
+	return text
+end
+
+local function fails(why, errno)
+	return nil, why, errno
+end
+
+local ONE_NIL = { n = 1 }
+
+expect.returns({ 3 }, ask, math.max, 2, 3)
+expect.returns({ 0 }, ask, function() return 0, 'not exact' end)
+expect.returns({ '' }, told)
+
+expect.returns(ONE_NIL, ask, fails, 'not loaded', 2)
+expect.returns(ONE_NIL, ask, fails, 'not loaded', 2)
+expect.returns(ONE_NIL, ask, fails, 'not permitted', 13)
+expect.returns({ 'not loaded 2; not permitted 13' }, told)
+
+-- An error, and one that is no text.
+expect.returns(ONE_NIL, ask, error, 'bad argument', 0)
+expect.returns({ 'bad argument nil' }, told)
+expect.returns(ONE_NIL, ask, error, {})
+expect.returns({ 1 }, function() return #said end)
+told()
+
+now = now + 59
+ask(fails, 'not loaded', 2)
+expect.returns({ '' }, told)
+now = now + 1
+ask(fails, 'not loaded', 2)
+ask(fails, 'not loaded', 2)
+expect.returns({ 'not loaded 2' }, told)
