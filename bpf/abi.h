@@ -65,10 +65,11 @@ enum { CC_FAMILIES = 2 };
 
 /*
  * The levels: prefix lengths for which a count is kept, shortest first. Length 0 is kept in
- * the tallies instead. X(length) is expanded once for each.
+ * the tallies instead. Each is no more than 8 bits longer than the one before, up to 64: what is in
+ * between is added up from at most 128 networks. X(length) is expanded once for each.
  */
 #define CC_LEVELS_IPV4(X) X(8) X(16) X(24) X(32)
-#define CC_LEVELS_IPV6(X) X(16) X(24) X(32) X(40) X(48) X(56) X(64) X(128)
+#define CC_LEVELS_IPV6(X) X(8) X(16) X(24) X(32) X(40) X(48) X(56) X(64) X(128)
 
 /* --- listeners: which listener a local address and port belong to ------------------------ */
 
