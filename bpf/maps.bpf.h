@@ -25,9 +25,9 @@ enum {
 /*
  * Which table is in force, and whether counts are exact.
  * Written by `load`, through a mapping, so that its step is one store, and by the programs
- * when something cannot be counted; read by the programs and by every query. Queries look it up: a
- * read-only descriptor cannot be mapped, because the kernel takes a shared mapping of one for a
- * private mapping, which BPF maps refuse.
+ * when something cannot be counted; read by the programs and by every query. Readers that may not
+ * write look it up: a read-only descriptor cannot be mapped, because the kernel takes a shared
+ * mapping of one for a private mapping, which BPF maps refuse.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -125,6 +125,7 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, CC_LISTENERS_MAX);
 	__type(key, __u32);
 	__type(value, struct cc_stats);

@@ -5,7 +5,6 @@
 #ifndef CONNCOUNT_INTERNAL_H
 #define CONNCOUNT_INTERNAL_H
 
-#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,11 +24,17 @@ _Static_assert((int)CONNCOUNT_IPV6 == (int)CC_IPV6, "IPv6");
 struct view {
 	bool open;
 	int directory_fd, tables_fd, listeners_fd, counts_fd, stats_fd, fill_fd, kept_fd;
+	/*
+	 * The values of two of them, for who may map them; or else NULL. The kernel maps an array
+	 * only by a descriptor that could be written to, which takes the permission to write.
+	 */
+	const struct cc_directory *directory;
+	const struct cc_stats *stats; /* CC_LISTENERS_MAX */
 	uint32_t max_prefixes;
 	uint64_t generation;   /* that `table` is of */
 	struct cc_table table; /* what is in force: read anew when the generation changes */
-	/* The cgroup's directory here; empty if it is all of them, or cannot be looked at. */
-	char cgroup_path[PATH_MAX];
+	/* Where the cgroup is looked for: below this directory; -1 if it is all, or out of sight. */
+	int mount_fd;
 	/* By atomic operations, as queries change them: */
 	uint32_t cgroup_checked; /* second when it was last looked for */
 	uint32_t cgroup_gone;
@@ -57,6 +62,9 @@ void view_release(struct conncount *cc);
  * the `listeners` trie may be half of a newer one. All else it uses stays as it was.
  */
 bool view_is_current(const struct view *view);
+
+/* Copy what others change meanwhile: each of its 64-bit words is as it was at some moment. */
+void copy_words(void *to, const void *from, size_t size);
 
 static inline uint32_t table_used(const struct cc_table *table)
 {

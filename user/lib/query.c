@@ -58,6 +58,10 @@ unsigned level_below(int family, unsigned length)
 
 int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats)
 {
+	if (view->stats) {
+		copy_words(ret_stats, &view->stats[id], sizeof(*ret_stats));
+		return 0;
+	}
 	return bpf_map_lookup_elem(view->stats_fd, &id, ret_stats);
 }
 
@@ -178,15 +182,12 @@ static int search_start(const struct view *view, uint32_t id, const struct connc
 	unsigned level = level_below(cidr->family, cidr->prefixlen);
 
 	while (level) {
-		unsigned above = level_below(cidr->family, level);
-		unsigned char last[2];
 		struct cc_count_key key;
-		unsigned long left;
+		unsigned left;
 
 		count_key(&key, id, cidr, level);
-		/* How many are before it in the network above: its number there. */
-		memcpy(last, (unsigned char *)key.addr + level / 8 - 2, sizeof(last));
-		left = level - above > 8 ? (unsigned long)last[0] << 8 | last[1] : last[1];
+		/* How many are before it in the network above, 8 bits shorter: its number there. */
+		left = ((unsigned char *)key.addr)[level / 8 - 1];
 		while (left--) {
 			int64_t count;
 			int err;
@@ -200,7 +201,7 @@ static int search_start(const struct view *view, uint32_t id, const struct connc
 				return 0;
 			}
 		}
-		level = above;
+		level = level_below(cidr->family, level);
 	}
 	return -ENOENT;
 }

@@ -3,11 +3,13 @@
  * view.c - the handle: opening an instance, and following it through unload and load.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,12 +18,19 @@
 
 #include "cgroup_mount.h"
 #include "internal.h"
+#include "mapping.h"
+
+void copy_words(void *to, const void *from, size_t size)
+{
+	for (size_t i = 0; i < size / sizeof(uint64_t); i++)
+		((uint64_t *)to)[i] = __atomic_load_n((const uint64_t *)from + i, __ATOMIC_ACQUIRE);
+}
 
 static void view_close(struct view *view)
 {
 	const int fds[] = {
 		view->directory_fd, view->tables_fd, view->listeners_fd, view->counts_fd,
-		view->stats_fd,     view->fill_fd,   view->kept_fd,
+		view->stats_fd,     view->fill_fd,   view->kept_fd,      view->mount_fd,
 	};
 
 	if (!view->open)
@@ -29,6 +38,8 @@ static void view_close(struct view *view)
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	unmap_value((void *)view->directory, sizeof(*view->directory));
+	unmap_value((void *)view->stats, CC_LISTENERS_MAX * sizeof(*view->stats));
 	view->open = false;
 }
 
@@ -60,10 +71,34 @@ static int map_open(const char *dir, const char *name, size_t value_size, uint32
 	return 0;
 }
 
+/*
+ * Map a pinned array for reading, if that is permitted: then what it says costs no system call. The
+ * mapping cannot be made writable, and the descriptor is closed at once.
+ */
+static const void *map_pinned(const char *dir, const char *name, size_t size)
+{
+	char path[PATH_MAX];
+	void *value;
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE "/%s", dir, name) >= (int)sizeof(path))
+		return NULL;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return NULL;
+	value = map_value(fd, size, PROT_READ);
+	close(fd);
+	return value;
+}
+
 static int directory_get(const struct view *view, struct cc_directory *ret_directory)
 {
 	__u32 zero = 0;
 
+	if (view->directory) {
+		copy_words(ret_directory, view->directory, sizeof(*ret_directory));
+		return 0;
+	}
 	return bpf_map_lookup_elem(view->directory_fd, &zero, ret_directory);
 }
 
@@ -81,11 +116,11 @@ static int generation_get(const struct view *view, uint64_t *ret_generation)
 	return 0;
 }
 
-static uint64_t inode(const char *path)
+static uint64_t inode(int dir_fd, const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) ? 0 : st.st_ino;
+	return fstatat(dir_fd, path, &st, 0) ? 0 : st.st_ino;
 }
 
 /*
@@ -94,30 +129,28 @@ static uint64_t inode(const char *path)
  */
 static void find_cgroup(struct view *view)
 {
-	const struct cc_table *table = &view->table;
 	char mount[PATH_MAX];
-	int n = 0;
 
 	view->cgroup_checked = 0;
 	view->cgroup_gone = 0;
-	if (strcmp(table->cgroup, "/") && !cgroup2_mount(mount) &&
-	    inode(mount) == table->cgroup_root_id)
-		n = snprintf(view->cgroup_path, sizeof(view->cgroup_path), "%s%s", mount,
-			     table->cgroup);
-	if (n <= 0 || n >= (int)sizeof(view->cgroup_path))
-		view->cgroup_path[0] = '\0';
+	/* The cgroup of a set of maps does not change, and a process may have changed its root. */
+	if (view->mount_fd >= 0)
+		return;
+	if (strcmp(view->table.cgroup, "/") && !cgroup2_mount(mount) &&
+	    inode(AT_FDCWD, mount) == view->table.cgroup_root_id)
+		view->mount_fd = open(mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 bool view_is_detached(struct view *view)
 {
 	struct timespec now;
 
-	if (!view->cgroup_path[0])
+	if (view->mount_fd < 0)
 		return false;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	uint32_t second = (uint32_t)now.tv_sec + 1;
 	if (__atomic_load_n(&view->cgroup_checked, __ATOMIC_RELAXED) != second) {
-		bool gone = inode(view->cgroup_path) != view->table.cgroup_id;
+		bool gone = inode(view->mount_fd, view->table.cgroup + 1) != view->table.cgroup_id;
 
 		__atomic_store_n(&view->cgroup_gone, gone, __ATOMIC_RELAXED);
 		__atomic_store_n(&view->cgroup_checked, second, __ATOMIC_RELAXED);
@@ -169,14 +202,21 @@ static int try_open(const char *dir, struct view *view)
 
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
 		*maps[i].fd = -1;
+	view->mount_fd = -1;
+	view->directory = NULL;
+	view->stats = NULL;
 	view->open = true;
 	view->generation = 0;
 	/* `counts` comes last: its size is what stays in max_prefixes. */
 	for (size_t i = 0; !err && i < ARRAY_SIZE(maps); i++)
 		err = map_open(dir, maps[i].name, maps[i].value_size, &view->max_prefixes,
 			       maps[i].fd);
-	if (!err)
+	if (!err) {
+		view->directory = map_pinned(dir, CC_PIN_DIRECTORY, sizeof(*view->directory));
+		view->stats =
+			map_pinned(dir, CC_PIN_STATS, CC_LISTENERS_MAX * sizeof(*view->stats));
 		err = view_update(view);
+	}
 	if (!err && !view->generation)
 		err = -ENOENT;
 	if (err)
@@ -190,7 +230,7 @@ static uint64_t live_set(const char *dir)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE, dir);
-	return inode(path);
+	return inode(AT_FDCWD, path);
 }
 
 /*
