@@ -186,7 +186,9 @@ have() {
 			missing='the kernel cannot watch the state of a socket that is open already'
 		;;
 	vm-*)
-		missing=$("$ROOT/scripts/vm" --kernel "${1#vm-}" --fetch 2>&1) && missing= ||
+		local machine=(--kernel "${1#vm-}")
+		[ "$1" != vm-arm64 ] || machine=(--arch arm64)
+		missing=$("$ROOT/scripts/vm" "${machine[@]}" --fetch 2>&1) && missing= ||
 			missing=${missing##*$'\n'}
 		;;
 	churn)
@@ -200,9 +202,9 @@ have() {
 		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
 			missing='no package python3-prometheus-client'
 		;;
-	bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | lintian | luarocks | \
-		mandoc | prometheus | promtool | python3 | rspamd | setpriv | smtp-sink | smtp-source | ss | strace | \
-		systemd-analyze | systemd-nspawn | tmux | valgrind | zsh)
+	aarch64-linux-gnu-ld | bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
+		lintian | luarocks | mandoc | prometheus | promtool | python3 | rspamd | setpriv | smtp-sink | \
+		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"
 		;;
 	*)

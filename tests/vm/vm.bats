@@ -53,6 +53,10 @@ vm() {
 	expect 2 "$ROOT/scripts/vm" --kernel 5.99
 	expect_match "5\.99: neither 6\.1" "$errors"
 	expect 2 "$ROOT/scripts/vm" true
+	expect 2 "$ROOT/scripts/vm" --root "$BATS_TEST_TMPDIR" -- true
+	expect_match "$BATS_TEST_TMPDIR: no system with systemd|only root" "$errors"
+	expect 2 "$ROOT/scripts/vm" --arch mips -- true
+	expect_match 'mips: neither amd64 nor arm64' "$errors"
 	expect 125 "$ROOT/scripts/vm" --kernel /etc/passwd -- true
 	expect_match '/etc/passwd: not a bzImage' "$errors"
 }

@@ -1,0 +1,24 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Another architecture: built here for arm64, tested on its kernel. clang and the assembler and
+# linker of Debian's binutils compile for it against the root of the machine, which has the libraries.
+
+load ../lib/common
+
+# Instead of what tests/run has: a build, and suites in an emulated machine.
+export BATS_TEST_TIMEOUT=780
+
+@test "arm64: the BPF programs are the same, and what is built for it passes there" {
+	local sysroot built=$ROOT/build/arm64 triplet=aarch64-linux-gnu
+	requires build clang aarch64-linux-gnu-ld vm-arm64
+	sysroot=$("$ROOT/scripts/vm" --arch arm64 --fetch)
+	expect 0 env PKG_CONFIG_SYSROOT_DIR="$sysroot" PKG_CONFIG_LIBDIR="$sysroot/usr/lib/$triplet/pkgconfig" \
+		make -C "$ROOT" -j"$(nproc)" BUILD="$built" CC="clang --target=$triplet --sysroot=$sysroot" \
+		AR=$triplet-ar VARIANTS= tests
+	expect 0 cmp "$ROOT/build/bpf/conncount.bpf.o" "$built/bpf/conncount.bpf.o"
+	CONNCOUNT_BUILD=$built expect 0 "$ROOT/scripts/vm" --arch arm64 -- \
+		tests/run tests/unit/{cidr,config,lua}.bats tests/integration/sessions.bats
+	expect_match '[1-9][0-9]* passed, 0 failed' "$output"
+	sed -n '$ s/^/# /p' <<<"$output" >&3
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# A Debian 12 with systemd, Postfix and our package, booted with its own kernel. What is checked is
+# in guest/boot.bats, which runs in it; this installs it, and boots it twice.
+
+load ../lib/common
+
+# Instead of what tests/run has: two starts of a whole system.
+export BATS_TEST_TIMEOUT=420
+
+setup() {
+	requires root build netns ip dpkg-buildpackage debootstrap vm-6.1
+	TREE=$BATS_TEST_TMPDIR/tree
+}
+
+teardown() {
+	rm -rf --one-file-system "$TREE"
+}
+
+# prepare COMMAND...: shown only if it fails.
+prepare() {
+	"$@" >"$BATS_TEST_TMPDIR/log" 2>&1 || fail "failed: $*" "$(<"$BATS_TEST_TMPDIR/log")"
+}
+
+# newer_package FROM TO: the package FROM as that of the next version, with the command of
+# build/tests/newer.
+newer_package() {
+	local dir=$BATS_TEST_TMPDIR/newer
+	dpkg-deb -R "$1" "$dir"
+	sed -i 's/^Version: .*/Version: 0.1.99/' "$dir/DEBIAN/control"
+	cp "$BUILD/tests/newer/conncount" "$dir/usr/bin/"
+	dpkg-deb --root-owner-group -b "$dir" "$2"
+}
+
+# install_in_tree: conncount and Postfix, by apt. Nothing is started: there is no systemd yet.
+install_in_tree() {
+	printf '%s\n' '#!/bin/sh' 'exit 101' >"$TREE/usr/sbin/policy-rc.d"
+	chmod 755 "$TREE/usr/sbin/policy-rc.d"
+	# shellcheck disable=SC2016
+	unshare --mount --pid --fork --kill-child --net bash -e -c '
+		mount -t proc none "$1/proc"
+		ip link set lo up
+		exec chroot "$1" bash -e -c "
+			export DEBIAN_FRONTEND=noninteractive
+			echo postfix postfix/main_mailer_type select Local only | debconf-set-selections
+			apt-get -q install -y --no-install-recommends /root/conncount.deb postfix bats iproute2"
+		' bash "$TREE"
+	rm "$TREE/usr/sbin/policy-rc.d"
+}
+
+# boot REGEX: starts the machine for the tests of guest/boot.bats whose names match; all must pass.
+boot() {
+	expect 0 "$ROOT/scripts/vm" --root "$TREE" --memory 1G --timeout 180 -- \
+		bats --formatter tap --filter "$1" tests/vm/guest/boot.bats
+	expect_match '^1\.\.[1-9]' "$output"
+	sed -n 's/^ok/# &/p' <<<"$output" >&3
+}
+
+@test "a Debian with Postfix boots, and counts from its first session on, whatever is restarted" {
+	prepare "$ROOT/scripts/deb" "$BATS_TEST_TMPDIR/debs"
+	prepare "$TOOLS/debian-root" "$BATS_TEST_TMPDIR"/debs/conncount_*.deb "$TREE"
+	cp "$BATS_TEST_TMPDIR"/debs/conncount_*.deb "$TREE/root/conncount.deb"
+	prepare newer_package "$TREE/root/conncount.deb" "$TREE/root/newer.deb"
+	prepare install_in_tree
+	printf '%s\n' '[mx]' 'listen = *:25' >"$TREE/etc/conncount.conf"
+	boot '^(boot|sessions|restart|reload|upgrade):'
+	boot '^(boot|sessions|upgraded):'
+}

@@ -1,0 +1,151 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Runs in the Debian that ../boot.bats installs and boots, after its start. The sessions are
+# those of Postfix, and what it should be is what ss finds.
+
+# Tested is what the package has installed.
+export CONNCOUNT_BUILD=/usr/bin
+
+load ../../lib/common
+
+setup() {
+	SESSIONS=()
+	wait_until postfix_listens
+	wait_until agrees 0
+}
+
+postfix_listens() {
+	[ "$(ss -Htln '( sport = :25 )' | wc -l)" -eq 2 ]
+}
+
+# say SESSION REPLY [TEXT]: sends a line, where there is one, and reads until the last line of a
+# reply, which is to begin with REPLY.
+say() {
+	local line=
+	[ $# -lt 3 ] || printf '%s\r\n' "$3" >&"$1"
+	while read -r -t 60 -u "$1" line && [[ $line == ???-* ]]; do
+		:
+	done
+	expect_match "^$2 " "$line" "reply to '${3:-}'"
+}
+
+# begin ADDRESS N: N SMTP sessions with Postfix, until end; their descriptors are in SESSIONS.
+begin() {
+	local session i
+	for ((i = 0; i < $2; i++)); do
+		exec {session}<>"/dev/tcp/$1/25"
+		SESSIONS+=("$session")
+		say "$session" 220
+		say "$session" 250 'EHLO client.example'
+	done
+}
+
+# end N: the last N of them say good-bye.
+end() {
+	local session i
+	for ((i = 0; i < $1; i++)); do
+		session=${SESSIONS[-1]}
+		say "$session" 221 QUIT
+		exec {session}>&-
+		unset 'SESSIONS[-1]'
+	done
+}
+
+# agrees N [NETWORK]: N sessions are open, for conncount and for ss.
+agrees() {
+	expect_eq "$1" "$(ss -Htn state established state close-wait "( sport = :25 ${2:+and dst $2} )" | wc -l)" ss
+	expect_eq "$1" "$(conncount count ${2:+"$2"})" "conncount count ${2:-}"
+}
+
+# exact N: N sessions are open, in each table, and nothing is wrong.
+exact() {
+	wait_until agrees "$1"
+	expect 0 conncount verify
+	expect 0 conncount status
+	expect_match '(^|'$'\n'')exact +yes' "$output"
+}
+
+# when UNIT PROPERTY: a time, in microseconds since the kernel's start; 0 if it did not happen.
+when() {
+	systemctl show -P "$2" "$1"
+}
+
+@test "boot: conncount has loaded before Postfix is started, and nothing has failed" {
+	local loaded started
+	wait_until systemctl -q is-system-running
+	expect 0 systemctl is-enabled conncount.service
+	loaded=$(when conncount.service ActiveEnterTimestampMonotonic)
+	started=$(when postfix@-.service InactiveExitTimestampMonotonic)
+	((loaded > 0 && loaded < started)) || fail "loaded at $loaded us, Postfix started at $started us"
+	expect 0 journalctl -q -b -u conncount -o cat
+	expect_match 'counting started' "$output"
+	exact 0
+}
+
+@test "sessions: each is counted, by address, until it ends" {
+	begin 127.0.0.1 4
+	begin ::1 3
+	exact 7
+	agrees 4 127.0.0.0/8
+	agrees 3 '[::1]'
+	say "${SESSIONS[0]}" 250 'MAIL FROM:<>'
+	say "${SESSIONS[0]}" 250 'RCPT TO:<root>'
+	say "${SESSIONS[0]}" 354 DATA
+	say "${SESSIONS[0]}" 250 $'Subject: counted\r\n\r\nHello.\r\n.'
+	agrees 7
+	end 4
+	exact 3
+	agrees 3 127.0.0.1
+	agrees 0 '[::1]'
+}
+
+@test "restart: Postfix ends its sessions, and those of the new one are counted" {
+	begin 127.0.0.1 3
+	begin ::1 2
+	exact 5
+	expect 0 systemctl restart postfix
+	exact 0
+	wait_until postfix_listens
+	SESSIONS=()
+	begin 127.0.0.1 2
+	begin ::1 1
+	exact 3
+	end 1
+	exact 2
+}
+
+@test "reload: a listener is added, and the sessions stay counted" {
+	begin 127.0.0.1 3
+	begin ::1 2
+	printf '%s\n' '[submission]' 'listen = *:587' >>/etc/conncount.conf
+	expect 0 systemctl reload conncount
+	exact 5
+	expect_match $'\nsubmission +SMTP +0 ' "$output"
+	begin ::1 2
+	exact 7
+	end 4
+	exact 3
+}
+
+@test "upgrade: the next version's package goes on counting what is open" {
+	local loaded
+	loaded=$(when conncount.service ActiveEnterTimestampMonotonic)
+	begin 127.0.0.1 3
+	begin ::1 2
+	expect 0 dpkg -i /root/newer.deb
+	exact 5
+	expect_match '(^|'$'\n'')build +0\.1\.99,' "$output"
+	expect_eq "$loaded" "$(when conncount.service ActiveEnterTimestampMonotonic)" 'loaded at'
+	begin ::1 2
+	exact 7
+	end 4
+	exact 3
+	# The machine goes down with them open.
+}
+
+@test "upgraded: what runs is the next version, with the configuration as it was changed" {
+	expect 0 conncount status
+	expect_match '(^|'$'\n'')build +0\.1\.99,' "$output"
+	expect_match $'\nsubmission +SMTP +0 ' "$output"
+}
