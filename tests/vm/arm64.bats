@@ -7,7 +7,7 @@
 load ../lib/common
 
 # Instead of what tests/run has: a build, and suites in an emulated machine.
-export BATS_TEST_TIMEOUT=780
+export BATS_TEST_TIMEOUT=1080
 
 @test "arm64: the BPF programs are the same, and what is built for it passes there" {
 	local sysroot built=$ROOT/build/arm64 triplet=aarch64-linux-gnu
@@ -17,7 +17,7 @@ export BATS_TEST_TIMEOUT=780
 		make -C "$ROOT" -j"$(nproc)" BUILD="$built" CC="clang --target=$triplet --sysroot=$sysroot" \
 		AR=$triplet-ar VARIANTS= tests
 	expect 0 cmp "$ROOT/build/bpf/conncount.bpf.o" "$built/bpf/conncount.bpf.o"
-	CONNCOUNT_BUILD=$built expect 0 "$ROOT/scripts/vm" --arch arm64 -- \
+	CONNCOUNT_BUILD=$built expect 0 "$ROOT/scripts/vm" --arch arm64 --timeout 900 -- \
 		tests/run tests/unit/{cidr,config,lua}.bats tests/integration/sessions.bats
 	expect_match '[1-9][0-9]* passed, 0 failed' "$output"
 	sed -n '$ s/^/# /p' <<<"$output" >&3

@@ -7,7 +7,7 @@
 load ../lib/common
 
 # Instead of what tests/run has: two starts of a whole system.
-export BATS_TEST_TIMEOUT=420
+export BATS_TEST_TIMEOUT=720
 
 setup() {
 	requires root build netns ip dpkg-buildpackage debootstrap vm-6.1
@@ -51,7 +51,7 @@ install_in_tree() {
 
 # boot REGEX: starts the machine for the tests of guest/boot.bats whose names match; all must pass.
 boot() {
-	expect 0 "$ROOT/scripts/vm" --root "$TREE" --memory 1G --timeout 180 -- \
+	expect 0 "$ROOT/scripts/vm" --root "$TREE" --memory 1G --timeout 300 -- \
 		bats --formatter tap --filter "$1" tests/vm/guest/boot.bats
 	expect_match '^1\.\.[1-9]' "$output"
 	sed -n 's/^ok/# &/p' <<<"$output" >&3
