@@ -22,8 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <lua.h>
 
 #include "conncount.h"
@@ -37,6 +41,9 @@
 
 /* How errors name what they are about. */
 #define ACCEPT       "accept"
+#define NETWORK      "network"
+#define SERVICE      "service"
+#define SOCKET       "socket"
 #define COUNT        "inbound_session_count"
 #define ARG_CIDR     COUNT ": bad argument #1 (cidr)"
 #define ARG_SERVICE  COUNT ": bad argument #2 (service_type)"
@@ -57,6 +64,7 @@ struct accept {
  */
 struct reader {
 	struct conncount *cc; /* NULL until a query needs it and it could be opened */
+	int diag;             /* a socket to ask the kernel for sockets; -1: none yet */
 	bool closed;          /* the state is closing: a handle opened now would leak */
 };
 
@@ -442,6 +450,9 @@ static int reader_gc(lua_State *L)
 
 	conncount_close(rd->cc);
 	rd->cc = NULL;
+	if (rd->diag >= 0)
+		close(rd->diag);
+	rd->diag = -1;
 	rd->closed = true;
 	return 0;
 }
@@ -457,7 +468,7 @@ static void push_reader(lua_State *L)
 
 	lua_pop(L, 1);
 	rd = lua_newuserdata(L, sizeof(*rd));
-	*rd = (struct reader){};
+	*rd = (struct reader){ .diag = -1 };
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, reader_gc);
 	lua_setfield(L, -2, "__gc");
@@ -536,10 +547,20 @@ static int push_answer(lua_State *L, int err, const struct conncount_answer *ans
 	return 2;
 }
 
+static int push_no_listener(lua_State *L, const struct conncount_cidr *local, uint16_t port)
+{
+	char addr[INET6_ADDRSTRLEN];
+
+	lua_pushnil(L);
+	lua_pushfstring(L, "no listener is configured for %s port %d",
+			inet_ntop(local->family, local->addr, addr, sizeof(addr)), port);
+	lua_pushinteger(L, ESRCH);
+	return 3;
+}
+
 static int count_local(lua_State *L, const struct accept *ac)
 {
 	struct conncount_answer answer;
-	char addr[INET6_ADDRSTRLEN];
 	struct conncount *cc;
 	int err;
 
@@ -550,11 +571,7 @@ static int count_local(lua_State *L, const struct accept *ac)
 		return push_answer(L, err, &answer);
 
 	/* Not 0: the session exists, so a count of 0 for it would be a wrong answer. */
-	lua_pushnil(L);
-	lua_pushfstring(L, "no listener is configured for %s port %d",
-			inet_ntop(ac->local.family, ac->local.addr, addr, sizeof(addr)), ac->port);
-	lua_pushinteger(L, ESRCH);
-	return 3;
+	return push_no_listener(L, &ac->local, ac->port);
 }
 
 static _Noreturn void unknown_service(lua_State *L, int idx, struct conncount *cc)
@@ -659,12 +676,172 @@ static int l_audit_inbound_session_count(lua_State *L)
 	return count_service(L, 2, &cidr);
 }
 
+/* --- what a service that decides for a server needs besides -------------------------------- */
+
+/* One end of a connection. */
+struct endpoint {
+	struct conncount_cidr addr; /* exactly one address */
+	uint16_t port;              /* host byte order */
+};
+
+static struct endpoint check_endpoint(lua_State *L, int idx, const char *what)
+{
+	struct endpoint end;
+	const char *why = NULL;
+
+	if (conncount_address_parse(check_string(L, idx, what), &end.addr, &end.port, &why))
+		bad(L, idx, what, "%s", why);
+	return end;
+}
+
+/*
+ * conncount.network(cidr) - a network as conncount writes it, by which networks can be
+ * compared; its family, 4 or 6; and its length.
+ *
+ * Raises an error where it is malformed.
+ */
+static int l_network(lua_State *L)
+{
+	static const char what[] = NETWORK ": bad argument #1 (cidr)";
+	char text[CONNCOUNT_CIDR_SIZE];
+	struct conncount_cidr cidr;
+	const char *why = NULL;
+
+	refuse_surplus(L, NETWORK, 0, 1);
+	if (conncount_cidr_parse(check_string(L, 1, what), NULL, &cidr, &why))
+		bad(L, 1, what, "%s", why);
+	lua_pushstring(L, conncount_cidr_format(&cidr, text));
+	lua_pushinteger(L, cidr.family == CONNCOUNT_IPV4 ? 4 : 6);
+	lua_pushinteger(L, cidr.prefixlen);
+	return 3;
+}
+
+/*
+ * conncount.service(local) - the service type of the listener that accepts on a local address,
+ * 'ADDRESS:PORT'.
+ *
+ * Returns its name; nil, message, errno where the system fails, or where no listener is
+ * configured for that address. Raises an error where it is malformed.
+ */
+static int l_service(lua_State *L)
+{
+	struct endpoint local = { 0 };
+	char service[CONNCOUNT_NAME_SIZE];
+	struct conncount *cc;
+	int err;
+
+	refuse_surplus(L, SERVICE, 0, 1);
+	local = check_endpoint(L, 1, SERVICE ": bad argument #1 (local)");
+	err = reader_handle(L, &cc);
+	if (!err)
+		err = conncount_service_of(cc, &local.addr, local.port, service);
+	if (err == -ESRCH)
+		return push_no_listener(L, &local.addr, local.port);
+	if (err)
+		return push_failure(L, err);
+	lua_pushstring(L, service);
+	return 1;
+}
+
+/* Ask the kernel for a connection's socket. Returns 0, or a negative errno: -ENOENT, no such. */
+static int diag_ask(int fd, const struct endpoint *remote, const struct endpoint *local,
+		    struct inet_diag_msg *ret_socket)
+{
+	struct {
+		struct nlmsghdr head;
+		struct inet_diag_req_v2 ask;
+	} request = {
+		.head = {
+			.nlmsg_len = sizeof(request),
+			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			.nlmsg_flags = NLM_F_REQUEST,
+		},
+		.ask = {
+			.sdiag_family = (__u8)local->addr.family,
+			.sdiag_protocol = IPPROTO_TCP,
+			.idiag_states = ~0U,
+			.id = {
+				.idiag_sport = htons(local->port),
+				.idiag_dport = htons(remote->port),
+				.idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE },
+			},
+		},
+	};
+	union {
+		struct nlmsghdr head;
+		char bytes[4096];
+	} answer;
+	ssize_t n;
+
+	memcpy(request.ask.id.idiag_src, local->addr.addr, sizeof(local->addr.addr));
+	memcpy(request.ask.id.idiag_dst, remote->addr.addr, sizeof(remote->addr.addr));
+	/* The kernel has answered before send() returns. */
+	if (send(fd, &request, sizeof(request), 0) < 0)
+		return -errno;
+	n = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
+	if (n < 0)
+		return -errno;
+	if (n >= (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)) &&
+	    answer.head.nlmsg_type == NLMSG_ERROR)
+		return ((const struct nlmsgerr *)NLMSG_DATA(&answer.head))->error;
+	if (n < (ssize_t)NLMSG_LENGTH(sizeof(*ret_socket)))
+		return -EPROTO;
+	*ret_socket = *(const struct inet_diag_msg *)NLMSG_DATA(&answer.head);
+	return 0;
+}
+
+/*
+ * conncount.socket(remote, local) - the socket that a server holds of a session between two
+ * addresses, each 'ADDRESS:PORT', in the network namespace of who asks: a number that no other
+ * socket has, also not a later one of the same addresses. For as long as it is held, the session
+ * is open.
+ *
+ * Returns false where none is held: it is closed, or not accepted yet. Returns nil, message, errno
+ * where the system fails. Raises an error where an address is malformed.
+ */
+static int l_socket(lua_State *L)
+{
+	enum { LISTENING = 10 }; /* TCP_LISTEN: what the kernel finds where there is no session */
+	struct reader *rd = lua_touserdata(L, lua_upvalueindex(1));
+	struct endpoint remote, local;
+	struct inet_diag_msg found;
+	int err = 0;
+
+	refuse_surplus(L, SOCKET, 0, 2);
+	remote = check_endpoint(L, 1, SOCKET ": bad argument #1 (remote)");
+	local = check_endpoint(L, 2, SOCKET ": bad argument #2 (local)");
+	if (remote.addr.family != local.addr.family)
+		return luaL_error(L, SOCKET ": one address is IPv4, the other IPv6");
+
+	if (rd->closed)
+		err = -EBADF;
+	else if (rd->diag < 0)
+		rd->diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (!err && rd->diag < 0)
+		err = -errno;
+	if (!err)
+		err = diag_ask(rd->diag, &remote, &local, &found);
+	if (err && err != -ENOENT) {
+		lua_pushnil(L);
+		lua_pushfstring(L, "the kernel cannot be asked for a socket: %s", strerror(-err));
+		lua_pushinteger(L, -err);
+		return 3;
+	}
+	/* Without an inode, no process has it. */
+	if (err || found.idiag_state == LISTENING || !found.idiag_inode)
+		lua_pushboolean(L, false);
+	else
+		lua_pushinteger(L, (lua_Integer)((uint64_t)found.id.idiag_cookie[1] << 32 |
+						 found.id.idiag_cookie[0]));
+	return 1;
+}
+
 /* --- the module --------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
-	{ "accept", l_accept },
-	{ "inbound_session_count", l_inbound_session_count },
-	{ NULL, NULL },
+	{ "accept", l_accept },   { "inbound_session_count", l_inbound_session_count },
+	{ "network", l_network }, { "service", l_service },
+	{ "socket", l_socket },   { NULL, NULL },
 };
 
 static const luaL_Reg audit_functions[] = {

@@ -352,3 +352,56 @@ as_momentum() {
 	exec {ask}>&- {told}<&-
 	wait "$pid"
 }
+
+@test "conncount.service() and conncount.socket(): of a session, by its addresses" {
+	local peer port at at_port from to first second
+	service() {
+		expect_lua "$1" 10.1.2.3 192.0.2.1:25 "require('conncount').service('$2')"
+	}
+	service SMTP 192.0.2.1:25
+	service SMTP '[2001:db8::10]:587'
+	service Control 203.0.113.1:4000
+	service $'nil\tno listener is configured for 192.0.2.11 port 587\t3' 192.0.2.11:587
+
+	# socket REGEX: of $from, in the namespace of the sessions; it is $output.
+	socket() {
+		expect 0 in_ns "$LUA" -e "print(require('conncount').socket(arg[1], arg[2]))" /dev/null \
+			"$from" "$to"
+		expect_match "^$1\$" "$output" "socket('$from', '$to')"
+	}
+	while read -r peer port at at_port; do
+		from=$peer:$port to=$at:$at_port
+		[[ $peer != *:* ]] || from="[$peer]:$port" to="[$at]:$at_port"
+		socket '[0-9]+'
+		# Half-closed is open.
+		sessions shut client "from=$peer"
+		socket "$output"
+		sessions close server "from=$peer"
+		socket false
+	done < <(sessions ledger | grep -E '^(10\.9\.0\.1|2001:db8:9::1) ' | sort -u -k 1,1)
+	[ -n "${from:-}" ] || fail 'no session'
+	# One that nobody has accepted, and one that the client has reset.
+	sessions queue 1 10.9.0.2 192.0.2.1:25
+	from=10.9.0.2:$(in_ns ss -Htn src 10.9.0.2 | awk '{ sub(/.*:/, "", $4); print $4 }')
+	to=192.0.2.1:25
+	socket false
+	sessions accept
+	socket '[0-9]+'
+	sessions reset client from=10.9.0.2
+	socket false
+	# Another one of the same addresses.
+	expect 0 in_ns python3 -I -c '
+import socket, subprocess, sys
+with socket.create_server(("192.0.2.1", 2525)) as server:
+    for _ in range(2):
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+            client.bind(("10.9.0.3", 2000))
+            client.connect(("192.0.2.1", 2525))
+            with server.accept()[0]:
+                subprocess.run(sys.argv[1:], check=True)' \
+		"$LUA" -e 'print(require("conncount").socket("10.9.0.3:2000", "192.0.2.1:2525"))'
+	read -r first second <<<"${output//$'\n'/ }"
+	expect_match '^[0-9]+ [0-9]+$' "$first $second"
+	[ "$first" != "$second" ] || fail "both are socket $first"
+}

@@ -189,6 +189,17 @@ int conncount_count_local(struct conncount *cc, const struct conncount_cidr *loc
 			  const struct conncount_cidr *cidr, struct conncount_answer *ret_answer);
 
 /*
+ * conncount_service_of() - the service type of the listener that accepts on a local address.
+ * @local, @port: as conncount_count_local() takes them.
+ * @ret_service: CONNCOUNT_NAME_SIZE bytes.
+ *
+ * Returns 0; -ESRCH: no listener is configured for that address and port; or an error of
+ * conncount_open().
+ */
+int conncount_service_of(struct conncount *cc, const struct conncount_cidr *local, uint16_t port,
+			 char *ret_service);
+
+/*
  * conncount_services() - the service types a query may name, as text: "SMTP, ECStream, ...",
  * the built-in ones and those of the configuration in force. Works without a handle (@cc
  * NULL), for the built-in ones alone. Cut where @size is too small. Returns @buf.

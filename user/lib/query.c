@@ -409,3 +409,24 @@ int conncount_count_local(struct conncount *cc, const struct conncount_cidr *loc
 	} while (!current);
 	return err;
 }
+
+int conncount_service_of(struct conncount *cc, const struct conncount_cidr *local, uint16_t port,
+			 char *ret_service)
+{
+	bool current;
+	uint32_t id;
+	int err;
+
+	do {
+		err = view_acquire(cc, NULL);
+		if (err)
+			return err;
+		err = local_find(&cc->view, local, port, &id);
+		current = view_is_current(&cc->view);
+		if (!err)
+			memcpy(ret_service, cc->view.table.listener[id].service,
+			       CONNCOUNT_NAME_SIZE);
+		view_release(cc);
+	} while (!current);
+	return err;
+}

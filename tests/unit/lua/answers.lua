@@ -136,6 +136,16 @@ expect.raises({ UNKNOWN }, ac4.inbound_session_count, ac4, '/24', 'smtp')
 expect.raises({ UNKNOWN }, ac4.inbound_session_count, ac4, nil, 'smtp')
 expect.raises({ UNKNOWN }, audit.inbound_session_count, '::/0', 'smtp')
 
+expect.returns({ nil, 'no listener is configured for 198.51.100.1 port 25', ESRCH },
+	conncount.service, '198.51.100.1:25')
+
+-- The service of a listener.
+fake.answer{ error = EPROTO }
+assert(expect.fails(EPROTO, conncount.service, '198.51.100.1:25') == 'fake error 71')
+fake.answer{}
+expect.returns({ 'mine' }, conncount.service, '[2001:db8::1]:587')
+assert(fake.asked() == 'service of 2001:db8::1/128 587')
+
 -- Good again, over the same handle; the suite sees that it is closed with the state.
 fake.answer{ count = 1 }
 expect.returns({ 1 }, ac4.inbound_session_count, ac4)

@@ -176,6 +176,37 @@ expect.fails(ENOENT, audit.inbound_session_count, '/64', 'SMTP') -- those change
 audit.current(nil)
 expect.raises({ CIDR .. " '/64': ", 'current' }, audit.inbound_session_count, '/64', 'SMTP')
 
+-- What a policy service needs besides.
+for text, network in pairs{
+	['192.0.2.7'] = { '192.0.2.7/32', 4, 32 },
+	['192.0.2.7/24'] = { '192.0.2.0/24', 4, 24 },
+	['::ffff:192.0.2.7'] = { '192.0.2.7/32', 4, 32 },
+	['[2001:DB8:0::7]/32'] = { '2001:db8::/32', 6, 32 },
+	['::/0'] = { '::/0', 6, 0 },
+} do
+	expect.returns(network, conncount.network, text)
+end
+for _, text in ipairs{ '', '/24', '192.0.2.7/33', 'example.org' } do
+	expect.raises({ "network: bad argument #1 (cidr) '" .. text .. "': " }, conncount.network, text)
+end
+expect.raises({ 'network: bad argument #1 (cidr): string expected, got no value' }, conncount.network)
+expect.raises({ 'network: 1 argument at most, got 2' }, conncount.network, '::/0', '::/0')
+expect.fails(ENOENT, conncount.service, '198.51.100.1:25')
+for _, text in ipairs{ '', '198.51.100.1', '198.51.100.1:0', '2001:db8::1:25', '*:25' } do
+	expect.raises({ "service: bad argument #1 (local) '" .. text .. "': " }, conncount.service, text)
+	expect.raises({ "socket: bad argument #1 (remote) '" .. text .. "': " }, conncount.socket, text,
+		'198.51.100.1:25')
+	expect.raises({ "socket: bad argument #2 (local) '" .. text .. "': " }, conncount.socket,
+		'192.0.2.7:1024', text)
+end
+expect.raises({ 'service: 1 argument at most, got 2' }, conncount.service, '198.51.100.1:25', nil)
+expect.raises({ 'socket: one address is IPv4, the other IPv6' }, conncount.socket, '192.0.2.7:1024',
+	'[2001:db8::1]:25')
+expect.raises({ 'socket: 2 arguments at most, got 3' }, conncount.socket, '192.0.2.7:1024',
+	'198.51.100.1:25', nil)
+expect.returns({ false }, conncount.socket, '192.0.2.7:1024', '198.51.100.1:25')
+expect.returns({ false }, conncount.socket, '[2001:db8::7]:1024', '[2001:db8::1]:25')
+
 -- An error raised from a policy says where in the policy.
 local load = loadstring or load
 -- In LuaJIT not in a tail call.

@@ -84,6 +84,19 @@ int conncount_count_local(struct conncount *cc, const struct conncount_cidr *loc
 	return give(ret_answer);
 }
 
+int conncount_service_of(struct conncount *cc, const struct conncount_cidr *local, uint16_t port,
+			 char *ret_service)
+{
+	char at[CONNCOUNT_CIDR_SIZE];
+
+	(void)cc;
+	snprintf(asked, sizeof(asked), "service of %s %u", conncount_cidr_format(local, at), port);
+	if (query_error)
+		return -query_error;
+	snprintf(ret_service, CONNCOUNT_NAME_SIZE, "mine");
+	return 0;
+}
+
 const char *conncount_version(void)
 {
 	return "0.0.0";
