@@ -98,7 +98,9 @@ PRODUCTS := $(BUILD)/conncount $(BUILD)/conncount-exporter $(BUILD)/libconncount
 	$(LUA_MODULES) $(BUILD)/lua/conncount.so $(LUA_LIBRARIES) $(BUILD)/man/libconncount.3
 # The pages of each section of the manual.
 MAN := $(wildcard user/man/*.[1-9]) $(BUILD)/man/libconncount.3
-MAN_SECTIONS := 1 3 5 7
+# The units that are templates.
+SERVICES := $(patsubst user/systemd/%.in,%,$(wildcard user/systemd/*.service.in))
+MAN_SECTIONS := 1 3 5 7 8
 
 ifdef V
 Q :=
@@ -267,7 +269,8 @@ $(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/$(1)/msys/extend
 endef
 
 install: all
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/conncount \
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
+		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/conncount \
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/conncount) \
@@ -277,6 +280,7 @@ install: all
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
 		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
+	$(INSTALL) -m 755 lua/policyd/conncount-policyd $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(DESTDIR)$(PREFIX)/lib/conncount/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(LUA_LIBRARIES) $(DESTDIR)$(LIBDIR)/
@@ -296,10 +300,10 @@ install: all
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
 	$(INSTALL) -m 644 user/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
-	$(INSTALL) -m 644 user/conncount.conf user/monitoring/* $(DESTDIR)$(DOCDIR)/examples/
-	$(call fill,user/systemd/conncount.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount.service)
-	$(call fill,user/systemd/conncount-exporter.service.in,$(DESTDIR)$(SYSTEMDUNITDIR)/conncount-exporter.service)
-	$(INSTALL) -m 644 user/systemd/conncount-exporter.socket $(DESTDIR)$(SYSTEMDUNITDIR)/
+	$(INSTALL) -m 644 user/conncount.conf user/monitoring/* lua/policyd/conncount-policy.lua \
+		$(DESTDIR)$(DOCDIR)/examples/
+	$(foreach u,$(SERVICES),$(call fill,user/systemd/$u.in,$(DESTDIR)$(SYSTEMDUNITDIR)/$u) &&) :
+	$(INSTALL) -m 644 user/systemd/*.socket $(DESTDIR)$(SYSTEMDUNITDIR)/
 	$(INSTALL) -m 644 user/systemd/conncount.sysusers $(DESTDIR)$(SYSUSERSDIR)/conncount.conf
 	$(INSTALL) -m 644 user/systemd/conncount.tmpfiles $(DESTDIR)$(TMPFILESDIR)/conncount.conf
 ifndef DESTDIR

@@ -194,8 +194,8 @@ have() {
 	churn)
 		[ -x "$BUILD/tests/churn" ] || missing="$BUILD/tests/churn is not built"
 		;;
-	opensmtpd)
-		missing=$("$ROOT/tests/tools/debian-package" opensmtpd 2>&1 >/dev/null)
+	exim4-daemon-light | opensmtpd | postfix)
+		missing=$("$TOOLS/debian-package" "$1" 2>&1 >/dev/null)
 		;;
 	openmetrics)
 		# Debian's Python has Debian's modules; another one may come first in PATH.
@@ -204,7 +204,8 @@ have() {
 		;;
 	aarch64-linux-gnu-ld | bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
 		lintian | luarocks | mandoc | prometheus | promtool | python3 | rspamd | setpriv | smtp-sink | \
-		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | tmux | valgrind | zsh)
+		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \
+		tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"
 		;;
 	*)

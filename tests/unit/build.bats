@@ -61,13 +61,17 @@ make_in() {
 		./usr/lib/pkgconfig/conncount.pc
 		./usr/lib/systemd/system/conncount-exporter.service
 		./usr/lib/systemd/system/conncount-exporter.socket
+		./usr/lib/systemd/system/conncount-policyd.service
+		./usr/lib/systemd/system/conncount-policyd.socket
 		./usr/lib/systemd/system/conncount.service
 		./usr/lib/sysusers.d/conncount.conf
 		./usr/lib/tmpfiles.d/conncount.conf
 		./usr/libexec/opensmtpd/filter-conncount
+		./usr/sbin/conncount-policyd
 		./usr/share/bash-completion/completions/conncount
 		./usr/share/conncount/haproxy.lua
 		./usr/share/conncount/rspamd.lua
+		./usr/share/doc/conncount/examples/conncount-policy.lua
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
 		./usr/share/doc/conncount/examples/conncount.rules.yml
@@ -96,6 +100,7 @@ make_in() {
 		./usr/share/man/man7/conncount-momentum.7
 		./usr/share/man/man7/conncount-servers.7
 		./usr/share/man/man7/conncount-troubleshooting.7
+		./usr/share/man/man8/conncount-policyd.8
 		./usr/share/zsh/site-functions/_conncount
 	END
 	)" 'installed files'

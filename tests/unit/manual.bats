@@ -23,6 +23,11 @@ page_options() {
 		sort -u
 }
 
+# policyd OPTION...
+policyd() {
+	LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$ROOT/lua/policyd/conncount-policyd" "$@"
+}
+
 @test "mandoc finds nothing wrong with the pages" {
 	requires mandoc
 	local page
@@ -116,6 +121,34 @@ page_options() {
 		grep -qE "\.(Fn|It Fn) [a-z.:]*$name( |$)" "$MAN/conncount-lua.3" ||
 			fail "conncount-lua(3): $name is not in it"
 	done
+}
+
+@test "conncount-policyd(8) has the options of --help, and the fields of a limit, and no other" {
+	local page=$MAN/conncount-policyd.8 options fields
+	requires lua5.4
+	expect 0 policyd --help
+	options=$(grep -oE -- '--[a-z]+' <<<"$output" | sort -u)
+	expect_eq "$options" "$(sed -n '/^\.Sh OPTIONS/,/^\.Sh POLICY/p' "$page" |
+		grep -oE '^\.It Fl .*' | grep -oE 'Fl -[a-z]+' | sed 's/^Fl /-/' | sort -u)" options
+	echo 'limit{ x = 1 }' >"$BATS_TEST_TMPDIR/policy.lua"
+	expect 2 policyd --check -c "$BATS_TEST_TMPDIR/policy.lua"
+	fields=$(sed -n 's/.*(known: \(.*\))$/\1/p' <<<"$errors" | tr -d ' ' | tr , '\n' | sort)
+	expect_eq "$fields" "$(grep -oE '^\.It Va .*' "$page" | sed 's/^\.It Va //; s/ , Va /\n/' | sort)" fields
+}
+
+@test "the example of a policy and those in conncount-policyd(8) and the README are policies" {
+	local n=0 file
+	requires lua5.4
+	awk -v dir="$BATS_TEST_TMPDIR" '/^\.Ed/ { on = 0 }
+		on { print >(dir "/page" n) }
+		/^\.Bd/ { on = 1; n++ }' "$MAN/conncount-policyd.8"
+	sed -n '/^limit{/p' "$ROOT/README.md" >"$BATS_TEST_TMPDIR/page-readme"
+	for file in "$ROOT/lua/policyd/conncount-policy.lua" \
+		$(grep -lE '^limit\{' "$BATS_TEST_TMPDIR"/page*); do
+		expect 0 policyd --check -c "$file"
+		n=$((n + 1))
+	done
+	expect_eq 3 "$n" 'policies found'
 }
 
 @test "conncount-troubleshooting(7) quotes messages that the source has" {

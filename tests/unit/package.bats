@@ -6,6 +6,7 @@
 # shellcheck disable=SC2030,SC2031 # expect sets $output in each test anew
 
 load ../lib/common
+load ../lib/servers
 
 setup_file() {
 	export DEBS=$BATS_FILE_TMPDIR/debs FRESH=$BATS_FILE_TMPDIR/fresh
@@ -14,7 +15,7 @@ setup_file() {
 	"$ROOT/scripts/deb" "$DEBS" >"$BATS_FILE_TMPDIR/deb.log" 2>&1 ||
 		{ cat "$BATS_FILE_TMPDIR/deb.log" && return 1; }
 	have root && have debootstrap && have systemd-nspawn || return 0
-	"$TOOLS/debian-root" "$DEBS"/conncount_*.deb "$FRESH" 2>"$BATS_FILE_TMPDIR/root.log" ||
+	"$TOOLS/debian-root" "$FRESH" "$DEBS"/{conncount,conncount-policyd,lua-conncount}_*.deb 2>"$BATS_FILE_TMPDIR/root.log" ||
 		rm -rf --one-file-system "$FRESH"
 }
 
@@ -36,6 +37,8 @@ fresh() {
 	mount -t overlay -o "lowerdir=$FRESH,upperdir=$BATS_TEST_TMPDIR/upper,workdir=$BATS_TEST_TMPDIR/work" \
 		fresh-debian "$TREE"
 	cp "$DEBS"/conncount_*.deb "$TREE/root/conncount.deb"
+	cp "$DEBS"/conncount-policyd_*.deb "$TREE/root/conncount-policyd.deb"
+	cp "$DEBS"/lua-conncount_*.deb "$TREE/root/lua-conncount.deb"
 	cp "$TOOLS/hold.py" "$TREE/root/"
 	GROUP=$(mktemp -u conncount-package.XXXXXX)
 	mapfile -t GROUPS_OF < <(awk '$3 == "cgroup2" || $4 ~ /name=systemd/ { print $2 }' /proc/mounts)
@@ -125,6 +128,9 @@ in_chroot() {
 		expect_match "(^|$NL)lua-conncount /usr/$name$NL" "$files$NL"
 	done
 	expect_match "(^|$NL)conncount /usr/lib/conncount/conncount-exporter$NL" "$files$NL"
+	expect_match "(^|$NL)conncount-policyd /usr/sbin/conncount-policyd$NL" "$files$NL"
+	expect_match "(^|$NL)conncount-policyd /lib/systemd/system/conncount-policyd.socket$NL" "$files$NL"
+	expect_match "(^|$NL)conncount-policyd /usr/share/man/man8/conncount-policyd.8.gz$NL" "$files$NL"
 	expect 0 dpkg-deb -f "$DEBS"/libconncount-dev_*.deb Depends
 	expect_match 'libconncount0 \(= ' "$output"
 }
@@ -302,6 +308,65 @@ expect_inside() {
 	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'the exporter runs as root'
 	# Ten times the rating: below 2.0.
 	expect 0 inside systemd-analyze security --no-pager --threshold=19 conncount-exporter.service
+}
+
+@test "with systemd: conncount-policyd, by its socket, as nobody; a reload; purge leaves nothing" {
+	local pid
+	fresh
+	BEFORE=$(snapshot)
+	container_start
+	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount.deb \
+		/root/lua-conncount.deb /root/conncount-policyd.deb
+	expect_inside inactive sh -c 'systemctl is-active conncount-policyd.socket || :'
+	printf '%s\n' '[mx]' 'listen = *:25' >"$TREE/etc/conncount.conf"
+	expect 0 inside systemctl start conncount
+	cp "$ROOT/lua/policyd/conncount-policy.lua" "$TREE/etc/"
+	sed -i '/^allow/d' "$TREE/etc/conncount-policy.lua"
+	expect 0 inside sh -e -c "$(example conncount-policyd.8 SYSTEMD 1)"
+	serve mail 25 6
+	expect_eq 'action=421 4.7.0 too many sessions from 127.0.0.1/32' "$(ask_policyd)"
+
+	pid=$(inside systemctl show -P MainPID conncount-policyd.service)
+	expect 0 inside cat "/proc/$pid/status"
+	expect_match 'CapEff:.0000000000000000' "$output"
+	expect_match 'Seccomp:.2' "$output"
+	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'it runs as root'
+
+	# The service file's own way to reload: a mistake, and a change.
+	echo 'limit{ v4 = 33 }' >>"$TREE/etc/conncount-policy.lua"
+	expect 1 inside systemctl reload conncount-policyd
+	expect 0 inside journalctl -q -u conncount-policyd -o cat
+	expect_match '/etc/conncount-policy.lua:[0-9]+: limit: v4 = 33' "$output"
+	echo "limit{ v4 = 32, sessions = 5, action = 'reject' }" >"$TREE/etc/conncount-policy.lua"
+	expect 0 inside systemctl reload conncount-policyd
+	wait_until rejected
+	expect_inside "$pid" systemctl show -P MainPID conncount-policyd.service
+
+	# An upgrade.
+	expect 0 inside apt-get -q install -y --reinstall /root/conncount-policyd.deb
+	wait_until rejected
+	[[ $(inside systemctl show -P MainPID conncount-policyd.service) != "$pid" ]] ||
+		fail 'not started anew'
+
+	expect 0 inside apt-get -q purge -y --autoremove conncount conncount-policyd lua-conncount
+	expect_inside '' sh -c 'systemctl list-units --all --no-legend "conncount*"; getent group conncount || :'
+	expect 0 inside systemctl stop mail
+	container_stop
+	nothing_left
+}
+
+# ask_policyd: what it answers about a session from 127.0.0.1, at the unix socket.
+ask_policyd() {
+	inside python3 -c '
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/conncount-policyd.sock")
+s.sendall(b"client_address=127.0.0.1\nserver_address=127.0.0.1\nserver_port=25\n\n")
+print(s.recv(1024).decode().strip())'
+}
+
+rejected() {
+	expect_eq 'action=521 5.7.0 too many sessions from 127.0.0.1/32' "$(ask_policyd)"
 }
 
 # scrape: what the exporter answers.

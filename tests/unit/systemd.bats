@@ -35,9 +35,20 @@ setup() {
 		"$UNITS/conncount.service"
 }
 
-@test "systemd-analyze security rates the exporter below 2.0" {
+@test "systemd-analyze security rates the exporter and conncount-policyd below 2.0" {
 	expect 0 systemd-analyze security --offline=yes --no-pager --threshold=19 \
-		"$UNITS/conncount-exporter.service"
+		"$UNITS/conncount-exporter.service" "$UNITS/conncount-policyd.service"
+}
+
+@test "the socket of conncount-policyd is where it listens by itself, and where its page has it" {
+	local default
+	requires lua5.4
+	expect 0 env LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$PREFIX/sbin/conncount-policyd" --help
+	default=$(tr -s ' \n' ' ' <<<"$output" | sed -n 's/.* Default: \([^ ,]*\),.*/\1/p')
+	expect_eq "$default /run/conncount-policyd.sock" \
+		"$(sed -n 's/^ListenStream=//p' "$UNITS/conncount-policyd.socket" | paste -sd ' ')"
+	expect 0 grep -F "inet:$default," "$ROOT/user/man/conncount-policyd.8"
+	expect 0 grep -F 'readsocket{/run/conncount-policyd.sock}' "$ROOT/user/man/conncount-policyd.8"
 }
 
 @test "the exporter's socket is where the exporter listens by itself" {

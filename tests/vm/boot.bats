@@ -59,7 +59,8 @@ boot() {
 
 @test "a Debian with Postfix boots, and counts from its first session on, whatever is restarted" {
 	prepare "$ROOT/scripts/deb" "$BATS_TEST_TMPDIR/debs"
-	prepare "$TOOLS/debian-root" "$BATS_TEST_TMPDIR"/debs/conncount_*.deb "$TREE"
+	# Those of unit/package.bats, which has it made already.
+	prepare "$TOOLS/debian-root" "$TREE" "$BATS_TEST_TMPDIR"/debs/{conncount,conncount-policyd,lua-conncount}_*.deb
 	cp "$BATS_TEST_TMPDIR"/debs/conncount_*.deb "$TREE/root/conncount.deb"
 	prepare newer_package "$TREE/root/conncount.deb" "$TREE/root/newer.deb"
 	prepare install_in_tree

@@ -1,0 +1,14 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- Example of /etc/conncount-policy.lua, described in conncount-policyd(8).
+
+-- No limit is for these: this host, and a relay of our own.
+allow{ '127.0.0.0/8', '::1', '192.0.2.0/28' }
+
+-- A client may have 5 sessions open. An IPv6 client owns a whole /64.
+limit{ v4 = 32, v6 = 64, sessions = 5 }
+
+-- Its neighbourhood may have 20, and is told so.
+limit{ v4 = 24, v6 = 48, sessions = 20, message = '{open} sessions from {network}, {limit} may be' }
+
+-- Who submits mail is slowed down.
+limit{ service = 'submission', v4 = 32, v6 = 64, sessions = 10, action = 'tarpit', delay = 5 }

@@ -1,0 +1,60 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# policyd.bash - conncount-policyd in a test's own place. Load servers.bash before it.
+
+# policyd_start [OPTION...]: conncount-policyd on the policy $TEST_DIR/policy.lua, as an ordinary user
+# of the group nogroup, which is the one that may read. What it logs is $TEST_DIR/policyd.log, its
+# process id $POLICYD. Returns when it listens.
+policyd_start() {
+	[ -d "$TEST_DIR/policyd" ] || policyd_copy
+	policyd_run policyd.log -c "$TEST_DIR/policy.lua" "$@"
+	POLICYD=$STARTED
+	wait_until policyd_listens "$POLICYD"
+}
+
+# policyd_copy: of the program and what it loads, for the tree may be in a place closed to users; in a
+# directory in which it may make its sockets.
+policyd_copy() {
+	mkdir "$TEST_DIR/policyd"
+	cp "$ROOT/lua/policyd/conncount-policyd" "$BUILD/lua/5.4/conncount.so" "$TEST_DIR/policyd/"
+	chmod 0777 "$TEST_DIR/policyd"
+}
+
+# policyd_run LOG OPTION...
+policyd_run() {
+	local log=$TEST_DIR/$1
+	shift
+	server_start "$log" setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
+		--bounding-set=-all --no-new-privs env "LUA_CPATH=$TEST_DIR/policyd/?.so;;" \
+		"$TEST_DIR/policyd/conncount-policyd" "$@"
+}
+
+# policyd_listens PID: it has a listening socket.
+policyd_listens() {
+	nsenter --net="$TEST_DIR/net" -- ss -Hlntxp | grep -q "pid=$1,"
+}
+
+# policy: writes stdin to the policy's file; whole, at once.
+policy() {
+	cat >"$TEST_DIR/policy.new"
+	mv "$TEST_DIR/policy.new" "$TEST_DIR/policy.lua"
+}
+
+# logged N TEXT: conncount-policyd has written that many lines with TEXT.
+logged() {
+	local n
+	n=$(grep -cF -- "$2" "$TEST_DIR/policyd.log") || :
+	[ "$n" = "$1" ] || fail "$n lines with '$2', not $1:" "$(<"$TEST_DIR/policyd.log")"
+}
+
+# request CLIENT SERVER [PORT [CLIENTPORT]]: as Postfix 3.7 sends it.
+request() {
+	printf '%s\n' request=smtpd_access_policy protocol_state=CONNECT protocol_name=SMTP \
+		"client_address=$1" client_name=unknown ${4+"client_port=$4"} \
+		reverse_client_name=unknown "server_address=$2" "server_port=${3:-25}" helo_name= \
+		sender= recipient= recipient_count=0 queue_id= instance=4d2.6742f1a0.8c3f1.0 size=0 \
+		etrn_domain= stress= sasl_method= sasl_username= sasl_sender= ccert_subject= \
+		ccert_issuer= ccert_fingerprint= ccert_pubkey_fingerprint= encryption_protocol= \
+		encryption_cipher= encryption_keysize=0 policy_context= ''
+}

@@ -1,0 +1,407 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# conncount-policyd by itself, with sessions of the test's own.
+
+load ../lib/common
+load ../lib/servers
+load ../lib/policyd
+load ../lib/instance
+
+setup() {
+	requires lua5.4 setpriv
+	instance_setup
+	configure raw <<-'END'
+		[conncount]
+		group = nogroup
+		[mx]
+		listen = *:25
+		service = SMTP
+		[submission]
+		listen = *:587
+		service = submission
+	END
+	SOCKET=$TEST_DIR/policyd/sock
+}
+
+teardown() {
+	sessions_stop
+	servers_stop
+	instance_teardown
+}
+
+# policyd OPTION...: conncount-policyd in the foreground.
+policyd() {
+	in_ns env LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$ROOT/lua/policyd/conncount-policyd" "$@"
+}
+
+# sessions_setup: 6 of 203.0.113.1 and 3 of 203.0.113.2 to mx, 2 of 203.0.113.1 to submission.
+sessions_setup() {
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen *:587
+		open 6 203.0.113.1 192.0.2.10:25
+		open 3 203.0.113.2 192.0.2.10:25
+		open 2 203.0.113.1 192.0.2.10:587
+		open 6 2001:db8:1:2::1+ [2001:db8::10]:25
+	END
+}
+
+# ask SOCKET: what is on stdin, and the answers to it.
+ask() {
+	nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy" "$1" 1 1 |
+		sed -n 's/^ *1 action=//p'
+}
+
+# expect_action WANT CLIENT SERVER [PORT [CLIENTPORT]]
+expect_action() {
+	local want=$1 got
+	shift
+	got=$(request "$@" | ask "$SOCKET")
+	expect_eq "$want" "$got" "request $*"
+}
+
+refusal() {
+	echo "421 4.7.0 too many sessions from $1"
+}
+
+@test "limits by service, family and length; who is allowed; the order of the file" {
+	sessions_setup
+	policy <<-'END'
+		allow{ '198.51.100.0/24', '2001:db8:1:3::/64' }
+		allow{ '192.0.2.0/24' }
+		limit{ v4 = 32, sessions = 5 }
+		limit{ v4 = 24, v6 = 64, sessions = 8, action = 'reject', message = 'go: {open} {limit} {network}!' }
+		limit{ v6 = 128, sessions = 5 }
+		limit{ service = 'submission', v4 = 32, sessions = 1 }
+		limit{ service = 'submission', v4 = 24, sessions = 0 }
+	END
+	policyd_start --listen "$SOCKET" --listen 127.0.0.1:10126
+	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
+	expect_action '521 5.7.0 go: 9 8 203.0.113.0/24!' 203.0.113.2 192.0.2.10
+	expect_action DUNNO 203.0.112.2 192.0.2.10
+	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10 587
+	expect_action "$(refusal 203.0.113.0/24)" 203.0.113.2 192.0.2.10 587
+	expect_action DUNNO 2001:db8:1:2::1 2001:db8::10
+	expect_action "$(refusal 203.0.113.1/32)" ::ffff:203.0.113.1 ::ffff:192.0.2.10
+	expect_eq "$(refusal 203.0.113.1/32)" \
+		"$(request 203.0.113.1 192.0.2.10 | ask 127.0.0.1:10126)" 'over TCP'
+	sessions open 6 198.51.100.1 192.0.2.10:25
+	expect_action DUNNO 198.51.100.1 192.0.2.10
+	sessions open 9 2001:db8:1:3::1 '[2001:db8::10]:25'
+	expect_action DUNNO 2001:db8:1:3::1 2001:db8::10
+	sessions open 6 2001:db8:1:4::1 '[2001:db8::10]:25'
+	expect_action "$(refusal 2001:db8:1:4::1/128)" 2001:db8:1:4::1 2001:db8::10
+	sessions open 3 2001:db8:1:4::2 '[2001:db8::10]:25'
+	expect_action '521 5.7.0 go: 9 8 2001:db8:1:4::/64!' 2001:db8:1:4::2 2001:db8::10
+}
+
+# ports CLIENT PORT: the client's ports of its sessions with the server's port, a line each.
+ports() {
+	sessions ledger | awk -v client="$1" -v port="$2" '$1 == client && $4 == port { print $2 }'
+}
+
+# talk SCRIPT: runs it in bash in the test's place. There, `dial NAME` makes a connection to the
+# service, `say NAME REQUEST...` sends a request there, `hear NAME WANT` takes an answer.
+talk() {
+	export -f fail expect_eq request refusal sessions ports
+	export TEST_DIR BUILD
+	# shellcheck disable=SC2016
+	expect 0 in_ns bash -e -c '
+		dial() {
+			exec {fd}<>/dev/tcp/127.0.0.1/10126
+			declare -g "$1=$fd"
+		}
+		say() {
+			request "${@:2}" >&"${!1}"
+		}
+		hear() {
+			local answer rest
+			read -r -t 20 -u "${!1}" answer && read -r -t 20 -u "${!1}" rest
+			expect_eq "action=$2" "$answer$rest" "answer to $1"
+		}'"$1"
+}
+
+@test "of those that come at the same time, the first are let in, as many as may be" {
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 4 }' | policy
+	policyd_start --listen 127.0.0.1:10126
+	# shellcheck disable=SC2016
+	talk '
+		mapfile -t port < <(ports 203.0.113.1 25)
+		for i in {0..5}; do
+			dial c$i
+			say c$i 203.0.113.1 192.0.2.10 25 "${port[i]}"
+			# The next one is asked about when this one has been.
+			dial other
+			say other 203.0.112.9 192.0.2.10
+			hear other DUNNO
+		done
+		# Two leave, when they are told to: then there are no more than may be.
+		for i in 4 5; do
+			hear c$i "$(refusal 203.0.113.1/32)"
+			sessions close server $((i + 1))
+		done
+		for i in {0..3}; do
+			hear c$i DUNNO
+		done
+		# One more is one too many, and so is another while that one is leaving.
+		for i in 4 5; do
+			sessions open 1 203.0.113.1 192.0.2.10:25
+			say c$i 203.0.113.1 192.0.2.10 25 "$(ports 203.0.113.1 25 | tail -n 1)"
+			hear c$i "$(refusal 203.0.113.1/32)"
+		done
+		# One that was let in leaves, those that were refused do not.
+		sessions close server 3
+		sessions open 1 203.0.113.1 192.0.2.10:25
+		say c2 203.0.113.1 192.0.2.10 25 "$(ports 203.0.113.1 25 | tail -n 1)"
+		hear c2 DUNNO
+		# One of those comes again.
+		say c2 203.0.113.1 192.0.2.10 25 "$(ports 203.0.113.1 25 | tail -n 2 | head -n 1)"
+		hear c2 "$(refusal 203.0.113.1/32)"'
+}
+
+@test "sessions that nobody asks about count, too" {
+	local port
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	policyd_start --listen "$SOCKET"
+	port=$(ports 203.0.113.1 25 | tail -n 1)
+	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10 25 "$port"
+}
+
+@test "a session is judged once, as long as it lasts" {
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 1 }' | policy
+	policyd_start --listen 127.0.0.1:10126
+	sessions open 1 203.0.113.7 192.0.2.10:25
+	# shellcheck disable=SC2016
+	talk '
+		port=$(ports 203.0.113.7 25)
+		dial a
+		say a 203.0.113.7 192.0.2.10 25 "$port"
+		hear a DUNNO
+		sessions open 3 203.0.113.7 192.0.2.10:25
+		say a 203.0.113.7 192.0.2.10 25 "$port"
+		hear a DUNNO
+		# Another one, on another connection and then on this one.
+		port=$(ports 203.0.113.7 25 | tail -n 1)
+		dial b
+		for name in b a a; do
+			say $name 203.0.113.7 192.0.2.10 25 "$port"
+			hear $name "$(refusal 203.0.113.7/32)"
+		done'
+}
+
+@test "nobody waits for one who is delayed, who sends slowly, or who does not read" {
+	local rc=0
+	sessions_setup
+	policy <<-END
+		limit{ v4 = 24, sessions = 8, action = 'tarpit', delay = 0.1 }
+		limit{ v4 = 32, sessions = 5, action = 'tarpit', delay = 90 }
+		limit{ v6 = 48, sessions = 5, message = '$(printf '%0400d' 0)' }
+	END
+	policyd_start --listen 127.0.0.1:10126
+	# shellcheck disable=SC2016
+	talk '
+		dial delayed
+		say delayed 203.0.113.1 192.0.2.10
+		dial slow
+		request 203.0.113.9 192.0.2.10 | head -c 100 >&"$slow"
+		dial other
+		say other 203.0.112.9 192.0.2.10
+		hear other DUNNO
+		request 203.0.113.9 192.0.2.10 | tail -c +101 >&"$slow"
+		hear slow DUNNO
+
+		# Many at a time, in order.
+		{ request 203.0.112.1 192.0.2.10; request 2001:db8:1:2::1 2001:db8::10; } >&"$slow"
+		say slow 203.0.112.1 192.0.2.10
+		hear slow DUNNO
+		hear slow "421 4.7.0 $(printf %0400d 0)"
+		hear slow DUNNO
+
+		# Disconnected when what it sends and does not read is too much to keep.
+		dial deaf
+		text=$(request 2001:db8:1:2::1 2001:db8::10)
+		if yes "$text
+" | head -c 100M 2>/dev/null >&"$deaf"; then
+			fail "all was taken"
+		fi
+		say other 203.0.112.9 192.0.2.10
+		hear other DUNNO
+
+		# The end comes: who is delayed is answered.
+		kill -TERM '"$POLICYD"'
+		hear delayed DUNNO'
+	wait "$POLICYD" || rc=$?
+	expect_eq 0 $rc 'exit status'
+	logged 1 'a client that sends too much was disconnected'
+}
+
+@test "100 reloads under load: no request is lost, and each policy is used" {
+	local i load answers
+	sessions_setup
+	policies() {
+		echo "limit{ v4 = 32, sessions = 5, message = '$1' }" | policy
+	}
+	policies even
+	policyd_start --listen "$SOCKET" --listen 127.0.0.1:10126
+	request 203.0.113.1 192.0.2.10 >"$TEST_DIR/request"
+	# shellcheck disable=SC2016
+	start_in_ns bash -c 'exec "$1" "$2" 4 <"$3" >"$4"' bash "$BUILD/tests/policy" "$SOCKET" \
+		"$TEST_DIR/request" "$TEST_DIR/load"
+	load=$STARTED
+	for i in {1..100}; do
+		case $((i % 3)) in
+		0) policies even ;;
+		1) policies odd ;;
+		2) echo 'limit{' | policy ;;
+		esac
+		kill -HUP "$POLICYD"
+		wait_until reloaded "$i"
+	done
+	kill -TERM "$load"
+	wait "$load" || fail "$(<"$TEST_DIR/load")"
+	expect_match '^requests [0-9]{3,} lost 0 ' "$(<"$TEST_DIR/load")"
+	answers=$(sed -n 's/^ *[0-9]* action=//p' "$TEST_DIR/load" | sort)
+	expect_eq $'421 4.7.0 even\n421 4.7.0 odd' "$answers" 'answers'
+	logged 33 'not loaded: the policy stays as it was'
+}
+
+# reloaded N: so many times, with or without success.
+reloaded() {
+	local n
+	n=$(grep -cE ': read: |: not loaded' "$TEST_DIR/policyd.log")
+	expect_eq $(($1 + 1)) "$n" 'times that a policy was read'
+}
+
+@test "a policy with a mistake: refused at the start, and when it is read again the old one stays" {
+	local file=$TEST_DIR/policy.lua text want
+	while IFS='|' read -r text want; do
+		printf '\n%b\n' "$text" | policy
+		expect 2 policyd --check -c "$file"
+		expect_eq "conncount-policyd: $file:$want" "$errors" "messages about $text"
+		expect_eq '' "$output" output
+	done <<-'END'
+		limit{|3: unexpected symbol near <eof>
+		limt{}|2: attempt to call a nil value (global 'limt')
+		limit(5)|2: limit: a table expected: limit{ v4 = 32, v6 = 64, sessions = 10 }
+		limit{}|2: limit: sessions is missing: how many may be open
+		limit{ sessions = 5 }|2: limit: v4 and v6 are missing: the length of the network that is counted
+		\nlimit{ v4 = 33, sessions = 5 }|3: limit: v4 = 33: not a whole number from 0 to 32
+		limit{ v6 = '64', sessions = 5 }|2: limit: v6 = '64': not a whole number from 0 to 128
+		limit{ v4 = 32, sessions = 1.5 }|2: limit: sessions = 1.5: not a whole number from 0 to 9223372036854775807
+		limit{ v4 = 32, limit = 5 }|2: limit: unknown field 'limit' (known: service, v4, v6, sessions, action, message, delay)
+		limit{ v4 = 32, sessions = 5, action = 'drop' }|2: limit: action = 'drop': not 'defer', 'reject' or 'tarpit'
+		limit{ v4 = 32, sessions = 5, delay = 5 }|2: limit: a delay with the action 'defer': it is for a tarpit
+		limit{ v4 = 32, sessions = 5, action = 'tarpit', delay = 91 }|2: limit: delay = 91: not a number of seconds up to 90
+		limit{ v4 = 32, sessions = 5, action = 'tarpit', message = 'x' }|2: limit: a message with a tarpit, which says nothing
+		limit{ v4 = 32, sessions = 5, message = '{count}' }|2: limit: message = '{count}': unknown {count} (known: {network}, {open}, {limit})
+		limit{ v4 = 32, sessions = 5, message = 'a\\nb' }|2: limit: message = 'a?b': not a line of ASCII
+		limit{ v4 = 32, sessions = 5, service = 5 }|2: limit: service = 5: not the name of a service
+		allow{ '10.0.0.0/8', '10.0.0.0/33' }|2: allow: '10.0.0.0/33': the length is over 32, the most for IPv4
+		allow{ 5 }|2: allow: '5': string expected, got number
+		allow '10.0.0.0/8'|2: allow: a table expected: allow{ '192.0.2.0/24' }
+		while true do end|2: takes too long: is there a loop without an end?
+	END
+	echo 'error{}' | policy
+	expect 2 policyd --check -c "$file"
+	expect_match "conncount-policyd: $file: table: " "$errors"
+	rm "$file"
+	expect 2 policyd -c "$file"
+	expect_match "cannot open $file: No such file" "$errors"
+
+	# At the start, and then.
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 5, action = 3 }' | policy
+	expect 2 policyd -c "$file" --listen "$SOCKET"
+	[ ! -e "$SOCKET" ] || fail 'it listens'
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	policyd_start --listen "$SOCKET"
+	echo 'limit{ v4 = 32, sessions = 6, action = 3 }' | policy
+	kill -HUP "$POLICYD"
+	wait_until logged 1 "$file: not loaded: the policy stays as it was"
+	logged 1 "$file:1: limit: action = 3: not 'defer', 'reject' or 'tarpit'"
+	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
+	echo 'limit{ v4 = 32, sessions = 6 }' | policy
+	kill -HUP "$POLICYD"
+	wait_until logged 2 "$file: read: limits 1, allowed networks 0"
+	expect_action DUNNO 203.0.113.1 192.0.2.10
+}
+
+@test "while nothing can be counted everybody is let in, and it is said once" {
+	local n
+	echo 'limit{ v4 = 32, sessions = 5 } limit{ service = "smtp", v4 = 32, sessions = 0 }' | policy
+	policyd_start --listen "$SOCKET"
+	for n in 1 2; do
+		request 203.0.113.1 192.0.2.10 | nsenter --net="$TEST_DIR/net" -- \
+			"$BUILD/tests/policy" "$SOCKET" 2 500 >"$TEST_DIR/load"
+		expect_match '^ +500 action=DUNNO$' "$(tail -n 1 "$TEST_DIR/load")"
+		logged $n "every client is let in until sessions are counted again: $CONNCOUNT_DIR: not loaded"
+		[ "$n" = 1 ] || break
+		sessions_setup
+		expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
+		expect_action DUNNO 203.0.113.2 192.0.2.10
+		logged 1 'conncount-policyd: sessions are counted again'
+		# Where no listener is.
+		for port in 26 26 26; do
+			expect_action DUNNO 203.0.113.1 192.0.2.10 $port
+		done
+		logged 1 'no listener is configured for 192.0.2.10 port 26'
+		kill -HUP "$POLICYD"
+		wait_until logged 2 ': read: limits 2'
+		logged 1 "these limits have no effect: 'smtp': unknown service type; known are SMTP,"
+		expect 0 conncount unload
+	done
+}
+
+@test "what is no request of a session is let in, and said once" {
+	sessions_setup
+	echo 'limit{ v4 = 32, v6 = 64, sessions = 0 }' | policy
+	policyd_start --listen "$SOCKET"
+	expect_action DUNNO unknown 192.0.2.10
+	expect_action DUNNO 203.0.113.1 192.0.2.10 smtp
+	expect_action DUNNO '' 192.0.2.10
+	expect_eq DUNNO "$(request 203.0.113.1 192.0.2.10 | grep -v '^server_' | ask "$SOCKET")"
+	expect_eq DUNNO "$(printf 'junk\n\n' | ask "$SOCKET")"
+	logged 1 'a request without client_address, server_address and server_port is let in'
+	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
+}
+
+@test "sockets: those of a service manager, what another one has left, one that is in use" {
+	local rc=0
+	requires systemd-socket-activate
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	policyd_copy
+	server_start "$TEST_DIR/policyd.log" setpriv --reuid=65534 --regid=65534 --clear-groups \
+		systemd-socket-activate -l "$SOCKET" -l 127.0.0.1:10126 \
+		-E "LUA_CPATH=$TEST_DIR/policyd/?.so;;" -E "CONNCOUNT_DIR=$CONNCOUNT_DIR" \
+		"$TEST_DIR/policyd/conncount-policyd" -c "$TEST_DIR/policy.lua"
+	POLICYD=$STARTED
+	wait_until test -S "$SOCKET"
+	wait_until listens 10126
+	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
+	expect_eq "$(refusal 203.0.113.1/32)" \
+		"$(request 203.0.113.1 192.0.2.10 | ask 127.0.0.1:10126)" 'over TCP'
+
+	# In use.
+	expect 1 policyd -c "$TEST_DIR/policy.lua" --listen "$SOCKET"
+	expect_match "conncount-policyd: $SOCKET: cannot listen: EADDRINUSE" "$errors"
+	expect 1 policyd -c "$TEST_DIR/policy.lua"
+	expect_match 'conncount-policyd: 127.0.0.1:10126: cannot listen: EADDRINUSE' "$errors"
+	expect 2 policyd -c "$TEST_DIR/policy.lua" --listen 10126
+	expect_match 'conncount-policyd: 10126: neither the path of a unix socket, nor ADDRESS:PORT' "$errors"
+
+	# Left by one that was killed; and by one that was told to end, which leaves nothing.
+	kill -KILL "$POLICYD"
+	wait "$POLICYD" || rc=$?
+	[ -S "$SOCKET" ] || fail 'no socket is left'
+	policyd_start --listen "$SOCKET"
+	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
+	expect_eq 'srwxrwxrwx' "$(stat -c %A "$SOCKET")" mode
+	server_stop "$POLICYD"
+	[ ! -e "$SOCKET" ] || fail 'the socket is left'
+}
