@@ -1,0 +1,179 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Debian's Postfix, which asks conncount-policyd as conncount-policyd(8) has it, about the limits that
+# the README has.
+
+load ../lib/common
+load ../lib/servers
+load ../lib/policyd
+load ../lib/instance
+
+setup() {
+	requires postfix setpriv
+	instance_setup
+	configure raw <<-'END'
+		[conncount]
+		group = nogroup
+		[smtp]
+		listen = *:25
+	END
+	load
+	# The README's: 5 of a client, 20 of its neighbourhood.
+	sed -n '/^limit{/p' "$ROOT/README.md" | policy
+	policyd_start
+}
+
+teardown() {
+	servers_stop
+	instance_teardown
+}
+
+# postfix_start [LINE...]: Postfix with Debian's configuration, the lines of the example, and these.
+# What it logs is $TEST_DIR/postfix.log.
+postfix_start() {
+	{
+		example conncount-policyd.8 POSTFIX 1
+		printf '%s\n' 'maillog_file = /dev/stdout' 'myhostname = mx.example' \
+			'mydestination = localhost' 'local_transport = discard:' \
+			'local_recipient_maps =' 'smtpd_peername_lookup = no' "$@"
+	} >"$TEST_DIR/main.cf"
+	mkdir "$TEST_DIR/postfix"
+	# As the package's postinst and `postfix start-fg` do it.
+	# shellcheck disable=SC2016
+	server_start "$TEST_DIR/postfix.log" "$TOOLS/in-packages" "$TEST_DIR/postfix" postfix -- bash -e -c '
+		cd /etc/postfix
+		cp /usr/share/postfix/main.cf.debian main.cf
+		cp /usr/share/postfix/master.cf.dist master.cf
+		cp /usr/share/postfix/dynamicmaps.cf .
+		cat "$1" >>main.cf
+		for name in postfix postdrop; do
+			grep -q "^$name:" /etc/group || echo "$name:x:$((++n + 64000)):" >>/etc/group
+		done
+		grep -q ^postfix: /etc/passwd ||
+			echo postfix:x:64001:64001::/var/spool/postfix:/bin/false >>/etc/passwd
+		chgrp postdrop /usr/sbin/postqueue /usr/sbin/postdrop
+		chmod 2555 /usr/sbin/postqueue /usr/sbin/postdrop
+		install -d -o postfix /var/lib/postfix
+		postfix check
+		exec /usr/lib/postfix/sbin/master -s' bash "$TEST_DIR/main.cf"
+	wait_until -t 30 listens 25
+}
+
+# refused [CLIENT]: how many sessions Postfix has refused from it, or in all.
+refused() {
+	grep -cE "reject: CONNECT from unknown\[${1:-.*}\]: 421 4\.7\.0 .* too many sessions from" \
+		"$TEST_DIR/postfix.log" || :
+}
+
+expect_refused() {
+	expect_eq "$1" "$(refused "${2:-}")" "refused ${2:-in all}"
+}
+
+# times N WORD: N of them.
+times() {
+	local words
+	words=$(yes "$2" | head -n "$1" | tr '\n' ' ')
+	echo "${words% }"
+}
+
+@test "the sixth session of a client is refused, the 21st of its /24, and nobody else" {
+	local i
+	postfix_start
+	smtp_start
+	for i in 1 2 3 4; do
+		expect_smtp "$(times 5 220) 421 421" open 7 "203.0.113.$i" 192.0.2.1:25
+	done
+	expect_smtp '421 421' open 2 203.0.113.5 192.0.2.1:25
+	expect_smtp "$(times 5 220) 421" open 6 203.0.114.5 192.0.2.1:25
+	expect_smtp "$(times 5 220) 421" open 6 2001:db8:1:2::5 '[2001:db8::1]:25'
+	expect_smtp 421 open 1 2001:db8:1:2::6 '[2001:db8::1]:25'
+	expect_smtp "$(times 5 220)" open 5 2001:db8:1:3::5 '[2001:db8::1]:25'
+	# They have left, and count no more.
+	wait_until expect_count 20 203.0.113.0/24
+	expect_count 35
+	expect_refused 2 203.0.113.5
+	expect_refused 13
+
+	# Who is in, is in: a message goes through. Who leaves, makes room.
+	expect_smtp "$(times 5 250)" mail 203.0.113.1
+	smtp close 203.0.113.1
+	expect_smtp "$(times 5 220) 421" open 6 203.0.113.5 192.0.2.1:25
+	for i in 2 3 4 5; do
+		smtp close "203.0.113.$i"
+	done
+	smtp close 203.0.114.5
+	smtp close 2001:db8:1:2::5
+	smtp close 2001:db8:1:3::5
+	wait_until expect_count 0
+	expect 0 conncount verify
+}
+
+# Clients and their sessions, all at the same time. Ten clients are alone in their /24: each keeps 5 of
+# its 10. Ten more are in two: of the 50 sessions of a /24, in which each client may have 5, it keeps 20.
+herd() {
+	local i
+	for i in {1..10}; do
+		echo "10.0.$i.1 10"
+	done
+	for i in {1..5}; do
+		echo "198.51.100.$i 10"
+		echo "203.0.113.$i 10"
+	done
+}
+
+@test "200 parallel sessions from 20 addresses: refused is what arithmetic says; then none is left" {
+	local client n i=0 gate
+	postfix_start 'default_process_limit = 250' \
+		'smtpd_data_restrictions = check_policy_service { inet:127.0.0.1:10127, default_action=DUNNO }'
+	# Whoever is let in waits at DATA until this second service ends, whose answers take too long.
+	echo "limit{ v4 = 0, sessions = 0, action = 'tarpit', delay = 90 }" | policy
+	policyd_run gate.log -c "$TEST_DIR/policy.lua" --listen 127.0.0.1:10127
+	gate=$STARTED
+	wait_until policyd_listens "$gate"
+
+	# smtp-source takes the address that the kernel gives it: another one for each destination.
+	while read -r client n; do
+		in_ns ip route add local "192.0.2.$((++i))" dev lo src "$client"
+		yes "192.0.2.$i:25" | head -n "$n"
+	done < <(herd) >"$TEST_DIR/destinations"
+	# None is judged before the last one is there.
+	kill -STOP "$POLICYD"
+	mkdir "$TEST_DIR/source"
+	# shellcheck disable=SC2016
+	server_start "$TEST_DIR/source.log" "$TOOLS/in-packages" "$TEST_DIR/source" postfix -- bash -c '
+		while read -r to; do
+			smtp-source -f from@example.org -t to@localhost "$to" & pids+=($!)
+		done <"$1"
+		for pid in "${pids[@]}"; do
+			wait "$pid" && echo delivered || echo refused
+		done' bash "$TEST_DIR/destinations"
+	wait_until -t 60 expect_count 200
+	expect_refused 0
+	kill -CONT "$POLICYD"
+
+	wait_until -t 60 expect_refused 110
+	wait_until expect_count 90
+	for i in {1..10}; do
+		expect_refused 5 "10.0.$i.1"
+		expect_count 5 "10.0.$i.1"
+	done
+	expect_refused 30 '198\.51\.100\..*'
+	expect_count 20 198.51.100.0/24
+	expect_refused 30 '203\.0\.113\..*'
+	expect_count 20 203.0.113.0/24
+	for i in {1..5}; do
+		[ "$(conncount count "198.51.100.$i")" -le 5 ] || fail "too many from 198.51.100.$i"
+		[ "$(conncount count "203.0.113.$i")" -le 5 ] || fail "too many from 203.0.113.$i"
+	done
+
+	# They deliver their mail, and go.
+	kill -TERM "$gate"
+	wait "${SERVERS[-1]}"
+	expect_eq 90 "$(grep -cx delivered "$TEST_DIR/source.log")" delivered
+	expect_eq 110 "$(grep -cx refused "$TEST_DIR/source.log")" refused
+	expect_refused 110
+	wait_until expect_count 0
+	expect 0 conncount list --json
+	expect_eq '' "$(json entries <<<"$output" | tr -d '[]')" 'networks with sessions'
+	expect 0 conncount verify
+}
