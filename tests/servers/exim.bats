@@ -1,0 +1,107 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Debian's Exim, which asks conncount-policyd as conncount-policyd(8) has it.
+
+load ../lib/common
+load ../lib/servers
+load ../lib/policyd
+load ../lib/instance
+
+setup() {
+	requires exim4-daemon-light setpriv
+	instance_setup
+	configure raw <<-'END'
+		[conncount]
+		group = nogroup
+		[smtp]
+		listen = *:25
+	END
+	load
+	smtp_start
+	exim_start
+}
+
+teardown() {
+	servers_stop
+	instance_teardown
+}
+
+# exim_start: Exim with the example, asking at $TEST_DIR/policyd/sock, which may not be there.
+# What it logs is in $TEST_DIR/log.
+exim_start() {
+	{
+		cat <<-END
+			primary_hostname = mx.example
+			log_file_path = $TEST_DIR/log/%s
+			host_lookup =
+			tls_advertise_hosts =
+			keep_environment =
+			smtp_accept_max = 100
+			acl_smtp_rcpt = accept
+		END
+		example conncount-policyd.8 EXIM 1 |
+			sed "s|\\\\e|\\\\|g; s|/run/conncount-policyd.sock|$TEST_DIR/policyd/sock|"
+		cat <<-'END'
+			begin routers
+			all:
+			  driver = accept
+			  transport = nowhere
+			begin transports
+			nowhere:
+			  driver = appendfile
+			  file = /dev/null
+			  user = mail
+		END
+	} >"$TEST_DIR/exim.conf"
+	mkdir "$TEST_DIR/exim"
+	# As the packages' postinst does it.
+	# shellcheck disable=SC2016
+	server_start "$TEST_DIR/exim.log" "$TOOLS/in-packages" "$TEST_DIR/exim" exim4-daemon-light -- \
+		bash -e -c '
+		grep -q "^Debian-exim:" /etc/group || echo "Debian-exim:x:64003:" >>/etc/group
+		grep -q "^Debian-exim:" /etc/passwd ||
+			echo "Debian-exim:x:64003:64003::/var/spool/exim4:/bin/false" >>/etc/passwd
+		for dir in /var/spool/exim4 "$2"; do
+			install -d -o Debian-exim -g Debian-exim "$dir"
+		done
+		rm -f /etc/resolv.conf
+		echo lookup file >/etc/resolv.conf # no name server is asked
+		install -D -m 644 "$1" /etc/exim4/exim4.conf
+		exec /usr/sbin/exim4 -bdf' bash "$TEST_DIR/exim.conf" "$TEST_DIR/log"
+	wait_until listens 25
+}
+
+@test "a client over its limit is refused, for now or for good, and others are left alone" {
+	# 5 of an address, after that 421; 20 of a /24, after that 521.
+	example conncount-policyd.8 'POLICY FILE' 1 | policy
+	policyd_start --listen "$TEST_DIR/policyd/sock"
+	local i
+	for i in 1 2 3 4; do
+		expect_smtp '220 220 220 220 220 421' open 6 "203.0.113.$i" 198.51.100.10:25
+	done
+	expect_smtp '521 521' open 2 203.0.113.5 198.51.100.10:25
+	expect 0 grep -cF '521 5.7.0 21 sessions from 203.0.113.0/24, 20 may be' "$TEST_DIR/log/main"
+	expect_eq 2 "$output" 'refused for good'
+	expect_smtp '220 220 220 220 220 421' open 6 203.0.114.5 198.51.100.10:25
+	expect_smtp '220 220 220 220 220 421' open 6 2001:db8:1:2::5 '[2001:db8::1]:25'
+	# One that no limit is for.
+	expect_smtp '220 220 220 220 220 220' open 6 192.0.2.1 198.51.100.10:25
+	wait_until expect_count 20 203.0.113.0/24
+	wait_until expect_count 36
+
+	# Who is in, is in: a message goes through. Who leaves, makes room.
+	expect_smtp '250 250 250 250 250' mail 203.0.113.1
+	smtp close 203.0.113.1
+	expect_smtp '220 220' open 2 203.0.113.5 198.51.100.10:25
+	smtp quit
+	# shellcheck disable=SC2034 # servers_stop looks at it
+	SMTP_PID=
+	wait_until expect_count 0
+	expect 0 conncount verify
+}
+
+@test "Exim lets everybody in while nobody answers it" {
+	expect_smtp '220 220 220 220 220 220' open 6 203.0.113.1 198.51.100.10:25
+	expect_count 6 203.0.113.1
+	smtp close 203.0.113.1
+}
