@@ -278,7 +278,7 @@ for_group() {
 
 @test "a reader that has changed its root: the cgroup is not taken to be gone, unless it is" {
 	mkdir "$TEST_DIR/empty" "$CGROUP_PATH/inner"
-	load --cgroup "$CGROUP/inner"
+	load --cgroup "${CGROUP:?}/inner"
 	expect 0 python3 -I - "$BUILD/libconncount.so" "$CONNCOUNT_DIR" "$TEST_DIR/empty" \
 		"$CGROUP_PATH/inner" <<-'END'
 			import ctypes, os, struct, sys, time
