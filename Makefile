@@ -3,6 +3,7 @@
 # make                    everything, into build/
 # make check              the tests (scripts/check also installs what they need)
 # make install            DESTDIR=, PREFIX= (default /usr/local), and the directories below
+# make bench              what it costs, into build/bench and tests/bench/README.md; QUICK=1: in a minute
 # make deb                Debian packages, into build/deb
 # make V=1                show the commands
 # make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
@@ -90,6 +91,7 @@ lua_cflags = $(shell $(PKG_CONFIG) --cflags $(firstword $(filter lua$(1),$(LUAS)
 LUA_MODULES := $(LUA_VERSIONS:%=$(BUILD)/lua/%/conncount.so)
 LUA_LIBRARIES := $(LUA_VERSIONS:%=$(BUILD)/libconncount-lua%.a)
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(wildcard tests/tools/*.c)))
+BENCHES := $(patsubst %,$(BUILD)/bench/%,ask cycle live programs sockets split trie)
 EMBEDS := $(LUAS:%=$(BUILD)/tests/embed-%)
 EXAMPLE := $(BUILD)/tests/server
 
@@ -111,7 +113,7 @@ say = @printf '  %-8s %s\n' $(1) '$@'
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: all tests check install deb clean FORCE
+.PHONY: all tests check bench install deb clean FORCE
 .SUFFIXES:
 .SECONDARY:
 
@@ -220,7 +222,7 @@ $(BUILD)/tests/neighbour-%.o: tests/tools/neighbour.bpf.c Makefile
 	$(Q)$(CLANG) $(BPF_CFLAGS) $(NEIGHBOUR) -c $< -o $@
 
 # Built once, so that the same files run on every kernel, and where no compiler is.
-tests: all $(TOOLS) $(EMBEDS) $(EXAMPLE) $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
+tests: all $(TOOLS) $(EMBEDS) $(EXAMPLE) $(BENCHES) $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
 	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o)
 
 $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
@@ -245,6 +247,34 @@ $(EXAMPLE): $(wildcard lua/example/*.[ch]) $(BUILD)/libconncount-lua5.4.a $(BUIL
 	$(Q)$(CC) $(CPPFLAGS) -DSERVER_DIR='"$(CURDIR)/lua/example"' -Ilua $(call lua_cflags,5.4) \
 		$(filter-out -MMD -MP,$(ALL_CFLAGS)) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) \
 		$(shell $(PKG_CONFIG) --libs lua5.4) $(LIB_LIBS)
+
+# --- what the benchmark runs ------------------------------------------------------------------
+
+$(BUILD)/bench/%.bpf.o: tests/bench/%.bpf.c Makefile
+	$(call say,BPF)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(BUILD)/bench/%.skel.h: $(BUILD)/bench/%.bpf.o
+	$(call say,SKEL)
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+$(BUILD)/bench/split $(BUILD)/bench/trie: $(BUILD)/bench/%: $(BUILD)/bench/%.skel.h
+
+$(BUILD)/bench/ask: $(BUILD)/libconncount-lua5.4.a
+$(BUILD)/bench/ask: BENCH_CFLAGS = -Ilua $(call lua_cflags,5.4)
+$(BUILD)/bench/ask: BENCH_LIBS = $(shell $(PKG_CONFIG) --libs lua5.4)
+
+$(BENCHES): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/tests/bench/connections.o $(BUILD)/libconncount.a Makefile
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -I$(BUILD)/bench $(BENCH_CFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \
+		$< $(BUILD)/tests/bench/connections.o $(filter %-lua5.4.a,$^) $(BUILD)/libconncount.a \
+		$(LIB_LIBS) $(BENCH_LIBS)
+
+# QUICK=1: whether it works; and the page stays as it is.
+bench: all $(BENCHES) $(addprefix $(BUILD)/tests/,objects tell json)
+	tests/bench/run $(if $(QUICK),--quick,--page)
 
 check: tests
 	./tests/run all

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* connections.c - see connections.h */
+#include <arpa/inet.h>
+#include <err.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "connections.h"
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+/* splitmix64: a number in no pattern for each number. */
+static uint64_t scramble(uint64_t n)
+{
+	n += 0x9e3779b97f4a7c15ULL;
+	n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9ULL;
+	n = (n ^ n >> 27) * 0x94d049bb133111ebULL;
+	return n ^ n >> 31;
+}
+
+static socklen_t size_of(const union address *address)
+{
+	return address->sa.sa_family == AF_INET ? sizeof(address->in4) : sizeof(address->in6);
+}
+
+union address random_address(int family, uint64_t index)
+{
+	union address address = { .sa.sa_family = (sa_family_t)family };
+	uint64_t n = scramble(2 * index), m = scramble(2 * index + 1);
+	uint32_t first = 1 + (uint32_t)(n >> 32) % 222; /* 1 to 126, 128 to 223 */
+
+	if (family == AF_INET) {
+		first += first >= 127;
+		address.in4.sin_addr.s_addr = htonl(first << 24 | (n & 0xffffff));
+		return address;
+	}
+	memcpy(address.in6.sin6_addr.s6_addr, &n, sizeof(n));
+	memcpy(address.in6.sin6_addr.s6_addr + 8, &m, sizeof(m));
+	address.in6.sin6_addr.s6_addr[0] = 0x20 | (address.in6.sin6_addr.s6_addr[0] & 0x1f);
+	return address;
+}
+
+union address server_address(int family, unsigned number, uint16_t port)
+{
+	union address address = { .sa.sa_family = (sa_family_t)family };
+
+	if (family == AF_INET) {
+		address.in4.sin_addr.s_addr = htonl(0xc0000200 | number);
+		address.in4.sin_port = htons(port);
+		return address;
+	}
+	inet_pton(AF_INET6, "2001:db8::", &address.in6.sin6_addr);
+	address.in6.sin6_addr.s6_addr[15] = (uint8_t)number;
+	address.in6.sin6_port = htons(port);
+	return address;
+}
+
+int listen_at(const union address *at)
+{
+	const int on = 1;
+	int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    bind(fd, &at->sa, size_of(at)) || listen(fd, SOMAXCONN))
+		err(1, "listen");
+	return fd;
+}
+
+int connect_from(const union address *from, const union address *to)
+{
+	const int on = 1;
+	int fd = socket(from->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) ||
+	    bind(fd, &from->sa, size_of(from)) || connect(fd, &to->sa, size_of(to)))
+		err(1, "connect");
+	return fd;
+}
+
+int accept_from(int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		err(1, "accept");
+	return fd;
+}
+
+void move_to(const char *cgroup)
+{
+	char path[4096];
+	FILE *file;
+
+	if (!cgroup)
+		return;
+	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
+	file = fopen(path, "we");
+	if (!file || fprintf(file, "%d\n", getpid()) < 0 || fclose(file))
+		err(1, "%s", path);
+}

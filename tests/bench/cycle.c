@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * cycle.c - what a connection costs on loopback: connect, accept, close at both ends.
+ *
+ *	cycle [--clients CGROUP] [--sources N] [--cpu N] [--server N] 4|6 PORT CONNECTIONS
+ *
+ * One thread does all of it, so that nothing waits for another: the kernel handles each packet
+ * within the system call that sends it. The client closes first, as most do.
+ *
+ *	--clients CGROUP   the clients' sockets are in that cgroup, those of the server in the one
+ *	                   that this was started in
+ *	--sources N        so many random client addresses in turn (default 65000), others in each
+ *run
+ *	--cpu N            stay on that CPU
+ *	--server N         at another address of the server
+ *
+ * Prints how many nanoseconds of CPU time a connection takes: the median over slices of
+ * SLICE connections, so that neither what else runs on the machine nor an interrupt counts.
+ */
+#include <err.h>
+#include <getopt.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "connections.h"
+
+enum { SLICE = 100 };
+
+static struct {
+	const char *clients;
+	unsigned long sources;
+	int cpu;
+	unsigned server;
+	int family;
+	uint16_t port;
+	unsigned long connections;
+} options = { .sources = 65000, .cpu = -1, .server = 1 };
+
+static double cpu_ns(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &at);
+	return (double)at.tv_sec * 1e9 + (double)at.tv_nsec;
+}
+
+static void cycle(int listener, const union address *from, const union address *to)
+{
+	int client = connect_from(from, to);
+	int server = accept_from(listener);
+
+	close(client);
+	close(server);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void measure(void)
+{
+	union address to = server_address(options.family, options.server, options.port);
+	unsigned long slices = (options.connections + SLICE - 1) / SLICE, n = 0;
+	double *ns = calloc(slices, sizeof(*ns));
+	int listener = listen_at(&to);
+
+	if (!ns)
+		err(1, "calloc");
+	move_to(options.clients);
+	for (unsigned long slice = 0; slice < slices; slice++) {
+		double start = cpu_ns();
+
+		for (int i = 0; i < SLICE; i++, n++) {
+			uint64_t source = (uint64_t)getpid() << 32 | n % options.sources;
+			union address from = random_address(options.family, source);
+
+			cycle(listener, &from, &to);
+		}
+		ns[slice] = (cpu_ns() - start) / SLICE;
+	}
+	qsort(ns, slices, sizeof(*ns), by_value);
+	printf("%.0f\n", ns[slices / 2]);
+	free(ns);
+}
+
+static void parse(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "clients", required_argument, NULL, 'c' },
+		{ "sources", required_argument, NULL, 's' },
+		{ "cpu", required_argument, NULL, 'p' },
+		{ "server", required_argument, NULL, 'n' },
+		{ 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			options.clients = optarg;
+			break;
+		case 's':
+			options.sources = strtoul(optarg, NULL, 10);
+			break;
+		case 'p':
+			options.cpu = atoi(optarg);
+			break;
+		case 'n':
+			options.server = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		default:
+			exit(2);
+		}
+	}
+	if (optind + 3 != argc)
+		errx(2, "usage: cycle [--clients CGROUP] [--sources N] [--cpu N] "
+			"[--server N] 4|6 PORT CONNECTIONS");
+	options.family = strcmp(argv[optind], "6") ? AF_INET : AF_INET6;
+	options.port = (uint16_t)strtoul(argv[optind + 1], NULL, 10);
+	options.connections = strtoul(argv[optind + 2], NULL, 10);
+	if (!options.sources || !options.port || !options.connections)
+		errx(2, "sources, port and connections are numbers from 1 on");
+}
+
+int main(int argc, char **argv)
+{
+	cpu_set_t cpus;
+
+	parse(argc, argv);
+	CPU_ZERO(&cpus);
+	if (options.cpu >= 0) {
+		CPU_SET(options.cpu, &cpus);
+		if (sched_setaffinity(0, sizeof(cpus), &cpus))
+			err(1, "CPU %d", options.cpu);
+	}
+	measure();
+	return 0;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * programs.c - how often and how long conncount's programs run while a command does.
+ *
+ *	programs CGROUP COMMAND...
+ *
+ * Runs the command, and prints after what that prints, for each program of the instance
+ * $CONNCOUNT_DIR: `NAME RUNS NANOSECONDS INSTRUCTIONS VERIFIED`. The first two are of the kernel's
+ *own statistics, which are on for just so long, the others how many instructions the program has,
+ *and how many the verifier went through.
+ *
+ * The kernel takes the time before and after each run, and that takes time as well: so much as a
+ * program that does nothing seems to. One like that is attached to CGROUP, and printed as `empty`.
+ */
+#include <err.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
+#include "abi.h"
+#include "conncount.h"
+
+enum { EMPTY = 2, PROGRAMS };
+
+static const char *const names[PROGRAMS] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE, "empty" };
+
+/* The program that an instance's link has attached. */
+static int program_of(const char *pin)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 size = sizeof(info);
+	char path[PATH_MAX];
+	int link, program;
+
+	snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE "/%s", conncount_dir(NULL), pin);
+	link = bpf_obj_get(path);
+	if (link < 0 || bpf_obj_get_info_by_fd(link, &info, &size))
+		err(1, "%s", path);
+	close(link);
+	program = bpf_prog_get_fd_by_id(info.prog_id);
+	if (program < 0)
+		err(1, "%s: its program", path);
+	return program;
+}
+
+/* A program that does nothing, attached to a cgroup for as long as this process lives. */
+static int attach_empty(const char *cgroup)
+{
+	/* r0 = 1; exit */
+	static const struct bpf_insn instructions[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int directory = open(cgroup, O_RDONLY | O_CLOEXEC);
+	int program = bpf_prog_load(BPF_PROG_TYPE_SOCK_OPS, names[EMPTY], "GPL", instructions,
+				    sizeof(instructions) / sizeof(*instructions), NULL);
+
+	if (directory < 0 || program < 0 ||
+	    bpf_link_create(program, directory, BPF_CGROUP_SOCK_OPS, NULL) < 0)
+		err(1, "a program that does nothing, in %s", cgroup);
+	close(directory);
+	return program;
+}
+
+static void run(char **command)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		err(1, "fork");
+	if (!pid) {
+		execvp(*command, command);
+		err(127, "%s", *command);
+	}
+	if (waitpid(pid, &status, 0) < 0)
+		err(1, "wait");
+	if (status)
+		errx(1, "%s failed", *command);
+}
+
+static struct bpf_prog_info statistics(int program)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 size = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(program, &info, &size))
+		err(1, "statistics");
+	return info;
+}
+
+static void measure(const int *program, char **command)
+{
+	struct bpf_prog_info before[PROGRAMS];
+	int enabled = bpf_enable_stats(BPF_STATS_RUN_TIME);
+
+	if (enabled < 0)
+		err(1, "the kernel's statistics of BPF programs");
+	for (int i = 0; i < PROGRAMS; i++)
+		before[i] = statistics(program[i]);
+	run(command);
+	for (int i = 0; i < PROGRAMS; i++) {
+		struct bpf_prog_info after = statistics(program[i]);
+
+		printf("%s %llu %llu %zu %u\n", names[i], after.run_cnt - before[i].run_cnt,
+		       after.run_time_ns - before[i].run_time_ns,
+		       after.xlated_prog_len / sizeof(struct bpf_insn), after.verified_insns);
+	}
+	close(enabled);
+}
+
+int main(int argc, char **argv)
+{
+	int program[PROGRAMS];
+
+	if (argc < 3)
+		errx(2, "usage: programs CGROUP COMMAND...");
+	for (int i = 0; i < EMPTY; i++)
+		program[i] = program_of(names[i]);
+	program[EMPTY] = attach_empty(argv[1]);
+	measure(program, argv + 2);
+	return 0;
+}
