@@ -1,0 +1,51 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What conncount costs, where that is a number that does not depend on the machine; and that
+# tests/bench, which measures the time, works.
+
+load ../lib/common
+load ../lib/instance
+
+teardown() {
+	instance_teardown
+	[ -z "${CLIENTS:-}" ] || rmdir "$CLIENTS"
+}
+
+# expect_runs 4|6 PORT SOCKOPS RELEASE: the programs run at most so often for a connection, of
+# clients outside the cgroup.
+expect_runs() {
+	expect 0 in_ns "$BUILD/bench/programs" "$CGROUP_PATH" \
+		"$BUILD/bench/cycle" --clients "$CLIENTS" "$1" "$2" 1000
+	expect_match 'sockops ([0-9]+)[0-9]{3} ' "$output"
+	[ "${BASH_REMATCH[1]}" -le "$3" ] || fail "IPv$1, port $2: sockops runs: ${BASH_REMATCH[1]}, not $3"
+	expect_match 'release ([0-9]+)[0-9]{3} ' "$output"
+	[ "${BASH_REMATCH[1]}" -le "$4" ] || fail "IPv$1, port $2: release runs: ${BASH_REMATCH[1]}, not $4"
+}
+
+@test "the programs run 9 times for a connection that is counted, 5 times for another, no more" {
+	local family
+	instance_setup
+	CLIENTS=$CGROUP_PATH-clients
+	mkdir "$CLIENTS"
+	configure <<-'END'
+		[mx]
+		listen = *:25
+	END
+	load
+	for family in 4 6; do
+		expect_runs $family 25 8 1
+		expect_runs $family 26 4 1
+	done
+}
+
+@test "tests/bench measures, and makes a table of it" {
+	local dir=$BATS_TEST_TMPDIR/bench
+	requires root bpf cgroup2 netns ipv6 ip python3 build speed
+	expect 0 env -u CONNCOUNT_DIR "$ROOT/tests/bench/run" --quick --into "$dir" split
+	expect_match '\| passive_established \| 1 \| [0-9.]+ [nu]s \|' "$output"
+	expect_match '\| release \| 1 \| [0-9.]+ [nu]s \|' "$(<"$dir/table.md")"
+	python3 -I -c 'import json, sys; json.load(open(sys.argv[1]))["measured"]["split"][0]' "$dir/results.json"
+	expect 1 "$ROOT/tests/bench/run" everything
+	expect_match '^bench: usage: ' "$errors"
+}
