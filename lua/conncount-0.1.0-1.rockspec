@@ -31,6 +31,7 @@ build = {
 				'user/lib/cgroup_mount.c',
 				'user/lib/cidr.c',
 				'user/lib/list.c',
+				'user/lib/mapping.c',
 				'user/lib/query.c',
 				'user/lib/scope.c',
 				'user/lib/state.c',
