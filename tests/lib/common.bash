@@ -6,6 +6,10 @@
 #
 # Uses no namespace and no privilege; instance.bash adds those.
 
+# bats notes where it is before each command of a test, which takes longer than most commands do.
+# Not while this is read, then (and see instance_setup).
+set +T
+
 bats_require_minimum_version 1.5.0
 
 ROOT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
@@ -233,3 +237,5 @@ requires() {
 		esac
 	done
 }
+
+set -T

@@ -16,6 +16,9 @@
 #   CONFIG         configuration file that configure writes and load reads
 #   CONNCOUNT_DIR  the instance (exported; not made here)
 instance_setup() {
+	# bats' notes of where it is (common.bash) stay in the test itself, for its report to name the
+	# line there. In the functions that it calls they took most of the time of all the tests.
+	set +T
 	# A test that is to be skipped for this is skipped before all this work is done for it.
 	[[ $(declare -f "${BATS_TEST_NAME:-}") != *'requires speed'* ]] || requires speed
 	requires root bpf cgroup2 netns ipv6 ss ip python3 build
