@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """elsewhere.py - sockets that are hard to find, or only look like sessions; held until killed.
 
-usage: elsewhere.py left FILE PORT N     listen on PORT in N new network namespaces, and leave
+usage: elsewhere.py queue FILE PORT N    listen on PORT in N new network namespaces, and leave
                                          each: nothing but the sockets holds it. Namespace I has
                                          I accepted sessions from 10.5.I.1 and one, from
                                          10.6.I.1, in its accept queue
+       elsewhere.py open FILE PORT N     the same, but all are accepted
        elsewhere.py outbound FILE PORT   connect out, to another port, from 10.5.0.1:PORT, and
                                          from a port that the kernel chose
 
@@ -53,7 +54,7 @@ def connect(src, dst, port, sport=0):
     held.append(sock)
 
 
-def left(port, count):
+def left(port, count, queue):
     """Sessions in namespaces that this process has left."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     for i in range(1, count + 1):
@@ -67,6 +68,8 @@ def left(port, count):
             connect("10.5.%d.1" % i, "192.0.2.1", port)
             held.append(server.accept()[0])
         connect("10.6.%d.1" % i, "192.0.2.1", port)
+        if not queue:
+            held.append(server.accept()[0])
         must(libc.setns(home, CLONE_NEWNET))
 
 
@@ -81,8 +84,8 @@ def outbound(port):
 
 def main(argv):
     """Runs the command line."""
-    if len(argv) == 5 and argv[1] == "left":
-        left(int(argv[3]), int(argv[4]))
+    if len(argv) == 5 and argv[1] in ("queue", "open"):
+        left(int(argv[3]), int(argv[4]), argv[1] == "queue")
     elif len(argv) == 4 and argv[1] == "outbound":
         outbound(int(argv[3]))
     else:
