@@ -142,6 +142,16 @@ expect_count() {
 	expect_eq "$want" "$got" "conncount count $*"
 }
 
+# counting N: opens a session to port 25 and sees it counted, as the N-th of its client.
+counting() {
+	if [ -z "$SESSIONS_PID" ]; then
+		sessions_start
+		sessions listen '*:25'
+	fi
+	sessions open 1 10.1.2.3 192.0.2.1:25
+	expect_count "$1" 10.1.2.3
+}
+
 # state PATH: one value of `conncount status --json`, see json. (status exits 1 where
 # something is uncounted, and still prints.)
 state() {

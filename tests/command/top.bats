@@ -7,7 +7,6 @@ load ../lib/common
 load ../lib/instance
 
 setup() {
-	requires speed
 	requires tmux
 	instance_setup
 	configure <<-'END'

@@ -11,7 +11,6 @@ load ../lib/example
 load ../lib/instance
 
 setup() {
-	requires speed
 	instance_setup
 	WORK=$BATS_TEST_TMPDIR
 	# What the documents speak of where they show no configuration.
@@ -44,7 +43,7 @@ path_of() {
 # try DOCUMENT EXAMPLE: tries what is in the file EXAMPLE, by the functions below.
 try() {
 	case $1:$(head -n 1 "$2") in
-	'README.md:sudo ./scripts/demo '*) dry "$2" ;; # integration/demo.bats; and this is scripts/check
+	'README.md:sudo ./scripts/demo '*) dry "$2" ;; # command/demo.bats; and this is scripts/check
 	'README.md:sudo ./scripts/deps '*) dry "$2" ;; # unit/package.bats, and unit/build.bats
 	'README.md:[mx]' | 'README.md:[conncount] '*) configuration "$2" ;;
 	'README.md:# conncount load') console "$2" ;;
@@ -64,7 +63,7 @@ try() {
 		;;
 	'user/man/conncount.1:$ conncount list '*) console "$2" ;;
 	'user/man/conncount.1:conncount status >/dev/null') console <(sed 's/^/$ /' "$2") ;;
-	'user/man/conncount.1:2026-'*) ;; # what is printed, not what to do: integration/watch.bats
+	'user/man/conncount.1:2026-'*) ;; # what is printed, not what to do: command/watch.bats
 
 	'user/man/conncount.conf.5:'*) configuration "$2" ;;
 	'user/man/conncount-lua.3:'*) policy "$2" ;;

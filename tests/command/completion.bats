@@ -7,7 +7,6 @@ load ../lib/common
 load ../lib/instance
 
 setup() {
-	requires speed
 	instance_setup
 	printf '%s\n' '[mx]' 'listen = *:25' '[msa]' 'listen = *:587' 'service = submission' |
 		configure

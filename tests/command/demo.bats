@@ -10,7 +10,6 @@ suspect=2 suspect_submission=1 flood=$((11 * 2)) suspect6=1 flood6=23 customer6=
 partner=3 user=4 console=3 partner_console=1
 
 setup() {
-	requires speed
 	requires root bpf cgroup2 netns ipv6 build lua ss ip python3
 	SCREEN=$BATS_TEST_TMPDIR/screen
 }

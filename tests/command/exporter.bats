@@ -9,7 +9,6 @@ load ../lib/instance
 URL=http://127.0.0.1:10125/metrics
 
 setup() {
-	requires speed
 	requires curl openmetrics
 	instance_setup
 	configure <<-'END'

@@ -33,7 +33,7 @@ teardown() {
 # install_tree ROOT PREFIX LIBDIR: `make install`, and a copy of the installed example.
 install_tree() {
 	local tree=${1%/}$2
-	requires speed cmake gcc lua5.4
+	requires cmake gcc lua5.4
 	LIBRARIES=${1%/}$3
 	expect 0 make -s -C "$ROOT" BUILD="$BUILD" DESTDIR="$1" PREFIX="$2" LIBDIR="$3" install
 	cp -r "$tree/share/doc/conncount/examples/server" "$BATS_TEST_TMPDIR/server"

@@ -7,7 +7,6 @@ load ../lib/common
 load ../lib/instance
 
 setup() {
-	requires speed
 	instance_setup
 	configure <<-'END'
 		[smtp]
