@@ -32,10 +32,7 @@ instance_setup() {
 	SESSIONS_PID=
 	: >"$TEST_DIR/bpf-ids"
 	: >"$TEST_DIR/net"
-	unshare --net="$TEST_DIR/net" true
-	NETNS_ID=$(stat -L -c %i "$TEST_DIR/net")
-	# shellcheck disable=SC2016
-	nsenter --net="$TEST_DIR/net" -- bash -e -c '
+	unshare --net="$TEST_DIR/net" bash -e -c '
 		cd /proc/sys/net/ipv4
 		echo 1 >ip_nonlocal_bind
 		echo 1 >../ipv6/ip_nonlocal_bind
@@ -189,13 +186,17 @@ expect_lua() {
 	expect_eq "$want" "$got" "lua: remote $1, local $2: $3"
 }
 
-# processes_left: the processes in the test's cgroup or network namespace.
+# processes_left: the processes in the test's cgroup or network namespace. (Without a process of
+# its own for each, and a look at every file there: it is done several times in each test.)
 processes_left() {
-	{
-		cat "$CGROUP_PATH/cgroup.procs"
-		find /proc -maxdepth 3 -path '/proc/[0-9]*/ns/net' -printf '%l %h\n' 2>/dev/null |
-			sed -n "s|^net:\[$NETNS_ID\] /proc/\([0-9]*\)/ns$|\1|p"
-	} | sort -un
+	local pids net
+	mapfile -t pids <"$CGROUP_PATH/cgroup.procs"
+	for net in /proc/[0-9]*/ns/net; do
+		[ "$net" -ef "$TEST_DIR/net" ] || continue
+		net=${net#/proc/}
+		pids+=("${net%%/*}")
+	done
+	[ ${#pids[@]} -eq 0 ] || printf '%s\n' "${pids[@]}" | sort -un
 }
 
 no_processes() {
@@ -205,20 +206,19 @@ no_processes() {
 # leaks: prints what of the test is left besides its cgroup, directory and namespace; a line
 # each. Nothing where all is clean.
 leaks() {
-	local pid
+	local pid mount
 	for pid in $(processes_left); do
 		printf 'process %s: %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline")"
 	done
-	awk -v dir="$TEST_DIR/" 'index($5, dir) == 1 && $5 != dir "net" {
-		print "mount: " $5 }' /proc/self/mountinfo
+	while read -r _ _ _ _ mount _; do
+		[[ $mount != "$TEST_DIR"/* || $mount = "$TEST_DIR/net" ]] || echo "mount: $mount"
+	done </proc/self/mountinfo
 	if [ -e "$CONNCOUNT_DIR" ]; then
 		echo "directory: $CONNCOUNT_DIR"
 	fi
 	find "$CGROUP_PATH" -mindepth 1 -type d -printf 'cgroup: %p\n'
-	{
-		cat "$TEST_DIR/bpf-ids"
-		"$BUILD/tests/objects" attached "$CGROUP_PATH"
-	} | sort -u | "$BUILD/tests/objects" alive
+	"$BUILD/tests/objects" attached "$CGROUP_PATH" | sort -u "$TEST_DIR/bpf-ids" - |
+		"$BUILD/tests/objects" alive
 }
 
 # no_leaks: fails, naming them, if there are leaks.
