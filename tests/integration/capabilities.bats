@@ -52,7 +52,6 @@ with() {
 }
 
 @test "with one of them less, load fails, says so, and leaves nothing" {
-	requires speed
 	local dropped rest
 	[ "${#CAPABILITIES[@]}" -gt 2 ] || fail 'no capabilities in conncount.service'
 	for dropped in "${CAPABILITIES[@]}"; do
@@ -65,7 +64,6 @@ with() {
 }
 
 @test "a running count is not made wrong by a load that may not see every session" {
-	requires speed
 	load
 	expect_count 2
 	printf '%s\n' '[conncount]' 'group = nogroup' '[smtp]' 'listen = *:25' '[b]' 'listen = *:26' |

@@ -17,7 +17,6 @@ teardown() {
 }
 
 @test "one listener on several addresses and ports, several listeners of one service" {
-	requires speed
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -155,7 +154,6 @@ teardown() {
 }
 
 @test "load again: nothing changes, nothing is counted twice" {
-	requires speed
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -179,7 +177,6 @@ teardown() {
 }
 
 @test "load of a changed configuration: open sessions stay counted, new ones go by it" {
-	requires speed
 	configure <<-'END'
 		[smtp]
 		listen = *:25

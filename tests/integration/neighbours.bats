@@ -155,7 +155,6 @@ traffic() {
 }
 
 @test "in the cgroup above ours, and in the one below" {
-	requires speed
 	local name
 	neighbour above flags "$CGROUP_PATH" link
 	load # this remembers what is attached there
@@ -226,7 +225,6 @@ flags_are_cleared() {
 }
 
 @test "a program of the cgroup above clears our flag" {
-	requires speed
 	conncount load -c "$CONFIG" --cgroup "$CGROUP/inner"
 	neighbour above clears "$CGROUP_PATH" multi
 	serve "$CGROUP_PATH/inner"
@@ -234,7 +232,6 @@ flags_are_cleared() {
 }
 
 @test "a program before ours clears the flags: ours is set after it" {
-	requires speed
 	neighbour before clears "$CGROUP_PATH" link
 	load
 	serve "$CGROUP_PATH"
@@ -261,7 +258,6 @@ flags_are_cleared() {
 }
 
 @test "a neighbour that wants the cgroup to itself" {
-	requires speed
 	neighbour alone plain "$CGROUP_PATH" none
 	# It does not let anybody in beside it, and load says so.
 	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP"

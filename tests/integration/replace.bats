@@ -117,7 +117,6 @@ identity() {
 }
 
 @test "a load that changes nothing changes nothing" {
-	requires speed
 	local before
 	held
 	smtp
@@ -283,7 +282,6 @@ listener() {
 }
 
 @test "ids: not given out again before the last session under them has ended" {
-	requires speed
 	sessions_start
 	sessions <<-'END'
 		listen *:25
@@ -334,7 +332,6 @@ listener() {
 }
 
 @test "renamed, moved to another service, other ports: open sessions stay where they belong" {
-	requires speed
 	held
 	sessions listen '*:625'
 	printf '%s\n' '[one]' 'listen = *:25' 'service = A' | sections
@@ -368,7 +365,6 @@ listener() {
 }
 
 @test "new maps take over where open sessions belong: to listeners removed, or with other ports" {
-	requires speed
 	held
 	sessions listen '*:625'
 	printf '%s\n' '[one]' 'listen = *:25' 'service = A' '[gone]' 'listen = *:625' | sections

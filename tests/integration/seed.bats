@@ -283,7 +283,6 @@ sessions_at() {
 }
 
 @test "a configuration that adds listeners with sessions already open" {
-	requires speed
 	sessions_start
 	sessions <<-'END'
 		listen *:25
@@ -542,7 +541,6 @@ waits_or_done() {
 }
 
 @test "status, after a load that died while it entered sessions, says so; the next one goes on" {
-	requires speed
 	needs_strace
 	sessions_start
 	sessions listen '*:25'

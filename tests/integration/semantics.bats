@@ -8,7 +8,6 @@ load ../lib/common
 load ../lib/instance
 
 setup() {
-	requires speed
 	requires lua
 	instance_setup
 	configure <<-'END'
@@ -203,6 +202,7 @@ raises() {
 }
 
 @test "malformed: an error that names the argument and the text" {
+	requires speed
 	local text
 	for text in 300.1.1.1 10.0.0.0/33 10.0.0.0/ /129 /33 fe80::1%eth0 '' '10.0.0.0/8 ' \
 		' 10.0.0.0/8' 10.0.0.0/8x / /-1 /+8 /24,/64,/64 '/24,' ,/64 /24,64 /24,/129 /33,/64 \

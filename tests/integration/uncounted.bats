@@ -88,7 +88,6 @@ exact() {
 }
 
 @test "a full table: with more room, the next load counts everything" {
-	requires speed
 	listener 64
 	load
 	sessions open 500 10.0.0.1+ 192.0.2.1:25
@@ -127,7 +126,6 @@ exact() {
 }
 
 @test "a table that is no longer full: the next load counts what it did not" {
-	requires speed
 	listener 64
 	load
 	sessions open 100 10.0.0.1+ 192.0.2.1:25
@@ -206,7 +204,6 @@ faulty() {
 }
 
 @test "deletes fail: the node that stays is used again, no key goes dead" {
-	requires speed
 	local i left=0
 	listener
 	faulty 7
