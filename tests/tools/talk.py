@@ -4,7 +4,7 @@
   open NAME SOURCE ADDR:PORT   a session from SOURCE; prints the greeting
   say NAME TEXT                print what the server replies to TEXT
   gone NAME                    wait until the server has closed it
-  close NAME                   close it
+  close NAME                   close it, and wait until the server has too
 
 Prints each reply as `NAME REPLY`, a line of it each. Sessions stay open until the end.
 """
@@ -61,7 +61,8 @@ def main():
         elif verb == "gone":
             sessions.pop(name).gone()
         elif verb == "close":
-            sessions.pop(name).close()
+            sessions[name].sock.shutdown(socket.SHUT_WR)
+            sessions.pop(name).gone()
         else:
             sys.exit(f"talk.py: {verb}: unknown")
 
