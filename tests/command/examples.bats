@@ -56,6 +56,7 @@ try() {
 	'README.md:find_package('*) finds "$2" ;;
 	'README.md:#include <conncount_lua.h>') embeds "$2" ;;
 	'README.md:          client  '*) ;; # a picture
+	'tests/bench/README.md:sudo ./scripts/deps '*) dry "$2" ;; # integration/cost.bats runs a part
 
 	'user/man/conncount.1:$ conncount count')
 		open_sessions 17 395
@@ -356,6 +357,10 @@ momentum_limits() {
 
 @test "README.md: its examples" {
 	try_all README.md
+}
+
+@test "tests/bench/README.md: its examples" {
+	try_all tests/bench/README.md
 }
 
 @test "user/man/conncount.1: its examples" {
