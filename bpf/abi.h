@@ -133,8 +133,8 @@ enum {
 };
 
 /*
- * Slot of the `kept` array: the network that was the last to return to 0 of those which share the
- * slot (counts.bpf.h).
+ * Slot of the `kept` array: a network whose node is not deleted when its count returns to 0
+ * (counts.bpf.h).
  */
 struct cc_kept {
 	__u32 busy; /* not 0 while a program has the slot to itself */

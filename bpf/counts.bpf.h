@@ -34,11 +34,10 @@
  * Inserts and deletes are most of what counting costs, and a network that calls again and again
  * would cause one of each every time. So a few nodes are kept at 0: those of networks that return
  * to 0 for the second time, none of those which share a slot of `kept` having done so in between.
- * An address that calls once costs no more than a note of its key.
+ * An address that calls once costs no more than a note of its hash.
  *
  *  - A kept node has KEPT, its key is in its slot, and the slot says so. All that is changed
- *    by who has the slot to himself; whoever finds it taken deletes his node, as if there was no
- *slot.
+ *    by who has the slot to himself; who finds it taken deletes his node, as if there was none.
  *  - KEPT is set by swapping exactly 0 for it. A count that returns to 0 with KEPT is left alone.
  *  - Who takes the slot for another node lets go of this one: he clears KEPT by one operation,
  *    which says whether the count is 0. If it is, he goes on as the one who has brought it
@@ -129,22 +128,20 @@ static __always_inline struct cc_count *node_find(const struct cc_count_key *key
 
 /* --- nodes that are kept --------------------------------------------------------------------- */
 
-static __always_inline bool key_equal(const struct cc_count_key *a, const struct cc_count_key *b)
-{
-	return a->prefixlen == b->prefixlen && a->listener == b->listener &&
-	       a->family == b->family && a->addr[0] == b->addr[0] && a->addr[1] == b->addr[1] &&
-	       a->addr[2] == b->addr[2] && a->addr[3] == b->addr[3];
-}
+/*
+ * Who was the last to return to 0, by hash, of the keys that share a slot of `kept`. It only says
+ * what is worth keeping, so it is read and written as it comes, and is not part of a set of maps.
+ */
+__u64 called[CC_KEPT_MAX];
 
-/* The slot that a key shares with some others: multiplicative hashing. */
-static __always_inline __u32 kept_index(const struct cc_count_key *key)
+/* Multiplicative hashing. */
+static __always_inline __u64 key_hash(const struct cc_count_key *key)
 {
 	__u64 hash = key->prefixlen | (__u64)key->listener << 32 | (__u64)key->family << 48;
 
 	hash *= 0x9e3779b97f4a7c15;
 	hash = (hash ^ key->addr[0] ^ (__u64)key->addr[1] << 32) * 0xbf58476d1ce4e5b9;
-	hash = (hash ^ hash >> 32 ^ key->addr[2] ^ (__u64)key->addr[3] << 32) * 0x94d049bb133111eb;
-	return hash >> 48 & (CC_KEPT_MAX - 1);
+	return (hash ^ hash >> 32 ^ key->addr[2] ^ (__u64)key->addr[3] << 32) * 0x94d049bb133111eb;
 }
 
 /* Have a slot to oneself, until kept_unlock(). Nobody waits: false if another program has it. */
@@ -177,25 +174,26 @@ static __always_inline void kept_set(struct cc_kept *slot, __u32 is_kept)
 static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc_count *node,
 				       struct cc_count_key *displaced)
 {
-	__u32 index = kept_index(key);
-	struct cc_kept *slot = bpf_map_lookup_elem(&kept, &index);
-	bool again;
+	__u64 hash = key_hash(key);
+	__u32 index = hash >> 48 & (CC_KEPT_MAX - 1);
+	struct cc_kept *slot;
 
+	if (called[index] != hash) {
+		called[index] = hash;
+		return false;
+	}
+	slot = bpf_map_lookup_elem(&kept, &index);
 	if (!slot || !kept_trylock(slot))
 		return false;
-	again = key_equal(&slot->key, key);
-	if (again) {
-		/* Unless somebody has added since. */
-		if (__sync_val_compare_and_swap(&node->word, 0, CC_COUNT_KEPT) == 0)
-			kept_set(slot, 1);
-	} else {
+	/* Unless somebody has added since. */
+	if (__sync_val_compare_and_swap(&node->word, 0, CC_COUNT_KEPT) == 0) {
 		if (slot->kept)
 			*displaced = slot->key;
-		kept_set(slot, 0);
+		kept_set(slot, 1);
 		slot->key = *key;
 	}
 	kept_unlock(slot);
-	return again;
+	return true;
 }
 
 /* --- a count --------------------------------------------------------------------------------- */

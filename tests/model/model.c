@@ -215,7 +215,7 @@ struct proc {
 		uint8_t key; /* the one that is being changed */
 		int8_t err;
 		uint8_t dropped;
-		uint8_t again, marked;
+		uint8_t marked;
 		uint8_t displaced; /* a key + 1, or 0 */
 	} count;
 	struct {
@@ -232,6 +232,7 @@ struct proc {
 struct state {
 	struct node node[NODES];
 	struct slot slot;
+	uint8_t called;                       /* a key + 1, or 0 */
 	struct session session[SESSIONS + 1]; /* the last is try_keys()'s */
 	struct proc proc[PROCS];
 	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
@@ -618,36 +619,44 @@ static bool kept_enter(struct proc *proc, int key)
 
 	BEGIN(proc->count.keep);
 	STEP();
+	say("the last to return to 0: %s", now.called ? key_name(now.called - 1) : "none");
+	if (now.called != key + 1) {
+		now.called = key + 1;
+		RETURN(false);
+	}
+	STEP();
 	if (!kept_trylock())
 		RETURN(false);
-	STEP();
-	proc->count.again = now.slot.key == key + 1;
-	say("read the slot");
-	if (proc->count.again) {
-		if (!rule(RULE_KEPT_LOCKED)) {
-			kept_set(true);
-			kept_unlock();
-		}
+	if (!rule(RULE_KEPT_LOCKED)) {
 		STEP();
-		/* Unless somebody has added since. */
-		if (!rule(RULE_KEPT_CAS))
-			proc->count.marked = word_fetch_or(node, KEPT) | true;
-		else
-			proc->count.marked = word_cas(node, 0, KEPT) == 0;
-		if (!rule(RULE_KEPT_LOCKED))
-			RETURN(true);
-	} else if (now.slot.kept && rule(RULE_KEPT_DISPLACED)) {
-		proc->count.displaced = now.slot.key;
+		if (now.slot.kept)
+			proc->count.displaced = now.slot.key;
+		kept_set(true);
+		now.slot.key = key + 1;
+		kept_unlock();
+		STEP();
+		word_cas(node, 0, KEPT);
+		RETURN(true);
 	}
 	STEP();
+	/* Unless somebody has added since. */
+	if (!rule(RULE_KEPT_CAS))
+		proc->count.marked = word_fetch_or(node, KEPT) | true;
+	else
+		proc->count.marked = word_cas(node, 0, KEPT) == 0;
 	if (proc->count.marked) {
+		STEP();
+		if (now.slot.kept && rule(RULE_KEPT_DISPLACED))
+			proc->count.displaced = now.slot.key;
+		say("displaces %s", now.slot.kept ? key_name(now.slot.key - 1) : "nothing");
+		STEP();
 		kept_set(true);
-	} else if (!proc->count.again) {
-		kept_set(false);
 		now.slot.key = key + 1;
+		say("write the slot");
 	}
+	STEP();
 	kept_unlock();
-	RETURN(proc->count.again);
+	RETURN(true);
 	END();
 }
 
@@ -1443,7 +1452,7 @@ static void state_first(const char *open)
 		now.fill++;
 	}
 	if (options.called)
-		now.slot.key = key_of(options.called, 0) + 1;
+		now.called = key_of(options.called, 0) + 1;
 	for (int p = 0; p < options.procs; p++)
 		run(p); /* to its first step */
 	peak_update();

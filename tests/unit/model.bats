@@ -90,7 +90,7 @@ without() {
 
 @test "the end of a node: without each step of it" {
 	without zero-cas 'the slot keeps 1/n, which is not KEPT' '+a -a' '+b -b' '+c -c'
-	without dead-mark 'count of 1/n is -1; 0 are open' '+a -a' '+b -b' '+c -c'
+	without dead-mark 'the slot keeps 1/n, which is not KEPT' '+a -a' '+b -b' '+c -c'
 	without unlink-first 'though nothing failed' '+a -a' '+b -b'
 	without bury-exchange 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 	without gone-mark 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
