@@ -284,13 +284,13 @@ sessions_at() {
 
 @test "a configuration that adds listeners with sessions already open" {
 	sessions_start
-	sessions <<-'END'
+	sessions <<-END
 		listen *:25
 		listen *:587
 		listen 192.0.2.5:25 msa
 		open 5 10.1.0.1 192.0.2.1:25
 		open 4 10.1.0.2 192.0.2.1:587
-		queue 3 10.1.0.3 192.0.2.5:25
+		$QUEUE 3 10.1.0.3 192.0.2.5:25
 		open 2 2001:db8::1 [2001:db8::2]:587
 	END
 	load
@@ -303,7 +303,7 @@ sessions_at() {
 	expect_count 6 --listener msa
 	expect_count 8 --listener smtp
 	expect_count 0 --listener inner
-	sessions accept
+	[ "$QUEUE" = open ] || sessions accept
 	sessions open 1 10.1.0.3 192.0.2.5:25
 	expect_count 1 --listener inner
 	expect_count 3 --listener smtp 10.1.0.3
