@@ -3,7 +3,8 @@
  * objects - which BPF objects there are.
  *
  *	objects attached CGROUP	the programs attached by links to a cgroup directory, with their
- *				links and maps, a line each: `prog 12`, `link 3`, `map 45`
+ *				links and maps, a line each: `prog 12`, `link 3`, `map 45`; `own 46`
+ *is a map of the programs' variables, made with them and not pinned
  *	objects alive		of such lines on stdin, those that still exist
  */
 #include <bpf/bpf.h>
@@ -16,6 +17,21 @@
 #include <unistd.h>
 
 enum { MAPS_MAX = 64 };
+
+/* The kind of a map: libbpf names those of variables after a section, as in `object.bss`. */
+static const char *map_kind(__u32 id)
+{
+	int fd = bpf_map_get_fd_by_id(id);
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+
+	if (fd < 0)
+		return "map"; /* it has just gone */
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		err(1, "objects: map %u", id);
+	close(fd);
+	return strchr(info.name, '.') ? "own" : "map";
+}
 
 static void print_program(__u32 id)
 {
@@ -31,7 +47,7 @@ static void print_program(__u32 id)
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
 		err(1, "objects: program %u", id);
 	for (i = 0; i < info.nr_map_ids; i++)
-		printf("map %u\n", maps[i]);
+		printf("%s %u\n", map_kind(maps[i]), maps[i]);
 	close(fd);
 }
 
@@ -67,7 +83,7 @@ static int by_id(const char *kind, __u32 id)
 		return bpf_prog_get_fd_by_id(id);
 	if (!strcmp(kind, "link"))
 		return bpf_link_get_fd_by_id(id);
-	if (!strcmp(kind, "map"))
+	if (!strcmp(kind, "map") || !strcmp(kind, "own"))
 		return bpf_map_get_fd_by_id(id);
 	errx(1, "%s: no such kind of object", kind);
 }
