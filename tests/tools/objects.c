@@ -3,8 +3,8 @@
  * objects - which BPF objects there are.
  *
  *	objects attached CGROUP	the programs attached by links to a cgroup directory, with their
- *				links and maps, a line each: `prog 12`, `link 3`, `map 45`; `own 46`
- *is a map of the programs' variables, made with them and not pinned
+ *				links and maps, a line each: `prog 12`, `link 3`, `map 45`;
+ *				`own 46` is a map of the programs' variables, not pinned
  *	objects alive		of such lines on stdin, those that still exist
  */
 #include <bpf/bpf.h>
