@@ -4,9 +4,9 @@
  *
  * The difficulty is the end of a node. A count that is not there is 0, so a node whose count
  * returns to 0 is deleted, sooner or later, or the trie would fill with every address that ever
- * called. But a deletion takes effect some time after the decision to delete, and a session that
- *starts in between adds to a node that is about to vanish. The protocol makes sure that such an
- * addition is either seen by the one who deletes, who carries it over to a new node, or knows
+ * called. But a deletion takes effect some time after the decision to delete, and a session
+ * that starts in between adds to a node that is about to vanish. The protocol makes sure that such
+ * an addition is either seen by the one who deletes, who carries it over to a new node, or knows
  * itself to be too late and starts again. A node's word goes through these states:
  *
  *	live        count, no flags      in the trie

@@ -9,8 +9,8 @@
  *
  *	--clients CGROUP   the clients' sockets are in that cgroup, those of the server in the one
  *	                   that this was started in
- *	--sources N        so many random client addresses in turn (default 65000), others in each
- *run
+ *	--sources N        so many random client addresses in turn (default 65000), others in
+ *	                   each run
  *	--cpu N            stay on that CPU
  *	--server N         at another address of the server
  *

@@ -4,10 +4,10 @@
  *
  *	live [--clients CGROUP] [--sources N] 4|6 PORT SESSIONS
  *
- * Session number I comes from random_address(I), or with --sources from that of I modulo N. Only
- *the server's ends are held: a client's is taken away without a packet (TCP_REPAIR), so that this
- *host has the sockets that a server has, and half the memory. It takes as many processes as the
- *limit of open files makes necessary.
+ * Session number I comes from random_address(I), or with --sources from that of I modulo N.
+ * Only the server's ends are held: a client's is taken away without a packet (TCP_REPAIR), so
+ * that this host has the sockets that a server has, and half the memory. It takes as many
+ * processes as the limit of open files makes necessary.
  *
  * Prints a line when all are open, and ends, with all of them, when its standard input does.
  */

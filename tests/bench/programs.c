@@ -5,9 +5,9 @@
  *	programs CGROUP COMMAND...
  *
  * Runs the command, and prints after what that prints, for each program of the instance
- * $CONNCOUNT_DIR: `NAME RUNS NANOSECONDS INSTRUCTIONS VERIFIED`. The first two are of the kernel's
- *own statistics, which are on for just so long, the others how many instructions the program has,
- *and how many the verifier went through.
+ * $CONNCOUNT_DIR: `NAME RUNS NANOSECONDS INSTRUCTIONS VERIFIED`. The second and third are of
+ * the kernel's own statistics, which are on for just so long, the others how many instructions
+ * the program has, and how many the verifier went through.
  *
  * The kernel takes the time before and after each run, and that takes time as well: so much as a
  * program that does nothing seems to. One like that is attached to CGROUP, and printed as `empty`.

@@ -2,9 +2,10 @@
 /*
  * sockets.c - what a question costs that a daemon answers over a unix socket.
  *
- *	sockets haproxy SOCKET SESSIONS  to HAProxy's admin socket, for the /24s of so many clients,
- *that are connected to its port 2525 for that sockets anvil PROGRAM            to Postfix'
- *anvil(8), which is started for that; $MAIL_CONFIG has its configuration
+ *	sockets haproxy SOCKET SESSIONS  to HAProxy's admin socket, for the /24s of so many
+ *	                                 clients, that are connected to its port 2525 for that
+ *	sockets anvil PROGRAM            to Postfix' anvil(8), which is started for that;
+ *	                                 $MAIL_CONFIG has its configuration
  *
  * Prints nanoseconds, the median of many.
  */

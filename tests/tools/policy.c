@@ -5,12 +5,12 @@
  *
  * usage: policy ADDRESS CONNECTIONS [REQUESTS]
  *
- * ADDRESS is the path of a unix socket, or IPV4:PORT. The requests come from standard input, as
- *they are to be sent, each with an empty line at its end; after the last comes the first. Ends
- *after so many REQUESTS, or without them on SIGTERM: what was asked then is still waited for.
- *Prints how many requests there were, how many of them had no answer, the median and the 99th
- *percentile of the time that an answer took, and how many there were in a second; then each
- *different answer, and how often it was given:
+ * ADDRESS is the path of a unix socket, or IPV4:PORT. The requests come from standard input,
+ * as they are to be sent, each with an empty line at its end; after the last comes the first.
+ * Ends after so many REQUESTS, or without them on SIGTERM: what was asked then is still waited
+ * for. Prints how many requests there were, how many of them had no answer, the median and the
+ * 99th percentile of the time that an answer took, and how many there were in a second; then
+ * each different answer, and how often it was given:
  *
  *	requests 20000 lost 0 median 41.3 us p99 120.1 us rate 21034
  *	      20000 action=DUNNO

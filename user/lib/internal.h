@@ -33,8 +33,7 @@ struct view {
 	uint32_t max_prefixes;
 	uint64_t generation;   /* that `table` is of */
 	struct cc_table table; /* what is in force: read anew when the generation changes */
-	/* Where the cgroup is looked for: below this directory; -1 if it is all, or out of sight.
-	 */
+	/* The cgroup is looked for below this directory; -1 if it is all, or out of sight. */
 	int mount_fd;
 	/* By atomic operations, as queries change them: */
 	uint32_t cgroup_checked; /* second when it was last looked for */
