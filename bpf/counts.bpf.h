@@ -100,6 +100,17 @@ static __always_inline int node_delete(const struct cc_count_key *key)
 	return err ? err : (int)bpf_map_delete_elem(&counts, key);
 }
 
+/* Insert a node with a count of @n. Returns 0 or a negative errno. */
+static __always_inline int node_add(const struct cc_count_key *key, __s64 n)
+{
+	struct cc_count node = { .word = n * CC_COUNT_ONE, .prefixlen = key->prefixlen };
+	int err = node_insert(key, &node);
+
+	if (!err)
+		nodes_add(1);
+	return err;
+}
+
 /*
  * Delete a node that is DEAD by our hand and take its count out.
  * Returns what was in it: additions that are now the caller's to make again.
@@ -202,17 +213,18 @@ static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc
  * count_change() - add to the count of one prefix, or let go of its node.
  * @of: its key.
  * @n: +1, -1, or 0 for a node that was kept and is so no more.
+ * @absent: the node is thought not to be there: try to insert it before looking it up.
  * @displaced: gets the key of a node that is to be let go of; or else prefixlen 0.
  *
  * May be called on any CPU at any time, also by a program that interrupts another one here.
  * A function of its own to the verifier, which checks it once and not once per level.
  *
- * Returns 0, or 1 if the node is deleted; or a negative errno if @n was not entered: the trie
- * is full (-ENOSPC), there is no memory (-ENOMEM), its lock timed out (-ETIMEDOUT, from 6.15),
- * or retries are spent (-EAGAIN). What others added and this call could not carry over is
+ * Returns 0, or 1 if the node was inserted or is deleted; or a negative errno if @n was not entered:
+ * the trie is full (-ENOSPC), there is no memory (-ENOMEM), its lock timed out (-ETIMEDOUT, from
+ * 6.15), or retries are spent (-EAGAIN). What others added and this call could not carry over is
  * reported as `lost`.
  */
-int count_change(const struct cc_count_key *of, int n, struct cc_count_key *displaced)
+int count_change(const struct cc_count_key *of, int n, bool absent, struct cc_count_key *displaced)
 {
 	struct cc_tally *tally;
 	bool carried = false;
@@ -224,23 +236,18 @@ int count_change(const struct cc_count_key *of, int n, struct cc_count_key *disp
 		return 0;
 	key = *of; /* up to 6.2, a map's key is to be on one's own stack */
 	displaced->prefixlen = 0;
+	if (absent && node_add(&key, n) == 0)
+		return 1;
 	for (int i = 0; i < COUNT_RETRIES; i++) {
 		struct cc_count *node = node_find(&key);
 		__s64 word;
 
 		if (!node) {
-			struct cc_count fresh = {
-				.word = todo * CC_COUNT_ONE,
-				.prefixlen = key.prefixlen,
-			};
-
 			if (!todo)
 				return 0;
-			err = node_insert(&key, &fresh);
-			if (!err) {
-				nodes_add(1);
-				return 0;
-			}
+			err = node_add(&key, todo);
+			if (!err)
+				return 1;
 			if (err != -EEXIST)
 				break;
 			err = -EAGAIN;
@@ -290,7 +297,7 @@ static long kept_drop_one(__u32 index, bool *deleted)
 	was_kept = slot->kept;
 	kept_set(slot, 0);
 	kept_unlock(slot);
-	*deleted = was_kept && count_change(&key, 0, &none) > 0;
+	*deleted = was_kept && count_change(&key, 0, false, &none) > 0;
 	return *deleted;
 }
 
@@ -307,34 +314,28 @@ static __always_inline bool kept_drop(void)
 
 /*
  * count_add() - add to the count of one prefix.
- * @owner: listener id << 16 | family, host byte order.
- * @high, @low: the peer's address as stored, network byte order; bits past @length are 0.
- * @length: the level.
+ * @key: its key.
  * @n: +1 or -1.
+ * @absent: as for count_change().
  *
- * A function of its own to the verifier; hence scalar arguments.
+ * A function of its own to the verifier.
  *
- * Returns 0, or a negative errno if @n was not entered: see count_change().
+ * Returns 0, or 1 if its node was inserted or deleted; or a negative errno if @n was not entered:
+ * see count_change().
  */
-int count_add(__u32 owner, __u64 high, __u64 low, __u32 length, int n)
+int count_add(const struct cc_count_key *key, int n, bool absent)
 {
-	struct cc_count_key key = {
-		.prefixlen = CC_COUNT_BITS_OWNER + length,
-		.listener = bpf_htons(owner >> 16),
-		.family = bpf_htons(owner),
-		.addr = { high, high >> 32, low, low >> 32 },
-	};
-	struct cc_count_key displaced;
+	struct cc_count_key displaced, none;
 	int err;
 
 	if (n < 0 && loses())
 		return 0;
-	err = count_change(&key, n, &displaced);
+	err = count_change(key, n, absent, &displaced);
 	if (err == -ENOSPC && kept_drop())
-		err = count_change(&key, n, &displaced);
+		err = count_change(key, n, absent, &displaced);
 	if (displaced.prefixlen)
-		count_change(&displaced, 0, &key);
-	return err < 0 ? err : 0;
+		count_change(&displaced, 0, false, &none);
+	return err;
 }
 
 #endif

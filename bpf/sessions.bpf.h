@@ -36,6 +36,16 @@ static __always_inline __u64 half_mask(int bits)
 	return bpf_cpu_to_be64(bits >= 64 ? ~0ULL : ~(~0ULL >> bits));
 }
 
+/* Make @key that of a level: @high and @low as stored, bits past @length are 0. */
+static __always_inline void key_set(struct cc_count_key *key, __u64 high, __u64 low, __u32 length)
+{
+	key->prefixlen = CC_COUNT_BITS_OWNER + length;
+	key->addr[0] = high;
+	key->addr[1] = high >> 32;
+	key->addr[2] = low;
+	key->addr[3] = low >> 32;
+}
+
 /*
  * Add @n (+1 or -1) to the first @limit levels of a session's address, shortest prefix first.
  * A level that does not take +1 is the end; one that does not take -1 is `lost`, and the
@@ -51,33 +61,36 @@ static __always_inline __u64 half_mask(int bits)
  */
 int levels_add(const struct cc_session *session, int limit, int n)
 {
-	__u32 listener, family, owner;
+	struct cc_count_key key = {};
 	struct cc_tally *tally;
 	__u64 high, low;
-	int done = 0;
+	bool absent = false;
+	int done = 0, err;
 
 	if (!session)
 		return 0;
-	listener = bpf_ntohs(session->listener);
-	family = bpf_ntohs(session->family);
-	owner = listener << 16 | family;
+	key.listener = session->listener;
+	key.family = session->family;
 	high = (__u64)session->addr[1] << 32 | session->addr[0];
 	low = (__u64)session->addr[3] << 32 | session->addr[2];
-	tally = tally_get(listener, family);
+	tally = tally_get(bpf_ntohs(key.listener), bpf_ntohs(key.family));
 	if (!tally)
 		return 0;
 
 #define LEVEL_ADD(length)                                                                          \
 	if (done >= limit)                                                                         \
 		return done;                                                                       \
-	if (count_add(owner, high & half_mask(length), low & half_mask((length)-64), length, n)) { \
+	key_set(&key, high & half_mask(length), low & half_mask((length)-64), length);             \
+	err = count_add(&key, n, absent);                                                          \
+	if (err < 0) {                                                                             \
 		if (n > 0)                                                                         \
 			return done;                                                               \
 		lost_add(tally);                                                                   \
 	}                                                                                          \
+	absent = n > 0 && err > 0;                                                                 \
 	done++;
 
-	if (family == CC_IPV6) {
+	if (key.family == bpf_htons(CC_IPV6)) {
 		CC_LEVELS_IPV6(LEVEL_ADD)
 	} else {
 		CC_LEVELS_IPV4(LEVEL_ADD)

@@ -209,6 +209,7 @@ struct proc {
 		uint16_t at;
 		uint8_t listener;
 		uint8_t done;
+		uint8_t absent;
 	} levels;
 	struct {
 		uint16_t at, change, keep, drop, bury;
@@ -668,7 +669,19 @@ static void count_entered(struct proc *proc, int key, int n)
 	proc->add.carrying = 0;
 }
 
-static bool count_change_run(struct proc *proc, int key, int n)
+/* The trie's insert and nodes_add(1); @n is what count_change() is to enter. */
+static int node_add(struct proc *proc, int key, int n)
+{
+	int err = trie_insert(key, proc->add.todo * ONE);
+
+	if (err)
+		return err;
+	now.fill++;
+	count_entered(proc, key, n);
+	return 0;
+}
+
+static bool count_change_run(struct proc *proc, int key, int n, bool absent)
 {
 	struct node *node;
 	int old;
@@ -679,6 +692,11 @@ static bool count_change_run(struct proc *proc, int key, int n)
 	proc->add.todo = n;
 	proc->add.err = -EAGAIN;
 	proc->add.carried = false;
+	if (absent) {
+		STEP();
+		if (!node_add(proc, key, n))
+			RETURN(1);
+	}
 
 	for (proc->add.i = 0; proc->add.i < options.retries; proc->add.i++) {
 		if (most_rounds <= proc->add.i)
@@ -693,12 +711,9 @@ static bool count_change_run(struct proc *proc, int key, int n)
 			if (!proc->add.todo)
 				RETURN(0);
 			STEP();
-			proc->add.err = trie_insert(key, proc->add.todo * ONE);
-			if (!proc->add.err) {
-				now.fill++; /* nodes_add(1) */
-				count_entered(proc, key, n);
-				RETURN(0);
-			}
+			proc->add.err = node_add(proc, key, n);
+			if (!proc->add.err)
+				RETURN(1);
 			if (proc->add.err != -EEXIST)
 				break;
 			proc->add.err = -EAGAIN;
@@ -757,9 +772,9 @@ static bool count_change_run(struct proc *proc, int key, int n)
 	END();
 }
 
-static bool count_change(struct proc *proc, int key, int n)
+static bool count_change(struct proc *proc, int key, int n, bool absent)
 {
-	if (!count_change_run(proc, key, n))
+	if (!count_change_run(proc, key, n, absent))
 		return false;
 	memset(&proc->add, 0, sizeof(proc->add));
 	return true;
@@ -782,33 +797,33 @@ static bool kept_drop(struct proc *proc)
 	kept_unlock();
 	if (!proc->count.dropped)
 		RETURN(false);
-	CALL(count_change(proc, proc->count.dropped - 1, 0));
+	CALL(count_change(proc, proc->count.dropped - 1, 0, false));
 	RETURN(proc->ret > 0);
 	END();
 }
 
-static bool count_add_run(struct proc *proc, int key, int n)
+static bool count_add_run(struct proc *proc, int key, int n, bool absent)
 {
 	BEGIN(proc->count.at);
-	CALL(count_change(proc, key, n));
+	CALL(count_change(proc, key, n, absent));
 	proc->count.err = proc->ret;
 	if (proc->count.err == -ENOSPC) {
 		CALL(kept_drop(proc));
 		if (proc->ret) {
-			CALL(count_change(proc, key, n));
+			CALL(count_change(proc, key, n, absent));
 			proc->count.err = proc->ret;
 		}
 	}
 	if (proc->count.displaced) {
-		CALL(count_change(proc, proc->count.displaced - 1, 0));
+		CALL(count_change(proc, proc->count.displaced - 1, 0, false));
 	}
-	RETURN(proc->count.err < 0 ? proc->count.err : 0);
+	RETURN(proc->count.err);
 	END();
 }
 
-static bool count_add(struct proc *proc, int key, int n)
+static bool count_add(struct proc *proc, int key, int n, bool absent)
 {
-	if (!count_add_run(proc, key, n))
+	if (!count_add_run(proc, key, n, absent))
 		return false;
 	memset(&proc->count, 0, sizeof(proc->count));
 	return true;
@@ -825,13 +840,15 @@ static bool levels_add(struct proc *proc, int listener, int limit, int n)
 	for (proc->levels.done = 0; proc->levels.done < options.levels; proc->levels.done++) {
 		if (proc->levels.done >= limit)
 			break;
-		CALL(count_add(proc, key_of(proc->levels.listener, proc->levels.done), n));
-		if (proc->ret) {
+		CALL(count_add(proc, key_of(proc->levels.listener, proc->levels.done), n,
+			       proc->levels.absent));
+		if (proc->ret < 0) {
 			if (n > 0)
 				break;
 			if (rule(RULE_END_LOST))
 				now.lost++;
 		}
+		proc->levels.absent = n > 0 && proc->ret > 0;
 	}
 	done = proc->levels.done;
 	memset(&proc->levels, 0, sizeof(proc->levels));
