@@ -10,6 +10,7 @@
 # make BUILD=DIR          into another directory
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
 # make LOSES=N            for tests: every N-th end of a session is not counted
+# make BARE=1             for make bench: no count is changed; BARE=2: without the protocol
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson,
 # libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.
@@ -77,6 +78,9 @@ BPF_CFLAGS += -DCONNCOUNT_FAULTS=$(FAULTS)
 endif
 ifdef LOSES
 BPF_CFLAGS += -DCONNCOUNT_LOSES=$(LOSES)
+endif
+ifdef BARE
+BPF_CFLAGS += -DCONNCOUNT_BARE=$(BARE)
 endif
 
 LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
@@ -273,7 +277,11 @@ $(BENCHES): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/tests/bench/connections.o
 		$(LIB_LIBS) $(BENCH_LIBS)
 
 # QUICK=1: whether it works; and the page stays as it is.
-bench: all $(BENCHES) $(addprefix $(BUILD)/tests/,objects tell json)
+$(BUILD)/bench/bare-%/conncount: FORCE
+	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) BARE=$* $@
+
+bench: all $(BENCHES) $(addprefix $(BUILD)/bench/bare-,1/conncount 2/conncount) \
+		$(addprefix $(BUILD)/tests/,objects tell json)
 	tests/bench/run $(if $(QUICK),--quick,--page)
 
 check: tests

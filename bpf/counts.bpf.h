@@ -328,6 +328,8 @@ int count_add(const struct cc_count_key *key, int n, bool absent)
 	struct cc_count_key displaced, none;
 	int err;
 
+	if (is_bare())
+		return bare_add(key, n, absent);
 	if (n < 0 && loses())
 		return 0;
 	err = count_change(key, n, absent, &displaced);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * faults.bpf.h - in builds for the tests, make map operations fail (make FAULTS=N) or lose
- * decrements (make LOSES=N).
+ * decrements (make LOSES=N); in one for the benchmark, count without
+ * the protocol or not at all (make BARE=N).
  */
 #ifndef CONNCOUNT_FAULTS_BPF_H
 #define CONNCOUNT_FAULTS_BPF_H
@@ -70,6 +71,51 @@ static __always_inline bool loses(void)
 static __always_inline bool loses(void)
 {
 	return false;
+}
+
+#endif
+
+#ifdef CONNCOUNT_BARE
+
+static __always_inline bool is_bare(void)
+{
+	return true;
+}
+
+/*
+ * In place of count_add(): nothing, or with CONNCOUNT_BARE 2 the least that would do if no two
+ * programs ever ran at once.
+ */
+static __always_inline int bare_add(const struct cc_count_key *of, int n, bool absent)
+{
+	struct cc_count fresh = { .word = CC_COUNT_ONE };
+	struct cc_count *node = NULL;
+	struct cc_count_key key;
+
+	if (CONNCOUNT_BARE == 1 || !of)
+		return 0;
+	key = *of;
+	fresh.prefixlen = key.prefixlen;
+	if (!absent)
+		node = bpf_map_lookup_elem(&counts, &key);
+	if (!node || node->prefixlen != key.prefixlen)
+		return n > 0 && !bpf_map_update_elem(&counts, &key, &fresh, BPF_NOEXIST);
+	if (__sync_fetch_and_add(&node->word, n * CC_COUNT_ONE) == CC_COUNT_ONE && n < 0)
+		bpf_map_delete_elem(&counts, &key);
+	return 0;
+}
+
+#else
+
+static __always_inline bool is_bare(void)
+{
+	return false;
+}
+
+static __always_inline int bare_add(const struct cc_count_key *of, int n, bool absent)
+{
+	(void)of, (void)n, (void)absent;
+	return 0;
 }
 
 #endif
