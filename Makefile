@@ -64,7 +64,8 @@ endif
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/load \
 	-Iuser/metrics -Iuser/exporter -Iuser/top -Iuser/cmd -I$(BUILD)/bpf
-ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -MMD -MP $(CFLAGS)
+# Nobody replaces one function of the library: so they can be inlined in each other.
+ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-semantic-interposition -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "conncount.h"
+#include "mask.h"
 
 _Static_assert(CONNCOUNT_IPV4 == AF_INET && CONNCOUNT_IPV6 == AF_INET6, "address families");
 
@@ -79,14 +80,7 @@ void conncount_cidr_mask(struct conncount_cidr *cidr, unsigned prefixlen)
 	if (prefixlen > cidr->prefixlen)
 		return;
 	cidr->prefixlen = prefixlen;
-	for (unsigned i = 0; i < sizeof(cidr->addr); i++) {
-		unsigned before = i * 8;
-
-		if (before >= prefixlen)
-			cidr->addr[i] = 0;
-		else if (prefixlen - before < 8)
-			cidr->addr[i] &= (unsigned char)(0xff00 >> (prefixlen - before));
-	}
+	mask_address(cidr->addr, cidr->addr, prefixlen);
 }
 
 char *conncount_cidr_format(const struct conncount_cidr *cidr, char *buf)

@@ -40,10 +40,18 @@ struct view {
 	uint32_t cgroup_gone;
 };
 
+enum { VIEW_CHANGES = 1 << 30 };
+
 struct conncount {
 	char *dir;
-	pthread_rwlock_t lock; /* held for reading by a query, for writing to change `view` */
 	struct view view;
+	/*
+	 * How many queries hold the view, and VIEW_CHANGES while one that found it out of date
+	 * waits for them, or changes it: none begins then.
+	 */
+	uint32_t queries;
+	pthread_mutex_t lock; /* held to change the view */
+	pthread_cond_t idle;  /* the last query that was waited for has ended */
 };
 
 /*
@@ -86,16 +94,15 @@ struct scope {
 
 bool scope_has(const struct scope *scope, const struct cc_table *table, uint32_t id);
 
-/* Whether the table knows what @scope names, 0 or -ESRCH. */
-int scope_check(const struct scope *scope, const struct cc_table *table);
+/* Whether @scope, in which no listener is, names something all the same: 0 or -ESRCH. */
+int scope_without_listeners(const struct scope *scope);
 
 /* A listener's totals. Returns 0 or a negative errno. */
 int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats);
 
-/* Add what a tally says of exactness to an answer; set its flags when all is added. */
+/* Add what a tally says of exactness to an answer; its flags, when all is added and is @exact. */
 void answer_add(struct conncount_answer *answer, const struct cc_tally *tally);
-void answer_finish(struct conncount_answer *answer, struct view *view,
-		   const struct cc_directory *directory);
+uint32_t answer_flags(struct view *view, const struct cc_directory *directory, bool exact);
 
 /* The level that is @length, or else the next longer one; and the next shorter one, or 0. */
 unsigned level_from(int family, unsigned length);

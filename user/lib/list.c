@@ -190,10 +190,10 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 static int collect_all(struct collection *all, struct conncount_answer *ret_answer)
 {
 	struct conncount_answer answer = { 0 };
-	int err = scope_check(all->scope, &all->view->table);
+	int err = collect_tallies(all, !all->level, &answer);
 
-	if (!err)
-		err = collect_tallies(all, !all->level, &answer);
+	if (!err && !answer.listeners)
+		err = scope_without_listeners(all->scope);
 	if (!err && all->level && all->end)
 		err = collect_nodes(all);
 	if (!err)
@@ -202,7 +202,7 @@ static int collect_all(struct collection *all, struct conncount_answer *ret_answ
 		return err;
 	for (size_t i = 0; i < all->n; i++)
 		answer.count += all->entries[i].count;
-	answer_finish(&answer, all->view, all->directory);
+	answer.flags = answer_flags(all->view, all->directory, !answer.uncounted && !answer.lost);
 	*ret_answer = answer;
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include <bpf/bpf.h>
 
 #include "internal.h"
+#include "mask.h"
 
 #define LEVEL(length) length,
 static const unsigned ipv4_levels[] = { CC_LEVELS_IPV4(LEVEL) };
@@ -68,15 +69,18 @@ int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats)
 void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cidr *cidr,
 	       unsigned length)
 {
-	struct conncount_cidr masked = *cidr;
-
-	conncount_cidr_mask(&masked, length);
 	*key = (struct cc_count_key){
 		.prefixlen = CC_COUNT_BITS_OWNER + length,
 		.listener = htons((uint16_t)id),
 		.family = htons((uint16_t)cidr->family),
 	};
-	memcpy(key->addr, masked.addr, sizeof(key->addr));
+	mask_address(key->addr, cidr->addr, length);
+}
+
+/* All sessions of a listener and family. Below 0 where an end is entered before its start. */
+static int64_t live_of(const struct cc_tally *tally)
+{
+	return tally->live > 0 ? tally->live : 0;
 }
 
 int64_t count_of(const struct cc_count_key *key, const struct cc_count *value)
@@ -241,7 +245,7 @@ static int listener_count(const struct view *view, uint32_t id, const struct con
 		count_key(&key, id, cidr, length);
 		err = counts_get(view, &key, &most);
 	} else {
-		most = tally->live > 0 ? tally->live : 0;
+		most = live_of(tally);
 	}
 	if (err)
 		return err;
@@ -268,15 +272,15 @@ void answer_add(struct conncount_answer *answer, const struct cc_tally *tally)
 	answer->lost += tally->lost;
 }
 
-void answer_finish(struct conncount_answer *answer, struct view *view,
-		   const struct cc_directory *directory)
+uint32_t answer_flags(struct view *view, const struct cc_directory *directory, bool exact)
 {
+	uint32_t flags = 0;
+
 	if (directory->seeding)
-		answer->flags |= CONNCOUNT_SEEDING;
+		flags |= CONNCOUNT_SEEDING;
 	if (view_is_detached(view))
-		answer->flags |= CONNCOUNT_DETACHED;
-	if (!answer->uncounted && !answer->lost && !answer->flags)
-		answer->flags = CONNCOUNT_EXACT;
+		flags |= CONNCOUNT_DETACHED;
+	return exact && !flags ? CONNCOUNT_EXACT : flags;
 }
 
 /* Add one listener's count of a network to an answer. */
@@ -284,7 +288,7 @@ static int answer_network(struct conncount_answer *answer, const struct view *vi
 			  const struct cc_stats *stats, const struct conncount_cidr *cidr)
 {
 	const struct cc_tally *tally = &stats->tally[CC_FAMILY_INDEX(cidr->family)];
-	int64_t count;
+	int64_t count = 0;
 	int err = listener_count(view, id, cidr, tally, &count);
 
 	if (err)
@@ -301,19 +305,21 @@ static int answer_network(struct conncount_answer *answer, const struct view *vi
 static int answer_listener(struct conncount_answer *answer, const struct view *view, uint32_t id,
 			   const struct conncount_cidr *cidr, bool exact)
 {
-	static const struct conncount_cidr everything[] = {
-		{ .family = CONNCOUNT_IPV4 },
-		{ .family = CONNCOUNT_IPV6 },
-	};
-	struct cc_stats stats = { 0 };
+	static const struct cc_stats none;
+	const struct cc_stats *stats = &none;
+	struct cc_stats read;
 	int err = 0;
 
-	if (!exact || !cidr || needs_tally(cidr))
-		err = stats_get(view, id, &stats);
+	if (!exact || !cidr || needs_tally(cidr)) {
+		err = stats_get(view, id, &read);
+		stats = &read;
+	}
 	if (!err && cidr)
-		err = answer_network(answer, view, id, &stats, cidr);
-	for (size_t i = 0; !err && !cidr && i < ARRAY_SIZE(everything); i++)
-		err = answer_network(answer, view, id, &stats, &everything[i]);
+		err = answer_network(answer, view, id, stats, cidr);
+	for (size_t i = 0; !err && !cidr && i < CC_FAMILIES; i++) {
+		answer->count += live_of(&stats->tally[i]);
+		answer_add(answer, &stats->tally[i]);
+	}
 	if (!err)
 		answer->listeners++;
 	return err;
@@ -325,14 +331,16 @@ static int count_scope(struct view *view, const struct cc_directory *directory,
 		       struct conncount_answer *ret_answer)
 {
 	struct conncount_answer answer = { 0 };
-	int err = scope_check(scope, &view->table);
+	int err = 0;
 
 	for (uint32_t id = 0; !err && id < table_used(&view->table); id++)
 		if (scope_has(scope, &view->table, id))
 			err = answer_listener(&answer, view, id, cidr, !directory->inexact);
+	if (!err && !answer.listeners)
+		err = scope_without_listeners(scope);
 	if (err)
 		return err;
-	answer_finish(&answer, view, directory);
+	answer.flags = answer_flags(view, directory, !answer.uncounted && !answer.lost);
 	*ret_answer = answer;
 	return 0;
 }
@@ -360,7 +368,7 @@ static int local_find(const struct view *view, const struct conncount_cidr *loca
 	return 0;
 }
 
-static int count(struct conncount *cc, struct scope scope, const struct conncount_cidr *cidr,
+static int count(struct conncount *cc, const struct scope *scope, const struct conncount_cidr *cidr,
 		 struct conncount_answer *ret_answer)
 {
 	struct cc_directory directory;
@@ -368,7 +376,7 @@ static int count(struct conncount *cc, struct scope scope, const struct conncoun
 
 	if (err)
 		return err;
-	err = count_scope(&cc->view, &directory, &scope, cidr, ret_answer);
+	err = count_scope(&cc->view, &directory, scope, cidr, ret_answer);
 	view_release(cc);
 	return err;
 }
@@ -378,7 +386,7 @@ int conncount_count_service(struct conncount *cc, const char *service,
 {
 	struct scope scope = { .service = service ? service : CONNCOUNT_SERVICE };
 
-	return count(cc, scope, cidr, ret_answer);
+	return count(cc, &scope, cidr, ret_answer);
 }
 
 int conncount_count_listener(struct conncount *cc, const char *name,
@@ -386,7 +394,7 @@ int conncount_count_listener(struct conncount *cc, const char *name,
 {
 	struct scope scope = { .listener = name };
 
-	return count(cc, scope, cidr, ret_answer);
+	return count(cc, &scope, cidr, ret_answer);
 }
 
 int conncount_count_local(struct conncount *cc, const struct conncount_cidr *local, uint16_t port,

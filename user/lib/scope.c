@@ -39,14 +39,9 @@ bool scope_has(const struct scope *scope, const struct cc_table *table, uint32_t
 	return !strcmp(scope->service, cluster_smtp) && !strcmp(listener->service, "SMTP");
 }
 
-int scope_check(const struct scope *scope, const struct cc_table *table)
+int scope_without_listeners(const struct scope *scope)
 {
-	if (scope->service && is_builtin(scope->service))
-		return 0;
-	for (uint32_t id = 0; id < table_used(table); id++)
-		if (scope_has(scope, table, id))
-			return 0;
-	return -ESRCH;
+	return scope->service && is_builtin(scope->service) ? 0 : -ESRCH;
 }
 
 /* Append ", @name" to @buf, which holds *@used of @size bytes. */

@@ -271,9 +271,8 @@ int conncount_open(const char *dir, struct conncount **ret)
 	err = view_open(cc->dir, &cc->view);
 	if (err)
 		goto cleanup;
-	err = -pthread_rwlock_init(&cc->lock, NULL);
-	if (err)
-		goto cleanup;
+	pthread_mutex_init(&cc->lock, NULL);
+	pthread_cond_init(&cc->idle, NULL);
 	*ret = cc;
 	return 0;
 cleanup:
@@ -288,7 +287,8 @@ void conncount_close(struct conncount *cc)
 	if (!cc)
 		return;
 	view_close(&cc->view);
-	pthread_rwlock_destroy(&cc->lock);
+	pthread_cond_destroy(&cc->idle);
+	pthread_mutex_destroy(&cc->lock);
 	free(cc->dir);
 	free(cc);
 }
@@ -320,32 +320,51 @@ static int view_refresh(struct conncount *cc)
 	return view_open(cc->dir, &cc->view);
 }
 
-int view_acquire(struct conncount *cc, struct cc_directory *ret_directory)
+/* Bring the view up to date, or open it anew, once no query holds it. */
+static int view_change(struct conncount *cc)
 {
-	struct cc_directory directory;
 	int err = 0;
 
-	for (;;) {
-		pthread_rwlock_rdlock(&cc->lock);
-		if (view_check(&cc->view, &directory)) {
-			if (ret_directory)
-				*ret_directory = directory;
-			return 0;
+	pthread_mutex_lock(&cc->lock);
+	while (!view_is_current(&cc->view)) {
+		if (__atomic_or_fetch(&cc->queries, VIEW_CHANGES, __ATOMIC_ACQUIRE) ==
+		    VIEW_CHANGES) {
+			err = view_refresh(cc);
+			__atomic_fetch_and(&cc->queries, ~VIEW_CHANGES, __ATOMIC_RELEASE);
+			break;
 		}
-		pthread_rwlock_unlock(&cc->lock);
+		/* Meanwhile another thread may change it. */
+		pthread_cond_wait(&cc->idle, &cc->lock);
+	}
+	pthread_mutex_unlock(&cc->lock);
+	return err;
+}
+
+int view_acquire(struct conncount *cc, struct cc_directory *ret_directory)
+{
+	struct cc_directory unused;
+	int err = 0;
+
+	if (!ret_directory)
+		ret_directory = &unused;
+	for (;;) {
+		if (!(__atomic_fetch_add(&cc->queries, 1, __ATOMIC_ACQUIRE) & VIEW_CHANGES) &&
+		    view_check(&cc->view, ret_directory))
+			return 0;
+		view_release(cc);
 		if (err)
 			return err;
-
-		pthread_rwlock_wrlock(&cc->lock);
-		if (!view_is_current(&cc->view))
-			err = view_refresh(cc);
-		pthread_rwlock_unlock(&cc->lock);
+		err = view_change(cc);
 	}
 }
 
 void view_release(struct conncount *cc)
 {
-	pthread_rwlock_unlock(&cc->lock);
+	if (__atomic_sub_fetch(&cc->queries, 1, __ATOMIC_RELEASE) != VIEW_CHANGES)
+		return;
+	pthread_mutex_lock(&cc->lock);
+	pthread_cond_broadcast(&cc->idle);
+	pthread_mutex_unlock(&cc->lock);
 }
 
 /* The name of the group that may read @dir; "conncount" where that cannot be told. */
