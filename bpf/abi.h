@@ -34,6 +34,7 @@
 #define CC_PIN_KEPT      "kept"
 #define CC_PIN_SOCKOPS   "sockops"
 #define CC_PIN_RELEASE   "release"
+#define CC_PIN_SUM       "sum"
 
 enum {
 	/* Listener ids run from 0 to CC_LISTENERS_MAX - 1. */
@@ -260,6 +261,29 @@ struct cc_directory {
 	__s64 inexact;
 };
 
+/* --- what the `sum` program is asked ---------------------------------------------------------- */
+
+/*
+ * How many sessions there are in adjacent networks of one level, together. This is what a reader
+ * gives to BPF_PROG_TEST_RUN in the place of a tracepoint's arguments: as many as one can have, of
+ * 64 bits each (sum.bpf.h). The program returns CC_SUM_RAN and the sum, or 0 where it has none.
+ *
+ * A set need not have the program, and a reader need not be able to run it: it can look up each.
+ */
+struct cc_sum {
+	struct cc_count_key first;
+	__u32 parts; /* how many networks, up to CC_SUM_PARTS; only the level's last byte differs */
+	__s64 most;  /* where as many are found, the rest need not be looked at */
+	__u64 zero[6];
+	__u64 mark; /* CC_SUM_MARK */
+};
+
+#define CC_SUM_MARK 0x6e7563206d757363 /* nothing that a tracepoint passes */
+#define CC_SUM_RAN  0x80000000u
+
+/* As many networks of a level as a network has that is 1 bit longer than the level before. */
+enum { CC_SUM_PARTS = 128 };
+
 /* --- what the iterators write ------------------------------------------------------------- */
 
 /* A session in the kernel's list of sockets, by the `conncount_scan` program. */
@@ -298,6 +322,7 @@ _Static_assert(sizeof(struct cc_fill) == 24, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_table, used) == 304, "cc_table");
 _Static_assert(__builtin_offsetof(struct cc_table, listener) == 312, "cc_table");
+_Static_assert(sizeof(struct cc_sum) == 12 * 8, "cc_sum");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");
 _Static_assert(sizeof(struct cc_found) == 16, "cc_found");
 _Static_assert(sizeof(struct cc_directory) == 24, "cc_directory");

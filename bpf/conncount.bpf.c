@@ -2,12 +2,13 @@
 /*
  * conncount.bpf.c - the programs: count a connection when its handshake is done, and stop
  * when its socket is released or closed, whichever comes first. (seed.bpf.h has those that
- * go through the sockets there are.)
+ * go through the sockets there are, sum.bpf.h the one that readers run.)
  *
  * Both are attached to a cgroup. cgroup programs are never skipped for being active already
  * on the same CPU, as tracing programs are: every event counts.
  */
 #include "seed.bpf.h"
+#include "sum.bpf.h"
 
 static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpoint *local,
 					  struct endpoint *peer)

@@ -348,8 +348,8 @@ for_group() {
 	expect 0 python3 -I "$TOOLS/poke.py" "$TEST_DIR/j"
 	local what
 	for what in 'update counts' 'delete from listeners' 'freeze counts' 'map directory' \
-		'detach link sockops' 'detach link release' 'update link release' 'pin counts' \
-		'get hold of a map' 'rename the maps'; do
+		'detach link sockops' 'detach link release' 'update link release' 'pin counts' 'pin sum' \
+		'get hold of a map' 'get hold of a prog' 'rename the maps'; do
 		expect_match "$what" "$output"
 	done
 	umount "$TEST_DIR/j"

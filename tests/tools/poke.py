@@ -19,6 +19,7 @@ from bpf import OBJ_GET, bpf, info  # pylint: disable=wrong-import-position
 
 MAP_UPDATE, MAP_DELETE, OBJ_PIN, GET_NEXT_KEY = 2, 3, 6, 4
 MAP_FREEZE, UPDATE_BATCH, DELETE_BATCH = 22, 26, 27
+RAW_TRACEPOINT_OPEN = 17
 LINK_UPDATE, LINK_DETACH = 29, 34
 PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, LINK_GET_FD_BY_ID = 13, 14, 30
 RDONLY = 8  # BPF_F_RDONLY
@@ -87,12 +88,22 @@ def change_link(name, fd):
     attempt("detach link " + name, bpf, LINK_DETACH, struct.pack("=I", fd))
 
 
+def change_program(name, fd, where):
+    """Tries to use a program for something else."""
+    pin = ctypes.create_string_buffer((where + "/copy-" + name).encode())
+    attempt("pin " + name, bpf, OBJ_PIN, struct.pack("=QII", ctypes.addressof(pin), fd, 0))
+    for tracepoint in ("sched_switch", "sys_enter", "kfree_skb", "inet_sock_set_state"):
+        text = ctypes.create_string_buffer(tracepoint.encode())
+        attempt("attach %s to %s" % (name, tracepoint), bpf, RAW_TRACEPOINT_OPEN,
+                struct.pack("=QI", ctypes.addressof(text), fd))
+
+
 def by_number(fds):
     """Tries to get hold of objects by their numbers, without a pin."""
+    calls = {"map": MAP_GET_FD_BY_ID, "prog": PROG_GET_FD_BY_ID, "link": LINK_GET_FD_BY_ID}
     for kind, fd in fds.items():
-        number = info(fd, 64)[4:8]  # in all of struct bpf_{map,link}_info after the type
-        attempt("get hold of a %s by its number" % kind, bpf,
-                MAP_GET_FD_BY_ID if kind == "map" else LINK_GET_FD_BY_ID, number)
+        number = info(fd, 64)[4:8]  # in all of struct bpf_{map,prog,link}_info after the type
+        attempt("get hold of a %s by its number" % kind, bpf, calls[kind], number)
 
 
 def change_files(directory, live):
@@ -120,11 +131,13 @@ def main(directory):
             fd = opened(path, flags)
             if fd is None:
                 continue
-            if os.readlink("/proc/self/fd/%d" % fd).endswith("bpf-map"):
-                held["map"] = fd
+            kind = os.readlink("/proc/self/fd/%d" % fd).rpartition("bpf-")[2]
+            held[kind] = fd
+            if kind == "map":
                 change_map(name, fd, live)
+            elif kind == "prog":
+                change_program(name, fd, live)
             else:
-                held["link"] = fd
                 print("open " + name)
                 change_link(name, fd)
     if "map" not in held:

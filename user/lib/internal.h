@@ -24,6 +24,7 @@ _Static_assert((int)CONNCOUNT_IPV6 == (int)CC_IPV6, "IPv6");
 struct view {
 	bool open;
 	int directory_fd, tables_fd, listeners_fd, counts_fd, stats_fd, fill_fd, kept_fd;
+	int sum_fd; /* the program that adds up counts; -1 where it cannot be had */
 	/*
 	 * The values of two of them, for who may map them; or else NULL. The kernel maps an array
 	 * only by a descriptor that could be written to, which takes the permission to write.

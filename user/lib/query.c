@@ -4,7 +4,7 @@
  *
  * A network whose length is a level is one look-up per listener. Any other is the sum over
  * its parts of the next longer level: no more than the enclosing level says there are, and
- * none where that is 0.
+ * none where that is 0. Up to 128 parts are added up in the kernel, where that can be had.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,7 +20,7 @@ static const unsigned ipv4_levels[] = { CC_LEVELS_IPV4(LEVEL) };
 static const unsigned ipv6_levels[] = { CC_LEVELS_IPV6(LEVEL) };
 #undef LEVEL
 
-/* Parts by the number of bits up to this many are looked up one by one, not searched for. */
+/* Parts by the number of bits up to this many are asked for one by one, not searched for. */
 enum { PROBE_BITS = 15 };
 
 static const unsigned *levels_of(int family, size_t *ret_n)
@@ -111,16 +111,41 @@ static void key_step(struct cc_count_key *key, unsigned bytes)
 		;
 }
 
+/*
+ * The sum of @parts counts from @first on, by the program that is there for it: in one system call.
+ * False where there is no such program, it may not be run, or it has no answer.
+ */
+static bool program_sum(const struct view *view, const struct cc_count_key *first, unsigned parts,
+			int64_t most, int64_t *ret_count)
+{
+	struct cc_sum question = {
+		.first = *first,
+		.parts = parts,
+		.most = most,
+		.mark = CC_SUM_MARK,
+	};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &question, .ctx_size_in = sizeof(question));
+
+	if (view->sum_fd < 0 || parts > CC_SUM_PARTS ||
+	    bpf_prog_test_run_opts(view->sum_fd, &opts) || !(opts.retval & CC_SUM_RAN))
+		return false;
+	*ret_count = opts.retval & ~CC_SUM_RAN;
+	return true;
+}
+
 /* Sum over all networks of length @level inside @cidr, up to @most sessions. */
 static int probe_sum(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
 		     unsigned level, int64_t most, int64_t *ret_count)
 {
+	unsigned parts = 1U << (level - cidr->prefixlen);
 	struct cc_count_key key;
 	int64_t sum = 0;
 
 	count_key(&key, id, cidr, cidr->prefixlen);
 	key.prefixlen = CC_COUNT_BITS_OWNER + level;
-	for (unsigned long left = 1UL << (level - cidr->prefixlen); left && sum < most; left--) {
+	if (program_sum(view, &key, parts, most, ret_count))
+		return 0;
+	for (; parts && sum < most; parts--) {
 		int64_t count;
 		int err = counts_get(view, &key, &count);
 

@@ -29,8 +29,9 @@ void copy_words(void *to, const void *from, size_t size)
 static void view_close(struct view *view)
 {
 	const int fds[] = {
-		view->directory_fd, view->tables_fd, view->listeners_fd, view->counts_fd,
-		view->stats_fd,     view->fill_fd,   view->kept_fd,      view->mount_fd,
+		view->directory_fd, view->tables_fd, view->listeners_fd,
+		view->counts_fd,    view->stats_fd,  view->fill_fd,
+		view->kept_fd,      view->sum_fd,    view->mount_fd,
 	};
 
 	if (!view->open)
@@ -43,20 +44,26 @@ static void view_close(struct view *view)
 	view->open = false;
 }
 
-/* Open a pinned map read-only, and check that its values have the size this build expects. */
-static int map_open(const char *dir, const char *name, size_t value_size, uint32_t *ret_entries,
-		    int *ret_fd)
+/* Open what is pinned, read-only. Returns a descriptor or a negative errno. */
+static int pin_open(const char *dir, const char *name)
 {
 	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = BPF_F_RDONLY);
-	struct bpf_map_info info = { 0 };
-	__u32 size = sizeof(info);
 	char path[PATH_MAX];
-	int err;
 
 	if (snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE "/%s", dir, name) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
+	return bpf_obj_get_opts(path, &opts);
+}
 
-	int fd = bpf_obj_get_opts(path, &opts);
+/* Open a pinned map, and check that its values have the size this build expects. */
+static int map_open(const char *dir, const char *name, size_t value_size, uint32_t *ret_entries,
+		    int *ret_fd)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+	int fd = pin_open(dir, name);
+	int err;
+
 	if (fd < 0)
 		return fd;
 	err = bpf_obj_get_info_by_fd(fd, &info, &size);
@@ -202,6 +209,7 @@ static int try_open(const char *dir, struct view *view)
 
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
 		*maps[i].fd = -1;
+	view->sum_fd = -1;
 	view->mount_fd = -1;
 	view->directory = NULL;
 	view->stats = NULL;
@@ -215,6 +223,7 @@ static int try_open(const char *dir, struct view *view)
 		view->directory = map_pinned(dir, CC_PIN_DIRECTORY, sizeof(*view->directory));
 		view->stats =
 			map_pinned(dir, CC_PIN_STATS, CC_LISTENERS_MAX * sizeof(*view->stats));
+		view->sum_fd = pin_open(dir, CC_PIN_SUM);
 		err = view_update(view);
 	}
 	if (!err && !view->generation)

@@ -215,6 +215,29 @@ static int load_skeleton(const char *dir, const char *set, struct conncount_bpf 
 	return err;
 }
 
+/*
+ * Pin the program that readers run. Where another build's is pinned, it takes its place in one
+ * step: readers that have that one open can go on with it.
+ */
+static int pin_sum(const char *dir, const char *set, const struct bpf_program *program, gid_t gid)
+{
+	char path[PATH_MAX], fresh[PATH_MAX];
+	int err = 0;
+
+	instance_path(dir, set, CC_PIN_SUM, path);
+	instance_path(dir, set, CC_PIN_SUM "-next", fresh);
+	unlink(fresh); /* left by a load that died */
+	if (bpf_obj_pin(bpf_program__fd(program), fresh))
+		err = -errno;
+	if (!err)
+		err = permit_one(fresh, gid, 0640);
+	if (!err && rename(fresh, path))
+		err = -errno;
+	if (err)
+		report("%s: cannot be pinned: %s", path, strerror(-err));
+	return err;
+}
+
 /* Attach a program by a new link, pinned in the next set. */
 static int attach(const char *dir, const char *name, struct bpf_program *program,
 		  const struct cgroup *cgroup)
@@ -341,6 +364,8 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 	if (!err)
 		err = permit(dir, CC_DIR_LIVE, gid);
 	if (!err)
+		err = pin_sum(dir, CC_DIR_LIVE, skel->progs.conncount_sum, gid);
+	if (!err)
 		err = replace(dir, CC_PIN_RELEASE, skel->progs.conncount_release);
 	if (!err)
 		err = replace(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops);
@@ -364,6 +389,8 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 		err = load_skeleton(dir, CC_DIR_NEXT, skel);
 	if (!err)
 		err = permit(dir, CC_DIR_NEXT, gid);
+	if (!err)
+		err = pin_sum(dir, CC_DIR_NEXT, skel->progs.conncount_sum, gid);
 	/* The end before the start: no session may begin that could not be ended. */
 	if (!err)
 		err = attach(dir, CC_PIN_RELEASE, skel->progs.conncount_release, cgroup);
@@ -431,6 +458,7 @@ int load_scanner(const char *dir, uint32_t max_prefixes, struct conncount_bpf **
 	bpf_program__set_autoload(skel->progs.conncount_sockops, false);
 	bpf_program__set_autoload(skel->progs.conncount_release, false);
 	bpf_program__set_autoload(skel->progs.conncount_seed, false);
+	bpf_program__set_autoload(skel->progs.conncount_sum, false);
 	err = load_skeleton(dir, CC_DIR_LIVE, skel);
 	if (err)
 		conncount_bpf__destroy(skel);

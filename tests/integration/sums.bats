@@ -1,0 +1,147 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Networks of a length that no count is kept for: added up by a program in the kernel, or where that
+# is not to be had by look-ups, with the same result.
+
+load ../lib/common
+load ../lib/instance
+
+NEWER=$BUILD/tests/newer/conncount # version 0.1.99
+MARK=0x6e7563206d757363            # CC_SUM_MARK
+
+setup() {
+	requires setpriv
+	instance_setup
+	printf '%s\n' '[conncount]' 'group = daemon' '[smtp]' 'listen = *:25' | configure raw
+	load
+	sessions_start
+	sessions <<-'END' >/dev/null
+		listen 192.0.2.1:25
+		listen [2001:db8::1]:25
+		open 2 10.0.0.1 192.0.2.1:25
+		open 3 10.127.3.4 192.0.2.1:25
+		open 4 2001:db8::7 [2001:db8::1]:25
+	END
+	mkdir "$TEST_DIR/open"
+	chmod 0777 "$TEST_DIR/open"
+}
+
+teardown() {
+	instance_teardown
+}
+
+# sum COMMAND [ARGUMENT...]: tests/tools/sum.py, of the test's instance.
+sum() {
+	python3 -I "$TOOLS/sum.py" "$1" "$CONNCOUNT_DIR" "${@:2}"
+}
+
+# traced N NETWORK [OPTION...]: a member of the group, with no capability, is told that NETWORK has N
+# sessions. Sets runs and look_ups, how many of these the process has made, and ran_at, which of its
+# calls of bpf(2) the last run was.
+traced() {
+	local trace=$TEST_DIR/open/trace
+	expect 0 as_user daemon strace -f -e trace=bpf -o "$trace" "${@:3}" conncount count "$2"
+	expect_eq "$1" "$output" "count of $2"
+	grep -o 'bpf(BPF_[A-Z_]*' "$trace" >"$TEST_DIR/calls"
+	runs=$(grep -c 'BPF_PROG_TEST_RUN\|BPF_PROG_RUN' "$TEST_DIR/calls" || :)
+	ran_at=$(sed -n '/BPF_PROG_TEST_RUN\|BPF_PROG_RUN/=' "$TEST_DIR/calls" | tail -n 1)
+	look_ups=$(grep -c BPF_MAP_LOOKUP_ELEM "$TEST_DIR/calls" || :)
+}
+
+# program: the number of the program that is pinned.
+program() {
+	bpftool --json prog show pinned "$CONNCOUNT_DIR/live/sum" | json id
+}
+
+@test "every length: the same by the program, by look-ups, and as it is" {
+	local i
+	for ((i = 0; i < 60; i++)); do
+		printf 'open %d %d.%d.%d.%d 192.0.2.1:25\n' $((i % 3 + 1)) $((RANDOM % 126 + 1)) \
+			$((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256))
+		printf 'open 1 10.1.%d.%d 192.0.2.1:25\n' $((RANDOM % 256)) $((RANDOM % 256))
+		printf 'open 1 2%03x:%x:%x:%x::%x [2001:db8::1]:25\n' $((RANDOM % 4096)) $((RANDOM % 65536)) \
+			$RANDOM $RANDOM $RANDOM
+		printf 'open 1 2001:db8:1:%x::%x [2001:db8::1]:25\n' $((RANDOM % 65536)) $((RANDOM % 65536))
+	done | sessions >/dev/null
+	sessions ledger >"$TEST_DIR/ledger"
+	expect 0 sum agree "$BUILD/libconncount.so" "$TEST_DIR/ledger"
+	[ "$output" -gt 1500 ] || fail "asked about $output networks only"
+}
+
+@test "a member of the group gets it in one system call, or if need be by look-ups" {
+	requires strace
+	local runs look_ups ran_at network few=16 # of the directory, the tables, and what is around
+	# The last part of 10.0.0.0/9 has sessions, so that none can be left out.
+	for network in '5 10.0.0.0/9' '4 2001:db8::/33'; do
+		# shellcheck disable=SC2086 # words
+		traced $network
+		expect_eq 1 "$runs" "runs, for ${network#* }"
+		[ "$look_ups" -lt $few ] || fail "${network#* }: $look_ups look-ups"
+	done
+	# A length that is kept, and one that is searched for.
+	for network in '2 10.0.0.0/24' '4 2001:db8::/72'; do
+		# shellcheck disable=SC2086 # words
+		traced $network
+		expect_eq 0 "$runs" "runs, for ${network#* }"
+	done
+
+	traced 5 10.0.0.0/9
+	# The kernel, or a security module, does not let it run.
+	traced 5 10.0.0.0/9 -e "inject=bpf:error=EPERM:when=$ran_at"
+	expect_eq 1 "$runs" 'runs, refused'
+	[ "$look_ups" -ge 128 ] || fail "refused: $look_ups look-ups"
+
+	chmod 0600 "$CONNCOUNT_DIR/live/sum"
+	traced 5 10.0.0.0/9
+	expect_eq 0 "$runs" 'runs, of what may not be read'
+	[ "$look_ups" -ge 128 ] || fail "not to be read: $look_ups look-ups"
+
+	rm "$CONNCOUNT_DIR/live/sum"
+	traced 5 10.0.0.0/9
+	expect_eq 0 "$runs" 'runs, of what is not there'
+	[ "$look_ups" -ge 128 ] || fail "not there: $look_ups look-ups"
+}
+
+@test "the program answers those who mean to ask, as far as it can" {
+	expect_eq 0x80000005 "$(sum run 128 1000 $MARK)"
+	expect_eq 0x80000005 "$(sum run 128 5 $MARK)"
+	expect_eq 0x80000002 "$(sum run 128 2 $MARK)" 'where no more are wanted'
+	expect_eq 0x80000002 "$(sum run 127 1000 $MARK)"
+	expect_eq 0x80000000 "$(sum run 0 1000 $MARK)"
+	expect_eq 0x0 "$(sum run 129 1000 $MARK)"
+	expect_eq 0x0 "$(sum run 128 1000 0)"
+	expect_eq 0x0 "$(sum run 128 1000 0xffff888000000000)"
+}
+
+@test "to no tracepoint but those of twelve arguments can the program be attached" {
+	local events=$TEST_DIR/open/events found=$'^(balance_dirty_pages\n)?(mc_event\n)?[0-9]{3,}$'
+	mkdir "$TEST_DIR/tracefs"
+	mount -t tracefs tracefs "$TEST_DIR/tracefs"
+	cp "$TEST_DIR/tracefs/available_events" "$events"
+	umount "$TEST_DIR/tracefs"
+	chmod 0644 "$events"
+	cp "$TOOLS/bpf.py" "$TOOLS/sum.py" "$TEST_DIR/open/"
+	expect 0 as_user daemon python3 -I "$TEST_DIR/open/sum.py" attach "$CONNCOUNT_DIR" "$events"
+	expect_match "$found" "$output"
+	expect 0 sum attach "$events"
+	expect_match "$found" "$output"
+}
+
+@test "load puts its own program in the place of another build's, or where there is none" {
+	requires bpftool
+	local before
+	before=$(program)
+	expect 0 "$NEWER" load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	[ "$(program)" != "$before" ] || fail "the program is still number $before"
+	expect_eq 'daemon 640' "$(stat -c '%G %a' "$CONNCOUNT_DIR/live/sum")"
+	expect_count 5 10.0.0.0/9
+	rm "$CONNCOUNT_DIR/live/sum"
+	load
+	expect_eq 'daemon 640' "$(stat -c '%G %a' "$CONNCOUNT_DIR/live/sum")"
+	expect_eq '' "$(find "$CONNCOUNT_DIR" -name '*next*')"
+	sed -i 's/daemon/nogroup/' "$CONFIG"
+	load
+	expect_eq 'nogroup 640' "$(stat -c '%G %a' "$CONNCOUNT_DIR/live/sum")"
+}

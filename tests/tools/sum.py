@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""sum.py - the program that adds up counts, pinned as DIR/live/sum.
+
+usage: sum.py agree DIR LIBRARY PEERS  for addresses of PEERS, a file with the peer of each session as
+                                       a line's first word, and every length: the library's answer
+                                       by the program, that by look-ups, and the truth. Removes the pin
+       sum.py run DIR PARTS MOST MARK  run it for listener 0 and 10.0.0.0/16 on; print what it returns
+       sum.py attach DIR EVENTS        try to attach it to the tracepoints in a file, `GROUP:NAME` a
+                                       line; print those that take it, and how many there are
+"""
+
+import collections
+import ctypes
+import errno
+import ipaddress
+import os
+import random
+import struct
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bpf import OBJ_GET, bpf  # pylint: disable=wrong-import-position
+
+PROG_TEST_RUN, RAW_TRACEPOINT_OPEN = 10, 17
+RDONLY = 8  # BPF_F_RDONLY
+AF_INET, AF_INET6 = 2, 10  # as the library has them
+
+
+def opened(directory):
+    """The program, as a reader opens it."""
+    path = ctypes.create_string_buffer((directory + "/live/sum").encode())
+    return bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, RDONLY))[0]
+
+
+def run(directory, parts, most, mark):
+    """Runs the program; prints its return value."""
+    question = struct.pack("=I2H16sIIq48xQ", 32 + 16, 0, int.from_bytes(b"\0\2", sys.byteorder),
+                           ipaddress.ip_address("10.0.0.0").packed, 0, parts, most, mark)
+    at = ctypes.create_string_buffer(question, len(question))
+    attr = struct.pack("=II8x16x8xIIQ", opened(directory), 0, len(question), 0,
+                       ctypes.addressof(at))
+    print("%#x" % struct.unpack_from("=I", bpf(PROG_TEST_RUN, attr)[1], 4))
+
+
+def attach(directory, events):
+    """Tries all tracepoints."""
+    program, found = opened(directory), 0
+    with open(events, encoding="ascii") as lines:
+        names = sorted(line.strip().split(":")[1] for line in lines)
+    for name in names:
+        text = ctypes.create_string_buffer(name.encode())
+        try:
+            os.close(bpf(RAW_TRACEPOINT_OPEN, struct.pack("=QI", ctypes.addressof(text), program))[0])
+        except OSError as error:
+            if error.errno == errno.ENOENT:  # a system call's: not one of its own
+                continue
+            if error.errno != errno.EINVAL:
+                raise
+        else:
+            print(name)
+        found += 1
+    print(found)
+
+
+class Library:
+    """An open handle of libconncount."""
+
+    def __init__(self, library, directory):
+        self.library = ctypes.CDLL(library)
+        self.handle = ctypes.c_void_p()
+        if self.library.conncount_open(directory.encode(), ctypes.byref(self.handle)):
+            sys.exit("cannot open " + directory)
+
+    def count(self, network):
+        """How many sessions of service SMTP it has."""
+        family = AF_INET if network.version == 4 else AF_INET6
+        cidr = struct.pack("=iI16s", family, network.prefixlen, network.network_address.packed)
+        answer = ctypes.create_string_buffer(32)
+        if self.library.conncount_count_service(self.handle, None, cidr, answer):
+            sys.exit("no answer about %s" % network)
+        return struct.unpack_from("=q", answer.raw)[0]
+
+
+def agree(directory, library, peers):
+    """Compares, and says how many networks were asked about."""
+    with open(peers, encoding="ascii") as lines:
+        sessions = [ipaddress.ip_address(line.split()[0]) for line in lines]
+    by_program = Library(library, directory)
+    os.unlink(directory + "/live/sum")
+    by_look_ups = Library(library, directory)
+    # Those that have sessions, and their neighbours, which may be in networks that have none.
+    asked = random.Random(4711).sample(sorted(set(sessions), key=int), 20)
+    asked += [type(address)(int(address) ^ 1 << 12) for address in asked]
+    networks = 0
+    for length in range(129):
+        truth = collections.Counter(
+            ipaddress.ip_network((address, length), strict=False) for address in sessions
+            if length <= address.max_prefixlen)
+        for address in asked:
+            if length > address.max_prefixlen:
+                continue
+            network = ipaddress.ip_network((address, length), strict=False)
+            got = by_program.count(network), by_look_ups.count(network)
+            if got != (truth[network], truth[network]):
+                sys.exit("%s: %d by the program, %d by look-ups, not %d" % (network, *got, truth[network]))
+            networks += 1
+    print(networks)
+
+
+def main(argv):
+    """Runs the command line."""
+    if len(argv) == 5 and argv[1] == "agree":
+        agree(*argv[2:])
+    elif len(argv) == 6 and argv[1] == "run":
+        run(argv[2], *(int(word, 0) for word in argv[3:]))
+    elif len(argv) == 4 and argv[1] == "attach":
+        attach(*argv[2:])
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv)
