@@ -339,12 +339,14 @@ static int view_change(struct conncount *cc)
 		if (__atomic_or_fetch(&cc->queries, VIEW_CHANGES, __ATOMIC_ACQUIRE) ==
 		    VIEW_CHANGES) {
 			err = view_refresh(cc);
-			__atomic_fetch_and(&cc->queries, ~VIEW_CHANGES, __ATOMIC_RELEASE);
 			break;
 		}
 		/* Meanwhile another thread may change it. */
 		pthread_cond_wait(&cc->idle, &cc->lock);
 	}
+	/* Also where it is current after all, as when it could not be told for want of memory. */
+	__atomic_fetch_and(&cc->queries, ~VIEW_CHANGES, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&cc->idle);
 	pthread_mutex_unlock(&cc->lock);
 	return err;
 }
