@@ -219,10 +219,10 @@ static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc
  * May be called on any CPU at any time, also by a program that interrupts another one here.
  * A function of its own to the verifier, which checks it once and not once per level.
  *
- * Returns 0, or 1 if the node was inserted or is deleted; or a negative errno if @n was not entered:
- * the trie is full (-ENOSPC), there is no memory (-ENOMEM), its lock timed out (-ETIMEDOUT, from
- * 6.15), or retries are spent (-EAGAIN). What others added and this call could not carry over is
- * reported as `lost`.
+ * Returns 0, or 1 if the node was inserted or is deleted; or a negative errno if @n was not
+ * entered: the trie is full (-ENOSPC), there is no memory (-ENOMEM), its lock timed out
+ * (-ETIMEDOUT, from 6.15), or retries are spent (-EAGAIN). What others added and this call could
+ * not carry over is reported as `lost`.
  */
 int count_change(const struct cc_count_key *of, int n, bool absent, struct cc_count_key *displaced)
 {

@@ -36,9 +36,11 @@ static __always_inline __u64 half_mask(int bits)
 	return bpf_cpu_to_be64(bits >= 64 ? ~0ULL : ~(~0ULL >> bits));
 }
 
-/* Make @key that of a level: @high and @low as stored, bits past @length are 0. */
-static __always_inline void key_set(struct cc_count_key *key, __u64 high, __u64 low, __u32 length)
+/* Make @key that of a level of an address: its halves @high and @low are as stored. */
+static __always_inline void key_set(struct cc_count_key *key, __u64 high, __u64 low, int length)
 {
+	high &= half_mask(length);
+	low &= half_mask(length - 64);
 	key->prefixlen = CC_COUNT_BITS_OWNER + length;
 	key->addr[0] = high;
 	key->addr[1] = high >> 32;
@@ -77,17 +79,17 @@ int levels_add(const struct cc_session *session, int limit, int n)
 	if (!tally)
 		return 0;
 
-#define LEVEL_ADD(length)                                                                          \
-	if (done >= limit)                                                                         \
-		return done;                                                                       \
-	key_set(&key, high & half_mask(length), low & half_mask((length)-64), length);             \
-	err = count_add(&key, n, absent);                                                          \
-	if (err < 0) {                                                                             \
-		if (n > 0)                                                                         \
-			return done;                                                               \
-		lost_add(tally);                                                                   \
-	}                                                                                          \
-	absent = n > 0 && err > 0;                                                                 \
+#define LEVEL_ADD(length)                 \
+	if (done >= limit)                \
+		return done;              \
+	key_set(&key, high, low, length); \
+	err = count_add(&key, n, absent); \
+	if (err < 0) {                    \
+		if (n > 0)                \
+			return done;      \
+		lost_add(tally);          \
+	}                                 \
+	absent = n > 0 && err > 0;        \
 	done++;
 
 	if (key.family == bpf_htons(CC_IPV6)) {
