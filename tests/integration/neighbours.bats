@@ -85,20 +85,6 @@ expect_seen() {
 	[ "${what[3]}" -ge "${3:-0}" ] || fail "releases that $1 saw: ${what[3]}"
 }
 
-# counted N: by the total, by the kernel's socket list, and on every level.
-counted() {
-	expect_count "$1"
-	expect 0 conncount verify
-	expect_match "^0 differences: [0-9]+ prefixes of $1 sessions compared" "$output"
-}
-
-nothing_left() {
-	counted 0
-	expect_eq 0 "$(state nodes)" nodes
-	expect_eq 0 "$(state uncounted)" uncounted
-	expect_eq 0 "$(state lost)" lost
-}
-
 # serve CGROUP_PATH: sessions.py, with its server on port 25, in a cgroup.
 serve() {
 	CGROUP_PATH=$1 sessions_start

@@ -36,14 +36,6 @@ configuration() {
 	END
 }
 
-nothing_left() {
-	expect 0 conncount verify
-	expect_match '^0 differences: 0 prefixes of 0 sessions' "$output"
-	expect_eq 0 "$(state nodes)" nodes
-	expect_eq 0 "$(state uncounted)" uncounted
-	expect_eq 0 "$(state lost)" lost
-}
-
 # --- under churn --------------------------------------------------------------------------------
 
 # ask_lua STEADY: asks for random networks around 10.1.2.3 until $TEST_DIR/stop is there. Prints

@@ -41,19 +41,8 @@ smtp() {
 
 # exactly COUNT: what is counted is that, and the kernel's socket list agrees.
 exactly() {
-	expect_count "$1"
 	expect 0 conncount status
-	expect 0 conncount verify
-	expect_match "^0 differences: [0-9]+ prefixes of $1 sessions compared, 0 in flight" "$output"
-}
-
-# nothing: no count is left, and no node.
-nothing() {
-	expect_count 0
-	expect_eq 0 "$(state nodes)" nodes
-	expect 0 conncount verify
-	expect_eq '0 differences: 0 prefixes of 0 sessions compared, 0 in flight' "$output" verify
-	expect_eq "$(state listeners.0.opened)" "$(state listeners.0.closed)" 'opened and closed'
+	counted "$1"
 }
 
 # elsewhere COMMAND...: starts tests/tools/elsewhere.py; its process id is $ELSEWHERE.
@@ -107,7 +96,7 @@ elsewhere_end() {
 	sessions close server 3-8
 	exactly 12
 	sessions close server
-	nothing
+	nothing_left
 }
 
 @test "what is no session: closed by the server, TIME_WAIT, connections out from the port" {
@@ -134,9 +123,9 @@ elsewhere_end() {
 	expect_count 0 192.0.2.0/24
 	sessions close client 1-4
 	sessions close server
-	nothing
+	nothing_left
 	elsewhere_end
-	nothing
+	nothing_left
 }
 
 @test "queued before: the listener closes, or its process dies, and they are gone" {
@@ -155,7 +144,7 @@ elsewhere_end() {
 	exactly 20
 	expect_count 20 10.2.0.0/16
 	sessions kill other
-	nothing
+	nothing_left
 }
 
 @test "several network namespaces, some of which nothing holds but a socket" {
@@ -190,7 +179,7 @@ elsewhere_end() {
 	sessions close server
 	sessions_at second quit
 	wait "$SECOND"
-	nothing
+	nothing_left
 }
 
 @test "in a container, with process ids of its own: those who load, and those who serve" {
@@ -208,7 +197,7 @@ elsewhere_end() {
 	expect_match '^0 differences: [0-9]+ prefixes of 5 sessions compared' "$output"
 	kill -KILL "$first"
 	wait "$ELSEWHERE" || :
-	wait_until nothing
+	wait_until nothing_left
 }
 
 # in_new_ns COMMAND...: with another network namespace in place of the test's.
@@ -249,7 +238,6 @@ sessions_at() {
 		CGROUP_PATH=$CGROUP_PATH/$directory start_in_ns python3 -I -S "$TOOLS/sessions.py" \
 			"$TEST_DIR/${directory##*/}.sock"
 		pids+=("$STARTED")
-		wait_until test -S "$TEST_DIR/${directory##*/}.sock"
 	done
 	sessions_at in listen 192.0.2.1:25
 	sessions_at in open 4 10.1.0.1 192.0.2.1:25
@@ -308,7 +296,7 @@ sessions_at() {
 	expect_count 1 --listener inner
 	expect_count 3 --listener smtp 10.1.0.3
 	sessions close server
-	nothing
+	nothing_left
 	expect_count 0 --service Control
 }
 
@@ -404,8 +392,7 @@ moving() {
 		expect_count 7 10.4.0.1
 		sessions close client
 		sessions_stop
-		rm "$TEST_DIR/sessions.sock"
-		nothing
+		nothing_left
 		expect 0 conncount unload
 	done
 }
@@ -423,7 +410,7 @@ moving() {
 	expect_eq '[]' "$(json differences <<<"$output")" differences
 	expect_match '^[0-9]+$' "$(json in_flight <<<"$output")" in_flight
 	churn_end
-	wait_until nothing
+	wait_until nothing_left
 }
 
 # --- verify ---
@@ -486,7 +473,7 @@ plant() {
 	expect_match $'\n1 differences: ' "$output"
 	plant 0 10.7.7.7 32
 	churn_end
-	wait_until nothing
+	wait_until nothing_left
 }
 
 @test "verify while loads replace the maps it compares" {
@@ -503,7 +490,7 @@ plant() {
 		wait $! || fail "$(cat "$TEST_DIR/loaded")"
 	done
 	churn_end
-	wait_until nothing
+	wait_until nothing_left
 }
 
 # waits_or_done PID: it waits for a lock, or has ended.

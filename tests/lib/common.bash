@@ -37,6 +37,7 @@ export LUA_CPATH="$BUILD/lua/$LUA_VERSION/?.so;;"
 
 # Set by expect: what the command wrote, and how it ended.
 output='' errors='' status=0
+EXPECTS=0
 
 # fail MESSAGE...: ends the test.
 fail() {
@@ -48,18 +49,17 @@ fail() {
 # output in $output, its messages in $errors, its exit status in $status. The command and
 # what it did are shown where the test fails.
 expect() {
-	local want=$1 out err
+	local want=$1 out
 	shift
-	out=$(mktemp "$BATS_TEST_TMPDIR/out.XXXXXX")
-	err=$(mktemp "$BATS_TEST_TMPDIR/err.XXXXXX")
+	# Names of its own, for there may be another in a process of ours, or in COMMAND.
+	out=$BATS_TEST_TMPDIR/expect.$BASHPID.$((++EXPECTS))
 	status=0
-	"$@" >"$out" 2>"$err" || status=$?
+	"$@" >"$out" 2>"$out.err" || status=$?
 	output=$(<"$out")
-	errors=$(<"$err")
-	rm -f "$out" "$err"
+	errors=$(<"$out.err")
 	printf '$ %s\n' "${*@Q}"
 	[ -z "$output" ] || printf '%s\n' "$output"
-	[ -z "$errors" ] || printf '%s\n' "$errors" | sed 's/^/stderr: /'
+	[ -z "$errors" ] || printf 'stderr: %s\n' "${errors//$'\n'/$'\n'stderr: }"
 	printf 'exit %d\n' "$status"
 	[ "$status" -eq "$want" ] || fail "exit status $status, expected $want: $*"
 }
@@ -74,10 +74,10 @@ expect_match() {
 	[[ $2 =~ $1 ]] || fail "${3:-text}: no match of '$1' in '$2'"
 }
 
-# json PATH: one value out of the JSON object on stdin; PATH is like listeners.0.live, and
-# an empty PATH is everything. Fails where the input is not one JSON value.
+# json PATH...: values out of the JSON object on stdin, a line each; PATH is like listeners.0.live,
+# and an empty PATH is everything. Fails where the input is not one JSON value.
 json() {
-	"$BUILD/tests/json" "$1"
+	"$BUILD/tests/json" "$@"
 }
 
 # By what heavy tests divide their sizes: 1, but an emulated machine says more.
@@ -129,7 +129,15 @@ nap() {
 
 # cgroup2_root: where the cgroup v2 hierarchy is mounted.
 cgroup2_root() {
-	awk '$3 == "cgroup2" { print $2; found = 1; exit } END { exit !found }' /proc/self/mounts
+	local mounts mount
+	mapfile -t mounts </proc/self/mounts
+	for mount in "${mounts[@]}"; do
+		[[ $mount = *' cgroup2 '* ]] || continue
+		mount=${mount#* }
+		echo "${mount%% *}"
+		return
+	done
+	return 1
 }
 
 # have WORD: whether this machine has what WORD stands for; where not, $missing says why.

@@ -21,34 +21,47 @@ instance_setup() {
 	set +T
 	# A test that is to be skipped for this is skipped before all this work is done for it.
 	[[ $(declare -f "${BATS_TEST_NAME:-}") != *'requires speed'* ]] || requires speed
-	requires root bpf cgroup2 netns ipv6 ss ip python3 build
-	TEST_DIR=$(mktemp -d /run/conncount-test.XXXXXX)
-	chmod 0755 "$TEST_DIR"
+	instance_requires
+	printf -v TEST_DIR '/run/conncount-test.%08x' "$SRANDOM"
 	CGROUP=/${TEST_DIR##*/}
-	CGROUP_PATH=$(cgroup2_root)$CGROUP
-	mkdir "$CGROUP_PATH"
+	CGROUP_PATH=$CGROUP2_ROOT$CGROUP
+	mkdir -m 0755 "$TEST_DIR" "$CGROUP_PATH"
 	CONFIG=$TEST_DIR/conncount.conf
 	export CONNCOUNT_DIR=$TEST_DIR/i
 	SESSIONS_PID=
 	: >"$TEST_DIR/bpf-ids"
 	: >"$TEST_DIR/net"
-	unshare --net="$TEST_DIR/net" bash -e -c '
+	# What a server has closed stays a socket for as long as the client holds on (tcp_fin_timeout), so
+	# that it is the close that ends a session and not the end of the socket.
+	unshare --net="$TEST_DIR/net" sh -e -c '
 		cd /proc/sys/net/ipv4
 		echo 1 >ip_nonlocal_bind
 		echo 1 >../ipv6/ip_nonlocal_bind
 		echo 1 >tcp_tw_reuse
-		echo 1024 65535 >ip_local_port_range'
-	network_up
+		echo 120 >tcp_fin_timeout
+		echo 1024 65535 >ip_local_port_range
+		exec ip -batch -' <<<"$NETWORK_UP"
 }
 
-# network_up: makes every address of both families this host's, so a test may use any, and no
-# packet leaves the namespace: there is nothing in it but lo.
+# instance_requires: what each of them needs. It is looked for once in each file.
+instance_requires() {
+	local root=${BATS_FILE_TMPDIR:-$BATS_TEST_TMPDIR}/cgroup2-root
+	if [ ! -e "$root" ]; then
+		requires root bpf cgroup2 netns ipv6 ss ip python3 build
+		cgroup2_root >"$root"
+	fi
+	CGROUP2_ROOT=$(<"$root")
+}
+
+# Every address of both families is this host's, so a test may use any, and no packet leaves the
+# namespace: there is nothing in it but lo.
+NETWORK_UP='link set lo up
+route replace local 0.0.0.0/0 dev lo
+route replace local ::/0 dev lo'
+
+# network_up: undoes network_down.
 network_up() {
-	nsenter --net="$TEST_DIR/net" -- ip -batch - <<-'END'
-		link set lo up
-		route replace local 0.0.0.0/0 dev lo
-		route replace local ::/0 dev lo
-	END
+	nsenter --net="$TEST_DIR/net" -- ip -batch - <<<"$NETWORK_UP"
 }
 
 # network_down: from now on no packet arrives.
@@ -94,12 +107,12 @@ remember() {
 	"$BUILD/tests/objects" attached "$CGROUP_PATH" >>"$TEST_DIR/bpf-ids"
 }
 
-# sessions_start: starts tests/tools/sessions.py in the test's namespace and cgroup.
+# sessions_start: starts tests/tools/sessions.py in the test's namespace and cgroup. It is there for
+# the first order: tell waits for it.
 sessions_start() {
 	# Without site-packages (-S): it starts sooner, which an emulated machine feels.
 	start_in_ns python3 -I -S "$TOOLS/sessions.py" "$TEST_DIR/sessions.sock"
 	SESSIONS_PID=$STARTED
-	wait_until test -S "$TEST_DIR/sessions.sock"
 }
 
 # sessions COMMAND...: one command of sessions.py, or with none those on stdin, one a line.
@@ -149,13 +162,41 @@ counting() {
 	expect_count "$1" 10.1.2.3
 }
 
-# state PATH: one value of `conncount status --json`, see json. (status exits 1 where
-# something is uncounted, and still prints.)
+# state PATH...: values of `conncount status --json`, see json. (status exits 1 where something is
+# uncounted, and still prints.)
 state() {
 	local text rc=0
 	text=$(conncount status --json) || rc=$?
 	[ $rc -le 1 ] && [ -n "$text" ] || fail "conncount status --json: exit status $rc" || return
-	json "$1" <<<"$text"
+	json "$@" <<<"$text"
+}
+
+# expect_nothing: no session is counted, or was not counted; no node is left; and what the first
+# listener has opened it has closed.
+expect_nothing() {
+	local values
+	expect_count 0
+	expect 0 conncount status --json
+	mapfile -t values < <(json nodes uncounted lost listeners.0.opened listeners.0.closed <<<"$output")
+	expect_eq '0 0 0' "${values[*]::3}" 'nodes, uncounted, lost'
+	expect_eq "${values[3]}" "${values[4]}" 'opened and closed'
+}
+
+# counted N: N sessions, by the total, by the kernel's socket list, and on every level.
+counted() {
+	expect_count "$1"
+	verified "$1"
+}
+
+verified() {
+	expect 0 conncount verify
+	expect_match "^0 differences: [0-9]+ prefixes of $1 sessions compared, 0 in flight" "$output"
+}
+
+# nothing_left: all is closed, and that is what is counted.
+nothing_left() {
+	expect_nothing
+	verified 0
 }
 
 # lua_print REMOTE LOCAL EXPRESSION: prints what the Lua expression returns, its values
@@ -203,22 +244,35 @@ no_processes() {
 	[ -z "$(processes_left)" ]
 }
 
+# mounts: prints where something is mounted below the test's directory, save its namespace; the last
+# one first.
+mounts() {
+	local lines i mount
+	mapfile -t lines </proc/self/mounts
+	for ((i = ${#lines[@]} - 1; i >= 0; i--)); do
+		mount=${lines[i]#* }
+		mount=${mount%% *}
+		[[ $mount != "$TEST_DIR"/* || $mount = "$TEST_DIR/net" ]] || echo "$mount"
+	done
+}
+
 # leaks: prints what of the test is left besides its cgroup, directory and namespace; a line
 # each. Nothing where all is clean.
 leaks() {
-	local pid mount
+	local pid left
 	for pid in $(processes_left); do
 		printf 'process %s: %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline")"
 	done
-	while read -r _ _ _ _ mount _; do
-		[[ $mount != "$TEST_DIR"/* || $mount = "$TEST_DIR/net" ]] || echo "mount: $mount"
-	done </proc/self/mountinfo
+	for left in $(mounts); do
+		echo "mount: $left"
+	done
 	if [ -e "$CONNCOUNT_DIR" ]; then
 		echo "directory: $CONNCOUNT_DIR"
 	fi
-	find "$CGROUP_PATH" -mindepth 1 -type d -printf 'cgroup: %p\n'
-	"$BUILD/tests/objects" attached "$CGROUP_PATH" | sort -u "$TEST_DIR/bpf-ids" - |
-		"$BUILD/tests/objects" alive
+	for left in "$CGROUP_PATH"/*/; do
+		[ ! -d "$left" ] || echo "cgroup: $left"
+	done
+	"$BUILD/tests/objects" left "$CGROUP_PATH" <"$TEST_DIR/bpf-ids"
 }
 
 # no_leaks: fails, naming them, if there are leaks.
@@ -242,8 +296,9 @@ instance_discard() {
 		kill -KILL "$pid" 2>/dev/null || :
 	done
 	wait_until no_processes || :
-	awk -v dir="$TEST_DIR/" 'index($5, dir) == 1 && $5 != dir "net" { print $5 }' \
-		/proc/self/mountinfo | sort -r | while read -r mount; do umount "$mount"; done
+	for mount in $(mounts); do
+		umount "$mount"
+	done
 	find "$CGROUP_PATH" -mindepth 1 -depth -type d -exec rmdir {} +
 	instance_remove
 }
@@ -255,7 +310,7 @@ instance_teardown() {
 	local rc=0
 	[ -n "${TEST_DIR:-}" ] && [ -d "$TEST_DIR" ] || return 0
 	sessions_stop || rc=1
-	if mountpoint -q "$CONNCOUNT_DIR"; then
+	if [[ $'\n'$(mounts)$'\n' = *$'\n'$CONNCOUNT_DIR$'\n'* ]]; then
 		remember || rc=1
 		conncount unload || rc=1
 	fi

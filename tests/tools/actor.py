@@ -9,8 +9,6 @@ an exception fails it. It runs with the names below, and with those that earlier
 """
 
 import builtins
-import contextlib
-import ctypes
 import io
 import os
 import resource
@@ -18,7 +16,6 @@ import socket
 import struct
 import sys
 import time
-import traceback
 
 ESTABLISHED, SYN_SENT, SYN_RECV, CLOSED, CLOSE_WAIT = 1, 2, 3, 7, 8
 MPTCP = 262
@@ -114,6 +111,7 @@ def state(sock):
 
 def deaf(sock):
     """No packet reaches the socket any more: a filter drops them."""
+    import ctypes  # here, for it takes its time, and few need it
     code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # ret 0
     program = struct.pack("HL", 1, ctypes.addressof(code))
     sock.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
@@ -126,6 +124,7 @@ def hear(sock):
 
 def disconnect(sock):
     """connect(2) to AF_UNSPEC."""
+    import ctypes
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.connect(sock.fileno(), struct.pack("HH12x", socket.AF_UNSPEC, 0), 16):
         raise OSError(ctypes.get_errno(), "connect to AF_UNSPEC")
@@ -192,11 +191,12 @@ def run(path):
             code = bytearray()
             while data := peer.recv(65536):
                 code += data
-            out, good = io.StringIO(), b"+"
+            sys.stdout = out = io.StringIO()
             try:
-                with contextlib.redirect_stdout(out):
-                    builtins.exec(compile(bytes(code), "<order>", "exec"), names)
+                builtins.exec(compile(bytes(code), "<order>", "exec"), names)
+                good = b"+"
             except Exception:  # whoever gave the order wants to see it
+                import traceback
                 out.write("actor.py: " + traceback.format_exc())
                 good = b"-"
             peer.sendall(good + out.getvalue().encode())

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * json - print one value out of the JSON on stdin.
+ * json - print values out of the JSON on stdin, a line each.
  *
- *	json PATH
+ *	json PATH...
  *
  * PATH is like listeners.0.live; an empty one is everything. A string is printed as it is. Exit
- * status 1 where stdin is not one JSON value, or has nothing at PATH.
+ * status 1 where stdin is not one JSON value, or has nothing at a PATH.
  */
 #include <err.h>
 #include <jansson.h>
@@ -13,21 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-int main(int argc, char **argv)
+static void print(json_t *value, char *path)
 {
-	json_error_t why;
-	json_t *root, *value;
-	char *key;
+	char *key, *state;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: json PATH\n");
-		return 2;
-	}
-	root = json_loadf(stdin, JSON_DECODE_ANY, &why);
-	if (!root)
-		errx(1, "line %d: %s", why.line, why.text);
-	value = root;
-	for (key = strtok(argv[1], "."); key && value; key = strtok(NULL, "."))
+	for (key = strtok_r(path, ".", &state); key && value; key = strtok_r(NULL, ".", &state))
 		if (json_is_array(value))
 			value = json_array_get(value, strtoul(key, NULL, 10));
 		else
@@ -39,6 +29,22 @@ int main(int argc, char **argv)
 	else if (json_dumpf(value, stdout, JSON_ENCODE_ANY))
 		errx(1, "cannot print it");
 	putchar('\n');
+}
+
+int main(int argc, char **argv)
+{
+	json_error_t why;
+	json_t *root;
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: json PATH...\n");
+		return 2;
+	}
+	root = json_loadf(stdin, JSON_DECODE_ANY, &why);
+	if (!root)
+		errx(1, "line %d: %s", why.line, why.text);
+	while (*++argv)
+		print(root, *argv);
 	json_decref(root);
 	return 0;
 }

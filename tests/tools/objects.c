@@ -5,7 +5,7 @@
  *	objects attached CGROUP	the programs attached by links to a cgroup directory, with their
  *				links and maps, a line each: `prog 12`, `link 3`, `map 45`;
  *				`own 46` is a map of the programs' variables, not pinned
- *	objects alive		of such lines on stdin, those that still exist
+ *	objects left CGROUP	the same, and of such lines on stdin those that still exist
  */
 #include <bpf/bpf.h>
 #include <err.h>
@@ -112,10 +112,11 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "attached")) {
 		attached(argv[2]);
-	} else if (argc == 2 && !strcmp(argv[1], "alive")) {
+	} else if (argc == 3 && !strcmp(argv[1], "left")) {
+		attached(argv[2]);
 		alive();
 	} else {
-		fprintf(stderr, "usage: objects attached CGROUP | alive\n");
+		fprintf(stderr, "usage: objects attached|left CGROUP\n");
 		return 2;
 	}
 	return 0;

@@ -4,7 +4,7 @@
 usage: sessions.py SOCKET
 
 Runs, taking orders at a unix socket from tests/tools/tell: one command as words, or commands
-as text, one a line, of which the first that fails is the last. A command is answered once it has
+as text, one a line, of which the first that fails is the last; there, a word has no blank in it. A command is answered once it has
 fully happened: a session opened is accepted, a session reset is known to be so by the server's
 kernel side. Servers and the client are processes of their own, so that each can be killed.
 
@@ -33,21 +33,18 @@ id), from=CIDR, to=ADDR:PORT (the address connected to). A command that finds no
 apply to is an error.
 """
 
-import array
-import contextlib
-import ipaddress
-import json
+# On an emulated machine to import a module takes as long as most tests' own work: no more of them
+# than it needs, and of those few that only some orders, or failures, need, not yet.
+import marshal
 import os
 import resource
-import shlex
-import signal
 import socket
 import struct
 import sys
 import time
-import traceback
 
 IP_BIND_ADDRESS_NO_PORT = 24
+SIGKILL = 9
 ESTABLISHED, FIN_WAIT2, CLOSED, CLOSE_WAIT = 1, 5, 7, 8  # as tcp_info and /proc/net/tcp say
 TIMEOUT = 20  # seconds for any single thing to happen
 BACKLOG = 4096
@@ -57,23 +54,46 @@ class Refused(Exception):
     """A command that cannot be done; its text is the answer."""
 
 
+def stack():
+    """What Python says of the exception that is being handled."""
+    import traceback
+    return traceback.format_exc()
+
+
+def family(host):
+    """That of an address as text."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def address(text):
+    """A number, of an address as text."""
+    try:
+        return int.from_bytes(socket.inet_pton(family(text), text), "big")
+    except OSError as error:
+        raise Refused(text + ": not an address") from error
+
+
 def endpoint(text):
     """ADDR:PORT or [ADDR6]:PORT -> (address as text, port). The address of `*` is None."""
     host, _, port = text.rpartition(":")
     if host == "*":
         return None, int(port)
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    address = ipaddress.ip_address(bare)
-    if (address.version == 6) != (bare != host):
+    if (":" in bare) != (bare != host):
         raise Refused(text + ": not ADDR:PORT or [ADDR6]:PORT")
-    return str(address), int(port)
+    return plus(bare, 0), int(port)
+
+
+def plus(text, step):
+    """The address so many steps further, as the kernel writes it."""
+    size = 16 if ":" in text else 4
+    return socket.inet_ntop(family(text), (address(text) + step).to_bytes(size, "big"))
 
 
 def new_socket(host):
     """A TCP socket of the family of an address; of both for None."""
-    six = host is None or ":" in host
-    sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
-    if six:
+    sock = socket.socket(family(host or "::"), socket.SOCK_STREAM)
+    if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host is not None)
     return sock
 
@@ -83,10 +103,9 @@ def tcp_state(sock):
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
-def plain(address):
-    """A socket's address as text, an IPv4-mapped one as IPv4."""
-    parsed = ipaddress.ip_address(address)
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+def plain(host):
+    """A socket's address, an IPv4-mapped one as IPv4."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
 def poll(check, what):
@@ -109,12 +128,29 @@ def kernel_states():
                 key = []
                 for text in fields[1:3]:
                     digits, port = text.split(":")
-                    words = array.array("I", bytes.fromhex(digits))
-                    words.byteswap()  # the file has each word as a number
-                    raw = words.tobytes() if sys.byteorder == "little" else bytes.fromhex(digits)
-                    key += [plain(raw), int(port, 16)]
+                    # The file has each word of an address as a number.
+                    words = struct.unpack(">%dI" % (len(digits) // 8), bytes.fromhex(digits))
+                    raw = struct.pack("=%dI" % len(words), *words)
+                    host = socket.inet_ntop(
+                        socket.AF_INET6 if len(words) > 1 else socket.AF_INET, raw)
+                    key += [plain(host), int(port, 16)]
                 states[tuple(key)] = int(fields[3], 16)
     return states
+
+
+def say(file, what):
+    """To whom has forked us, or is our fork."""
+    data = marshal.dumps(what)
+    file.write(struct.pack("=I", len(data)) + data)
+    file.flush()
+
+
+def heard(file):
+    """What they say. Raises EOFError."""
+    size = file.read(4)
+    if not size:
+        raise EOFError
+    return marshal.loads(file.read(struct.unpack("=I", size)[0]))
 
 
 class Worker:
@@ -126,56 +162,59 @@ class Worker:
         if self.pid == 0:
             ours.close()
             for other in others:
-                other.lines.close()
-                other.pipe.close()
+                other.close()
             self.serve(theirs)
         theirs.close()
         self.pipe = ours
-        self.lines = ours.makefile("rw", encoding="utf-8")
+        self.words = ours.makefile("rwb")
 
     def call(self, verb, *args):
         """In the parent: have it done, and return the result."""
-        print(json.dumps([verb, args]), file=self.lines, flush=True)
-        answer = self.lines.readline()
-        if not answer:
-            raise Refused("the process that was to %s is gone" % verb)
-        good, result = json.loads(answer)
+        try:
+            say(self.words, (verb, args))
+            good, result = heard(self.words)
+        except (EOFError, OSError) as error:
+            raise Refused("the process that was to %s is gone" % verb) from error
         if not good:
             raise Refused(result)
         return result
 
     def serve(self, pipe):
         """In the child: do what is called, until the parent goes."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.socks = {}
         self.listeners = {}
         self.holder = None
-        lines = pipe.makefile("rw", encoding="utf-8")
-        for line in lines:
-            verb, args = json.loads(line)
+        words = pipe.makefile("rwb")
+        while True:
             try:
-                answer = [True, getattr(self, "do_" + verb)(*args)]
+                verb, args = heard(words)
+            except EOFError:
+                break
+            try:
+                answer = True, getattr(self, "do_" + verb)(*args)
             except Refused as why:
-                answer = [False, str(why)]
+                answer = False, str(why)
             except Exception:  # the parent's user wants to see it
-                answer = [False, traceback.format_exc()]
-            print(json.dumps(answer), file=lines, flush=True)
+                answer = False, stack()
+            say(words, answer)
         if self.holder:
             self.do_unshare()
         os._exit(0)
 
     def kill(self):
         """In the parent: SIGKILL, and wait until it is gone with all it held."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        os.kill(self.pid, SIGKILL)
         os.waitpid(self.pid, 0)
-        self.lines.close()
+        self.close()
+
+    def close(self):
+        """In the parent, or in another worker: forget it."""
+        self.words.close()
         self.pipe.close()
 
     def end(self):
         """In the parent: end it in an orderly way."""
-        self.lines.close()
-        self.pipe.close()
+        self.close()
         if os.waitpid(self.pid, 0)[1] != 0:
             raise Refused("a worker failed")
 
@@ -272,14 +311,14 @@ class Worker:
         if self.holder == 0:
             os.write(told, b"x")
             while True:
-                signal.pause()
+                time.sleep(1000)
         os.read(ready, 1)
         os.close(ready)
         os.close(told)
 
     def do_unshare(self):
         """Ends the process that do_share started."""
-        os.kill(self.holder, signal.SIGKILL)
+        os.kill(self.holder, SIGKILL)
         os.waitpid(self.holder, 0)
         self.holder = None
 
@@ -338,8 +377,10 @@ class Ledger:
         elif selector in ("even", "odd"):
             test = lambda s: s.id % 2 == (selector == "odd")
         elif selector.startswith("from="):
-            network = ipaddress.ip_network(selector[5:])
-            test = lambda s: ipaddress.ip_address(s.src) in network
+            network, _, length = selector[5:].partition("/")
+            shift = 0 if not length else (128 if ":" in network else 32) - int(length)
+            test = lambda s: (family(s.src) == family(network) and
+                              address(s.src) >> shift == address(network) >> shift)
         elif selector.startswith("to="):
             where = endpoint(selector[3:])
             test = lambda s: (s.dst, s.port) == where
@@ -410,9 +451,9 @@ class Ledger:
     def sources(count, src, dst):
         """The pairs that `N SRC DST:PORT` stands for."""
         step = 1 if src.endswith("+") else 0
-        first = ipaddress.ip_address(src.rstrip("+"))
+        first = src.rstrip("+")
         host, port = endpoint(dst)
-        return [(str(first + i * step), host, port) for i in range(int(count))]
+        return [(plus(first, i * step), host, port) for i in range(int(count))]
 
     @staticmethod
     def ids(sessions):
@@ -591,7 +632,7 @@ class Ledger:
         try:
             return method(*words[1:]) or ""
         except (TypeError, ValueError, KeyError) as error:
-            raise Refused(traceback.format_exc()) from error
+            raise Refused(stack()) from error
 
 
 def obey(ledger, order):
@@ -599,7 +640,7 @@ def obey(ledger, order):
     if "\0" in order:
         commands = [order.split("\0")[:-1]]
     else:
-        commands = [shlex.split(line) for line in order.splitlines() if line.strip()]
+        commands = [line.split() for line in order.splitlines() if line.strip()]
     printed = ""
     for command in commands:
         try:
@@ -608,7 +649,7 @@ def obey(ledger, order):
                 return "+" + printed, True
             text = ledger.run(command)
         except Refused as why:
-            return "-%ssessions.py: %s: %s\n" % (printed, shlex.join(command), why), False
+            return "-%ssessions.py: %s: %s\n" % (printed, " ".join(command), why), False
         printed += text + "\n" if text else ""
     return "+" + printed, False
 

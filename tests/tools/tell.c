@@ -6,17 +6,39 @@
  *
  * The order is the WORDs, each with a NUL behind it, or else what is on stdin. The answer is `+`
  * and what the order printed; or `-`, and what went wrong, which goes to stderr: exit status 1.
+ * Who is to obey may not be there yet: it is waited for, up to a minute.
  *
  * A program, not a mode of those scripts: on an emulated machine an interpreter takes half a
  * second to start, and tests give thousands of orders.
  */
 #include <err.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+enum { PATIENCE_MS = 60000, NAP_MS = 5 };
+
+static int connected(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int left = PATIENCE_MS;
+
+	strcpy(address.sun_path, path);
+	if (fd < 0)
+		err(1, "tell: socket");
+	while (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+		if ((errno != ENOENT && errno != ECONNREFUSED) || left <= 0)
+			err(1, "tell: %s", path);
+		usleep(NAP_MS * 1000);
+		left -= NAP_MS;
+	}
+	return fd;
+}
 
 static void send_all(int fd, const char *data, size_t size)
 {
@@ -43,20 +65,16 @@ static void send_stdin(int fd)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	char buf[65536], sign;
 	FILE *to;
 	ssize_t n;
 	int fd, i;
 
-	if (argc < 2 || strlen(argv[1]) >= sizeof(address.sun_path)) {
+	if (argc < 2 || strlen(argv[1]) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
 		fprintf(stderr, "usage: tell SOCKET [WORD...]\n");
 		return 2;
 	}
-	strcpy(address.sun_path, argv[1]);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)))
-		err(1, "tell: %s", argv[1]);
+	fd = connected(argv[1]);
 	for (i = 2; i < argc; i++)
 		send_all(fd, argv[i], strlen(argv[i]) + 1);
 	if (argc == 2)

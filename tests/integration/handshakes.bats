@@ -1,0 +1,168 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Every way the kernel has to make a connection, besides the usual one; and two that make none of ours.
+
+load ../lib/common
+load ../lib/actors
+load ../lib/instance
+
+setup() {
+	actors_setup
+}
+
+teardown() {
+	actors_teardown
+}
+
+@test "SYN cookies" {
+	local before
+	sysctl ipv4/tcp_syncookies 2
+	pair
+	before=$(act server "print(counter('SyncookiesRecv'))")
+	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 20)
+socks += connect('2001:db8::7', '2001:db8::1', 25, 20)"
+	act server 'socks = accept(door, 40)'
+	expect_eq $((before + 40)) "$(act server "print(counter('SyncookiesRecv'))")" 'cookies'
+	counted 40
+	expect_count 20 10.1.2.3
+	expect_count 20 2001:db8::7
+	act client 'reset(socks[:5]); del socks[:5]'
+	wait_until expect_count 35
+	act server 'close(socks[:20]); del socks[:20]'
+	counted 20
+	act client "socks += connect('10.1.2.3', '192.0.2.1', 25, 5)"
+	counted 25
+	act server 'door.close(); close(socks)'
+	nothing_left
+}
+
+# fastopen: a server with TCP fast open, and a client that has its cookie.
+fastopen() {
+	sysctl ipv4/tcp_fastopen 3
+	actor server
+	actor client
+	act server "door = listen('192.0.2.1', 25, options=[(socket.IPPROTO_TCP, 23, 100)])"
+	act client '
+def fast(data=b"EHLO"):
+    sock = bound("10.1.2.3")
+    sock.setblocking(True)
+    sock.sendto(data, 0x20000000, ("192.0.2.1", 25))  # MSG_FASTOPEN
+    return sock
+def fast_deaf():
+    sock = bound("10.1.2.3")
+    sock.setblocking(False)
+    deaf(sock)
+    sock.sendto(b"EHLO", 0x20000000, ("192.0.2.1", 25))
+    return sock
+fast().close()'
+	act server 'close(accept(door))'
+	expect_count 0
+}
+
+# fastopens N: N connections were made that way.
+fastopens() {
+	expect_eq "$1" "$(act server "print(counter('TCPFastOpenPassive'))")" 'fast opens'
+}
+
+@test "TCP fast open" {
+	fastopen
+	act client 'socks = [fast() for _ in range(6)]'
+	act server 'socks = accept(door, 4)'
+	fastopens 6
+	counted 6
+	expect_count 6 10.1.2.3
+	act client 'close(socks[:1]); reset(socks[1:2]); reset(socks[5:]); del socks[5:], socks[:2]'
+	wait_until expect_count 4
+	counted 4
+	act server 'door.close()'
+	counted 3
+	act server 'close(socks)'
+	nothing_left
+}
+
+@test "TCP fast open: before the handshake is done" {
+	fastopen
+	# The server has the data and may answer, but its SYN+ACK is not heard.
+	act client 'socks = [fast_deaf() for _ in range(5)]'
+	act server 'socks = accept(door, 4)
+assert all(sock.recv(9) == b"EHLO" for sock in socks)
+assert all(state(sock) == SYN_RECV for sock in socks)'
+	fastopens 5
+	counted 5
+	act server 'close(socks[:1]); del socks[:1]'
+	counted 4
+	act server 'reset(socks[:1]); del socks[:1]'
+	counted 3
+	act client 'hear(socks[2]); hear(socks[3])'
+	act server 'until(lambda: all(state(sock) == ESTABLISHED for sock in socks))'
+	counted 3
+	act server 'door.close()' # with the fifth in its queue
+	counted 2
+	act server 'close(socks)'
+	nothing_left
+}
+
+@test "deferred accept: a session from its first data on" {
+	actor server
+	actor client
+	act server "door = listen('192.0.2.1', 25, options=[(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)])"
+	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 6)"
+	# The clients are connected, but there is no connection yet on the server's side.
+	counted 0
+	act client 'for sock in socks[:3]: sock.send(b"EHLO")'
+	wait_until expect_count 3
+	counted 3
+	act server 'socks = accept(door, 2)'
+	act client 'socks[3].close(); reset(socks[4:5])'
+	wait_until expect_count 4 # the FIN made one
+	counted 4
+	act server 'socks += accept(door, 2); close(socks)'
+	counted 0
+	act client 'socks[5].send(b"EHLO")'
+	wait_until expect_count 1
+	act server 'door.close()'
+	nothing_left
+}
+
+@test "a socket connected to itself is no session" {
+	actor server
+	act server '
+for host in "192.0.2.1", "2001:db8::1":
+    sock = new(host)
+    sock.bind((host, 25)); sock.connect((host, 25))
+    assert state(sock) == ESTABLISHED
+    socks.append(sock)
+    # By the IPv4-mapped address, too.
+sock = new("::ffff:192.0.2.3")
+sock.bind(("::ffff:192.0.2.3", 25)); sock.connect(("::ffff:192.0.2.3", 25))
+socks.append(sock)'
+	counted 0
+	act server 'close(socks)'
+	nothing_left
+}
+
+@test "a simultaneous open is no session" {
+	actor server
+	actor client
+	# The answer to the first SYN, a RST, is not heard. The second one meets a socket that
+	# is connecting itself.
+	act server '
+for host in "192.0.2.1", "2001:db8::1":
+    sock = new(host)
+    sock.bind((host, 25)); sock.setblocking(False); deaf(sock)
+    sock.connect_ex(("10.1.2.3" if "." in host else "2001:db8::7", 2500))
+    assert state(sock) == SYN_SENT
+    hear(sock)
+    socks.append(sock)'
+	act client '
+for src, dst in ("10.1.2.3", "192.0.2.1"), ("2001:db8::7", "2001:db8::1"):
+    sock = new(src)
+    sock.bind((src, 2500)); sock.connect((dst, 25))
+    socks.append(sock)'
+	act server 'until(lambda: all(state(sock) == ESTABLISHED for sock in socks))'
+	counted 0
+	act client 'close(socks)'
+	act server 'close(socks)'
+	nothing_left
+}

@@ -1,0 +1,199 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Multipath TCP: a session is one, whatever subflows it has.
+
+load ../lib/common
+load ../lib/actors
+load ../lib/instance
+
+setup() {
+	actors_setup
+}
+
+teardown() {
+	actors_teardown
+}
+
+# multipath: an MPTCP server, and a client.
+multipath() {
+	requires mptcp
+	actor server
+	actor client
+	act server "door = listen('192.0.2.1', 25, proto=MPTCP)"
+}
+
+# subflows: how many TCP connections the server's side has open.
+subflows() {
+	in_ns ss -Htn state established 'sport = :25' | wc -l
+}
+
+has_subflows() {
+	expect_eq "$1" "$(subflows)" subflows
+}
+
+@test "MPTCP listener: plain TCP clients and MPTCP clients" {
+	multipath
+	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 5)
+socks += connect('10.1.2.4', '192.0.2.1', 25, 4, proto=MPTCP)"
+	act server 'socks = sorted(accept(door, 9), key=lambda sock: sock.getpeername()[0])
+assert [sock.getpeername()[0] for sock in socks] == ["10.1.2.3"] * 5 + ["10.1.2.4"] * 4'
+	counted 9
+	expect_count 5 10.1.2.3
+	expect_count 4 10.1.2.4
+	# The client closes, or the server does, or either resets.
+	act client 'socks.pop(0).close(); reset(socks[:1]); del socks[0]
+socks.pop().close()'
+	wait_until expect_count 8
+	act server 'close(socks)'
+	nothing_left # though the client has not closed
+	act client "close(socks); socks = connect('10.1.2.4', '192.0.2.1', 25, 3, proto=MPTCP)"
+	wait_until expect_count 3
+	counted 3
+	act server 'door.close()' # with all three in its queue
+	wait_until nothing_left
+}
+
+# joined [accepted]: an MPTCP session of two subflows, from 10.1.2.3 and 10.1.2.4; accepted by the
+# server, or in its queue.
+joined() {
+	multipath
+	in_ns ip mptcp limits set subflow 2 add_addr_accepted 2
+	in_ns ip mptcp endpoint add 10.1.2.4 dev lo subflow
+	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, proto=MPTCP); socks[0].send(b'EHLO')"
+	if [ $# -gt 0 ]; then
+		act server 'socks = accept(door); assert socks[0].recv(9) == b"EHLO"; socks[0].send(b"250")'
+		act client 'assert socks[0].recv(9) == b"250"'
+	fi
+	wait_until has_subflows 2
+	act server 'assert counter("MPJoinAckRx") == 1'
+}
+
+# subflow_kill ADDRESS: the server's side of the subflow from there is torn down.
+subflow_kill() {
+	in_ns ss -K dst "$1" sport = :25 | grep -q "$1" || skip 'ss -K: the kernel cannot'
+}
+
+@test "MPTCP: a joined subflow is no session of its own" {
+	joined accepted
+	counted 1
+	expect_count 1 10.1.2.3
+	expect_count 0 10.1.2.4
+	# The joined one goes, and comes again.
+	in_ns ip mptcp endpoint flush
+	wait_until has_subflows 1
+	counted 1
+	in_ns ip mptcp endpoint add 10.1.2.5 dev lo subflow
+	wait_until has_subflows 2
+	counted 1
+	# A load that finds it open does not count it twice either.
+	expect 0 conncount unload
+	load
+	counted 1
+	expect_count 1 10.1.2.3
+	act client "socks += connect('10.1.2.3', '192.0.2.1', 25)"
+	wait_until expect_count 2
+	act server 'close(socks); close(accept(door))'
+	nothing_left
+	act client 'close(socks)'
+}
+
+@test "MPTCP on a dual-stack socket: IPv6 clients, and IPv4 ones by their own address" {
+	multipath
+	act server "door.close(); door = listen(None, 25, proto=MPTCP)"
+	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 2, proto=MPTCP)
+socks += connect('2001:db8:7::1', '2001:db8::1', 25, 3, proto=MPTCP)"
+	wait_until expect_count 5
+	counted 5
+	act server 'socks = accept(door, 5)'
+	counted 5
+	expect_count 2 10.1.2.3
+	expect_count 3 2001:db8:7::/48
+	expect 0 conncount unload
+	load
+	counted 5
+	expect_count 2 10.1.2.3
+	act server 'close(socks)'
+	nothing_left
+}
+
+@test "MPTCP: the first subflow goes, a joined one stays: it is the same session" {
+	joined accepted
+	subflow_kill 10.1.2.3
+	wait_until has_subflows 1
+	counted 1
+	expect_count 1 10.1.2.3
+	expect_count 0 10.1.2.4
+	# Also for a load that finds only that one.
+	expect 0 conncount unload
+	load
+	counted 1
+	expect_count 1 10.1.2.3
+	act server 'socks[0].send(b"354")'
+	act client 'assert socks[0].recv(9) == b"354"'
+	act server 'close(socks)'
+	nothing_left
+}
+
+@test "MPTCP: no subflow is left: no session; and one joins again: it is one again" {
+	joined accepted
+	subflow_kill 10.1.2.3
+	subflow_kill 10.1.2.4
+	wait_until has_subflows 0
+	nothing_left
+	in_ns ip mptcp endpoint flush
+	in_ns ip mptcp endpoint add 10.1.2.6 dev lo subflow
+	wait_until has_subflows 1
+	counted 1
+	expect_count 1 10.1.2.3
+	act server 'close(socks)'
+	nothing_left
+}
+
+@test "MPTCP: the server is killed, with joined subflows, and the client stays" {
+	joined accepted
+	counted 1
+	actor_kill server
+	nothing_left
+}
+
+@test "MPTCP: queued, with joined subflows, and the listener closes or its process dies" {
+	joined
+	counted 1
+	act server 'door.close()'
+	wait_until nothing_left
+	act server "door = listen('192.0.2.1', 25, proto=MPTCP)"
+	act client "socks += connect('10.1.2.3', '192.0.2.1', 25, 2, proto=MPTCP)"
+	wait_until expect_count 2
+	actor_kill server
+	wait_until nothing_left
+}
+
+@test "MPTCP: open before the load: accepted ones are counted, queued ones once accepted" {
+	joined accepted
+	expect 0 conncount unload
+	act client "socks += connect('10.1.2.5', '192.0.2.1', 25, 2, proto=MPTCP)"
+	# The load waits until they are accepted.
+	conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loading" 2>&1 3>&- &
+	wait_until grep -q 'wait to be accepted' "$TEST_DIR/loading"
+	act server 'socks += accept(door, 2)'
+	wait $! || fail "$(cat "$TEST_DIR/loading")"
+	remember
+	counted 3
+	expect_count 2 10.1.2.5
+	# Or it gives up, and says so, until the next load.
+	expect 0 conncount unload
+	act client "socks += connect('10.1.2.7', '192.0.2.1', 25, 2, proto=MPTCP)"
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match '2 connections .* not accepted' "$errors"
+	remember
+	expect 1 conncount status
+	expect_eq 2 "$(state uncounted)" uncounted
+	expect_count 3
+	act server 'socks += accept(door, 2)'
+	load
+	counted 5
+	expect 0 conncount status
+	act server 'close(socks)'
+	nothing_left
+}

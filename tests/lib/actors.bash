@@ -1,0 +1,68 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# actors.bash - processes that do with sockets what a test tells them, step by step (tests/tools/actor.py),
+# with a listener on port 25 loaded. Load it before instance.bash. A test file has
+#	setup() { actors_setup; }
+#	teardown() { actors_teardown; }
+
+declare -gA ACTORS=()
+
+actors_setup() {
+	instance_setup
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	load
+}
+
+actors_teardown() {
+	local name
+	for name in "${!ACTORS[@]}"; do
+		actor_kill "$name"
+	done
+	instance_teardown
+}
+
+# actor NAME [NETNS]: starts tests/tools/actor.py, in the test's cgroup and network namespace
+# or in that of the file NETNS. It is there for the first order.
+actor() {
+	if [ $# -gt 1 ]; then
+		start_in_ns nsenter --net="$2" -- \
+			python3 -I -S "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
+	else
+		start_in_ns python3 -I -S "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
+	fi
+	ACTORS[$1]=$STARTED
+}
+
+# act NAME [CODE]: has an actor do CODE, or what is on stdin.
+act() {
+	if [ $# -gt 1 ]; then
+		"$BUILD/tests/tell" "$TEST_DIR/$1.sock" <<<"$2"
+	else
+		"$BUILD/tests/tell" "$TEST_DIR/$1.sock"
+	fi
+}
+
+# actor_kill NAME: SIGKILL; when this returns, all it held is closed.
+actor_kill() {
+	kill -KILL "${ACTORS[$1]}" 2>/dev/null || :
+	wait "${ACTORS[$1]}" 2>/dev/null || :
+	unset "ACTORS[$1]"
+}
+
+# pair: a server that listens on *:25 as `door`, and a client.
+pair() {
+	actor server
+	actor client
+	act server 'door = listen(None, 25)'
+}
+
+# sysctl PATH VALUE: in the test's network namespace.
+sysctl() {
+	# shellcheck disable=SC2016
+	in_ns sh -c 'echo "$2" >"/proc/sys/net/$1"' - "$1" "$2"
+}
