@@ -11,7 +11,6 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	requires bpftool
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -35,46 +34,14 @@ teardown() {
 }
 
 # neighbour NAME VARIANT CGROUP HOW: loads one and attaches both its programs to a cgroup.
-# VARIANT (plain, flags, clears) is a build of tests/tools/neighbour.bpf.c. HOW is `link`, or a word
-# of `bpftool cgroup attach`: multi, override, or none for neither.
+# VARIANT (plain, flags, clears) is a build of tests/tools/neighbour.bpf.c; HOW as in neighbour.c.
 neighbour() {
-	local name=$1 pins=$TEST_DIR/n/$1 type
-	bpftool prog loadall "$BUILD/tests/neighbour-$2.o" "$pins" 2>/dev/null
-	for type in 'cgroup_sock_ops events 3' 'cgroup_inet_sock_release releases 34'; do
-		# shellcheck disable=SC2086
-		set -- "$1" "$2" "$3" "$4" $type
-		if [ "$4" = link ]; then
-			link "$pins/$6" "$3" "$7" "$pins-$6-link" || return
-		elif [ "$4" = none ]; then
-			bpftool cgroup attach "$3" "$5" pinned "$pins/$6" || return
-		else
-			bpftool cgroup attach "$3" "$5" pinned "$pins/$6" "$4" || return
-		fi
-	done
-}
-
-# link PROG CGROUP TYPE PIN: bpftool makes no links.
-link() {
-	python3 - "$TOOLS" "$@" <<-'END'
-		import ctypes, os, struct, sys
-		sys.path.insert(0, sys.argv[1])
-		from bpf import bpf, OBJ_GET
-		prog, cgroup, kind, pin = sys.argv[2:]
-		prog, pin = (ctypes.create_string_buffer(path.encode()) for path in (prog, pin))
-		prog = bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(prog), 0, 0))[0]
-		cgroup = os.open(cgroup, os.O_RDONLY)
-		made = bpf(28, struct.pack("=IIII", prog, cgroup, int(kind), 0))[0]  # LINK_CREATE
-		bpf(6, struct.pack("=QII", ctypes.addressof(pin), made, 0))          # OBJ_PIN
-	END
+	"$BUILD/tests/neighbour" load "$BUILD/tests/neighbour-$2.o" "$TEST_DIR/n/$1" "$3" "$4"
 }
 
 # seen NAME: what a neighbour has seen, `ESTABLISHED STATES ROUND-TRIPS RELEASES`.
 seen() {
-	local map
-	map=$(bpftool -j prog show pinned "$TEST_DIR/n/$1/events" | json map_ids.0)
-	bpftool -j map dump id "$map" | python3 -I -c '
-import json, sys
-print(*(entry["formatted"]["value"] for entry in json.load(sys.stdin)))'
+	"$BUILD/tests/neighbour" seen "$TEST_DIR/n/$1"
 }
 
 # expect_seen NAME ESTABLISHED [RELEASES]: so many, and at least so many.
@@ -244,7 +211,8 @@ flags_are_cleared() {
 }
 
 @test "a neighbour that wants the cgroup to itself" {
-	neighbour alone plain "$CGROUP_PATH" none
+	requires bpftool
+	neighbour alone plain "$CGROUP_PATH" alone
 	# It does not let anybody in beside it, and load says so.
 	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match "conncount: cgroup $CGROUP: cannot attach .*: Operation not permitted" "$errors"
