@@ -154,7 +154,7 @@ elsewhere_end() {
 	sessions listen '*:25'
 	sessions open 6 10.1.2.1+ 192.0.2.1:25
 	# Another with processes of its own.
-	in_new_ns sessions_start_in "$TEST_DIR/second.sock"
+	in_new_ns second_start
 	sessions_at second listen '*:25'
 	sessions_at second open 3 10.7.0.1 192.0.2.1:25
 	sessions_at second "$QUEUE" 2 10.7.0.2 192.0.2.1:25
@@ -178,7 +178,7 @@ elsewhere_end() {
 	exactly 6
 	sessions close server
 	sessions_at second quit
-	wait "$SECOND"
+	tool_wait "$SECOND"
 	nothing_left
 }
 
@@ -215,13 +215,10 @@ in_new_ns() {
 	rm "$kept/net2"
 }
 
-sessions_start_in() {
-	(
-		echo "$BASHPID" >"$CGROUP_PATH/cgroup.procs"
-		exec nsenter --net="$TEST_DIR/net2" -- python3 -I "$TOOLS/sessions.py" "$1"
-	) 3>&- &
-	SECOND=$!
-	wait_until test -S "$1"
+second_start() {
+	tool_start sessions "$TEST_DIR/second.sock" "$TEST_DIR/net2"
+	SECOND=$STARTED
+	wait_until test -S "$TEST_DIR/second.sock"
 }
 
 # sessions_at NAME COMMAND...
@@ -235,8 +232,7 @@ sessions_at() {
 	local directory pids=()
 	mkdir "$CGROUP_PATH/in" "$CGROUP_PATH/in/deep" "$CGROUP_PATH/out"
 	for directory in in in/deep out; do
-		CGROUP_PATH=$CGROUP_PATH/$directory start_in_ns python3 -I -S "$TOOLS/sessions.py" \
-			"$TEST_DIR/${directory##*/}.sock"
+		CGROUP_PATH=$CGROUP_PATH/$directory tool_start sessions "$TEST_DIR/${directory##*/}.sock"
 		pids+=("$STARTED")
 	done
 	sessions_at in listen 192.0.2.1:25
@@ -266,7 +262,9 @@ sessions_at() {
 	for directory in in deep out; do
 		sessions_at $directory quit
 	done
-	wait "${pids[@]}"
+	for directory in "${pids[@]}"; do
+		tool_wait "$directory"
+	done
 	rmdir "$CGROUP_PATH/in/deep" "$CGROUP_PATH/in" "$CGROUP_PATH/out"
 }
 

@@ -196,10 +196,10 @@ teardown() {
 }
 
 @test "a server outside the cgroup is not counted" {
-	# The test's own shell is in the namespace, but not in the cgroup.
+	# In the namespace, but not in the cgroup.
 	local outside=$TEST_DIR/outside.sock pid
-	nsenter --net="$TEST_DIR/net" -- python3 -I "$TOOLS/sessions.py" "$outside" 3>&- &
-	pid=$!
+	CGROUP_PATH=$CGROUP2_ROOT tool_start sessions "$outside"
+	pid=$STARTED
 	sessions unlisten '*:25'
 	"$BUILD/tests/tell" "$outside" <<-'END'
 		listen *:25
@@ -210,7 +210,7 @@ teardown() {
 	sessions open 1 10.1.2.3 192.0.2.2:25
 	expect_count 1
 	"$BUILD/tests/tell" "$outside" quit
-	wait "$pid"
+	tool_wait "$pid"
 	expect_count 1
 }
 

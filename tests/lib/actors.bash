@@ -26,15 +26,9 @@ actors_teardown() {
 	instance_teardown
 }
 
-# actor NAME [NETNS]: starts tests/tools/actor.py, in the test's cgroup and network namespace
-# or in that of the file NETNS. It is there for the first order.
+# actor NAME [NETNS]: starts tests/tools/actor.py, as tool_start.
 actor() {
-	if [ $# -gt 1 ]; then
-		start_in_ns nsenter --net="$2" -- \
-			python3 -I -S "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
-	else
-		start_in_ns python3 -I -S "$TOOLS/actor.py" "$TEST_DIR/$1.sock"
-	fi
+	tool_start actor "$TEST_DIR/$1.sock" "${@:2}"
 	ACTORS[$1]=$STARTED
 }
 
@@ -50,7 +44,7 @@ act() {
 # actor_kill NAME: SIGKILL; when this returns, all it held is closed.
 actor_kill() {
 	kill -KILL "${ACTORS[$1]}" 2>/dev/null || :
-	wait "${ACTORS[$1]}" 2>/dev/null || :
+	tool_wait "${ACTORS[$1]}" 2>/dev/null || :
 	unset "ACTORS[$1]"
 }
 

@@ -107,11 +107,37 @@ remember() {
 	"$BUILD/tests/objects" attached "$CGROUP_PATH" >>"$TEST_DIR/bpf-ids"
 }
 
-# sessions_start: starts tests/tools/sessions.py in the test's namespace and cgroup. It is there for
-# the first order: tell waits for it.
+# nursery ORDER...: an order of tests/tools/nursery.py, which each file has one of.
+nursery() {
+	"$BUILD/tests/tell" "$BATS_FILE_TMPDIR/nursery.sock" "$@"
+}
+
+setup_file() {
+	python3 -I -S "$TOOLS/nursery.py" "$BATS_FILE_TMPDIR/nursery.sock" 3>&- &
+	NURSERY=$!
+}
+
+teardown_file() {
+	kill "$NURSERY"
+	wait "$NURSERY" || :
+}
+
+# tool_start NAME SOCKET [NETNS]: starts tests/tools/NAME.py, in the test's cgroup and network namespace
+# or in that of the file NETNS. Its process id is $STARTED, with which tool_wait waits for its end. It is
+# there for the first order: tell waits for it.
+tool_start() {
+	local out=/proc/$BASHPID/fd/1
+	STARTED=$(nursery start "$1" "$2" "$CGROUP_PATH" "${3:-$TEST_DIR/net}" "$out" \
+		"CONNCOUNT_DIR=$CONNCOUNT_DIR")
+}
+
+tool_wait() {
+	nursery wait "$1"
+}
+
+# sessions_start: starts tests/tools/sessions.py.
 sessions_start() {
-	# Without site-packages (-S): it starts sooner, which an emulated machine feels.
-	start_in_ns python3 -I -S "$TOOLS/sessions.py" "$TEST_DIR/sessions.sock"
+	tool_start sessions "$TEST_DIR/sessions.sock"
 	SESSIONS_PID=$STARTED
 }
 
@@ -125,7 +151,7 @@ sessions_stop() {
 	local rc=0
 	[ -n "$SESSIONS_PID" ] || return 0
 	sessions quit || rc=1
-	wait "$SESSIONS_PID" || rc=1
+	tool_wait "$SESSIONS_PID" || rc=1
 	SESSIONS_PID=
 	return $rc
 }

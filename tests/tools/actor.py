@@ -1,28 +1,27 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """actor.py - a process that does with sockets what a test tells it, step by step.
 
-usage: actor.py SOCKET
-
-Runs, taking orders at a unix socket from tests/tools/tell, until killed: for what sessions.py
-has no command for. An order is Python code, and is answered by what it prints once it is done;
+nursery.py starts it. Takes orders from tests/tools/tell until killed: for what sessions.py has no
+command for. An order is Python code, and is answered by what it prints once it is done;
 an exception fails it. It runs with the names below, and with those that earlier orders have set.
 """
 
 import builtins
+import contextlib
+import ctypes
 import io
 import os
-import resource
 import socket
 import struct
-import sys
 import time
+import traceback
+
+import orders
 
 ESTABLISHED, SYN_SENT, SYN_RECV, CLOSED, CLOSE_WAIT = 1, 2, 3, 7, 8
 MPTCP = 262
 IP_BIND_ADDRESS_NO_PORT = 24
 TIMEOUT = 30  # seconds for any single thing to happen
-
-orders = []  # the connection that the order being carried out came by
 
 
 def until(check, what="it"):
@@ -111,7 +110,6 @@ def state(sock):
 
 def deaf(sock):
     """No packet reaches the socket any more: a filter drops them."""
-    import ctypes  # here, for it takes its time, and few need it
     code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # ret 0
     program = struct.pack("HL", 1, ctypes.addressof(code))
     sock.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
@@ -124,7 +122,6 @@ def hear(sock):
 
 def disconnect(sock):
     """connect(2) to AF_UNSPEC."""
-    import ctypes
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.connect(sock.fileno(), struct.pack("HH12x", socket.AF_UNSPEC, 0), 16):
         raise OSError(ctypes.get_errno(), "connect to AF_UNSPEC")
@@ -160,7 +157,7 @@ def fork_holder():
     ready, told = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(orders[0].detach())  # whoever gave this order waits for its end
+        orders.forget()
         os.write(told, b"x")
         while True:
             time.sleep(1000)
@@ -176,33 +173,18 @@ def end(pid):
     os.waitpid(pid, 0)
 
 
+def obey(names, order):
+    """Runs an order; returns the answer to tell, and that it was not the last."""
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            builtins.exec(compile(order, "<order>", "exec"), names)
+    except Exception:  # whoever gave the order wants to see it
+        return "-%sactor.py: %s" % (out.getvalue(), traceback.format_exc()), False
+    return "+" + out.getvalue(), False
+
+
 def run(path):
     """Serves orders."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    control = socket.socket(socket.AF_UNIX)
-    control.bind(path + ".new")
-    control.listen()
-    os.rename(path + ".new", path)  # there once it can be connected to
     names = dict(globals(), socks=[])
-    while True:
-        with control.accept()[0] as peer:
-            orders[:] = [peer]
-            code = bytearray()
-            while data := peer.recv(65536):
-                code += data
-            sys.stdout = out = io.StringIO()
-            try:
-                builtins.exec(compile(bytes(code), "<order>", "exec"), names)
-                good = b"+"
-            except Exception:  # whoever gave the order wants to see it
-                import traceback
-                out.write("actor.py: " + traceback.format_exc())
-                good = b"-"
-            peer.sendall(good + out.getvalue().encode())
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    run(sys.argv[1])
+    orders.serve(path, lambda order: obey(names, order))

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """sessions.py - holds TCP sessions, and moves them step by step.
 
-usage: sessions.py SOCKET
-
-Runs, taking orders at a unix socket from tests/tools/tell: one command as words, or commands
+nursery.py starts it. Takes orders from tests/tools/tell: one command as words, or commands
 as text, one a line, of which the first that fails is the last; there, a word has no blank in it. A command is answered once it has
 fully happened: a session opened is accepted, a session reset is known to be so by the server's
 kernel side. Servers and the client are processes of their own, so that each can be killed.
@@ -33,18 +31,18 @@ id), from=CIDR, to=ADDR:PORT (the address connected to). A command that finds no
 apply to is an error.
 """
 
-# On an emulated machine to import a module takes as long as most tests' own work: no more of them
-# than it needs, and of those few that only some orders, or failures, need, not yet.
 import marshal
 import os
-import resource
+import signal
 import socket
 import struct
-import sys
+import subprocess
 import time
+import traceback
+
+import orders
 
 IP_BIND_ADDRESS_NO_PORT = 24
-SIGKILL = 9
 ESTABLISHED, FIN_WAIT2, CLOSED, CLOSE_WAIT = 1, 5, 7, 8  # as tcp_info and /proc/net/tcp say
 TIMEOUT = 20  # seconds for any single thing to happen
 BACKLOG = 4096
@@ -52,12 +50,6 @@ BACKLOG = 4096
 
 class Refused(Exception):
     """A command that cannot be done; its text is the answer."""
-
-
-def stack():
-    """What Python says of the exception that is being handled."""
-    import traceback
-    return traceback.format_exc()
 
 
 def family(host):
@@ -160,6 +152,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
+            orders.forget()
             ours.close()
             for other in others:
                 other.close()
@@ -195,7 +188,7 @@ class Worker:
             except Refused as why:
                 answer = False, str(why)
             except Exception:  # the parent's user wants to see it
-                answer = False, stack()
+                answer = False, traceback.format_exc()
             say(words, answer)
         if self.holder:
             self.do_unshare()
@@ -203,7 +196,7 @@ class Worker:
 
     def kill(self):
         """In the parent: SIGKILL, and wait until it is gone with all it held."""
-        os.kill(self.pid, SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         self.close()
 
@@ -295,8 +288,6 @@ class Worker:
 
     def do_exec(self, number, argv):
         """Runs a command with a session as descriptor 3; returns [status, output]."""
-        import subprocess  # a fifth of the time that all the others take, for the few who exec
-
         def place():
             os.dup2(self.socks[number].fileno(), 3)  # dup2 leaves it inheritable
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -311,14 +302,14 @@ class Worker:
         if self.holder == 0:
             os.write(told, b"x")
             while True:
-                time.sleep(1000)
+                signal.pause()
         os.read(ready, 1)
         os.close(ready)
         os.close(told)
 
     def do_unshare(self):
         """Ends the process that do_share started."""
-        os.kill(self.holder, SIGKILL)
+        os.kill(self.holder, signal.SIGKILL)
         os.waitpid(self.holder, 0)
         self.holder = None
 
@@ -632,7 +623,7 @@ class Ledger:
         try:
             return method(*words[1:]) or ""
         except (TypeError, ValueError, KeyError) as error:
-            raise Refused(stack()) from error
+            raise Refused(traceback.format_exc()) from error
 
 
 def obey(ledger, order):
@@ -656,23 +647,5 @@ def obey(ledger, order):
 
 def run(path):
     """Serves orders at a unix socket until one is to quit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    ledger, ended = Ledger(), False
-    control = socket.socket(socket.AF_UNIX)
-    control.bind(path + ".new")
-    control.listen()
-    os.rename(path + ".new", path)  # there once it can be connected to
-    while not ended:
-        peer, _ = control.accept()
-        with peer, peer.makefile("rw", encoding="utf-8") as lines:
-            answer, ended = obey(ledger, lines.read())
-            lines.write(answer)
-            lines.flush()
-            peer.shutdown(socket.SHUT_WR)  # a worker that this order has started holds it, too
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    run(sys.argv[1])
+    ledger = Ledger()
+    orders.serve(path, lambda order: obey(ledger, order))
