@@ -15,7 +15,7 @@ setup() {
 	# only they hold, and a group that is not root's.
 	printf '%s\n' '[conncount]' 'group = nogroup' '[smtp]' 'listen = *:25' | configure raw
 	chmod 0777 "$TEST_DIR"
-	start_in_ns python3 -I "$TOOLS/elsewhere.py" open "$TEST_DIR/left" 25 1
+	start_in_ns python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/left" 25 1
 	ELSEWHERE=$STARTED
 	wait_until test -e "$TEST_DIR/left"
 }

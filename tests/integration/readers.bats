@@ -80,25 +80,38 @@ ask_list() {
 	while [ ! -e "$TEST_DIR/stop" ]; do
 		length=$((RANDOM % 3 ? 32 : RANDOM % 33))
 		conncount list -4 "$length" -6 128 >"$file" || return
-		got=$(python3 -I - "$file" "$length" "$@" <<-'END'
-			import ipaddress, sys
-			path, length, steady = sys.argv[1], sys.argv[2], sys.argv[3:]
-			seen = {}
-			for line in open(path):
-			    count, prefix = line.split()
-			    if prefix in seen:
-			        sys.exit("listed twice: " + prefix)
-			    seen[prefix] = int(count)
-			    if int(count) <= 0:
-			        sys.exit("count of %s: %s" % (prefix, count))
-			for count, address in (text.split() for text in steady):
-			    network = address + "/" + ("128" if ":" in address else length)
-			    network = str(ipaddress.ip_network(network, strict=False))
-			    found = seen.get(network, 0)
-			    exact = length == "32" or ":" in address
-			    if found < int(count) or exact and found != int(count):
-			        sys.exit("%s of %s: %d, not %s" % (network, address, found, count))
-			print(max(seen.values()))
+		got=$("$LUA" - "$file" "$length" "$@" <<-'END'
+			local length, seen, most = tonumber(arg[2]), {}, 0
+			for line in io.lines(arg[1]) do
+				local count, prefix = line:match("^ *(%d+)  *(%S+)$")
+				count = assert(tonumber(count), line)
+				assert(not seen[prefix], "listed twice: " .. line)
+				assert(count > 0, line)
+				seen[prefix] = count
+				most = math.max(most, count)
+			end
+			-- Of an IPv4 address, the network of that length.
+			local function network(address)
+				local bytes, left = {}, length
+				for byte in address:gmatch("%d+") do
+					local unit = 2 ^ (8 - math.max(0, math.min(8, left)))
+					table.insert(bytes, ("%d"):format(byte - byte % unit))
+					left = left - 8
+				end
+				return table.concat(bytes, ".") .. "/" .. length
+			end
+			for i = 3, #arg do
+				local count, address = arg[i]:match("^(%d+) (%S+)$")
+				local prefix, exact = address .. "/128", true
+				if not address:find(":") then
+					prefix, exact = network(address), length == 32
+				end
+				local found = seen[prefix] or 0
+				if found < tonumber(count) or exact and found ~= tonumber(count) then
+					error(("%s of %s: %d, not %s"):format(prefix, address, found, count))
+				end
+			end
+			print(("%d"):format(most))
 		END
 		) || return
 		((got <= greatest)) || greatest=$got

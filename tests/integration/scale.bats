@@ -15,31 +15,32 @@ teardown() {
 	instance_teardown
 }
 
-# plan SEED: 2,000 lines `SRC DST:PORT`: 250 IPv4 and 250 IPv6 addresses, from all over both
-# spaces and in clusters, each with 1 to 7 sessions over the listeners of $CONFIG below.
+# plan N SEED: 8 N lines `SRC DST:PORT`: N IPv4 and N IPv6 addresses, from all over both spaces and in
+# clusters, each with 1 session and most with more, over the listeners of $CONFIG below.
 plan() {
-	python3 -I - "$1" <<-'END'
+	python3 -I - "$@" <<-'END'
 		import ipaddress, random, sys
-		rng = random.Random(int(sys.argv[1]))
-		def cluster(network, n):
+		n, rng = int(sys.argv[1]), random.Random(int(sys.argv[2]))
+		def cluster(network, percent):
 		    network = ipaddress.ip_network(network)
-		    return [str(network[rng.randrange(network.num_addresses)]) for _ in range(n)]
-		v4 = (cluster("10.0.0.0/8", 50) + cluster("100.64.7.0/24", 60)
-		      + cluster("198.18.128.0/19", 50) + cluster("127.0.0.0/8", 20))
-		v6 = (cluster("2001:db8::/32", 50) + cluster("2001:db8:1:2::/64", 60)
-		      + cluster("2a00:1450:4000::/37", 50) + cluster("fd00::/8", 20)
-		      + cluster("2001:db8:ffff:ffff::8000/113", 20))
-		while len(set(v4)) < 250:
+		    return [str(network[rng.randrange(network.num_addresses)])
+		            for _ in range(n * percent // 100)]
+		v4 = (cluster("10.0.0.0/8", 20) + cluster("100.64.7.0/24", 24)
+		      + cluster("198.18.128.0/19", 20) + cluster("127.0.0.0/8", 8))
+		v6 = (cluster("2001:db8::/32", 20) + cluster("2001:db8:1:2::/64", 24)
+		      + cluster("2a00:1450:4000::/37", 20) + cluster("fd00::/8", 8)
+		      + cluster("2001:db8:ffff:ffff::8000/113", 8))
+		while len(set(v4)) < n:
 		    first = rng.randrange(1, 224)
 		    if first != 127:
 		        v4.append("%d.%d.%d.%d" % (first, *(rng.randrange(256) for _ in "abc")))
-		while len(set(v6)) < 250:
+		while len(set(v6)) < n:
 		    v6.append(str(ipaddress.IPv6Address(rng.getrandbits(125) | 1 << 125)))
 		to4 = ["198.51.100.1:25", "192.0.2.1:25", "192.0.2.10:587", "127.0.0.1:4000"]
 		to6 = ["[2001:db8::1]:25", "[2001:db8::10]:587", "[2001:db8::99]:4000"]
-		sources = sorted(set(v4))[:250] + sorted(set(v6))[:250]
+		sources = sorted(set(v4)) + sorted(set(v6))
 		lines = [(s, rng.choice(to6 if ":" in s else to4)) for s in sources]
-		while len(lines) < 2000:
+		while len(lines) < 8 * n:
 		    s = rng.choice(sources)
 		    lines.append((s, rng.choice(to6 if ":" in s else to4)))
 		rng.shuffle(lines)
@@ -57,6 +58,8 @@ compare() {
 
 @test "2,000 sessions of 500 addresses, 3 listeners, 2 services: 1,000 random networks" {
 	requires lua
+	local n
+	n=$(scaled 250 25)
 	configure <<-'END'
 		[mx]
 		listen = *:25
@@ -72,8 +75,8 @@ compare() {
 	END
 	load
 	sessions_start
-	plan 4711 >"$TEST_DIR/plan"
-	expect_eq 500 "$(cut -d ' ' -f 1 "$TEST_DIR/plan" | sort -u | wc -l)" addresses
+	plan "$n" 4711 >"$TEST_DIR/plan"
+	expect_eq $((2 * n)) "$(cut -d ' ' -f 1 "$TEST_DIR/plan" | sort -u | wc -l)" addresses
 	sessions <<-END
 		listen *:25
 		listen 192.0.2.10:587 msa
@@ -82,20 +85,20 @@ compare() {
 		listen *:4000 control
 		plan $TEST_DIR/plan
 	END
-	compare 2000 "$(scaled 1000)" 1
+	compare $((8 * n)) "$(scaled 1000)" 1
 
 	# Half of them: some closed, some reset, some by the client, some by the server; and of
 	# those that stay some are half-closed.
-	sessions <<-'END'
-		close server 1-250
-		close both 251-500
-		reset client 501-750
-		reset server 751-1000
-		close client 1001-1100
-		shut client 1101-1200
-		shut server 1201-1300
+	sessions <<-END
+		close server 1-$n
+		close both $((n + 1))-$((2 * n))
+		reset client $((2 * n + 1))-$((3 * n))
+		reset server $((3 * n + 1))-$((4 * n))
+		close client $((4 * n + 1))-$((4 * n + n / 2))
+		shut client $((5 * n + 1))-$((5 * n + n / 2))
+		shut server $((6 * n + 1))-$((6 * n + n / 2))
 	END
-	compare 1000 "$(scaled 1000)" 2
+	compare $((4 * n)) "$(scaled 1000)" 2
 
 	sessions close server all
 	compare 0 "$(scaled 200)" 3

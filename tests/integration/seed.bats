@@ -49,7 +49,7 @@ exactly() {
 elsewhere() {
 	local command=$1
 	shift
-	start_in_ns python3 -I "$TOOLS/elsewhere.py" "$command" "$TEST_DIR/$command" "$@"
+	start_in_ns python3 -I -S "$TOOLS/elsewhere.py" "$command" "$TEST_DIR/$command" "$@"
 	ELSEWHERE=$STARTED
 	wait_until test -e "$TEST_DIR/$command"
 }
@@ -185,7 +185,7 @@ elsewhere_end() {
 @test "in a container, with process ids of its own: those who load, and those who serve" {
 	local first
 	start_in_ns unshare --pid --fork --kill-child \
-		python3 -I "$TOOLS/elsewhere.py" "$QUEUE" "$TEST_DIR/left" 25 2
+		python3 -I -S "$TOOLS/elsewhere.py" "$QUEUE" "$TEST_DIR/left" 25 2
 	ELSEWHERE=$STARTED
 	wait_until test -e "$TEST_DIR/left"
 	first=$(tr -d ' ' <"/proc/$ELSEWHERE/task/$ELSEWHERE/children")
@@ -413,20 +413,9 @@ moving() {
 
 # --- verify ---
 
-# plant COUNT ADDRESS BITS: writes a count of listener 0 for an IPv4 prefix into the map, past
-# the programs.
+# plant COUNT ADDRESS BITS: see tests/tools/plant.c.
 plant() {
-	requires bpftool
-	python3 -I - "$CONNCOUNT_DIR/live/counts" "$@" <<-'END'
-		import ipaddress, struct, subprocess, sys
-		path, count, address, bits = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-		key = struct.pack("=I", 32 + bits) + struct.pack(">HH", 0, 2)
-		key += ipaddress.ip_address(address).packed + bytes(16)
-		value = struct.pack("=qII", count * 8, 32 + bits, 0)
-		hexes = lambda data: ["%02x" % byte for byte in data]
-		subprocess.run(["bpftool", "map", "update", "pinned", path, "key", "hex", *hexes(key),
-		                "value", "hex", *hexes(value), "any"], check=True)
-	END
+	"$BUILD/tests/plant" "$CONNCOUNT_DIR/live/counts" "$@"
 }
 
 @test "verify: each planted difference, with prefix, expected and found" {

@@ -139,6 +139,7 @@ def spell(rng, network):
 def queries(rng, count, peers):
     """Random networks: every length of both families, most of them with sessions inside."""
     lengths = [(4, n) for n in range(33)] + [(6, n) for n in range(129)]
+    rng.shuffle(lengths)
     for i in range(count):
         version, length = lengths[i] if i < len(lengths) else rng.choice(lengths)
         bits = 32 if version == 4 else 128
