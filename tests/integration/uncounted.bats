@@ -38,9 +38,13 @@ known() {
 	count=$(conncount count 2>/dev/null)
 	expect_eq "$open" "$((count + $(state uncounted)))" 'counted and uncounted'
 	for prefix in 8 12 16 24 31 32; do
-		expect_eq "$count" "$(conncount list -4 "$prefix" 2>/dev/null |
-			awk '{ sum += $1 } END { print sum + 0 }')" "sum of the /$prefix"
-	done
+		echo "$count of /$prefix"
+	done >"$TEST_DIR/expected"
+	for prefix in 8 12 16 24 31 32; do
+		conncount list -4 "$prefix" 2>/dev/null
+		echo "of /$prefix"
+	done | awk '/^of/ { print sum + 0, $0; sum = 0; next } { sum += $1 }' >"$TEST_DIR/found"
+	expect 0 diff "$TEST_DIR/expected" "$TEST_DIR/found"
 }
 
 # inexact: everything that answers says that it is not exact.

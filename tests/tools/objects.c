@@ -5,13 +5,15 @@
  *	objects attached CGROUP	the programs attached by links to a cgroup directory, with their
  *				links and maps, a line each: `prog 12`, `link 3`, `map 45`;
  *				`own 46` is a map of the programs' variables, not pinned
- *	objects left CGROUP	the same, and of such lines on stdin those that still exist
+ *	objects left CGROUP	the same, and of such lines on stdin those that still exist after
+ *				a second
  */
 #include <bpf/bpf.h>
 #include <err.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -88,24 +90,59 @@ static int by_id(const char *kind, __u32 id)
 	errx(1, "%s: no such kind of object", kind);
 }
 
-static void alive(void)
-{
+struct object {
 	char kind[8];
 	__u32 id;
+};
+
+/* What is on stdin. Returns how many, of which @ret_objects are to be freed. */
+static size_t remembered(struct object **ret_objects)
+{
+	struct object object, *objects = NULL;
+	size_t count = 0;
 	int n;
 
-	while ((n = scanf("%7s %u", kind, &id)) == 2) {
-		int fd = by_id(kind, id);
-
-		if (fd >= 0) {
-			close(fd);
-			printf("%s %u\n", kind, id);
-		} else if (errno != ENOENT) {
-			err(1, "objects: %s %u", kind, id);
-		}
+	while ((n = scanf("%7s %u", object.kind, &object.id)) == 2) {
+		objects = realloc(objects, (count + 1) * sizeof(*objects));
+		if (!objects)
+			err(1, "objects");
+		objects[count++] = object;
 	}
 	if (n != EOF)
 		errx(1, "stdin: not `KIND ID`");
+	*ret_objects = objects;
+	return count;
+}
+
+/* Take those that are gone out of @objects; returns how many are not. */
+static size_t alive(struct object *objects, size_t count)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		int fd = by_id(objects[i].kind, objects[i].id);
+
+		if (fd >= 0) {
+			close(fd);
+			objects[left++] = objects[i];
+		} else if (errno != ENOENT) {
+			err(1, "objects: %s %u", objects[i].kind, objects[i].id);
+		}
+	}
+	return left;
+}
+
+static void left(void)
+{
+	struct object *objects;
+	size_t count = remembered(&objects);
+
+	/* The kernel frees programs and maps a moment after the last reference to them goes. */
+	for (int i = 0; i < 100 && (count = alive(objects, count)) > 0; i++)
+		usleep(10000);
+	for (size_t i = 0; i < count; i++)
+		printf("%s %u\n", objects[i].kind, objects[i].id);
+	free(objects);
 }
 
 int main(int argc, char **argv)
@@ -114,7 +151,7 @@ int main(int argc, char **argv)
 		attached(argv[2]);
 	} else if (argc == 3 && !strcmp(argv[1], "left")) {
 		attached(argv[2]);
-		alive();
+		left();
 	} else {
 		fprintf(stderr, "usage: objects attached|left CGROUP\n");
 		return 2;
