@@ -199,7 +199,7 @@ $(BUILD)/man/libconncount.3: user/man/libconncount.awk user/lib/conncount.h
 
 # Builds that tests load in place of this one: faults-N and loses-N, see above; newer, of another
 # version; layout, with maps of another layout. Each by a make of its own.
-VARIANTS := faults-5 faults-7 faults-10 loses-10000 newer layout
+VARIANTS := faults-3 faults-5 faults-7 loses-10000 newer layout
 
 # Another program on the same sockets, that leaves alone, adds to, or clears their callback flags.
 NEIGHBOURS := plain flags clears

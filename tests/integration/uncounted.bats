@@ -233,7 +233,7 @@ faulty() {
 @test "faults under full-speed churn, then a good build while it goes on" {
 	requires churn
 	listener
-	faulty 10
+	faulty 3
 	sessions open 50 10.9.0.1+ 192.0.2.1:25 >/dev/null
 	local churn
 	# Far more than it comes to.
@@ -248,7 +248,7 @@ faulty() {
 		[churned]
 		listen = *:2525
 	END
-	faulty 10
+	faulty 3
 	lost() { [ "$(state lost)" -gt 0 ]; }
 	wait_until -t 30 lost
 	inexact 'count anew'
