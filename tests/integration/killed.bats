@@ -17,7 +17,7 @@ teardown() {
 
 @test "kill -9 of servers that hold 10,000 sessions" {
 	local n
-	n=$(scaled 1000)
+	n=$(scaled 1000 10)
 	sessions_start
 	sessions <<-END >/dev/null
 		listen 192.0.2.1:25 one
@@ -41,7 +41,7 @@ teardown() {
 
 @test "kill -9 of clients with 10,000 sessions: counted until the server closes" {
 	local n
-	n=$(scaled 1000)
+	n=$(scaled 1000 10)
 	sessions_start
 	sessions listen '*:25'
 	sessions open $((7 * n)) 10.0.0.1+ 192.0.2.1:25 >/dev/null

@@ -70,7 +70,7 @@ for i in range(12):
 @test "a storm of resets: 3,000 sessions at once, then at full speed" {
 	requires churn
 	local n
-	n=$(scaled 500)
+	n=$(scaled 500 10)
 	pair
 	act client "
 for i in range(6):
@@ -84,7 +84,7 @@ linger0(socks)"
 	act server "close(accept(door, $((3 * n)))); close(socks)"
 	act server 'door.close()'
 	nothing_left
-	n=$(scaled 40000)
+	n=$(scaled 40000 500)
 	expect 0 in_ns "$BUILD/tests/churn" --procs 4 --connections "$n" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4 --end reset
 	nothing_left
@@ -149,7 +149,7 @@ until(lambda: all(state(sock) == ESTABLISHED for sock in socks))'
 	local snatch
 	mkfifo "$TEST_DIR/go"
 	exec 8<>"$TEST_DIR/go"
-	start_in_ns "$BUILD/tests/snatch" "$(scaled 15000)" 192.0.2.1 25 10.1.2.3 <"$TEST_DIR/go" \
+	start_in_ns "$BUILD/tests/snatch" "$(scaled 15000 200)" 192.0.2.1 25 10.1.2.3 <"$TEST_DIR/go" \
 		>"$TEST_DIR/told" 8>&-
 	snatch=$STARTED
 	wait_until -t 60 grep closed "$TEST_DIR/told"

@@ -85,7 +85,7 @@ compare() {
 		listen *:4000 control
 		plan $TEST_DIR/plan
 	END
-	compare $((8 * n)) "$(scaled 1000)" 1
+	compare $((8 * n)) "$(scaled 1000 12)" 1
 
 	# Half of them: some closed, some reset, some by the client, some by the server; and of
 	# those that stay some are half-closed.
@@ -98,10 +98,10 @@ compare() {
 		shut client $((5 * n + 1))-$((5 * n + n / 2))
 		shut server $((6 * n + 1))-$((6 * n + n / 2))
 	END
-	compare $((4 * n)) "$(scaled 1000)" 2
+	compare $((4 * n)) "$(scaled 1000 12)" 2
 
 	sessions close server all
-	compare 0 "$(scaled 200)" 3
+	compare 0 "$(scaled 200 4)" 3
 	expect_eq 0 "$(state nodes)" nodes
 	expect 0 conncount list
 	expect_eq '' "$output" 'conncount list'
@@ -110,7 +110,7 @@ compare() {
 @test "8 processes, 500,000 connections ended in every way: all counts exactly 0" {
 	requires churn
 	local wanted
-	wanted=$(scaled 500000)
+	wanted=$(scaled 500000 4000)
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -146,7 +146,7 @@ compare() {
 
 @test "200 loads and unloads leave no pin, link, mount or process" {
 	local i times remembered=0
-	times=$(scaled 200)
+	times=$(scaled 200 3)
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -185,7 +185,7 @@ compare() {
 	# The program as it is counts anew, and loses nothing.
 	load
 	expect 0 conncount verify
-	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections 3000 --to 192.0.2.1:25 \
+	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections "$(scaled 3000 500)" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4
 	expect 0 conncount verify
 	expect_eq 0 "$(state nodes)" nodes

@@ -204,11 +204,9 @@ elsewhere_end() {
 in_new_ns() {
 	local -r kept=$TEST_DIR
 	: >"$kept/net2"
-	unshare --net="$kept/net2" true
-	nsenter --net="$kept/net2" -- bash -e -c '
-		ip link set lo up
-		ip route replace local 0.0.0.0/0 dev lo
-		echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind'
+	unshare --net="$kept/net2" sh -e -c '
+		echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
+		exec ip -batch -' <<<"$NETWORK_UP"
 	"$@"
 	# Only its processes hold it from here on.
 	umount "$kept/net2"
@@ -300,10 +298,11 @@ sessions_at() {
 
 # --- while things move ---
 
-# churn_start PROCESSES: full-speed traffic, until churn_end. churn_runs: it has begun.
+# churn_start PROCESSES: full-speed traffic, until churn_end; nice, so that what is tried meanwhile does
+# not wait for a processor, of which there may be few and slow ones. churn_runs: it has begun.
 churn_start() {
 	requires churn
-	start_in_ns "$BUILD/tests/churn" --procs "$1" --connections 1000000000 \
+	start_in_ns nice -n 10 "$BUILD/tests/churn" --procs "$1" --connections 1000000000 \
 		--to 192.0.2.1:25 --from-base 10.1.2.3 --addresses 4 --seconds 170
 	CHURN=$STARTED
 	wait_until churn_runs "$1"

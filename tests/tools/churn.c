@@ -41,10 +41,10 @@ enum {
 	PROCS_MAX = 64,
 	HELD = 48, /* sessions a process holds */
 	BACKLOG = 4096,
-	PHASE = 4096,       /* connections until they begin, or cease, to hold sessions */
+	PHASE = 1024,       /* connections until they begin, or cease, to hold sessions */
 	IN_FLIGHT = 1024,   /* opened and not yet accepted: far from a full accept queue */
 	IN_FLIGHT_BARE = 3, /* the same while none are held */
-	KILL_EVERY = 3000,  /* connections of a process, on average, before it is killed */
+	KILL_EVERY = 1000,  /* connections of a process, on average, before it is killed */
 	DRAIN_MS = 200,     /* the accept queue is empty if nothing comes for so long */
 };
 

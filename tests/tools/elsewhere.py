@@ -59,8 +59,8 @@ def left(port, count, queue):
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     for i in range(1, count + 1):
         must(libc.unshare(CLONE_NEWNET))
-        subprocess.run("ip link set lo up && ip route replace local 0.0.0.0/0 dev lo", shell=True,
-                       check=True)
+        subprocess.run(["ip", "-batch", "-"], check=True, text=True,
+                       input="link set lo up\nroute replace local 0.0.0.0/0 dev lo\n")
         with open("/proc/sys/net/ipv4/ip_nonlocal_bind", "w", encoding="ascii") as file:
             file.write("1")
         server = listen("192.0.2.1", port)
