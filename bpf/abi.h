@@ -14,7 +14,7 @@
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 3
+#define CC_ABI 4
 
 /*
  * An instance's directory has everything pinned in CC_DIR_LIVE, and while a load makes up
@@ -115,23 +115,31 @@ struct cc_count_key {
 enum { CC_COUNT_BITS_OWNER = 32 };
 
 /*
- * Value of the `counts` trie. `word` is count * CC_COUNT_ONE + flags and is only ever
- * changed by the protocol in counts.bpf.h. A look-up of a key that is not there returns the
- * longest shorter prefix: compare `prefixlen` with the key's before believing the value.
+ * Value of the `counts` trie. `word` is the count (signed) * CC_COUNT_ONE + the `prefixlen` of the
+ * node's own key << CC_COUNT_LENGTH_SHIFT + flags, and is only ever changed by the protocol in
+ * counts.bpf.h. A look-up of a key that is not there returns the longest shorter prefix: compare
+ * CC_COUNT_LENGTH() with the key's before believing the count.
+ *
+ * All in one word, because memory is handed out in sizes: a node with a key's 24 bytes and these 8
+ * takes 64 of them (on Linux 6.18, which adds 32), and with more it would take 96.
  */
 struct cc_count {
-	__s64 word;      /* count (signed) and flags */
-	__u32 prefixlen; /* the node's own, as in its key */
-	__u32 zero;
+	__s64 word;
 };
 
 enum {
 	CC_COUNT_DEAD = 1, /* somebody is deleting the node; additions are carried over */
 	CC_COUNT_GONE = 2, /* unlinked and read for the last time; additions are too late */
 	CC_COUNT_KEPT = 4, /* not deleted at 0: its key is in `kept` */
-	CC_COUNT_SHIFT = 3,
+	CC_COUNT_LENGTH_SHIFT = 3,
+	CC_COUNT_LENGTH_MAX = 255,
+	CC_COUNT_SHIFT = 11,
 	CC_COUNT_ONE = 1 << CC_COUNT_SHIFT, /* one session */
 };
+
+/* A node's prefixlen, from its word; and the word of a node with a count of 0 and no flags. */
+#define CC_COUNT_LENGTH(word)    ((__u32)((word) >> CC_COUNT_LENGTH_SHIFT) & CC_COUNT_LENGTH_MAX)
+#define CC_COUNT_ZERO(prefixlen) ((__s64)(prefixlen) << CC_COUNT_LENGTH_SHIFT)
 
 /*
  * Slot of the `kept` array: a network whose node is not deleted when its count returns to 0
@@ -312,7 +320,7 @@ _Static_assert(sizeof(struct cc_count_key) == 28, "cc_count_key");
 _Static_assert((sizeof(struct cc_count_key) - 4) % 8 == 0, "cc_count must be aligned");
 _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BITS_OWNER / 8,
 	       "CC_COUNT_BITS_OWNER");
-_Static_assert(sizeof(struct cc_count) == 16, "cc_count");
+_Static_assert(sizeof(struct cc_count) == 8, "cc_count");
 _Static_assert(sizeof(struct cc_kept) == 40, "cc_kept");
 _Static_assert(sizeof(struct cc_session) == 32, "cc_session");
 _Static_assert(sizeof(struct cc_stray) == 4, "cc_stray");

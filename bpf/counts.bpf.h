@@ -15,6 +15,9 @@
  *	  | the same one deletes the node, then swaps the word for DEAD|GONE
  *	DEAD|GONE   whatever             not in the trie, memory valid until our run ends
  *
+ * (The word also has the length of the node's key, from beginning to end. To swap 0 is to swap the
+ * word that has nothing but that, CC_COUNT_ZERO.)
+ *
  * Why no count is lost or entered twice:
  *
  *  - One fetch-and-add both enters an addition and says, by the flags it found, whose it is
@@ -103,7 +106,7 @@ static __always_inline int node_delete(const struct cc_count_key *key)
 /* Insert a node with a count of @n. Returns 0 or a negative errno. */
 static __always_inline int node_add(const struct cc_count_key *key, __s64 n)
 {
-	struct cc_count node = { .word = n * CC_COUNT_ONE, .prefixlen = key->prefixlen };
+	struct cc_count node = { .word = CC_COUNT_ZERO(key->prefixlen) + n * CC_COUNT_ONE };
 	int err = node_insert(key, &node);
 
 	if (!err)
@@ -117,6 +120,7 @@ static __always_inline int node_add(const struct cc_count_key *key, __s64 n)
  */
 static __always_inline __s64 count_bury(const struct cc_count_key *key, struct cc_count *node)
 {
+	__s64 zero = CC_COUNT_ZERO(key->prefixlen);
 	int err = node_delete(key);
 
 	if (err) {
@@ -125,7 +129,7 @@ static __always_inline __s64 count_bury(const struct cc_count_key *key, struct c
 		return 0;
 	}
 	nodes_add(-1);
-	return __sync_lock_test_and_set(&node->word, CC_COUNT_DEAD | CC_COUNT_GONE) >>
+	return __sync_lock_test_and_set(&node->word, zero | CC_COUNT_DEAD | CC_COUNT_GONE) >>
 	       CC_COUNT_SHIFT;
 }
 
@@ -134,7 +138,7 @@ static __always_inline struct cc_count *node_find(const struct cc_count_key *key
 {
 	struct cc_count *node = bpf_map_lookup_elem(&counts, key);
 
-	return node && node->prefixlen == key->prefixlen ? node : NULL;
+	return node && CC_COUNT_LENGTH(node->word) == key->prefixlen ? node : NULL;
 }
 
 /* --- nodes that are kept --------------------------------------------------------------------- */
@@ -185,6 +189,7 @@ static __always_inline void kept_set(struct cc_kept *slot, __u32 is_kept)
 static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc_count *node,
 				       struct cc_count_key *displaced)
 {
+	__s64 zero = CC_COUNT_ZERO(key->prefixlen);
 	__u64 hash = key_hash(key);
 	__u32 index = hash >> 48 & (CC_KEPT_MAX - 1);
 	struct cc_kept *slot;
@@ -197,7 +202,7 @@ static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc
 	if (!slot || !kept_trylock(slot))
 		return false;
 	/* Unless somebody has added since. */
-	if (__sync_val_compare_and_swap(&node->word, 0, CC_COUNT_KEPT) == 0) {
+	if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_KEPT) == zero) {
 		if (slot->kept)
 			*displaced = slot->key;
 		kept_set(slot, 1);
@@ -230,11 +235,12 @@ int count_change(const struct cc_count_key *of, int n, bool absent, struct cc_co
 	bool carried = false;
 	int err = -EAGAIN;
 	struct cc_count_key key;
-	__s64 todo = n;
+	__s64 todo = n, zero;
 
 	if (!of || !displaced)
 		return 0;
 	key = *of; /* up to 6.2, a map's key is to be on one's own stack */
+	zero = CC_COUNT_ZERO(key.prefixlen);
 	displaced->prefixlen = 0;
 	if (absent && node_add(&key, n) == 0)
 		return 1;
@@ -263,12 +269,12 @@ int count_change(const struct cc_count_key *of, int n, bool absent, struct cc_co
 		if (word & CC_COUNT_GONE)
 			continue;
 		/* With any flag, the node is in somebody else's care. */
-		if (word != 0)
+		if (word != zero)
 			return 0;
 		/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
 		if (n && !carried && kept_enter(&key, node, displaced))
 			return 0;
-		if (__sync_val_compare_and_swap(&node->word, 0, CC_COUNT_DEAD) != 0)
+		if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_DEAD) != zero)
 			return 0;
 		todo = count_bury(&key, node);
 		if (todo == 0)

@@ -88,19 +88,19 @@ static __always_inline bool is_bare(void)
  */
 static __always_inline int bare_add(const struct cc_count_key *of, int n, bool absent)
 {
-	struct cc_count fresh = { .word = CC_COUNT_ONE };
+	struct cc_count fresh;
 	struct cc_count *node = NULL;
 	struct cc_count_key key;
 
 	if (CONNCOUNT_BARE == 1 || !of)
 		return 0;
 	key = *of;
-	fresh.prefixlen = key.prefixlen;
+	fresh.word = CC_COUNT_ZERO(key.prefixlen) + CC_COUNT_ONE;
 	if (!absent)
 		node = bpf_map_lookup_elem(&counts, &key);
-	if (!node || node->prefixlen != key.prefixlen)
+	if (!node || CC_COUNT_LENGTH(node->word) != key.prefixlen)
 		return n > 0 && !bpf_map_update_elem(&counts, &key, &fresh, BPF_NOEXIST);
-	if (__sync_fetch_and_add(&node->word, n * CC_COUNT_ONE) == CC_COUNT_ONE && n < 0)
+	if (__sync_fetch_and_add(&node->word, n * CC_COUNT_ONE) == fresh.word && n < 0)
 		bpf_map_delete_elem(&counts, &key);
 	return 0;
 }

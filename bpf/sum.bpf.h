@@ -35,12 +35,10 @@ static long sum_add(__u32 index, struct sum *sum)
 
 	((__u8 *)key.addr)[sum->last & 15] += index;
 	node = bpf_map_lookup_elem(&counts, &key);
-	if (node && node->prefixlen == key.prefixlen) {
-		word = *(volatile __s64 *)&node->word;
-		/* Below 0 only while an addition is being carried from one node to the next. */
-		if (word > 0)
-			sum->count += word >> CC_COUNT_SHIFT;
-	}
+	word = node ? *(volatile __s64 *)&node->word : 0;
+	/* Below 0 only while an addition is being carried from one node to the next. */
+	if (word > 0 && CC_COUNT_LENGTH(word) == key.prefixlen)
+		sum->count += word >> CC_COUNT_SHIFT;
 	return sum->count >= sum->most;
 }
 

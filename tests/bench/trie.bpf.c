@@ -34,7 +34,7 @@ static __always_inline void add(const struct cc_count_key *key)
 {
 	struct cc_count *node = bpf_map_lookup_elem(&table, key);
 
-	if (node && node->prefixlen == key->prefixlen)
+	if (node && CC_COUNT_LENGTH(node->word) == key->prefixlen)
 		__sync_fetch_and_add(&node->word, CC_COUNT_ONE);
 	else
 		failed++;
@@ -42,7 +42,7 @@ static __always_inline void add(const struct cc_count_key *key)
 
 static __always_inline void pair(const struct cc_count_key *key)
 {
-	struct cc_count node = { .word = CC_COUNT_ONE, .prefixlen = key->prefixlen };
+	struct cc_count node = { .word = CC_COUNT_ZERO(key->prefixlen) + CC_COUNT_ONE };
 
 	if (bpf_map_update_elem(&table, key, &node, BPF_NOEXIST) ||
 	    bpf_map_delete_elem(&table, key))

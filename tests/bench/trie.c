@@ -61,7 +61,7 @@ static unsigned long fill(unsigned length)
 
 	for (unsigned long i = 0; i < sessions; i++) {
 		struct cc_count_key key = key_of(i, length);
-		struct cc_count node = { .word = CC_COUNT_ONE, .prefixlen = key.prefixlen };
+		struct cc_count node = { .word = CC_COUNT_ZERO(key.prefixlen) + CC_COUNT_ONE };
 
 		nodes += !bpf_map_update_elem(bpf_map__fd(trie->maps.table), &key, &node,
 					      BPF_NOEXIST);
@@ -74,7 +74,7 @@ static bool has_node(const struct cc_count_key *key)
 	struct cc_count node;
 
 	return !bpf_map_lookup_elem(bpf_map__fd(trie->maps.table), key, &node) &&
-	       node.prefixlen == key->prefixlen;
+	       CC_COUNT_LENGTH(node.word) == key->prefixlen;
 }
 
 /*

@@ -18,7 +18,7 @@
 int main(int argc, char **argv)
 {
 	struct cc_count_key key = { .family = htons(CC_IPV4) };
-	struct cc_count count = { 0 };
+	struct cc_count count;
 	int map;
 
 	if (argc != 5 || inet_pton(AF_INET, argv[3], key.addr) != 1) {
@@ -26,8 +26,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	key.prefixlen = CC_COUNT_BITS_OWNER + atoi(argv[4]);
-	count.word = atoi(argv[2]) * CC_COUNT_ONE;
-	count.prefixlen = key.prefixlen;
+	count.word = CC_COUNT_ZERO(key.prefixlen) + atoi(argv[2]) * CC_COUNT_ONE;
 	map = bpf_obj_get(argv[1]);
 	if (map < 0 || bpf_map_update_elem(map, &key, &count, BPF_ANY))
 		err(1, "plant: %s", argv[1]);

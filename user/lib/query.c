@@ -86,9 +86,9 @@ static int64_t live_of(const struct cc_tally *tally)
 int64_t count_of(const struct cc_count_key *key, const struct cc_count *value)
 {
 	/* Below 0 only while an addition is being carried from one node to the next. */
-	if (value->prefixlen != key->prefixlen || value->word < 0)
+	if (CC_COUNT_LENGTH(value->word) != key->prefixlen || value->word < 0)
 		return 0;
-	return value->word / CC_COUNT_ONE;
+	return value->word >> CC_COUNT_SHIFT;
 }
 
 int counts_get(const struct view *view, const struct cc_count_key *key, int64_t *ret_count)

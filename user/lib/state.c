@@ -156,7 +156,7 @@ static int nodes_in_use(const struct view *view, int64_t *ret_nodes)
 			continue;
 		fill.kept--;
 		if (!bpf_map_lookup_elem(view->counts_fd, &slot.key, &count) &&
-		    count.prefixlen == slot.key.prefixlen && count.word == CC_COUNT_KEPT)
+		    count.word == (CC_COUNT_ZERO(slot.key.prefixlen) | CC_COUNT_KEPT))
 			fill.nodes--;
 	}
 	*ret_nodes = fill.nodes > 0 ? fill.nodes : 0;

@@ -42,7 +42,7 @@ class Table:
             self.keys[length] = ctypes.create_string_buffer(
                 struct.pack("=I", length) + bits.to_bytes(LAST // 8, "big"), 4 + LAST // 8)
             self.values[length] = ctypes.create_string_buffer(
-                struct.pack("=qII", 0, length, 0), 16)
+                struct.pack("=q", length << 3), 8)
 
     def call(self, command, length):
         """The argument of bpf(2)."""
