@@ -34,10 +34,12 @@
  *  - DEAD becomes live again only if the deletion failed, by the one who set it. An addition
  *    that found DEAD meanwhile is in the live count then, as if it had found no flag.
  *
- * Inserts and deletes are most of what counting costs, and a network that calls again and again
- * would cause one of each every time. So a few nodes are kept at 0: those of networks that return
- * to 0 for the second time, none of those which share a slot of `kept` having done so in between.
- * An address that calls once costs no more than a note of its hash.
+ * Inserts and deletes are most of what counting costs, and an address that calls again and again
+ * would cause one of each, for each of its networks, every time. So a few nodes are kept at 0:
+ * those of an address of which another session has ended lately. But every node that is there, of
+ * use or not, makes the way to others longer. So an address that calls once leaves no more than a
+ * note of its hash, and the end of its session lets go of one node that is kept, if any is: what is
+ * of no use any more is gone soon, and what is in use is kept anew.
  *
  *  - A kept node has KEPT, its key is in its slot, and the slot says so. All that is changed
  *    by who has the slot to himself; who finds it taken deletes his node, as if there was none.
@@ -144,10 +146,14 @@ static __always_inline struct cc_count *node_find(const struct cc_count_key *key
 /* --- nodes that are kept --------------------------------------------------------------------- */
 
 /*
- * Who was the last to return to 0, by hash, of the keys that share a slot of `kept`. It only says
- * what is worth keeping, so it is read and written as it comes, and is not part of a set of maps.
+ * Of what addresses sessions have ended lately, by hash. It only says what is worth keeping, so it
+ * is read and written as it comes, and is not part of a set of maps.
+ *
+ * So few, because what is kept has to fit: 64 IPv6 addresses have 576 networks. More of them than
+ * there are slots would only displace each other.
  */
-__u64 called[CC_KEPT_MAX];
+enum { CALLED_MAX = 64 };
+__u64 called[CALLED_MAX];
 
 /* Multiplicative hashing. */
 static __always_inline __u64 key_hash(const struct cc_count_key *key)
@@ -157,6 +163,17 @@ static __always_inline __u64 key_hash(const struct cc_count_key *key)
 	hash *= 0x9e3779b97f4a7c15;
 	hash = (hash ^ key->addr[0] ^ (__u64)key->addr[1] << 32) * 0xbf58476d1ce4e5b9;
 	return (hash ^ hash >> 32 ^ key->addr[2] ^ (__u64)key->addr[3] << 32) * 0x94d049bb133111eb;
+}
+
+/* Note the end of a session, and whether one of the same address has ended lately. */
+static __always_inline bool called_again(const struct cc_count_key *address)
+{
+	__u64 hash = key_hash(address);
+	__u64 *entry = &called[hash >> 32 & (CALLED_MAX - 1)];
+	bool again = *entry == hash;
+
+	*entry = hash;
+	return again;
 }
 
 /* Have a slot to oneself, until kept_unlock(). Nobody waits: false if another program has it. */
@@ -181,8 +198,7 @@ static __always_inline void kept_set(struct cc_kept *slot, __u32 is_kept)
 }
 
 /*
- * Keep a node that has returned to 0, if that is worth it: if no other that shares the slot has
- * since it did so before.
+ * Keep a node that has returned to 0.
  * @displaced: gets the key of a node that must be let go of instead; or else prefixlen 0.
  * Returns false if it is not kept.
  */
@@ -190,15 +206,9 @@ static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc
 				       struct cc_count_key *displaced)
 {
 	__s64 zero = CC_COUNT_ZERO(key->prefixlen);
-	__u64 hash = key_hash(key);
-	__u32 index = hash >> 48 & (CC_KEPT_MAX - 1);
-	struct cc_kept *slot;
+	__u32 index = key_hash(key) >> 48 & (CC_KEPT_MAX - 1);
+	struct cc_kept *slot = bpf_map_lookup_elem(&kept, &index);
 
-	if (called[index] != hash) {
-		called[index] = hash;
-		return false;
-	}
-	slot = bpf_map_lookup_elem(&kept, &index);
 	if (!slot || !kept_trylock(slot))
 		return false;
 	/* Unless somebody has added since. */
@@ -219,7 +229,8 @@ static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc
  * @of: its key.
  * @n: +1, -1, or 0 for a node that was kept and is so no more.
  * @absent: the node is thought not to be there: try to insert it before looking it up.
- * @displaced: gets the key of a node that is to be let go of; or else prefixlen 0.
+ * @again: keep it if it returns to 0.
+ * @displaced: gets the key of a node that is to be let go of; or else prefixlen 0. It may be @of.
  *
  * May be called on any CPU at any time, also by a program that interrupts another one here.
  * A function of its own to the verifier, which checks it once and not once per level.
@@ -229,7 +240,8 @@ static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc
  * (-ETIMEDOUT, from 6.15), or retries are spent (-EAGAIN). What others added and this call could
  * not carry over is reported as `lost`.
  */
-int count_change(const struct cc_count_key *of, int n, bool absent, struct cc_count_key *displaced)
+int count_change(const struct cc_count_key *of, int n, bool absent, bool again,
+		 struct cc_count_key *displaced)
 {
 	struct cc_tally *tally;
 	bool carried = false;
@@ -272,7 +284,7 @@ int count_change(const struct cc_count_key *of, int n, bool absent, struct cc_co
 		if (word != zero)
 			return 0;
 		/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
-		if (n && !carried && kept_enter(&key, node, displaced))
+		if (again && !carried && kept_enter(&key, node, displaced))
 			return 0;
 		if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_DEAD) != zero)
 			return 0;
@@ -294,7 +306,7 @@ int count_change(const struct cc_count_key *of, int n, bool absent, struct cc_co
 static long kept_drop_one(__u32 index, bool *deleted)
 {
 	struct cc_kept *slot = bpf_map_lookup_elem(&kept, &index);
-	struct cc_count_key key, none;
+	struct cc_count_key key;
 	bool was_kept;
 
 	if (!slot || !*(volatile __u32 *)&slot->kept || !kept_trylock(slot))
@@ -303,46 +315,65 @@ static long kept_drop_one(__u32 index, bool *deleted)
 	was_kept = slot->kept;
 	kept_set(slot, 0);
 	kept_unlock(slot);
-	*deleted = was_kept && count_change(&key, 0, false, &none) > 0;
+	*deleted = was_kept && count_change(&key, 0, false, false, &key) > 0;
 	return *deleted;
+}
+
+/* Whether any node is kept. */
+static __always_inline bool kept_exist(void)
+{
+	struct cc_fill *entry = fill_get();
+
+	return entry && *(volatile __s64 *)&entry->kept > 0;
 }
 
 /* Make room in a trie that is full, if any node is kept. Returns whether there is. */
 static __always_inline bool kept_drop(void)
 {
-	struct cc_fill *entry = fill_get();
 	bool deleted = false;
 
-	if (entry && *(volatile __s64 *)&entry->kept > 0)
+	if (kept_exist())
 		bpf_loop(CC_KEPT_MAX, kept_drop_one, &deleted, 0);
 	return deleted;
+}
+
+/* The slot whose turn it is; read and written as it comes. */
+__u32 kept_turn;
+
+/* Let go of the node of one slot, each in its turn, if it has one. */
+static __always_inline void kept_drop_next(void)
+{
+	bool deleted;
+
+	if (kept_exist())
+		kept_drop_one(kept_turn++ & (CC_KEPT_MAX - 1), &deleted);
 }
 
 /*
  * count_add() - add to the count of one prefix.
  * @key: its key.
  * @n: +1 or -1.
- * @absent: as for count_change().
+ * @absent, @again: as for count_change().
  *
  * A function of its own to the verifier.
  *
  * Returns 0, or 1 if its node was inserted or deleted; or a negative errno if @n was not entered:
  * see count_change().
  */
-int count_add(const struct cc_count_key *key, int n, bool absent)
+int count_add(const struct cc_count_key *key, int n, bool absent, bool again)
 {
-	struct cc_count_key displaced, none;
+	struct cc_count_key displaced;
 	int err;
 
 	if (is_bare())
 		return bare_add(key, n, absent);
 	if (n < 0 && loses())
 		return 0;
-	err = count_change(key, n, absent, &displaced);
+	err = count_change(key, n, absent, again, &displaced);
 	if (err == -ENOSPC && kept_drop())
-		err = count_change(key, n, absent, &displaced);
+		err = count_change(key, n, absent, again, &displaced);
 	if (displaced.prefixlen)
-		count_change(&displaced, 0, false, &none);
+		count_change(&displaced, 0, false, false, &displaced);
 	return err;
 }
 

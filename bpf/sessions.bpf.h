@@ -66,7 +66,7 @@ int levels_add(const struct cc_session *session, int limit, int n)
 	struct cc_count_key key = {};
 	struct cc_tally *tally;
 	__u64 high, low;
-	bool absent = false;
+	bool absent = false, again;
 	int done = 0, err;
 
 	if (!session)
@@ -78,18 +78,22 @@ int levels_add(const struct cc_session *session, int limit, int n)
 	tally = tally_get(bpf_ntohs(key.listener), bpf_ntohs(key.family));
 	if (!tally)
 		return 0;
+	key_set(&key, high, low, 128);
+	again = n < 0 && called_again(&key);
+	if (n < 0 && !again)
+		kept_drop_next();
 
-#define LEVEL_ADD(length)                 \
-	if (done >= limit)                \
-		return done;              \
-	key_set(&key, high, low, length); \
-	err = count_add(&key, n, absent); \
-	if (err < 0) {                    \
-		if (n > 0)                \
-			return done;      \
-		lost_add(tally);          \
-	}                                 \
-	absent = n > 0 && err > 0;        \
+#define LEVEL_ADD(length)                        \
+	if (done >= limit)                       \
+		return done;                     \
+	key_set(&key, high, low, length);        \
+	err = count_add(&key, n, absent, again); \
+	if (err < 0) {                           \
+		if (n > 0)                       \
+			return done;             \
+		lost_add(tally);                 \
+	}                                        \
+	absent = n > 0 && err > 0;               \
 	done++;
 
 	if (key.family == bpf_htons(CC_IPV6)) {

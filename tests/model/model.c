@@ -18,7 +18,7 @@
  *   >a   one of it ends: subflow_end(). Both are of the same subflow where one script has both,
  *        since programs of one subflow run one after the other
  *
- *   --called N      the short key of listener N was the last to return to 0
+ *   --called N      a session of listener N was the last to end
  *   --open ab       sessions a and b are open and counted from the beginning, with a subflow for
  * each script that has it end before any comes
  *   --levels N      levels per session, 1 or 2 (default 1)
@@ -209,7 +209,7 @@ struct proc {
 		uint16_t at;
 		uint8_t listener;
 		uint8_t done;
-		uint8_t absent;
+		uint8_t absent, again;
 	} levels;
 	struct {
 		uint16_t at, change, keep, drop, bury;
@@ -233,7 +233,7 @@ struct proc {
 struct state {
 	struct node node[NODES];
 	struct slot slot;
-	uint8_t called;                       /* a key + 1, or 0 */
+	uint8_t called;                       /* a listener's, or 0 */
 	struct session session[SESSIONS + 1]; /* the last is try_keys()'s */
 	struct proc proc[PROCS];
 	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
@@ -620,12 +620,6 @@ static bool kept_enter(struct proc *proc, int key)
 
 	BEGIN(proc->count.keep);
 	STEP();
-	say("the last to return to 0: %s", now.called ? key_name(now.called - 1) : "none");
-	if (now.called != key + 1) {
-		now.called = key + 1;
-		RETURN(false);
-	}
-	STEP();
 	if (!kept_trylock())
 		RETURN(false);
 	if (!rule(RULE_KEPT_LOCKED)) {
@@ -681,7 +675,7 @@ static int node_add(struct proc *proc, int key, int n)
 	return 0;
 }
 
-static bool count_change_run(struct proc *proc, int key, int n, bool absent)
+static bool count_change_run(struct proc *proc, int key, int n, bool absent, bool again)
 {
 	struct node *node;
 	int old;
@@ -742,7 +736,7 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent)
 		if (old != 0)
 			RETURN(0);
 		/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
-		if (n && !proc->add.carried) {
+		if (again && !proc->add.carried) {
 			CALL(kept_enter(proc, key));
 			if (proc->ret)
 				RETURN(0);
@@ -772,9 +766,9 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent)
 	END();
 }
 
-static bool count_change(struct proc *proc, int key, int n, bool absent)
+static bool count_change(struct proc *proc, int key, int n, bool absent, bool again)
 {
-	if (!count_change_run(proc, key, n, absent))
+	if (!count_change_run(proc, key, n, absent, again))
 		return false;
 	memset(&proc->add, 0, sizeof(proc->add));
 	return true;
@@ -797,36 +791,46 @@ static bool kept_drop(struct proc *proc)
 	kept_unlock();
 	if (!proc->count.dropped)
 		RETURN(false);
-	CALL(count_change(proc, proc->count.dropped - 1, 0, false));
+	CALL(count_change(proc, proc->count.dropped - 1, 0, false, false));
 	RETURN(proc->ret > 0);
 	END();
 }
 
-static bool count_add_run(struct proc *proc, int key, int n, bool absent)
+static bool count_add_run(struct proc *proc, int key, int n, bool absent, bool again)
 {
 	BEGIN(proc->count.at);
-	CALL(count_change(proc, key, n, absent));
+	CALL(count_change(proc, key, n, absent, again));
 	proc->count.err = proc->ret;
 	if (proc->count.err == -ENOSPC) {
 		CALL(kept_drop(proc));
 		if (proc->ret) {
-			CALL(count_change(proc, key, n, absent));
+			CALL(count_change(proc, key, n, absent, again));
 			proc->count.err = proc->ret;
 		}
 	}
 	if (proc->count.displaced) {
-		CALL(count_change(proc, proc->count.displaced - 1, 0, false));
+		CALL(count_change(proc, proc->count.displaced - 1, 0, false, false));
 	}
 	RETURN(proc->count.err);
 	END();
 }
 
-static bool count_add(struct proc *proc, int key, int n, bool absent)
+static bool count_add(struct proc *proc, int key, int n, bool absent, bool again)
 {
-	if (!count_add_run(proc, key, n, absent))
+	if (!count_add_run(proc, key, n, absent, again))
 		return false;
 	memset(&proc->count, 0, sizeof(proc->count));
 	return true;
+}
+
+/* The sessions of a listener are all of one address here. */
+static bool called_again(int listener)
+{
+	bool again = now.called == listener;
+
+	say("the last to end: of listener %d", now.called);
+	now.called = listener;
+	return again;
 }
 
 /* --- sessions.bpf.h ------------------------------------------------------------------------- */
@@ -837,11 +841,17 @@ static bool levels_add(struct proc *proc, int listener, int limit, int n)
 
 	BEGIN(proc->levels.at);
 	proc->levels.listener = listener;
+	if (n < 0) {
+		STEP();
+		proc->levels.again = called_again(listener);
+		if (!proc->levels.again)
+			CALL(kept_drop(proc));
+	}
 	for (proc->levels.done = 0; proc->levels.done < options.levels; proc->levels.done++) {
 		if (proc->levels.done >= limit)
 			break;
 		CALL(count_add(proc, key_of(proc->levels.listener, proc->levels.done), n,
-			       proc->levels.absent));
+			       proc->levels.absent, proc->levels.again));
 		if (proc->ret < 0) {
 			if (n > 0)
 				break;
@@ -1469,7 +1479,7 @@ static void state_first(const char *open)
 		now.fill++;
 	}
 	if (options.called)
-		now.called = key_of(options.called, 0) + 1;
+		now.called = options.called;
 	for (int p = 0; p < options.procs; p++)
 		run(p); /* to its first step */
 	peak_update();

@@ -78,7 +78,7 @@ without() {
 
 @test "the trie: without BPF_NOEXIST, the check of the prefix, RCU" {
 	without noexist 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
-	without prefixlen 'count of 1/short is 1; 0 are open' --levels 2 '+a -a' '+b -b'
+	without prefixlen 'count of 1/short was 1; is 0 after' --levels 2 '+a -a' '+b -b'
 	without rcu 'one more session .* is not counted' '+a -a' '+b -b'
 }
 
