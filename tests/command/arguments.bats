@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # The arguments of ac:inbound_session_count(cidr, service) and msys.audit.inbound_session_count: every
-# row of what is easy to get wrong, on real connections; the command asked the same where it can.
+# row of what is easy to get wrong, on real connections; the command asked the same where it can. And
+# what they return.
 
 load ../lib/common
 load ../lib/asking
@@ -14,6 +15,17 @@ setup() {
 
 teardown() {
 	instance_teardown
+}
+
+@test "all of a family" {
+	v4 47 '"0.0.0.0/0"'
+	v4 47 '"::/0"'
+	v6 47 '"0.0.0.0/0"'
+	v6 47 '"10.1.2.3/0"'
+	v6 16 '"0.0.0.0/0", "Control"'
+	expect_count 47 0.0.0.0/0
+	expect_count 47 ::/0
+	expect_count 94
 }
 
 @test "/32 is exactly the connecting address, also an IPv6 one" {
@@ -144,6 +156,36 @@ teardown() {
 	expect_match '/24' "$errors"
 	expect 0 "$LUA" -e 'print(require("msys.audit").inbound_session_count("10.0.0.0/8", "SMTP"))'
 	expect_eq 15 "$output"
+}
+
+@test "an integer is returned, and what closes is gone at the next call" {
+	local integer=integer
+	[[ $LUA_VERSION != 5.1 ]] || integer=number # which has no other kind
+	expect_lua $integer 10.1.2.3 192.0.2.1:25 \
+		'(math.type or type)(ac:inbound_session_count("/24"))'
+	v4 7 '"/24"'
+	sessions close server 1
+	v4 6 '"/24"'
+	v4 0 ''
+	sessions open 1 10.1.2.3 192.0.2.1:25
+	v4 1 ''
+}
+
+@test "not loaded: nil, message, errno; and it works again once loaded" {
+	sessions close server
+	expect 0 conncount unload
+	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'ac:inbound_session_count("/24")'
+	expect_match $'^nil\t.*not loaded.*\t2$' "$output"
+	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'ac:inbound_session_count()'
+	expect_match $'^nil\t.+\t2$' "$output"
+	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'audit.inbound_session_count("10.0.0.0/8", "SMTP")'
+	expect_match $'^nil\t.+\t2$' "$output"
+	# What is malformed is an error all the same.
+	raises '"10.0.0.0/33"' 10.0.0.0/33
+	load
+	v4 0 '"/24"'
+	sessions open 3 10.1.2.3 192.0.2.1:25
+	v4 3 '"/24"'
 }
 
 # as_momentum REMOTE LOCAL POLICY: what the policy, in the manner of Momentum's, does with that

@@ -63,6 +63,16 @@ bad() {
 	expect_match "^$CONNCOUNT_DIR: " "$output"
 }
 
+@test "another order, and comments, are the same configuration" {
+	local generation
+	load
+	generation=$(state generation)
+	printf '# a comment\n[conncount]\ngroup = root\n[smtp]\nservice = SMTP\nlisten = *:25\n' >"$CONFIG"
+	expect 0 load
+	expect_match 'configuration unchanged' "$output"
+	expect_eq "$generation" "$(state generation)" generation
+}
+
 @test "--dir names another instance, beside that of CONNCOUNT_DIR" {
 	load
 	configure <<-'END'

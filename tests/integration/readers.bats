@@ -281,36 +281,6 @@ for_group() {
 	sessions open 2 10.1.2.3 192.0.2.1:25
 }
 
-@test "a reader that has changed its root: the cgroup is not taken to be gone, unless it is" {
-	mkdir "$TEST_DIR/empty" "$CGROUP_PATH/inner"
-	load --cgroup "${CGROUP:?}/inner"
-	expect 0 python3 -I - "$BUILD/libconncount.so" "$CONNCOUNT_DIR" "$TEST_DIR/empty" \
-		"$CGROUP_PATH/inner" <<-'END'
-			import ctypes, os, struct, sys, time
-			library, directory, empty, inner = sys.argv[1:]
-			counts = ctypes.CDLL(library)
-			handle = ctypes.c_void_p()
-			if counts.conncount_open(directory.encode(), ctypes.byref(handle)):
-			    sys.exit("cannot open")
-			answer = ctypes.create_string_buffer(32)
-			def flags():
-			    if counts.conncount_count_service(handle, None, None, answer):
-			        sys.exit("no answer")
-			    return struct.unpack("=qqQII", answer.raw)[3]
-			back = os.open("/", os.O_RDONLY)
-			os.chroot(empty)
-			print(flags())
-			os.fchdir(back)
-			os.chroot(".")
-			os.rmdir(inner)
-			os.chroot(empty)
-			while flags() == 1:  # it is looked for once a second
-			    time.sleep(0.05)
-			print(flags())
-		END
-	expect_eq $'1\n4' "$output" flags
-}
-
 @test "a member of the group asks in every way" {
 	requires speed
 	for_group
@@ -359,17 +329,4 @@ for_group() {
 	done
 	umount "$TEST_DIR/j"
 	rmdir "$TEST_DIR/j"
-}
-
-@test "one outside the group is told which group" {
-	for_group
-	local command
-	for command in count list status 'count --json'; do
-		# shellcheck disable=SC2086
-		expect 1 as_user nogroup conncount $command
-		expect_eq '' "$output" "output of $command"
-		expect_match '^conncount: .*[Pp]ermission denied.*group.*daemon' "$errors" "$command"
-	done
-	run ! as_user nogroup python3 -I "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR"
-	expect_match 'Permission denied' "$output"
 }

@@ -417,39 +417,6 @@ plant() {
 	"$BUILD/tests/plant" "$CONNCOUNT_DIR/live/counts" "$@"
 }
 
-@test "verify: each planted difference, with prefix, expected and found" {
-	sessions_start
-	sessions listen '*:25'
-	load
-	sessions open 5 10.1.2.3 192.0.2.1:25
-	sessions open 2 10.1.2.4 192.0.2.1:25
-	exactly 7
-	plant 3 10.7.7.7 32 # where nobody is
-	plant 9 10.1.2.3 32 # more
-	plant 1 10.1.0.0 16 # fewer
-	expect 1 conncount verify
-	expect_eq "$(
-		cat <<-'END'
-			smtp 10.1.0.0/16: expected 7, found 1
-			smtp 10.1.2.3/32: expected 5, found 9
-			smtp 10.7.7.7/32: expected 0, found 3
-			3 differences: 7 prefixes of 7 sessions compared, 0 in flight
-		END
-	)" "$output" 'output of verify'
-	expect_match '3 counts' "$errors" 'message of verify'
-	expect 1 conncount verify --json
-	expect_eq '[{"listener": "smtp", "cidr": "10.1.0.0/16", "expected": 7, "found": 1}, '\
-'{"listener": "smtp", "cidr": "10.1.2.3/32", "expected": 5, "found": 9}, '\
-'{"listener": "smtp", "cidr": "10.7.7.7/32", "expected": 0, "found": 3}]' \
-		"$(json differences <<<"$output")" differences
-	expect_eq 7 "$(json sessions <<<"$output")" sessions
-	expect_eq 0 "$(json in_flight <<<"$output")" in_flight
-	# It says what mends it, and that does.
-	expect_match 'conncount load' "$errors" 'message of verify'
-	load
-	exactly 7
-}
-
 @test "verify under churn: a difference that is there is found, and no other" {
 	load
 	churn_start 4

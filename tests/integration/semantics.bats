@@ -3,7 +3,7 @@
 #
 # ac:inbound_session_count(cidr, service) on real connections: what it counts, as they come and go, and
 # while counting starts and stops; the command asked the same where it can. How its arguments may be
-# written is in command/arguments.bats.
+# written, and what it returns, is in command/arguments.bats.
 
 load ../lib/common
 load ../lib/asking
@@ -43,47 +43,6 @@ teardown() {
 	expect_lua 7 10.1.2.3 192.0.2.1:4000 'ac:inbound_session_count("/24")'
 	expect_count 7 10.1.2.3/24
 	expect_count 7 2001:db8:1:2::3/64
-}
-
-@test "all of a family" {
-	v4 47 '"0.0.0.0/0"'
-	v4 47 '"::/0"'
-	v6 47 '"0.0.0.0/0"'
-	v6 47 '"10.1.2.3/0"'
-	v6 16 '"0.0.0.0/0", "Control"'
-	expect_count 47 0.0.0.0/0
-	expect_count 47 ::/0
-	expect_count 94
-}
-
-@test "an integer is returned, and what closes is gone at the next call" {
-	local integer=integer
-	[[ $LUA_VERSION != 5.1 ]] || integer=number # which has no other kind
-	expect_lua $integer 10.1.2.3 192.0.2.1:25 \
-		'(math.type or type)(ac:inbound_session_count("/24"))'
-	v4 7 '"/24"'
-	sessions close server 1
-	v4 6 '"/24"'
-	v4 0 ''
-	sessions open 1 10.1.2.3 192.0.2.1:25
-	v4 1 ''
-}
-
-@test "not loaded: nil, message, errno; and it works again once loaded" {
-	sessions close server
-	expect 0 conncount unload
-	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'ac:inbound_session_count("/24")'
-	expect_match $'^nil\t.*not loaded.*\t2$' "$output"
-	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'ac:inbound_session_count()'
-	expect_match $'^nil\t.+\t2$' "$output"
-	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'audit.inbound_session_count("10.0.0.0/8", "SMTP")'
-	expect_match $'^nil\t.+\t2$' "$output"
-	# What is malformed is an error all the same.
-	raises '"10.0.0.0/33"' 10.0.0.0/33
-	load
-	v4 0 '"/24"'
-	sessions open 3 10.1.2.3 192.0.2.1:25
-	v4 3 '"/24"'
 }
 
 @test "one process keeps asking: through load, unload and load" {

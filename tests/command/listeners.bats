@@ -1,0 +1,112 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# To which listener open sessions belong when the configuration changes: ids, names, services and ports.
+
+load ../lib/common
+load ../lib/instance
+
+HELD=20 # sessions that stay open, of 10.9.0.1+
+
+setup() {
+	instance_setup
+}
+
+teardown() {
+	instance_teardown
+}
+
+# held: opens the sessions that stay.
+held() {
+	sessions_start
+	sessions listen 192.0.2.1:25
+	sessions open $HELD 10.9.0.1+ 192.0.2.1:25
+}
+
+# listener N PATH: of status, by number.
+listener() {
+	state "listeners.$1.$2"
+}
+
+@test "ids: not given out again before the last session under them has ended" {
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen *:26
+		open 7 10.1.0.1 192.0.2.1:25
+		open 5 10.2.0.1 192.0.2.1:26
+	END
+	printf '%s\n' '[a]' 'listen = *:25' 'service = A' '[b]' 'listen = *:26' | configure
+	load
+	# `a` is removed, `c` takes its port: what is open stays a's, and of a's service.
+	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' | configure
+	load
+	sessions open 3 10.3.0.1 192.0.2.1:25
+	expect_count 7 --listener a
+	expect_count 7 --service A
+	expect_count 3 --listener c
+	expect_count 8
+	expect_eq 'a false' "$(listener 0 name) $(listener 0 active)"
+	expect_eq c "$(listener 2 name)"
+	expect 0 conncount verify
+	# Nor with one session left, however often it is loaded, and whoever comes.
+	sessions close server 1-6
+	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' '[d]' 'listen = *:27' | configure
+	load
+	load
+	expect_count 1 --listener a
+	expect_eq a "$(listener 0 name)"
+	expect_eq d "$(listener 3 name)"
+	# The last one ends. The next load forgets `a`, and `e` gets its id, with nothing in it.
+	sessions close server 7
+	expect_count 0 --listener a
+	expect 0 load
+	expect_match 'configuration unchanged' "$output"
+	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' '[e]' 'listen = *:28' | configure
+	load
+	expect 2 conncount count --listener a
+	expect_eq e "$(listener 0 name)"
+	expect_eq '0 0 0 0' "$(for i in live opened closed uncounted; do
+		listener 0 $i; done | paste -sd ' ')" 'tallies of e'
+	expect 0 conncount list --listener e
+	expect_eq '' "$output" 'prefixes of e'
+	sessions listen '*:28'
+	sessions open 2 10.1.0.1 192.0.2.1:28
+	expect_count 2 --listener e 10.1.0.1
+	expect_count 3 --listener c
+	expect_count 5 --listener b
+	expect 0 conncount verify
+}
+
+@test "renamed, moved to another service, other ports: open sessions stay where they belong" {
+	held
+	sessions listen '*:625'
+	printf '%s\n' '[one]' 'listen = *:25' 'service = A' | configure
+	load
+	# Another service takes what is open along.
+	printf '%s\n' '[one]' 'listen = *:25' 'service = B' | configure
+	load
+	expect_count $HELD --service B
+	expect 2 conncount count --service A
+	# Another name is another listener.
+	printf '%s\n' '[two]' 'listen = *:25' 'service = A' | configure
+	load
+	expect_count $HELD --listener one
+	expect_count $HELD --service B 10.9.0.0/24
+	expect_count 0 --listener two
+	# Back again, on another port: they are still its own.
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	printf '%s\n' '[one]' 'listen = *:625' 'service = B' | configure
+	load
+	sessions open 3 10.1.2.3 192.0.2.1:625
+	sessions open 4 10.1.2.3 192.0.2.1:25 # nobody's
+	expect_count $((HELD + 3)) --listener one
+	expect_count 2 --listener two
+	expect 0 conncount verify
+	expect_match "of $((HELD + 5)) sessions" "$output"
+	sessions close server
+	load
+	expect 2 conncount count --listener two
+	expect 0 conncount verify
+	expect_eq 0 "$(state nodes)" nodes
+}
