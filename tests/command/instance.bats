@@ -56,6 +56,35 @@ teardown() {
 	[ ! -e "${left[1]}" ] || fail "${left[1]} is left"
 }
 
+@test "an instance that tests share: left empty by each, and to none by one that fails" {
+	local suite=$BATS_TEST_TMPDIR/suite.bats told=$BATS_TEST_TMPDIR/told first second third left
+	sed 's/^@case/@test/' >"$suite" <<-END
+		load $ROOT/tests/lib/common
+		load $ROOT/tests/lib/instance
+		setup() {
+			instance_setup
+			cp "$CONFIG" "\$CONFIG"
+			load_shared
+			echo "\$TEST_DIR" >>"$told"
+		}
+		teardown() { instance_teardown; }
+		@case "first" { counting 1; }
+		@case "fails" { counting 1 && false; }
+		@case "anew" { counting 1; }
+	END
+	expect 1 env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		CONNCOUNT_TEST_SCALE=2 "$ROOT/tests/run" "$suite"
+	expect_match '2 passed, 1 failed, 0 skipped' "$output"
+	expect_match 'not ok 2 fails' "$output"
+	{ read -r first && read -r second && read -r third; } <"$told"
+	expect_eq "$first" "$second" 'directory of the second test'
+	[ "$second" != "$third" ] || fail 'the third test has the instance of one that failed'
+	for left in "$first" "$third"; do
+		[ ! -e "$left" ] || fail "$left is left"
+		[ ! -e "$CGROUP2_ROOT/${left##*/}" ] || fail "the cgroup ${left##*/} is left"
+	done
+}
+
 @test "the oracle: agrees with the truth, and notices each kind of untruth" {
 	requires lua
 	load

@@ -8,6 +8,10 @@
 # Load common.bash first. A test file has
 #	setup() { instance_setup; }
 #	teardown() { instance_teardown; }
+#
+# A file whose tests all begin with the same configuration loaded, and leave one loaded, loads it by
+# load_shared. On an emulated machine, where a load takes longer than most of such tests, they then have
+# one directory, cgroup and instance, and each a network namespace of its own.
 
 # instance_setup: sets
 #   TEST_DIR       directory for the test's files; world-readable, empty but for the namespace
@@ -22,14 +26,14 @@ instance_setup() {
 	# A test that is to be skipped for this is skipped before all this work is done for it.
 	[[ $(declare -f "${BATS_TEST_NAME:-}") != *'requires speed'* ]] || requires speed
 	instance_requires
-	printf -v TEST_DIR '/run/conncount-test.%08x' "$SRANDOM"
-	CGROUP=/${TEST_DIR##*/}
-	CGROUP_PATH=$CGROUP2_ROOT$CGROUP
-	mkdir -m 0755 "$TEST_DIR" "$CGROUP_PATH"
-	CONFIG=$TEST_DIR/conncount.conf
-	export CONNCOUNT_DIR=$TEST_DIR/i
-	SESSIONS_PID=
-	: >"$TEST_DIR/bpf-ids"
+	if [ -e "$BATS_FILE_TMPDIR/shared" ]; then
+		instance_at "$(<"$BATS_FILE_TMPDIR/shared")"
+	else
+		printf -v TEST_DIR '/run/conncount-test.%08x' "$SRANDOM"
+		instance_at "$TEST_DIR"
+		mkdir -m 0755 "$TEST_DIR" "$CGROUP_PATH"
+		: >"$TEST_DIR/bpf-ids"
+	fi
 	: >"$TEST_DIR/net"
 	# What a server has closed stays a socket for as long as the client holds on (tcp_fin_timeout), so
 	# that it is the close that ends a session and not the end of the socket.
@@ -41,6 +45,16 @@ instance_setup() {
 		echo 120 >tcp_fin_timeout
 		echo 1024 65535 >ip_local_port_range
 		exec ip -batch -' <<<"$NETWORK_UP"
+}
+
+# instance_at DIR: the place that DIR is the directory of.
+instance_at() {
+	TEST_DIR=$1
+	CGROUP=/${TEST_DIR##*/}
+	CGROUP_PATH=$CGROUP2_ROOT$CGROUP
+	CONFIG=$TEST_DIR/conncount.conf
+	export CONNCOUNT_DIR=$TEST_DIR/i
+	SESSIONS_PID=
 }
 
 # instance_requires: what each of them needs. It is looked for once in each file.
@@ -102,6 +116,13 @@ load() {
 	remember
 }
 
+# load_shared: as load; where the machine is emulated, for all tests of the file.
+load_shared() {
+	[ ! -e "$BATS_FILE_TMPDIR/shared" ] || return 0
+	load || return
+	[ "$SCALE" -eq 1 ] || echo "$TEST_DIR" >"$BATS_FILE_TMPDIR/shared"
+}
+
 # remember: notes the BPF programs, links and maps now attached to the test's cgroup.
 remember() {
 	"$BUILD/tests/objects" attached "$CGROUP_PATH" >>"$TEST_DIR/bpf-ids"
@@ -120,6 +141,10 @@ setup_file() {
 teardown_file() {
 	kill "$NURSERY"
 	wait "$NURSERY" || :
+	[ -e "$BATS_FILE_TMPDIR/shared" ] || return 0
+	instance_requires
+	instance_at "$(<"$BATS_FILE_TMPDIR/shared")"
+	instance_end
 }
 
 # tool_start NAME SOCKET [NETNS]: starts tests/tools/NAME.py, in the test's cgroup and network namespace
@@ -310,7 +335,7 @@ no_leaks() {
 
 # instance_remove: takes away the test's own namespace, cgroup and directory.
 instance_remove() {
-	umount "$TEST_DIR/net" || :
+	[[ $(</proc/self/mounts) != *" $TEST_DIR/net "* ]] || umount "$TEST_DIR/net" || :
 	rmdir "$CGROUP_PATH" || :
 	rm -rf --one-file-system "$TEST_DIR"
 }
@@ -331,11 +356,41 @@ instance_discard() {
 
 # instance_teardown: ends the sessions, unloads what is loaded, and fails if something is
 # left: processes, mounts, pins, programs, links, maps, cgroups, the namespace. Takes it away
-# in any case.
+# in any case. What is shared stays, if all was well and nothing is counted any more.
 instance_teardown() {
 	local rc=0
 	[ -n "${TEST_DIR:-}" ] && [ -d "$TEST_DIR" ] || return 0
 	sessions_stop || rc=1
+	if [ -e "$BATS_FILE_TMPDIR/shared" ]; then
+		[ $rc -ne 0 ] || [ -z "${BATS_TEST_COMPLETED:-}" ] || ! instance_leave || return 0
+		rm "$BATS_FILE_TMPDIR/shared"
+		[ -z "${BATS_TEST_COMPLETED:-}" ] || rc=1
+	fi
+	instance_end || rc=1
+	return $rc
+}
+
+# instance_leave: takes away what a test has had for itself of a shared instance. Fails, saying so, if that
+# is not all there was.
+instance_leave() {
+	local left
+	if ! wait_until -t 5 no_processes; then
+		fail 'left behind:' "$(leaks)" || return
+	fi
+	wait_until -t 1 expect_nothing || return
+	umount "$TEST_DIR/net" || return
+	left=$(mounts)
+	[ "$left" = "$CONNCOUNT_DIR" ] || fail 'mounted:' "$left" || return
+	for left in "$CGROUP_PATH"/*/; do
+		[ ! -d "$left" ] || fail "cgroup: $left" || return
+	done
+	find "$TEST_DIR" -mindepth 1 -maxdepth 1 ! -name i ! -name bpf-ids ! -name conncount.conf \
+		-exec rm -rf --one-file-system {} +
+}
+
+# instance_end: ends an instance and its place.
+instance_end() {
+	local rc=0
 	if [[ $'\n'$(mounts)$'\n' = *$'\n'$CONNCOUNT_DIR$'\n'* ]]; then
 		remember || rc=1
 		conncount unload || rc=1
