@@ -15,11 +15,15 @@ teardown() {
 # expect_runs 4|6 PORT SOCKOPS RELEASE: the programs run at most so often for a connection, of
 # clients outside the cgroup.
 expect_runs() {
+	local connections digits
+	connections=$(scaled 1000 100)
+	digits=${#connections}
+	((digits--))
 	expect 0 in_ns "$BUILD/bench/programs" "$CGROUP_PATH" \
-		"$BUILD/bench/cycle" --clients "$CLIENTS" "$1" "$2" 1000
-	expect_match 'sockops ([0-9]+)[0-9]{3} ' "$output"
+		"$BUILD/bench/cycle" --clients "$CLIENTS" "$1" "$2" "$connections"
+	expect_match "sockops ([0-9]+)[0-9]{$digits} " "$output"
 	[ "${BASH_REMATCH[1]}" -le "$3" ] || fail "IPv$1, port $2: sockops runs: ${BASH_REMATCH[1]}, not $3"
-	expect_match 'release ([0-9]+)[0-9]{3} ' "$output"
+	expect_match "release ([0-9]+)[0-9]{$digits} " "$output"
 	[ "${BASH_REMATCH[1]}" -le "$4" ] || fail "IPv$1, port $2: release runs: ${BASH_REMATCH[1]}, not $4"
 }
 

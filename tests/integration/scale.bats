@@ -18,7 +18,7 @@ teardown() {
 # plan N SEED: 8 N lines `SRC DST:PORT`: N IPv4 and N IPv6 addresses, from all over both spaces and in
 # clusters, each with 1 session and most with more, over the listeners of $CONFIG below.
 plan() {
-	python3 -I - "$@" <<-'END'
+	python3 -I -S - "$@" <<-'END'
 		import ipaddress, random, sys
 		n, rng = int(sys.argv[1]), random.Random(int(sys.argv[2]))
 		def cluster(network, percent):
@@ -52,7 +52,7 @@ plan() {
 # compare EXPECT QUERIES SEED: holds every answer against the oracle's.
 compare() {
 	sessions ledger >"$TEST_DIR/ledger"
-	expect 0 in_ns python3 -I "$TOOLS/oracle.py" --config "$CONFIG" \
+	expect 0 in_ns python3 -I -S "$TOOLS/oracle.py" --config "$CONFIG" \
 		--ledger "$TEST_DIR/ledger" --expect "$1" --queries "$2" --seed "$3"
 }
 
@@ -101,7 +101,7 @@ compare() {
 	compare $((4 * n)) "$(scaled 1000 12)" 2
 
 	sessions close server all
-	compare 0 "$(scaled 200 4)" 3
+	[ "$SCALE" -gt 1 ] || compare 0 200 3 # or not: it starts python
 	expect_eq 0 "$(state nodes)" nodes
 	expect 0 conncount list
 	expect_eq '' "$output" 'conncount list'
@@ -146,7 +146,7 @@ compare() {
 
 @test "200 loads and unloads leave no pin, link, mount or process" {
 	local i times remembered=0
-	times=$(scaled 200 3)
+	times=$(scaled 200 2)
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -185,7 +185,7 @@ compare() {
 	# The program as it is counts anew, and loses nothing.
 	load
 	expect 0 conncount verify
-	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections "$(scaled 3000 500)" --to 192.0.2.1:25 \
+	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections "$(scaled 3000 100)" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4
 	expect 0 conncount verify
 	expect_eq 0 "$(state nodes)" nodes

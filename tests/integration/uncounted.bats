@@ -34,13 +34,14 @@ nodes_there() {
 
 # known OPEN: of OPEN sessions each is counted, on every level alike, or known as uncounted.
 known() {
-	local open=$1 count prefix
+	local open=$1 count prefix prefixes=(8 12 16 24 31 32)
+	[ "$SCALE" -eq 1 ] || prefixes=(12 32)
 	count=$(conncount count 2>/dev/null)
 	expect_eq "$open" "$((count + $(state uncounted)))" 'counted and uncounted'
-	for prefix in 8 12 16 24 31 32; do
+	for prefix in "${prefixes[@]}"; do
 		echo "$count of /$prefix"
 	done >"$TEST_DIR/expected"
-	for prefix in 8 12 16 24 31 32; do
+	for prefix in "${prefixes[@]}"; do
 		conncount list -4 "$prefix" 2>/dev/null
 		echo "of /$prefix"
 	done | awk '/^of/ { print sum + 0, $0; sum = 0; next } { sum += $1 }' >"$TEST_DIR/found"
@@ -68,13 +69,12 @@ exact() {
 	expect_eq "$1" "$(conncount count)" count
 	expect_eq true "$(conncount count --json | json exact)" 'exact, of count'
 	expect_eq "$1" "$(lua_print 10.0.0.1 192.0.2.1:25 'audit.inbound_session_count("0.0.0.0/0", "SMTP")')"
-	expect 0 conncount verify
-	expect_match '^0 differences' "$output"
+	verified "$1"
 }
 
 @test "a full table: 64 prefixes and 10,000 addresses" {
 	local n
-	n=$(scaled 10000 200)
+	n=$(scaled 10000 150)
 	listener 64
 	load
 	sessions open "$n" 10.0.0.1+ 192.0.2.1:25 >/dev/null
@@ -92,15 +92,17 @@ exact() {
 }
 
 @test "a full table: with more room, the next load counts everything" {
+	local n
+	n=$(scaled 500 100)
 	listener 64
 	load
-	sessions open 500 10.0.0.1+ 192.0.2.1:25
+	sessions open "$n" 10.0.0.1+ 192.0.2.1:25
 	inexact 'raise max_prefixes'
 	expect 1 conncount verify
-	expect_match 'expected 500, found ' "$output"
+	expect_match "expected $n, found " "$output"
 	listener 10000
 	load
-	exact 500
+	exact "$n"
 	sessions close server
 	exact 0
 	expect_eq 0 "$(state nodes)" nodes
@@ -193,7 +195,7 @@ faulty() {
 	local round
 	listener
 	faulty 5
-	for round in 1 2 3 4 5 6; do
+	for ((round = $(scaled 6 3); round > 0; round--)); do
 		sessions open 30 "10.0.$round.1+" 192.0.2.1:25 >/dev/null
 		sessions close both even
 	done

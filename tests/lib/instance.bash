@@ -239,7 +239,11 @@ counted() {
 	verified "$1"
 }
 
+# verified N: where the machine is emulated, only the first time in each test and every fourth time from
+# there on: it costs more there than all that is counted meanwhile.
+VERIFIED=0
 verified() {
+	((SCALE == 1 || VERIFIED++ % 4 == 0)) || return 0
 	expect 0 conncount verify
 	expect_match "^0 differences: [0-9]+ prefixes of $1 sessions compared, 0 in flight" "$output"
 }

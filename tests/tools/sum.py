@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """sum.py - the program that adds up counts, pinned as DIR/live/sum.
 
-usage: sum.py agree DIR LIBRARY PEERS  for addresses of PEERS, a file with the peer of each session as
-                                       a line's first word, and every length: the library's answer
-                                       by the program, that by look-ups, and the truth. Removes the pin
+usage: sum.py agree DIR LIBRARY PEERS N STEP
+                                       for N addresses of PEERS, a file with the peer of each session
+                                       as a line's first word, their neighbours, and every STEP-th
+                                       length: the library's answer by the program, that by look-ups,
+                                       and the truth. Removes the pin
        sum.py run DIR PARTS MOST MARK  run it for listener 0 and 10.0.0.0/16 on; print what it returns
        sum.py attach DIR EVENTS        try to attach it to the tracepoints in a file, `GROUP:NAME` a
                                        line; print those that take it, and how many there are
@@ -82,7 +84,7 @@ class Library:
         return struct.unpack_from("=q", answer.raw)[0]
 
 
-def agree(directory, library, peers):
+def agree(directory, library, peers, count, step):
     """Compares, and says how many networks were asked about."""
     with open(peers, encoding="ascii") as lines:
         sessions = [ipaddress.ip_address(line.split()[0]) for line in lines]
@@ -90,10 +92,10 @@ def agree(directory, library, peers):
     os.unlink(directory + "/live/sum")
     by_look_ups = Library(library, directory)
     # Those that have sessions, and their neighbours, which may be in networks that have none.
-    asked = random.Random(4711).sample(sorted(set(sessions), key=int), 20)
+    asked = random.Random(4711).sample(sorted(set(sessions), key=int), count)
     asked += [type(address)(int(address) ^ 1 << 12) for address in asked]
     networks = 0
-    for length in range(129):
+    for length in range(0, 129, step):
         truth = collections.Counter(
             ipaddress.ip_network((address, length), strict=False) for address in sessions
             if length <= address.max_prefixlen)
@@ -110,8 +112,8 @@ def agree(directory, library, peers):
 
 def main(argv):
     """Runs the command line."""
-    if len(argv) == 5 and argv[1] == "agree":
-        agree(*argv[2:])
+    if len(argv) == 7 and argv[1] == "agree":
+        agree(*argv[2:5], *(int(word) for word in argv[5:]))
     elif len(argv) == 6 and argv[1] == "run":
         run(argv[2], *(int(word, 0) for word in argv[3:]))
     elif len(argv) == 4 and argv[1] == "attach":
