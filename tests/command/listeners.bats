@@ -23,6 +23,30 @@ held() {
 	sessions open $HELD 10.9.0.1+ 192.0.2.1:25
 }
 
+@test "load again: nothing changes, nothing is counted twice" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	load
+	sessions_start
+	sessions listen '*:25'
+	sessions open 3 10.0.0.1 192.0.2.1:25
+	load
+	expect_count 3 10.0.0.1
+	sessions open 2 10.0.0.1 192.0.2.1:25
+	load
+	expect_count 5 10.0.0.1
+	sessions close server 1-4
+	expect_count 1 10.0.0.1
+	sessions close server
+	expect_count 0
+	expect_eq 0 "$(state nodes)" nodes
+	expect_eq 5 "$(state listeners.0.opened)" opened
+	expect_eq 5 "$(state listeners.0.closed)" closed
+}
+
 # listener N PATH: of status, by number.
 listener() {
 	state "listeners.$1.$2"

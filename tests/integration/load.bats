@@ -156,9 +156,9 @@ as_user() {
 	expect 1 as_user daemon conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match '^conncount: ' "$errors"
 	cp "$TOOLS/bpf.py" "$TEST_DIR/copy/"
-	expect 0 as_user daemon python3 -I "$TEST_DIR/copy/bpf.py" writable "$CONNCOUNT_DIR"
+	expect 0 as_user daemon python3 -I -S "$TEST_DIR/copy/bpf.py" writable "$CONNCOUNT_DIR"
 	expect_eq '' "$output" 'pins that may be written'
-	expect 0 python3 -I "$TOOLS/bpf.py" writable "$CONNCOUNT_DIR"
+	expect 0 python3 -I -S "$TOOLS/bpf.py" writable "$CONNCOUNT_DIR"
 	expect_match /counts "$output" 'pins that root may write'
 
 	expect 1 as_user nogroup conncount count

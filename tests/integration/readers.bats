@@ -301,7 +301,7 @@ for_group() {
 
 @test "a member of the group cannot change anything, whatever it tries" {
 	for_group
-	expect 0 as_user daemon python3 -I "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR"
+	expect 0 as_user daemon python3 -I -S "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR"
 	expect_eq '' "$output" 'what could be done'
 
 	local command
@@ -321,7 +321,7 @@ for_group() {
 	requires speed
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$TEST_DIR/j"
 	remember
-	expect 0 python3 -I "$TOOLS/poke.py" "$TEST_DIR/j"
+	expect 0 python3 -I -S "$TOOLS/poke.py" "$TEST_DIR/j"
 	local what
 	for what in 'update counts' 'delete from listeners' 'freeze counts' 'map directory' \
 		'detach link sockops' 'detach link release' 'update link release' 'pin counts' 'pin sum' \

@@ -176,7 +176,7 @@ compare() {
 	"$BUILD/tests/loses-10000/conncount" load -c "$CONFIG" --cgroup "$CGROUP"
 	remember
 	# Each session is a decrement on four levels.
-	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections 3000 --to 192.0.2.1:25 \
+	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections "$(scaled 3000 2600)" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4
 	[ "$(state nodes)" -gt 0 ] || fail 'no node is left: nothing was lost'
 	expect 1 conncount verify

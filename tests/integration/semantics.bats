@@ -111,7 +111,7 @@ teardown() {
 	sessions reset client from=10.9.0.2
 	socket false
 	# Another one of the same addresses.
-	expect 0 in_ns python3 -I -c '
+	expect 0 in_ns python3 -I -S -c '
 import socket, subprocess, sys
 with socket.create_server(("192.0.2.1", 2525)) as server:
     for _ in range(2):

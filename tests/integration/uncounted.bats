@@ -214,7 +214,7 @@ faulty() {
 	listener
 	faulty 7
 	# The same few keys, over and over.
-	for ((i = $(scaled 20 3); i > 0; i--)); do
+	for ((i = $(scaled 20 2); i > 0; i--)); do
 		sessions open 4 10.0.0.1+ 192.0.2.1:25 >/dev/null
 		known 4
 		sessions close both

@@ -6,7 +6,9 @@ usage: sum.py agree DIR LIBRARY PEERS N STEP
                                        as a line's first word, their neighbours, and every STEP-th
                                        length: the library's answer by the program, that by look-ups,
                                        and the truth. Removes the pin
-       sum.py run DIR PARTS MOST MARK  run it for listener 0 and 10.0.0.0/16 on; print what it returns
+       sum.py run DIR PARTS,MOST,MARK...
+                                       run it for listener 0 and 10.0.0.0/16 on, for each of these;
+                                       print what it returns
        sum.py attach DIR EVENTS        try to attach it to the tracepoints in a file, `GROUP:NAME` a
                                        line; print those that take it, and how many there are
 """
@@ -35,12 +37,12 @@ def opened(directory):
     return bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, RDONLY))[0]
 
 
-def run(directory, parts, most, mark):
+def run(program, parts, most, mark):
     """Runs the program; prints its return value."""
     question = struct.pack("=I2H16sIIq48xQ", 32 + 16, 0, int.from_bytes(b"\0\2", sys.byteorder),
                            ipaddress.ip_address("10.0.0.0").packed, 0, parts, most, mark)
     at = ctypes.create_string_buffer(question, len(question))
-    attr = struct.pack("=II8x16x8xIIQ", opened(directory), 0, len(question), 0,
+    attr = struct.pack("=II8x16x8xIIQ", program, 0, len(question), 0,
                        ctypes.addressof(at))
     print("%#x" % struct.unpack_from("=I", bpf(PROG_TEST_RUN, attr)[1], 4))
 
@@ -114,8 +116,10 @@ def main(argv):
     """Runs the command line."""
     if len(argv) == 7 and argv[1] == "agree":
         agree(*argv[2:5], *(int(word) for word in argv[5:]))
-    elif len(argv) == 6 and argv[1] == "run":
-        run(argv[2], *(int(word, 0) for word in argv[3:]))
+    elif len(argv) > 3 and argv[1] == "run":
+        program = opened(argv[2])
+        for question in argv[3:]:
+            run(program, *(int(word, 0) for word in question.split(",")))
     elif len(argv) == 4 and argv[1] == "attach":
         attach(*argv[2:])
     else:
