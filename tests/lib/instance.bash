@@ -119,6 +119,7 @@ load() {
 # load_shared: as load; where the machine is emulated, for all tests of the file.
 load_shared() {
 	[ ! -e "$BATS_FILE_TMPDIR/shared" ] || return 0
+	# shellcheck disable=SC2119 # it takes options, and none here
 	load || return
 	[ "$SCALE" -eq 1 ] || echo "$TEST_DIR" >"$BATS_FILE_TMPDIR/shared"
 }
