@@ -81,6 +81,24 @@ prefixes() {
 	expect_count 2 localhost/64
 }
 
+@test "an IPv4 peer of a dual-stack socket is that IPv4 address" {
+	sessions <<-'END'
+		listen *:25
+		open 2 10.0.0.1 192.0.2.1:25
+		open 1 2001:db8::7 [2001:db8::1]:25
+	END
+	expect_match '\[::ffff:10\.0\.0\.1\]' "$(in_ns ss -Htn 'sport = :25')"
+	expect_count 2 10.0.0.1
+	expect_count 2 ::ffff:10.0.0.1
+	expect_count 2 ::ffff:10.0.0.0/104
+	expect_count 2 0.0.0.0/0
+	expect_count 1 ::/0
+	expect 0 conncount list
+	expect_match '10\.0\.0\.1/32' "$output"
+	expect_eq 2 "$(state listeners.0.ipv4.live)"
+	expect_eq 1 "$(state listeners.0.ipv6.live)"
+}
+
 @test "count: every length of both families" {
 	traffic
 	local length

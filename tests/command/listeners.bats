@@ -47,6 +47,63 @@ held() {
 	expect_eq 5 "$(state listeners.0.closed)" closed
 }
 
+@test "load of a changed configuration: open sessions stay counted, new ones go by it" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+		[gone]
+		listen = *:26
+		service = ECStream
+	END
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen *:26
+		listen *:2525
+		open 1 10.0.0.1 192.0.2.1:25
+		open 2 10.0.0.1 192.0.2.1:26
+		open 4 10.0.0.1 192.0.2.1:2525
+	END
+	expect_count 1
+	expect_count 2 --service ECStream
+	local generation
+	generation=$(state generation)
+	# smtp moves to another service and gets a port, gone goes, new comes on its port.
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		listen = *:2525
+		service = Control
+		[new]
+		listen = *:26
+		service = SMTP
+	END
+	load
+	[ "$(state generation)" -gt "$generation" ] || fail 'the generation did not step'
+	# The sessions that were open on the port that it gets are found.
+	expect_count 5 --service Control
+	expect_count 5 --listener smtp
+	expect_count 0 --listener new
+	sessions <<-'END'
+		open 8 10.0.0.1 192.0.2.1:2525
+		open 16 10.0.0.1 192.0.2.1:26
+	END
+	expect_count 13 --service Control 10.0.0.1
+	expect_count 16 --listener new
+	expect_count 16
+	# What was counted under the listener that went ends there, and nowhere else.
+	sessions close server 2-3
+	expect_count 16 --listener new
+	expect_count 13 --listener smtp
+	sessions close server
+	expect_count 0 --listener new
+	expect_count 0 --listener smtp
+	expect_eq 0 "$(state nodes)" nodes
+	expect_eq 0 "$(state lost)" lost
+}
+
 # listener N PATH: of status, by number.
 listener() {
 	state "listeners.$1.$2"

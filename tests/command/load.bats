@@ -1,7 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# load, unload and check: what they say, where they put it, and errors that change nothing.
+# load, unload and check: what they say, where they put it, what a changed configuration does, and errors
+# that change nothing.
 
 load ../lib/common
 load ../lib/instance
@@ -112,6 +113,85 @@ bad() {
 	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP/none"
 	expect_match "none" "$errors"
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+}
+
+@test "another size of the table: counted anew in other maps, without a gap" {
+	load
+	counting 1
+	counting 2
+	configure raw <<-'END'
+		[conncount]
+		group = root
+		max_prefixes = 100
+		[smtp]
+		listen = *:25
+		service = SMTP
+	END
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'new maps' "$output"
+	expect_eq 100 "$(state max_prefixes)"
+	expect_count 2
+	counting 3
+	sessions close server
+	expect_count 0
+	expect_eq 0 "$(state nodes)" nodes
+}
+
+@test "another cgroup: only its sessions are counted from then on" {
+	load
+	counting 1
+	mkdir "$CGROUP_PATH/other"
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP/other"
+	expect_match 'new maps' "$output"
+	expect_count 0
+	expect_eq "$CGROUP/other" "$(state cgroup)"
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	rmdir "$CGROUP_PATH/other"
+	expect_count 1
+}
+
+@test "1,024 listeners" {
+	local i
+	for i in {1..1024}; do
+		printf '[l%d]\nlisten = *:%d\nservice = %s\n' "$i" "$i" SMTP
+	done | configure
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:1
+		listen *:1024
+		open 1 10.1.2.3 192.0.2.1:1
+		open 2 10.1.2.3 192.0.2.1:1024
+	END
+	expect_count 1 --listener l1
+	expect_count 2 --listener l1024 10.0.0.0/8
+	expect_count 3 10.1.2.3
+	expect_eq 1024 "$(conncount status --json | grep -o '"name":' | wc -l)" listeners
+	printf '[last]\nlisten = *:2000\n' >>"$CONFIG"
+	expect 2 conncount check "$CONFIG"
+	expect_match ' more than 1024 listeners' "$errors"
+}
+
+@test "a table that is no longer full: the next load counts what it did not" {
+	configure raw <<-'END'
+		[conncount]
+		group = root
+		max_prefixes = 64
+		[smtp]
+		listen = *:25
+	END
+	load
+	sessions_start
+	sessions listen '*:25'
+	sessions open 100 10.0.0.1+ 192.0.2.1:25
+	expect 1 conncount status
+	expect_match 'max_prefixes' "$errors" 'the remedy'
+	sessions close both 1-90
+	load
+	expect 0 conncount status
+	counted 10
+	sessions close both
+	nothing_left
 }
 
 @test "a directory that has something in it is refused, and stays as it is" {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Which listener a session belongs to, and which service: several addresses and ports, the
-# most specific one, both families, a changed configuration.
+# most specific one, both families. A changed configuration: command/listeners.bats.
 
 load ../lib/common
 load ../lib/instance
@@ -107,30 +107,6 @@ teardown() {
 	expect_count 10 --listener any
 }
 
-@test "an IPv4 peer of a dual-stack socket is that IPv4 address" {
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
-	load
-	sessions <<-'END'
-		listen *:25
-		open 2 10.0.0.1 192.0.2.1:25
-		open 1 2001:db8::7 [2001:db8::1]:25
-	END
-	expect_match '\[::ffff:10\.0\.0\.1\]' "$(in_ns ss -Htn 'sport = :25')"
-	expect_count 2 10.0.0.1
-	expect_count 2 ::ffff:10.0.0.1
-	expect_count 2 ::ffff:10.0.0.0/104
-	expect_count 2 0.0.0.0/0
-	expect_count 1 ::/0
-	expect 0 conncount list
-	expect_match '10\.0\.0\.1/32' "$output"
-	expect_eq 2 "$(state listeners.0.ipv4.live)"
-	expect_eq 1 "$(state listeners.0.ipv6.live)"
-}
-
 @test "a socket bound to an IPv4 address, to 0.0.0.0, to an IPv6 address" {
 	configure <<-'END'
 		[smtp]
@@ -151,60 +127,4 @@ teardown() {
 	expect_count 3 0.0.0.0/0
 	expect_count 12 ::/0
 	expect_count 15
-}
-
-@test "load of a changed configuration: open sessions stay counted, new ones go by it" {
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-		[gone]
-		listen = *:26
-		service = ECStream
-	END
-	load
-	sessions <<-'END'
-		listen *:25
-		listen *:26
-		listen *:2525
-		open 1 10.0.0.1 192.0.2.1:25
-		open 2 10.0.0.1 192.0.2.1:26
-		open 4 10.0.0.1 192.0.2.1:2525
-	END
-	expect_count 1
-	expect_count 2 --service ECStream
-	local generation
-	generation=$(state generation)
-	# smtp moves to another service and gets a port, gone goes, new comes on its port.
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		listen = *:2525
-		service = Control
-		[new]
-		listen = *:26
-		service = SMTP
-	END
-	load
-	[ "$(state generation)" -gt "$generation" ] || fail 'the generation did not step'
-	# The sessions that were open on the port that it gets are found.
-	expect_count 5 --service Control
-	expect_count 5 --listener smtp
-	expect_count 0 --listener new
-	sessions <<-'END'
-		open 8 10.0.0.1 192.0.2.1:2525
-		open 16 10.0.0.1 192.0.2.1:26
-	END
-	expect_count 13 --service Control 10.0.0.1
-	expect_count 16 --listener new
-	expect_count 16
-	# What was counted under the listener that went ends there, and nowhere else.
-	sessions close server 2-3
-	expect_count 16 --listener new
-	expect_count 13 --listener smtp
-	sessions close server
-	expect_count 0 --listener new
-	expect_count 0 --listener smtp
-	expect_eq 0 "$(state nodes)" nodes
-	expect_eq 0 "$(state lost)" lost
 }

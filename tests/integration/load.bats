@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# load and unload: again, at once, in other maps, for another cgroup; and who may read.
+# load and unload: again, at once; and who may read. See command/load.bats.
 
 load ../lib/common
 load ../lib/instance
@@ -40,41 +40,6 @@ no_leaks_but_sessions() {
 	[ -z "$left" ] || fail "$left"
 }
 
-@test "another size of the table: counted anew in other maps, without a gap" {
-	load
-	counting 1
-	counting 2
-	configure raw <<-'END'
-		[conncount]
-		group = root
-		max_prefixes = 100
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
-	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
-	expect_match 'new maps' "$output"
-	expect_eq 100 "$(state max_prefixes)"
-	expect_count 2
-	counting 3
-	sessions close server
-	expect_count 0
-	expect_eq 0 "$(state nodes)" nodes
-}
-
-@test "another cgroup: only its sessions are counted from then on" {
-	load
-	counting 1
-	mkdir "$CGROUP_PATH/other"
-	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP/other"
-	expect_match 'new maps' "$output"
-	expect_count 0
-	expect_eq "$CGROUP/other" "$(state cgroup)"
-	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
-	rmdir "$CGROUP_PATH/other"
-	expect_count 1
-}
-
 @test "eight loads at once: one instance" {
 	local i pids=()
 	for ((i = $(scaled 8 4); i > 0; i--)); do
@@ -88,28 +53,6 @@ no_leaks_but_sessions() {
 	expect_eq 2 "$(grep -c ^prog "$TEST_DIR/bpf-ids")" 'programs attached'
 	expect_eq 1 "$(grep -c " $CONNCOUNT_DIR " /proc/self/mountinfo)" mounts
 	counting 1
-}
-
-@test "1,024 listeners" {
-	local i
-	for i in {1..1024}; do
-		printf '[l%d]\nlisten = *:%d\nservice = %s\n' "$i" "$i" SMTP
-	done | configure
-	load
-	sessions_start
-	sessions <<-'END'
-		listen *:1
-		listen *:1024
-		open 1 10.1.2.3 192.0.2.1:1
-		open 2 10.1.2.3 192.0.2.1:1024
-	END
-	expect_count 1 --listener l1
-	expect_count 2 --listener l1024 10.0.0.0/8
-	expect_count 3 10.1.2.3
-	expect_eq 1024 "$(conncount status --json | grep -o '"name":' | wc -l)" listeners
-	printf '[last]\nlisten = *:2000\n' >>"$CONFIG"
-	expect 2 conncount check "$CONFIG"
-	expect_match ' more than 1024 listeners' "$errors"
 }
 
 # as_user GROUP COMMAND...: COMMAND as an ordinary user, member of GROUP, with no capability,

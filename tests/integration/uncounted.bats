@@ -131,19 +131,6 @@ exact() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-@test "a table that is no longer full: the next load counts what it did not" {
-	listener 64
-	load
-	sessions open 100 10.0.0.1+ 192.0.2.1:25
-	inexact 'max_prefixes'
-	sessions close both 1-90
-	known 10
-	load
-	exact 10
-	sessions close both
-	exact 0
-}
-
 # storage FILE-CONTENT: how many bytes of socket storage a socket of the namespace may have.
 storage() {
 	# shellcheck disable=SC2016
