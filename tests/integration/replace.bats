@@ -44,9 +44,11 @@ smtp() {
 	} | sections
 }
 
-# exactly COUNT: what is counted is that, and the kernel's socket list agrees.
+# exactly COUNT [MORE]: what is counted is that, with MORE in other services, and the kernel's socket list
+# agrees.
 exactly() {
-	counted "$1"
+	expect_count "$1"
+	verified $(($1 + ${2:-0}))
 	expect 0 conncount status
 }
 
@@ -367,11 +369,11 @@ half() {
 	echo "killed $done times"
 }
 
-# finished I: after a load that came to its end: every sixth time by verify.
+# finished I [MORE]: after a load that came to its end: every sixth time by verify.
 finished() {
 	expect_count $HELD 10.9.0.0/16
 	expect_count $HELD 10.9.0.0/24
-	[ $(($1 / 2 % 6)) -ne 0 ] || exactly "${2:-$HELD}"
+	[ $(($1 / 2 % 6)) -ne 0 ] || exactly $HELD "${2:-0}"
 }
 
 # inform: sets $status_text to what `status --json` says, or to 'not loaded'.
@@ -444,7 +446,7 @@ changed_after() {
 	EXTRA=$((EXTRA + 1))
 	expect_count $EXTRA --listener extra
 	expect 0 conncount status
-	finished "$1"
+	finished "$1" "$EXTRA"
 }
 
 @test "a changed configuration killed at any system call: the old or the new one, and goes on" {
