@@ -43,6 +43,37 @@ expect_runs() {
 	done
 }
 
+# calls N ADDRESS: a session opened and closed, N times.
+calls() {
+	local i
+	for ((i = 0; i < $1; i++)); do
+		sessions open 1 "$2" 192.0.2.1:25
+		sessions close both
+	done
+}
+
+@test "the nodes of an address that calls again are kept, until a thousand others have called" {
+	requires bpftool speed
+	instance_setup
+	sessions_start
+	configure <<-'END'
+		[mx]
+		listen = *:25
+	END
+	load
+	sessions listen '*:25' >/dev/null
+	calls 1 10.0.0.1
+	expect_eq 0 "$(nodes_there)" 'nodes after one call'
+	calls 1 10.0.0.1
+	expect_eq 4 "$(nodes_there)" 'nodes after a second call'
+	calls 100 10.0.0.1
+	expect_eq 4 "$(nodes_there)" 'nodes after many calls'
+	sessions open 1024 11.0.0.1+ 192.0.2.1:25
+	sessions close both
+	wait_until expect_count 0
+	expect_eq 0 "$(nodes_there)" 'nodes after a thousand calls of others'
+}
+
 @test "tests/bench measures, and makes a table of it" {
 	local dir=$BATS_TEST_TMPDIR/bench
 	requires root bpf cgroup2 netns ipv6 ip python3 build speed

@@ -27,11 +27,6 @@ listener() {
 	END
 }
 
-# nodes_there: how many nodes the table has, in use or not.
-nodes_there() {
-	bpftool map dump pinned "$CONNCOUNT_DIR/live/counts" | grep -c '"key"'
-}
-
 # known OPEN: of OPEN sessions each is counted, on every level alike, or known as uncounted.
 known() {
 	local open=$1 count prefix prefixes=(8 12 16 24 31 32)

@@ -223,6 +223,11 @@ state() {
 	json "$@" <<<"$text"
 }
 
+# nodes_there: how many nodes the table of counts has, in use or not. Needs bpftool.
+nodes_there() {
+	bpftool map dump pinned "$CONNCOUNT_DIR/live/counts" | grep -c '"key"' || :
+}
+
 # expect_nothing: no session is counted, or was not counted; no node is left; and what the first
 # listener has opened it has closed.
 expect_nothing() {
