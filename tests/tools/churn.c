@@ -308,9 +308,11 @@ static unsigned long most_open(void)
 	return IN_FLIGHT + 2 * pairs + pairs * (HELD + 1) + shared->retried;
 }
 
+/* It interrupts wait(2); or if that is not where we are, the next one will. */
 static void on_alarm(int signal)
 {
-	(void)signal; /* it interrupts wait(2) */
+	(void)signal;
+	alarm(1);
 }
 
 static unsigned long number(const char *text, unsigned long max)
