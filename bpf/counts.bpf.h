@@ -165,17 +165,6 @@ static __always_inline __u64 key_hash(const struct cc_count_key *key)
 	return (hash ^ hash >> 32 ^ key->addr[2] ^ (__u64)key->addr[3] << 32) * 0x94d049bb133111eb;
 }
 
-/* Note the end of a session, and whether one of the same address has ended lately. */
-static __always_inline bool called_again(const struct cc_count_key *address)
-{
-	__u64 hash = key_hash(address);
-	__u64 *entry = &called[hash >> 32 & (CALLED_MAX - 1)];
-	bool again = *entry == hash;
-
-	*entry = hash;
-	return again;
-}
-
 /* Have a slot to oneself, until kept_unlock(). Nobody waits: false if another program has it. */
 static __always_inline bool kept_trylock(struct cc_kept *slot)
 {
@@ -303,20 +292,20 @@ int count_change(const struct cc_count_key *of, int n, bool absent, bool again,
 }
 
 /* Let go of the node that a slot keeps; for bpf_loop(), which goes on until one is deleted. */
-static long kept_drop_one(__u32 index, bool *deleted)
+static long kept_drop_one(__u32 index, void *unused)
 {
 	struct cc_kept *slot = bpf_map_lookup_elem(&kept, &index);
 	struct cc_count_key key;
 	bool was_kept;
 
+	(void)unused;
 	if (!slot || !*(volatile __u32 *)&slot->kept || !kept_trylock(slot))
 		return 0;
 	key = slot->key;
 	was_kept = slot->kept;
 	kept_set(slot, 0);
 	kept_unlock(slot);
-	*deleted = was_kept && count_change(&key, 0, false, false, &key) > 0;
-	return *deleted;
+	return was_kept && count_change(&key, 0, false, false, &key) > 0;
 }
 
 /* Whether any node is kept. */
@@ -330,23 +319,36 @@ static __always_inline bool kept_exist(void)
 /* Make room in a trie that is full, if any node is kept. Returns whether there is. */
 static __always_inline bool kept_drop(void)
 {
-	bool deleted = false;
-
-	if (kept_exist())
-		bpf_loop(CC_KEPT_MAX, kept_drop_one, &deleted, 0);
-	return deleted;
+	/* To one more than there are: who got there deleted none. */
+	return kept_exist() && bpf_loop(CC_KEPT_MAX + 1, kept_drop_one, NULL, 0) <= CC_KEPT_MAX;
 }
 
-/* The slot whose turn it is; read and written as it comes. */
+/* The slot whose turn it is to be let go of; read and written as it comes. */
 __u32 kept_turn;
 
-/* Let go of the node of one slot, each in its turn, if it has one. */
-static __always_inline void kept_drop_next(void)
+/*
+ * called_again() - note the end of a session; and if none of the same address has ended lately, let
+ * go of what the next slot keeps, if anything.
+ * @address: a key with all of it.
+ *
+ * A function of its own, for its stack is not needed below.
+ *
+ * Returns 1 if one has, else 0.
+ */
+int called_again(const struct cc_count_key *address)
 {
-	bool deleted;
+	__u64 hash, *entry;
 
+	if (!address)
+		return 0;
+	hash = key_hash(address);
+	entry = &called[hash >> 32 & (CALLED_MAX - 1)];
+	if (*entry == hash)
+		return 1;
+	*entry = hash;
 	if (kept_exist())
-		kept_drop_one(kept_turn++ & (CC_KEPT_MAX - 1), &deleted);
+		kept_drop_one(kept_turn++ & (CC_KEPT_MAX - 1), NULL);
+	return 0;
 }
 
 /*

@@ -80,8 +80,6 @@ int levels_add(const struct cc_session *session, int limit, int n)
 		return 0;
 	key_set(&key, high, low, 128);
 	again = n < 0 && called_again(&key);
-	if (n < 0 && !again)
-		kept_drop_next();
 
 #define LEVEL_ADD(length)                        \
 	if (done >= limit)                       \
