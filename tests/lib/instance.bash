@@ -109,16 +109,18 @@ configure() {
 	} >"$CONFIG"
 }
 
-# load: loads $CONFIG into the test's cgroup, and remembers the kernel objects
+# load [OPTION...]: loads $CONFIG into the test's cgroup, and remembers the kernel objects
 # that came with it for the leak check.
+# shellcheck disable=SC2120 # who gives options is in other files
 load() {
-	conncount load -c "$CONFIG" --cgroup "$CGROUP" || return
+	conncount load -c "$CONFIG" --cgroup "$CGROUP" "$@" || return
 	remember
 }
 
 # load_shared: as load; where the machine is emulated, for all tests of the file.
 load_shared() {
 	[ ! -e "$BATS_FILE_TMPDIR/shared" ] || return 0
+	# shellcheck disable=SC2119
 	load || return
 	[ "$SCALE" -eq 1 ] || echo "$TEST_DIR" >"$BATS_FILE_TMPDIR/shared"
 }
