@@ -132,13 +132,14 @@ enum {
 	CC_COUNT_GONE = 2, /* unlinked and read for the last time; additions are too late */
 	CC_COUNT_KEPT = 4, /* not deleted at 0: its key is in `kept` */
 	CC_COUNT_LENGTH_SHIFT = 3,
-	CC_COUNT_LENGTH_MAX = 255,
-	CC_COUNT_SHIFT = 11,
+	CC_COUNT_LENGTH_BITS = 8,
+	CC_COUNT_SHIFT = CC_COUNT_LENGTH_SHIFT + CC_COUNT_LENGTH_BITS,
 	CC_COUNT_ONE = 1 << CC_COUNT_SHIFT, /* one session */
 };
 
 /* A node's prefixlen, from its word; and the word of a node with a count of 0 and no flags. */
-#define CC_COUNT_LENGTH(word)    ((__u32)((word) >> CC_COUNT_LENGTH_SHIFT) & CC_COUNT_LENGTH_MAX)
+#define CC_COUNT_LENGTH(word) \
+	((__u32)((word) >> CC_COUNT_LENGTH_SHIFT) & ((1U << CC_COUNT_LENGTH_BITS) - 1))
 #define CC_COUNT_ZERO(prefixlen) ((__s64)(prefixlen) << CC_COUNT_LENGTH_SHIFT)
 
 /*
@@ -321,6 +322,7 @@ _Static_assert((sizeof(struct cc_count_key) - 4) % 8 == 0, "cc_count must be ali
 _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BITS_OWNER / 8,
 	       "CC_COUNT_BITS_OWNER");
 _Static_assert(sizeof(struct cc_count) == 8, "cc_count");
+_Static_assert(CC_COUNT_BITS_OWNER + 128 < 1 << CC_COUNT_LENGTH_BITS, "CC_COUNT_LENGTH_BITS");
 _Static_assert(sizeof(struct cc_kept) == 40, "cc_kept");
 _Static_assert(sizeof(struct cc_session) == 32, "cc_session");
 _Static_assert(sizeof(struct cc_stray) == 4, "cc_stray");
