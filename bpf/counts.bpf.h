@@ -155,14 +155,19 @@ static __always_inline struct cc_count *node_find(const struct cc_count_key *key
 enum { CALLED_MAX = 64 };
 __u64 called[CALLED_MAX];
 
-/* Multiplicative hashing. */
+/* Multiplicative hashing; @salt is anything else that an address may differ by. */
+static __always_inline __u64 address_hash(__u64 salt, const __be32 addr[4])
+{
+	__u64 hash = salt * 0x9e3779b97f4a7c15;
+
+	hash = (hash ^ addr[0] ^ (__u64)addr[1] << 32) * 0xbf58476d1ce4e5b9;
+	return (hash ^ hash >> 32 ^ addr[2] ^ (__u64)addr[3] << 32) * 0x94d049bb133111eb;
+}
+
 static __always_inline __u64 key_hash(const struct cc_count_key *key)
 {
-	__u64 hash = key->prefixlen | (__u64)key->listener << 32 | (__u64)key->family << 48;
-
-	hash *= 0x9e3779b97f4a7c15;
-	hash = (hash ^ key->addr[0] ^ (__u64)key->addr[1] << 32) * 0xbf58476d1ce4e5b9;
-	return (hash ^ hash >> 32 ^ key->addr[2] ^ (__u64)key->addr[3] << 32) * 0x94d049bb133111eb;
+	return address_hash(key->prefixlen | (__u64)key->listener << 32 | (__u64)key->family << 48,
+			    key->addr);
 }
 
 /* Have a slot to oneself, until kept_unlock(). Nobody waits: false if another program has it. */
@@ -213,6 +218,70 @@ static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc
 
 /* --- a count --------------------------------------------------------------------------------- */
 
+/* Note that a change of a count could not be entered. */
+static __always_inline void count_lost(const struct cc_count_key *key)
+{
+	struct cc_tally *tally = tally_get(bpf_ntohs(key->listener), bpf_ntohs(key->family));
+
+	if (tally)
+		lost_add(tally);
+}
+
+/* A change of a count that is under way. */
+struct change {
+	struct cc_count_key key;
+	int err;    /* what count_change() is to return */
+	__s64 todo; /* what is yet to be entered */
+	bool again, carried;
+	struct cc_count_key *displaced;
+};
+
+/* Try to make a change. Returns false if the node has moved to its next state meanwhile. */
+static __always_inline bool change_try(struct change *change)
+{
+	__s64 zero = CC_COUNT_ZERO(change->key.prefixlen), word;
+	struct cc_count *node = node_find(&change->key);
+
+	if (!node) {
+		int err = change->todo ? node_add(&change->key, change->todo) : 0;
+
+		if (err == -EEXIST)
+			return false;
+		change->err = change->todo && !err ? 1 : err;
+		return true;
+	}
+
+	if (change->todo)
+		word = __sync_fetch_and_add(&node->word, change->todo * CC_COUNT_ONE) +
+		       change->todo * CC_COUNT_ONE;
+	else
+		word = __sync_fetch_and_and(&node->word, ~(__s64)CC_COUNT_KEPT) &
+		       ~(__s64)CC_COUNT_KEPT;
+	if (word & CC_COUNT_GONE)
+		return false;
+	change->err = 0;
+	/* With any flag, the node is in somebody else's care. */
+	if (word != zero)
+		return true;
+	/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
+	if (change->again && !change->carried && kept_enter(&change->key, node, change->displaced))
+		return true;
+	if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_DEAD) != zero)
+		return true;
+	change->todo = count_bury(&change->key, node);
+	/* What is to be entered now is others'. */
+	change->carried = change->todo;
+	change->err = change->carried ? -EAGAIN : 1;
+	return !change->carried;
+}
+
+/* The same, for bpf_loop(). */
+static long change_retry(__u32 index, void *change)
+{
+	(void)index;
+	return change_try(change);
+}
+
 /*
  * count_change() - add to the count of one prefix, or let go of its node.
  * @of: its key.
@@ -229,67 +298,37 @@ static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc
  * (-ETIMEDOUT, from 6.15), or retries are spent (-EAGAIN). What others added and this call could
  * not carry over is reported as `lost`.
  */
-int count_change(const struct cc_count_key *of, int n, bool absent, bool again,
+int count_change(const struct cc_count_key *of, int n, int absent, bool again,
 		 struct cc_count_key *displaced)
 {
-	struct cc_tally *tally;
-	bool carried = false;
-	int err = -EAGAIN;
-	struct cc_count_key key;
-	__s64 todo = n, zero;
+	struct change change;
 
 	if (!of || !displaced)
 		return 0;
-	key = *of; /* up to 6.2, a map's key is to be on one's own stack */
-	zero = CC_COUNT_ZERO(key.prefixlen);
+	change = (struct change){
+		.key = *of, /* up to 6.2, a map's key is to be on one's own stack */
+		.err = -EAGAIN,
+		.todo = n,
+		.again = again,
+		.displaced = displaced,
+	};
 	displaced->prefixlen = 0;
-	if (absent && node_add(&key, n) == 0)
+	if (is_bare())
+		return bare_add(&change.key, n, absent);
+	if (n < 0 && loses())
+		return 0;
+	if (absent && n > 0 && node_add(&change.key, n) == 0)
 		return 1;
-	for (int i = 0; i < COUNT_RETRIES; i++) {
-		struct cc_count *node = node_find(&key);
-		__s64 word;
-
-		if (!node) {
-			if (!todo)
-				return 0;
-			err = node_add(&key, todo);
-			if (!err)
-				return 1;
-			if (err != -EEXIST)
-				break;
-			err = -EAGAIN;
-			continue;
-		}
-
-		if (todo)
-			word = __sync_fetch_and_add(&node->word, todo * CC_COUNT_ONE) +
-			       todo * CC_COUNT_ONE;
-		else
-			word = __sync_fetch_and_and(&node->word, ~(__s64)CC_COUNT_KEPT) &
-			       ~(__s64)CC_COUNT_KEPT;
-		if (word & CC_COUNT_GONE)
-			continue;
-		/* With any flag, the node is in somebody else's care. */
-		if (word != zero)
-			return 0;
-		/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
-		if (again && !carried && kept_enter(&key, node, displaced))
-			return 0;
-		if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_DEAD) != zero)
-			return 0;
-		todo = count_bury(&key, node);
-		if (todo == 0)
-			return 1;
-		carried = true;
-	}
-
-	if (!carried)
-		return err;
-	tally = tally_get(bpf_ntohs(key.listener), bpf_ntohs(key.family));
-	if (tally)
-		lost_add(tally);
+	/* The kernel's loop, as the verifier goes through one of ours as often as it can run. */
+	if (!change_try(&change))
+		bpf_loop(COUNT_RETRIES - 1, change_retry, &change, 0);
+	if (change.err >= 0 || !change.carried)
+		return change.err;
+	count_lost(&change.key);
 	return 0;
 }
+
+/* --- making room ----------------------------------------------------------------------------- */
 
 /* Let go of the node that a slot keeps; for bpf_loop(), which goes on until one is deleted. */
 static long kept_drop_one(__u32 index, void *unused)
@@ -305,7 +344,7 @@ static long kept_drop_one(__u32 index, void *unused)
 	was_kept = slot->kept;
 	kept_set(slot, 0);
 	kept_unlock(slot);
-	return was_kept && count_change(&key, 0, false, false, &key) > 0;
+	return was_kept && count_change(&key, 0, 0, false, &key) > 0;
 }
 
 /* Whether any node is kept. */
@@ -329,19 +368,19 @@ __u32 kept_turn;
 /*
  * called_again() - note the end of a session; and if none of the same address has ended lately, let
  * go of what the next slot keeps, if anything.
- * @address: a key with all of it.
  *
  * A function of its own, for its stack is not needed below.
  *
  * Returns 1 if one has, else 0.
  */
-int called_again(const struct cc_count_key *address)
+int called_again(const struct cc_session *session)
 {
 	__u64 hash, *entry;
 
-	if (!address)
+	if (!session)
 		return 0;
-	hash = key_hash(address);
+	hash = address_hash((__u64)session->listener << 32 | (__u64)session->family << 48,
+			    session->addr);
 	entry = &called[hash >> 32 & (CALLED_MAX - 1)];
 	if (*entry == hash)
 		return 1;
@@ -352,31 +391,27 @@ int called_again(const struct cc_count_key *address)
 }
 
 /*
- * count_add() - add to the count of one prefix.
- * @key: its key.
- * @n: +1 or -1.
- * @absent, @again: as for count_change().
+ * count_settle() - what is left to do of a change that was not made, or that displaced a node.
+ * @key, @n: as they were given to count_change().
+ * @err: what that returned.
+ * @displaced: what it has set, or else prefixlen 0.
  *
- * A function of its own to the verifier.
+ * A function of its own, for it is seldom called.
  *
- * Returns 0, or 1 if its node was inserted or deleted; or a negative errno if @n was not entered:
- * see count_change().
+ * Returns what count_change() would. But what cannot be taken off is `lost`, and 0 returned.
  */
-int count_add(const struct cc_count_key *key, int n, bool absent, bool again)
+int count_settle(const struct cc_count_key *key, int n, int err, struct cc_count_key *displaced)
 {
-	struct cc_count_key displaced;
-	int err;
-
-	if (is_bare())
-		return bare_add(key, n, absent);
-	if (n < 0 && loses())
+	if (!key || !displaced)
 		return 0;
-	err = count_change(key, n, absent, again, &displaced);
 	if (err == -ENOSPC && kept_drop())
-		err = count_change(key, n, absent, again, &displaced);
-	if (displaced.prefixlen)
-		count_change(&displaced, 0, false, false, &displaced);
-	return err;
+		err = count_change(key, n, 0, false, displaced);
+	if (displaced->prefixlen)
+		count_change(displaced, 0, 0, false, displaced);
+	if (err >= 0 || n > 0)
+		return err;
+	count_lost(key);
+	return 0;
 }
 
 #endif

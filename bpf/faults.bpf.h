@@ -83,25 +83,22 @@ static __always_inline bool is_bare(void)
 }
 
 /*
- * In place of count_add(): nothing, or with CONNCOUNT_BARE 2 the least that would do if no two
+ * In place of count_change(): nothing, or with CONNCOUNT_BARE 2 the least that would do if no two
  * programs ever ran at once.
  */
-static __always_inline int bare_add(const struct cc_count_key *of, int n, bool absent)
+static __always_inline int bare_add(const struct cc_count_key *key, int n, bool absent)
 {
-	struct cc_count fresh;
+	struct cc_count fresh = { .word = CC_COUNT_ZERO(key->prefixlen) + CC_COUNT_ONE };
 	struct cc_count *node = NULL;
-	struct cc_count_key key;
 
-	if (CONNCOUNT_BARE == 1 || !of)
+	if (CONNCOUNT_BARE == 1)
 		return 0;
-	key = *of;
-	fresh.word = CC_COUNT_ZERO(key.prefixlen) + CC_COUNT_ONE;
 	if (!absent)
-		node = bpf_map_lookup_elem(&counts, &key);
-	if (!node || CC_COUNT_LENGTH(node->word) != key.prefixlen)
-		return n > 0 && !bpf_map_update_elem(&counts, &key, &fresh, BPF_NOEXIST);
+		node = bpf_map_lookup_elem(&counts, key);
+	if (!node || CC_COUNT_LENGTH(node->word) != key->prefixlen)
+		return n > 0 && !bpf_map_update_elem(&counts, key, &fresh, BPF_NOEXIST);
 	if (__sync_fetch_and_add(&node->word, n * CC_COUNT_ONE) == fresh.word && n < 0)
-		bpf_map_delete_elem(&counts, &key);
+		bpf_map_delete_elem(&counts, key);
 	return 0;
 }
 
@@ -112,9 +109,9 @@ static __always_inline bool is_bare(void)
 	return false;
 }
 
-static __always_inline int bare_add(const struct cc_count_key *of, int n, bool absent)
+static __always_inline int bare_add(const struct cc_count_key *key, int n, bool absent)
 {
-	(void)of, (void)n, (void)absent;
+	(void)key, (void)n, (void)absent;
 	return 0;
 }
 

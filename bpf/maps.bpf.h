@@ -63,7 +63,7 @@ struct {
 
 /*
  * Live sessions per listener and prefix, one node per level (abi.h).
- * Written by the programs, through count_add() alone; read by readers.
+ * Written by the programs, through count_change() alone; read by readers.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

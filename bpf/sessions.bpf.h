@@ -23,38 +23,47 @@
 #include "counts.bpf.h"
 #include "listeners.bpf.h"
 
-enum { ALL_LEVELS = 128 };
+/* A level, and the mask of an address. */
+struct level {
+	__u32 prefixlen;
+	__be32 mask[4];
+};
+
+/* Of the first @length bits of an address, those in its word that begins at bit @at. */
+#define WORD_MASK(length, at)                 \
+	((length) <= (at)        ? 0          \
+	 : (length) >= (at) + 32 ? 0xffffffff \
+				 : bpf_htonl(~(0xffffffff >> (length) % 32)))
+#define LEVEL(length)                                                                   \
+	{ .prefixlen = CC_COUNT_BITS_OWNER + (length),                                  \
+	  .mask = { WORD_MASK(length, 0), WORD_MASK(length, 32), WORD_MASK(length, 64), \
+		    WORD_MASK(length, 96) } },
 
 /*
- * The first @bits bits of a 64-bit half of an address, in network byte order. A constant
- * wherever @bits is one.
+ * Masks from a table: masking by a length that the verifier does not know made its work explode on
+ * 6.19 and later.
  */
-static __always_inline __u64 half_mask(int bits)
-{
-	if (bits <= 0)
-		return 0;
-	return bpf_cpu_to_be64(bits >= 64 ? ~0ULL : ~(~0ULL >> bits));
-}
+static const struct level levels_ipv4[] = { CC_LEVELS_IPV4(LEVEL) };
+static const struct level levels_ipv6[] = { CC_LEVELS_IPV6(LEVEL) };
 
-/* Make @key that of a level of an address: its halves @high and @low are as stored. */
-static __always_inline void key_set(struct cc_count_key *key, __u64 high, __u64 low, int length)
+#undef LEVEL
+#undef WORD_MASK
+
+enum {
+	LEVELS_IPV4 = sizeof(levels_ipv4) / sizeof(*levels_ipv4),
+	LEVELS_IPV6 = sizeof(levels_ipv6) / sizeof(*levels_ipv6),
+};
+
+/* How many levels a session's address has. */
+static __always_inline int levels_of(const struct cc_session *session)
 {
-	high &= half_mask(length);
-	low &= half_mask(length - 64);
-	key->prefixlen = CC_COUNT_BITS_OWNER + length;
-	key->addr[0] = high;
-	key->addr[1] = high >> 32;
-	key->addr[2] = low;
-	key->addr[3] = low >> 32;
+	return session->family == bpf_htons(CC_IPV6) ? LEVELS_IPV6 : LEVELS_IPV4;
 }
 
 /*
  * Add @n (+1 or -1) to the first @limit levels of a session's address, shortest prefix first.
  * A level that does not take +1 is the end; one that does not take -1 is `lost`, and the
  * others still get theirs.
- *
- * Unrolled by macro, so that every mask is a constant: masking by a variable length made the
- * verifier's work explode on 6.19 and later.
  *
  * Global, to be verified once and not for every call of every path to it: a tenth of the work.
  * So the verifier knows nothing of the arguments.
@@ -63,44 +72,36 @@ static __always_inline void key_set(struct cc_count_key *key, __u64 high, __u64 
  */
 int levels_add(const struct cc_session *session, int limit, int n)
 {
-	struct cc_count_key key = {};
-	struct cc_tally *tally;
-	__u64 high, low;
-	bool absent = false, again;
-	int done = 0, err;
+	struct cc_count_key key = {}, displaced;
+	int all, done, absent = 0;
+	const struct level *level;
+	bool again;
 
 	if (!session)
 		return 0;
 	key.listener = session->listener;
 	key.family = session->family;
-	high = (__u64)session->addr[1] << 32 | session->addr[0];
-	low = (__u64)session->addr[3] << 32 | session->addr[2];
-	tally = tally_get(bpf_ntohs(key.listener), bpf_ntohs(key.family));
-	if (!tally)
-		return 0;
-	key_set(&key, high, low, 128);
-	again = n < 0 && called_again(&key);
+	again = n < 0 && called_again(session);
+	all = levels_of(session);
+	level = all == LEVELS_IPV6 ? levels_ipv6 : levels_ipv4;
 
-#define LEVEL_ADD(length)                        \
-	if (done >= limit)                       \
-		return done;                     \
-	key_set(&key, high, low, length);        \
-	err = count_add(&key, n, absent, again); \
-	if (err < 0) {                           \
-		if (n > 0)                       \
-			return done;             \
-		lost_add(tally);                 \
-	}                                        \
-	absent = n > 0 && err > 0;               \
-	done++;
+#pragma clang loop unroll(disable)
+	for (done = 0; done < all && done < limit; done++, level++) {
+		int err;
 
-	if (key.family == bpf_htons(CC_IPV6)) {
-		CC_LEVELS_IPV6(LEVEL_ADD)
-	} else {
-		CC_LEVELS_IPV4(LEVEL_ADD)
+		key.prefixlen = level->prefixlen;
+		key.addr[0] = session->addr[0] & level->mask[0];
+		key.addr[1] = session->addr[1] & level->mask[1];
+		key.addr[2] = session->addr[2] & level->mask[2];
+		key.addr[3] = session->addr[3] & level->mask[3];
+		err = count_change(&key, n, absent, again, &displaced);
+		if (err < 0 || displaced.prefixlen)
+			err = count_settle(&key, n, err, &displaced);
+		if (err < 0)
+			break;
+		absent = err;
 	}
-#undef LEVEL_ADD
-	return ALL_LEVELS;
+	return done;
 }
 
 /*
@@ -111,11 +112,11 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 {
 	struct cc_tally *tally =
 		tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
-	int done = levels_add(session, ALL_LEVELS, 1);
+	int all = levels_of(session), done = levels_add(session, all, 1);
 
 	if (!tally)
 		return CC_SESSION_UNCOUNTED;
-	if (done != ALL_LEVELS) {
+	if (done < all) {
 		levels_add(session, done, -1);
 		uncounted_add(tally, 1);
 		return CC_SESSION_UNCOUNTED;
@@ -136,7 +137,7 @@ static __always_inline void session_leave(const struct cc_session *session, __u3
 	if (state == CC_SESSION_UNCOUNTED) {
 		uncounted_add(tally, -1);
 	} else if (state == CC_SESSION_COUNTED) {
-		levels_add(session, ALL_LEVELS, -1);
+		levels_add(session, levels_of(session), -1);
 		__sync_fetch_and_add(&tally->live, -1);
 		__sync_fetch_and_add(&tally->closed, 1);
 	}

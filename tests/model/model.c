@@ -96,7 +96,6 @@ enum {
 	LEVELS = 2,
 	KEYS = LISTENERS * LEVELS,
 	NODES = KEYS + PROCS, /* one linked for each key, one held by each process */
-	ALL_LEVELS = 100,
 };
 
 /* --- the rules ------------------------------------------------------------------------------ */
@@ -212,7 +211,7 @@ struct proc {
 		uint8_t absent, again;
 	} levels;
 	struct {
-		uint16_t at, change, keep, drop, bury;
+		uint16_t settle, change, keep, drop, bury;
 		uint8_t key; /* the one that is being changed */
 		int8_t err;
 		uint8_t dropped;
@@ -238,7 +237,7 @@ struct state {
 	struct proc proc[PROCS];
 	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
 	int8_t fill, kept;                            /* struct cc_fill */
-	/* Not in the code: what count_add() has entered, by key, and what was open at once. */
+	/* Not in the code: what count_change() has entered, by key, and what was open at once. */
 	int8_t entered[KEYS];
 	uint8_t peak;
 	uint8_t spent; /* somebody has used up its retries */
@@ -274,7 +273,7 @@ static struct state now;    /* the steps are taken here */
 static int choice, choices; /* which way the step goes, and how many ways it has */
 static bool failures_over;  /* nothing fails any more */
 static bool tracing;        /* tell what each step does */
-static int most_rounds;     /* of count_add()'s loop, in any run */
+static int most_rounds;     /* of count_change()'s loop, in any run */
 
 static bool rule(enum rule which)
 {
@@ -796,31 +795,27 @@ static bool kept_drop(struct proc *proc)
 	END();
 }
 
-static bool count_add_run(struct proc *proc, int key, int n, bool absent, bool again)
+/* What count_change() has returned is in proc->ret. */
+static bool count_settle(struct proc *proc, int key, int n)
 {
-	BEGIN(proc->count.at);
-	CALL(count_change(proc, key, n, absent, again));
+	BEGIN(proc->count.settle);
 	proc->count.err = proc->ret;
 	if (proc->count.err == -ENOSPC) {
 		CALL(kept_drop(proc));
 		if (proc->ret) {
-			CALL(count_change(proc, key, n, absent, again));
+			CALL(count_change(proc, key, n, false, false));
 			proc->count.err = proc->ret;
 		}
 	}
 	if (proc->count.displaced) {
 		CALL(count_change(proc, proc->count.displaced - 1, 0, false, false));
 	}
-	RETURN(proc->count.err);
+	if (proc->count.err >= 0 || n > 0)
+		RETURN(proc->count.err);
+	if (rule(RULE_END_LOST))
+		now.lost++;
+	RETURN(0);
 	END();
-}
-
-static bool count_add(struct proc *proc, int key, int n, bool absent, bool again)
-{
-	if (!count_add_run(proc, key, n, absent, again))
-		return false;
-	memset(&proc->count, 0, sizeof(proc->count));
-	return true;
 }
 
 /* The sessions of a listener are all of one address here. */
@@ -850,30 +845,30 @@ static bool levels_add(struct proc *proc, int listener, int limit, int n)
 	for (proc->levels.done = 0; proc->levels.done < options.levels; proc->levels.done++) {
 		if (proc->levels.done >= limit)
 			break;
-		CALL(count_add(proc, key_of(proc->levels.listener, proc->levels.done), n,
-			       proc->levels.absent, proc->levels.again));
-		if (proc->ret < 0) {
-			if (n > 0)
-				break;
-			if (rule(RULE_END_LOST))
-				now.lost++;
-		}
-		proc->levels.absent = n > 0 && proc->ret > 0;
+		CALL(count_change(proc, key_of(proc->levels.listener, proc->levels.done), n,
+				  proc->levels.absent && n > 0, proc->levels.again));
+		if (proc->ret < 0 || proc->count.displaced)
+			CALL(count_settle(proc, key_of(proc->levels.listener, proc->levels.done),
+					  n));
+		memset(&proc->count, 0, sizeof(proc->count));
+		if (proc->ret < 0)
+			break;
+		proc->levels.absent = proc->ret;
 	}
 	done = proc->levels.done;
 	memset(&proc->levels, 0, sizeof(proc->levels));
-	RETURN(done == options.levels ? ALL_LEVELS : done);
+	RETURN(done);
 	END();
 }
 
 static bool session_enter(struct proc *proc, int listener)
 {
 	BEGIN(proc->session.enter);
-	CALL(levels_add(proc, listener, ALL_LEVELS, 1));
+	CALL(levels_add(proc, listener, options.levels, 1));
 	proc->session.done = proc->ret;
-	if (proc->session.done != ALL_LEVELS && rule(RULE_UNCOUNTED_STATE)) {
+	if (proc->session.done != options.levels && rule(RULE_UNCOUNTED_STATE)) {
 		if (!rule(RULE_UNDO_LIMIT))
-			proc->session.done = ALL_LEVELS;
+			proc->session.done = options.levels;
 		if (rule(RULE_LEVEL_UNDO))
 			CALL(levels_add(proc, listener, proc->session.done, -1));
 		now.uncounted++;
@@ -891,7 +886,7 @@ static bool session_leave(struct proc *proc, int listener, int state)
 	if (state == UNCOUNTED) {
 		now.uncounted--;
 	} else if (state == COUNTED) {
-		CALL(levels_add(proc, listener, ALL_LEVELS, -1));
+		CALL(levels_add(proc, listener, options.levels, -1));
 		now.live--;
 		now.closed++;
 	}
@@ -1572,7 +1567,7 @@ static int search(const char *open)
 		if (last && search_last(number))
 			return 1;
 	}
-	printf("holds: %u states, %lu steps, %lu ends, at most %d rounds of count_add\n",
+	printf("holds: %u states, %lu steps, %lu ends, at most %d rounds of count_change\n",
 	       states_used, steps_taken, lasts, most_rounds);
 	return 0;
 }
