@@ -54,8 +54,11 @@ static __always_inline void watch(struct bpf_sock_ops *ctx)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-/* What to count a new connection under; false if that is nothing. */
-static __always_inline bool identify(struct bpf_sock_ops *ctx, struct cc_session *ret)
+/*
+ * What to count a new connection under; false if that is nothing. A function of its own, as
+ * session_identify().
+ */
+static __noinline bool identify(struct bpf_sock_ops *ctx, struct cc_session *ret)
 {
 	struct endpoint local = {}, peer = {};
 

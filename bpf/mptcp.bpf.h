@@ -27,9 +27,11 @@ enum {
 /*
  * The listener and peer of a session, in @ret: what its record says, or else what the table
  * in force says. False if the socket is no session on any listener.
+ *
+ * A function of its own, for its stack is not needed by those that are called after it.
  */
-static __always_inline bool
-session_identify(struct sock_common *skc, const struct cc_session *session, struct cc_session *ret)
+static __noinline bool session_identify(struct sock_common *skc, const struct cc_session *session,
+					struct cc_session *ret)
 {
 	struct endpoint local = {}, peer = {};
 
@@ -90,32 +92,39 @@ static __always_inline void subflows_settle(struct cc_session *session, const st
  * @subflow: the record of the TCP socket.
  * @session: that of the MPTCP socket; it starts with its first subflow.
  * @as: what to count the session under then.
+ *
+ * A function of its own to the verifier, which has enough to do without it. Returns 0.
  */
-static __always_inline void subflow_start(struct cc_session *subflow, struct cc_session *session,
-					  const struct cc_session *as)
+int subflow_start(struct cc_session *subflow, struct cc_session *session,
+		  const struct cc_session *as)
 {
-	if (!session_claim(subflow, as))
-		return;
+	if (!subflow || !session || !as || !session_claim(subflow, as))
+		return 0;
 	__sync_fetch_and_add(&session->subflows, 1);
 	subflows_settle(session, as);
 	subflow->within = session->state;
 	subflow->state = CC_SESSION_SUBFLOW;
+	return 0;
 }
 
 /*
  * subflow_end() - the end of one that was started; its own record has ended.
  * @session: NULL if there is no way to the MPTCP socket any more. The kernel takes it from a
  * subflow only where nobody has accepted it and its listener closes: nothing else ends the session.
+ *
+ * A function of its own, as subflow_start(). Returns 0.
  */
-static __always_inline void subflow_end(const struct cc_session *subflow,
-					struct cc_session *session)
+int subflow_end(const struct cc_session *subflow, struct cc_session *session)
 {
+	if (!subflow)
+		return 0;
 	if (!session) {
 		session_leave(subflow, subflow->within);
-		return;
+		return 0;
 	}
 	__sync_fetch_and_add(&session->subflows, -1);
 	subflows_settle(session, subflow);
+	return 0;
 }
 
 /*

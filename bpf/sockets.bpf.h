@@ -17,9 +17,6 @@ enum {
 
 	/* Set by bind(2) to a port, and not handed on to the children of a listener. */
 	SOCK_BINDPORT_LOCK = 8,
-
-	/* Levels of cgroups that are looked through. */
-	CGROUP_DEPTH_MAX = 64,
 };
 
 /* What is needed of struct net, which is 1,500 lines with all it holds. */
@@ -137,23 +134,32 @@ static __always_inline bool socket_is_session(struct tcp_sock *tp, struct sock *
 	return !socket_is_dead(holder) && !socket_is_bound(tp);
 }
 
+/* For bpf_loop(): whether an ancestor of a cgroup is the one that is looked for. */
+struct ancestry {
+	struct cgroup *cgroup;
+	__u64 id;
+	bool found;
+};
+
+static long ancestor_compare(__u32 level, struct ancestry *ancestry)
+{
+	struct cgroup *cgroup = ancestry->cgroup, *ancestor = NULL;
+
+	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
+	ancestry->found = ancestor && BPF_CORE_READ(ancestor, kn, id) == ancestry->id;
+	return ancestry->found;
+}
+
 /* Whether a socket is in the cgroup of number @id, or below it. */
 static __always_inline bool socket_in_cgroup(struct tcp_sock *tp, __u64 id)
 {
 	struct cgroup *cgroup = ((struct sock *)tp)->sk_cgrp_data.cgroup;
-	int level;
+	struct ancestry ancestry = { .cgroup = cgroup, .id = id };
 
 	if (!cgroup)
 		return false;
-	level = cgroup->level;
-	for (int i = 0; i < CGROUP_DEPTH_MAX && i <= level; i++) {
-		struct cgroup *ancestor = NULL;
-
-		bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[i]);
-		if (ancestor && BPF_CORE_READ(ancestor, kn, id) == id)
-			return true;
-	}
-	return false;
+	bpf_loop(cgroup->level + 1, ancestor_compare, &ancestry, 0);
+	return ancestry.found;
 }
 
 #endif
