@@ -95,7 +95,7 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 	if (!ours || is_mutual(sk))
 		return;
 	watch(ctx);
-	connection_start(sk, msk, bpf_get_socket_cookie(ctx), &as);
+	connection_start(sk, msk, ctx, &as);
 }
 
 /* A connection out is established. It may be a subflow that a session of MPTCP has called for. */
@@ -109,7 +109,7 @@ static __always_inline void on_connected(struct bpf_sock_ops *ctx)
 	if (!sk || !session || !session_identify((struct sock_common *)msk, session, &as))
 		return;
 	watch(ctx);
-	connection_start(sk, msk, bpf_get_socket_cookie(ctx), &as);
+	connection_start(sk, msk, ctx, &as);
 }
 
 /* A socket with our callback flag, or somebody else's, changes its TCP state. */

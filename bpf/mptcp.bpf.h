@@ -131,12 +131,12 @@ int subflow_end(const struct cc_session *subflow, struct cc_session *session)
  * connection_start() - count a TCP connection: a session, or a subflow of one.
  * @sk: the TCP socket.
  * @msk: its MPTCP socket, or NULL.
- * @cookie: that of @sk.
+ * @of: what bpf_get_socket_cookie() is to be given for @sk: it is asked for strays only.
  *
  * Returns false if there was no storage for its records. It is a stray then; but a further subflow
  * is none, and the session ends with the others.
  */
-static __always_inline bool connection_start(void *sk, struct sock *msk, __u64 cookie,
+static __always_inline bool connection_start(void *sk, struct sock *msk, void *of,
 					     const struct cc_session *as)
 {
 	struct cc_session *session, *own;
@@ -152,7 +152,7 @@ static __always_inline bool connection_start(void *sk, struct sock *msk, __u64 c
 		return true;
 	}
 	if (!session || session->state == CC_SESSION_NEW)
-		stray_start(cookie, as);
+		stray_start(bpf_get_socket_cookie(of), as);
 	return false;
 }
 

@@ -66,7 +66,6 @@ static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *ms
 					    const struct cc_session *as)
 {
 	struct sock *accepted = socket_accepted(tp);
-	__u64 cookie = bpf_get_socket_cookie(tp);
 	bool watched = socket_watch(tp);
 	struct cc_session *own;
 
@@ -77,9 +76,9 @@ static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *ms
 	 * a session of MPTCP: until then there is no way from a subflow to its record.
 	 */
 	if (msk && accepted)
-		return connection_start(tp, accepted, cookie, as);
+		return connection_start(tp, accepted, tp, as);
 	if (!msk && (accepted || watched))
-		return connection_start(tp, NULL, cookie, as);
+		return connection_start(tp, NULL, tp, as);
 	if (!scan.last_chance) {
 		scan.waiting++;
 		return false;
@@ -88,7 +87,7 @@ static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *ms
 	if (own)
 		session_refuse(own, as);
 	else
-		stray_start(cookie, as);
+		stray_start(bpf_get_socket_cookie(tp), as);
 	return own;
 }
 
