@@ -10,7 +10,7 @@
 # make BUILD=DIR          into another directory
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
 # make LOSES=N            for tests: every N-th end of a session is not counted
-# make BARE=1             for make bench: no count is changed; BARE=2: without the protocol
+# make BARE=2             for make bench: without the protocol; BARE=1: nor is a node ever deleted
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson,
 # libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * faults.bpf.h - in builds for the tests, make map operations fail (make FAULTS=N) or lose
- * decrements (make LOSES=N); in one for the benchmark, count without
- * the protocol or not at all (make BARE=N).
+ * decrements (make LOSES=N); in one for the benchmark, count without the protocol (make BARE=N).
  */
 #ifndef CONNCOUNT_FAULTS_BPF_H
 #define CONNCOUNT_FAULTS_BPF_H
@@ -83,21 +82,20 @@ static __always_inline bool is_bare(void)
 }
 
 /*
- * In place of count_change(): nothing, or with CONNCOUNT_BARE 2 the least that would do if no two
- * programs ever ran at once.
+ * In place of count_change(): the least that would do if no two programs ever ran at once; with
+ * CONNCOUNT_BARE 1 no node is ever deleted.
  */
 static __always_inline int bare_add(const struct cc_count_key *key, int n, bool absent)
 {
 	struct cc_count fresh = { .word = CC_COUNT_ZERO(key->prefixlen) + CC_COUNT_ONE };
 	struct cc_count *node = NULL;
 
-	if (CONNCOUNT_BARE == 1)
-		return 0;
 	if (!absent)
 		node = bpf_map_lookup_elem(&counts, key);
 	if (!node || CC_COUNT_LENGTH(node->word) != key->prefixlen)
 		return n > 0 && !bpf_map_update_elem(&counts, key, &fresh, BPF_NOEXIST);
-	if (__sync_fetch_and_add(&node->word, n * CC_COUNT_ONE) == fresh.word && n < 0)
+	if (__sync_fetch_and_add(&node->word, n * CC_COUNT_ONE) == fresh.word && n < 0 &&
+	    CONNCOUNT_BARE != 1)
 		bpf_map_delete_elem(&counts, key);
 	return 0;
 }

@@ -81,7 +81,7 @@ int levels_add(const struct cc_session *session, int limit, int n)
 		return 0;
 	key.listener = session->listener;
 	key.family = session->family;
-	again = n < 0 && called_again(session);
+	again = n < 0 && !is_bare() && called_again(session);
 	all = levels_of(session);
 	level = all == LEVELS_IPV6 ? levels_ipv6 : levels_ipv4;
 
