@@ -28,7 +28,9 @@ cabled() {
 	nsenter --net="$TEST_DIR/a" -- ip link add cable type veth \
 		peer name cable netns "$TEST_DIR/b"
 	for ns in a:1 b:2; do
+		# A namespace goes when the last of its sockets has gone.
 		nsenter --net="$TEST_DIR/${ns%:*}" -- sh -ec "
+			echo 1 >/proc/sys/net/ipv4/tcp_fin_timeout
 			ip address add 198.18.0.${ns#*:}/24 dev cable
 			ip address add fd00::${ns#*:}/64 dev cable nodad
 			ip link set cable up"
