@@ -43,6 +43,18 @@ expect_runs() {
 	done
 }
 
+@test "a tenth of what a verifier does at most, and the stack that Linux 6.1 has" {
+	local name instructions stack programs=0
+	requires root bpf build
+	expect 0 "$BUILD/tests/instructions" "$BUILD/bpf/conncount.bpf.o"
+	while read -r name instructions stack; do
+		[ "$instructions" -le 100000 ] || fail "$name: $instructions instructions verified"
+		[ "$stack" -le 512 ] || fail "$name: $stack bytes of stack"
+		((++programs))
+	done <<<"$output"
+	expect_eq 6 $programs programs
+}
+
 # calls N ADDRESS: a session opened and closed, N times.
 calls() {
 	local i
