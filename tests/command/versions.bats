@@ -10,7 +10,7 @@ again() {
 	requires "$1"
 	expect 0 env CONNCOUNT_LUA="$1" "$ROOT/tests/run" --no-skip --filter \
 		'^(no argument|a known type|msys|a policy|an integer|not loaded|the session)' \
-		"$ROOT"/tests/integration/{semantics,sessions}.bats
+		"$ROOT"/tests/{command/semantics,integration/sessions}.bats
 }
 
 @test "Lua 5.1: the calls of a policy" {

@@ -41,6 +41,7 @@ no_leaks_but_sessions() {
 }
 
 @test "eight loads at once: one instance" {
+	requires speed
 	local i pids=()
 	for ((i = $(scaled 8 4); i > 0; i--)); do
 		conncount load -c "$CONFIG" --cgroup "$CGROUP" 3>&- &
@@ -72,7 +73,7 @@ as_user() {
 }
 
 @test "who is in the group reads, and cannot change anything; nobody else reads" {
-	requires setpriv lua
+	requires speed setpriv lua
 	configure raw <<-'END'
 		[conncount]
 		group = daemon

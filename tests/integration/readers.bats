@@ -254,6 +254,7 @@ threads() {
 }
 
 @test "threads that share a handle, through loads, reloads and unloads" {
+	requires speed
 	threads "$(scaled 16 4)" nice -n 10 "$BUILD/tests/threads"
 }
 

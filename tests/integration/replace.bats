@@ -526,6 +526,7 @@ again() {
 }
 
 @test "loads and unloads at the same time: none fails, and nothing is left" {
+	requires speed
 	local i pids=()
 	held
 	smtp

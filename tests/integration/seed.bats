@@ -482,6 +482,7 @@ waits_or_done() {
 }
 
 @test "status, after a load that died while it entered sessions, says so; the next one goes on" {
+	requires speed
 	needs_strace
 	sessions_start
 	sessions listen '*:25'

@@ -132,7 +132,7 @@ program() {
 }
 
 @test "load puts its own program in the place of another build's, or where there is none" {
-	requires bpftool
+	requires speed bpftool
 	local before
 	before=$(program)
 	expect 0 "$NEWER" load -c "$CONFIG" --cgroup "$CGROUP"

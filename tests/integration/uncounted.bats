@@ -174,6 +174,7 @@ faulty() {
 }
 
 @test "map operations fail: on every level or on none, told, and mended by the next load" {
+	requires speed
 	local round
 	listener
 	faulty 5
@@ -192,6 +193,7 @@ faulty() {
 }
 
 @test "deletes fail: the node that stays is used again, no key goes dead" {
+	requires speed
 	local i left=0
 	listener
 	faulty 7

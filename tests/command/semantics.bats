@@ -3,7 +3,7 @@
 #
 # ac:inbound_session_count(cidr, service) on real connections: what it counts, as they come and go, and
 # while counting starts and stops; the command asked the same where it can. How its arguments may be
-# written, and what it returns, is in command/arguments.bats.
+# written, and what it returns, is in arguments.bats.
 
 load ../lib/common
 load ../lib/asking
