@@ -9,14 +9,6 @@ load ../lib/common
 load ../lib/asking
 load ../lib/instance
 
-setup() {
-	asking_setup
-}
-
-teardown() {
-	instance_teardown
-}
-
 @test "all of a family" {
 	v4 47 '"0.0.0.0/0"'
 	v4 47 '"::/0"'

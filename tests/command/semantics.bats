@@ -9,14 +9,6 @@ load ../lib/common
 load ../lib/asking
 load ../lib/instance
 
-setup() {
-	asking_setup
-}
-
-teardown() {
-	instance_teardown
-}
-
 @test "no argument: this listener, exactly the connecting address" {
 	v4 1 ''
 	v6 1 ''

@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # asking.bash - sessions of which any sum says what was added, and what ac:inbound_session_count says of
-# them. Load it before instance.bash. A test file has
-#	setup() { asking_setup; }
-#	teardown() { instance_teardown; }
+# them. It sets a test up, and takes away what is left of it: a test file just loads it, and
+# instance.bash after it.
 
-asking_setup() {
+setup() {
 	requires lua
 	instance_setup
 	configure <<-'END'
@@ -41,6 +40,10 @@ asking_setup() {
 		open 16 2001:db8:1:2::3 [2001:db8::1]:4000
 		open 32 2a00::1 [2001:db8::1]:25
 	END
+}
+
+teardown() {
+	instance_teardown
 }
 
 # v4 WANT ARGUMENTS, v6 WANT ARGUMENTS: what inbound_session_count(ARGUMENTS) returns to an
