@@ -167,7 +167,7 @@ static __always_inline void on_unknown_release(struct bpf_sock *sk)
 		stray_end(bpf_get_socket_cookie(sk));
 	if (!dir || !*(volatile __u32 *)&dir->seeding)
 		return;
-	session = bpf_sk_storage_get(&sessions, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	session = record_get(sk, BPF_SK_STORAGE_GET_F_CREATE);
 	if (session)
 		session_end(session);
 }
@@ -176,12 +176,12 @@ static __always_inline void on_unknown_release(struct bpf_sock *sk)
 SEC("cgroup/sock_release")
 int conncount_release(struct bpf_sock *sk)
 {
-	struct cc_session *session = bpf_sk_storage_get(&sessions, sk, NULL, 0);
+	struct cc_session *session = record_get(sk, 0);
 
-	if (session)
-		session_end(session);
-	else
+	if (!session)
 		on_unknown_release(sk);
+	else if (session_end(session) == CC_SESSION_SUBFLOW)
+		subflow_end(session, NULL);
 	return 1;
 }
 

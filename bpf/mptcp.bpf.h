@@ -41,13 +41,19 @@ static __noinline bool session_identify(struct sock_common *skc, const struct cc
 			return true;
 	}
 	socket_endpoints(skc, &local, &peer);
-	return session_look_up(&local, skc->skc_num, &peer, ret);
+	return session_look_up(&local, BPF_CORE_READ(skc, skc_num), &peer, ret);
 }
 
-/* The record of a socket; made if need be where @flags are BPF_SK_STORAGE_GET_F_CREATE. */
+/*
+ * The record of a socket; made if need be where @flags are BPF_SK_STORAGE_GET_F_CREATE. Of two
+ * programs that make it at once, the helper gives the later one NULL though there is a record: look
+ * again.
+ */
 static __always_inline struct cc_session *record_get(void *sk, __u64 flags)
 {
-	return bpf_sk_storage_get(&sessions, sk, NULL, flags);
+	struct cc_session *record = bpf_sk_storage_get(&sessions, sk, NULL, flags);
+
+	return record || !flags ? record : bpf_sk_storage_get(&sessions, sk, NULL, 0);
 }
 
 /*

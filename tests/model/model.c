@@ -17,7 +17,12 @@
  *   <a   a subflow of session a comes: subflow_start(); also <a@2
  *   >a   one of it ends: subflow_end(). Both are of the same subflow where one script has both,
  *        since programs of one subflow run one after the other
+ *   ~a   the release of an orphan (see --orphans): conncount_release(). Its end by the other event
+ *        is -a
  *
+ *   --orphans ab    records a and b are those of subflows whose MPTCP socket the kernel has taken
+ * from them; their sessions are counted
+ *   --fresh         no session has a record from the beginning: who needs it makes it, record_get()
  *   --called N      a session of listener N was the last to end
  *   --open ab       sessions a and b are open and counted from the beginning, with a subflow for
  * each script that has it end before any comes
@@ -86,7 +91,7 @@ enum { EAGAIN = 11, ENOMEM = 12, EEXIST = 17, ENOSPC = 28 };
 
 /* bpf/abi.h */
 enum { DEAD = 1, GONE = 2, KEPT = 4, SHIFT = 3, ONE = 1 << SHIFT };
-enum { NEW, STARTING, COUNTED, UNCOUNTED, ENDED };
+enum { NEW, STARTING, COUNTED, UNCOUNTED, ENDED, SUBFLOW };
 
 enum {
 	PROCS = 3,
@@ -146,7 +151,10 @@ enum {
 	X(SUSPEND_CLAIM, "suspend-claim",                                                          \
 	  "a session is suspended and its record is read after that")                              \
 	X(SUSPEND_CAS, "suspend-cas",                                                              \
-	  "who has suspended a session sets NEW whatever the state is now")
+	  "who has suspended a session sets NEW whatever the state is now")                        \
+	X(ORPHAN_RELEASE, "orphan-release", "the release of an orphan ends its record alone")      \
+	X(RECORD_AGAIN, "record-again",                                                            \
+	  "who finds that another has made the record meanwhile takes it for no record")
 
 #define RULE_ID(id, name, what) RULE_##id,
 enum rule { RULES(RULE_ID) RULE_NONE };
@@ -183,6 +191,7 @@ struct session {
 	uint8_t state;
 	uint8_t listener;
 	int8_t subflows;
+	uint8_t made; /* the socket has a record; only with --fresh */
 };
 
 /*
@@ -194,6 +203,7 @@ struct proc {
 	int8_t ret;    /* what the function called last returned */
 	struct {
 		uint16_t at, claim, enter, settle, leave;
+		uint16_t event, record;
 		uint8_t state;
 		uint8_t done;
 		uint8_t claimed; /* a start is ours and not over */
@@ -244,7 +254,7 @@ struct state {
 };
 
 struct event {
-	char what; /* as in a script: + - ! < > */
+	char what; /* as in a script: + - ! < > ~ */
 	uint8_t session;
 	uint8_t listener;
 };
@@ -257,6 +267,7 @@ static struct {
 	/* By any script. */
 	bool started[SESSIONS], ended[SESSIONS], refused, joined[SESSIONS];
 	int subflows[SESSIONS]; /* of those open from the beginning */
+	bool fresh;
 	int levels;
 	int retries;
 	bool may_spend;
@@ -311,7 +322,8 @@ static const char *word_name(int word)
 	return name[turn];
 }
 
-static const char *const state_names[] = { "NEW", "STARTING", "COUNTED", "UNCOUNTED", "ENDED" };
+static const char *const state_names[] = { "NEW",       "STARTING", "COUNTED",
+					   "UNCOUNTED", "ENDED",    "SUBFLOW" };
 
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
@@ -970,7 +982,7 @@ static bool session_refuse(struct proc *proc, struct session *session, int as)
 	END();
 }
 
-static bool session_end(struct proc *proc, struct session *session)
+static bool session_end(struct proc *proc, struct session *session, bool releases)
 {
 	BEGIN(proc->session.at);
 	STEP();
@@ -982,6 +994,9 @@ static bool session_end(struct proc *proc, struct session *session)
 		state_exchange(session, ENDED);
 	}
 	if (proc->session.state == STARTING && !rule(RULE_STARTING_IS_STARTERS))
+		proc->session.state = COUNTED;
+	/* An orphan: subflow_end() goes by what its session was when it came. */
+	if (proc->session.state == SUBFLOW && (!releases || rule(RULE_ORPHAN_RELEASE)))
 		proc->session.state = COUNTED;
 	CALL(session_leave(proc, session->listener, proc->session.state));
 	RETURN(0);
@@ -1072,13 +1087,59 @@ static bool subflow_end(struct proc *proc, struct session *session, int as)
 	END();
 }
 
+/* --- conncount.bpf.c ------------------------------------------------------------------------- */
+
+/* The record of a socket, made if need be. Returns whether the caller has it. */
+static bool record_get(struct proc *proc, struct session *session)
+{
+	BEGIN(proc->session.record);
+	if (options.fresh && !session->made) {
+		STEP();
+		if (session->made) {
+			say("another has made the record");
+			RETURN(rule(RULE_RECORD_AGAIN));
+		}
+		session->made = true;
+		say("make the record");
+	}
+	RETURN(true);
+	END();
+}
+
+/* connection_start() */
+static bool connection_start(struct proc *proc, struct session *session, int as)
+{
+	BEGIN(proc->session.event);
+	STEP();
+	CALL(record_get(proc, session));
+	if (proc->ret)
+		CALL(session_start(proc, session, as));
+	else
+		now.uncounted++; /* stray_start() */
+	RETURN(0);
+	END();
+}
+
+/* on_unknown_release(), or what ends a session that has a record. */
+static bool connection_end(struct proc *proc, struct session *session, bool releases)
+{
+	BEGIN(proc->session.event);
+	CALL(record_get(proc, session));
+	if (proc->ret)
+		CALL(session_end(proc, session, releases));
+	RETURN(0);
+	END();
+}
+
 /* One program run: an event on a session. */
 static bool run_event(struct proc *proc, const struct event *event)
 {
 	struct session *session = &now.session[event->session];
 	bool done;
 
-	if (event->what == '+')
+	if (event->what == '+' && options.fresh)
+		done = connection_start(proc, session, event->listener);
+	else if (event->what == '+')
 		done = session_start(proc, session, event->listener);
 	else if (event->what == '!')
 		done = session_refuse(proc, session, event->listener);
@@ -1087,7 +1148,7 @@ static bool run_event(struct proc *proc, const struct event *event)
 	else if (event->what == '>')
 		done = subflow_end(proc, session, event->listener);
 	else
-		done = session_end(proc, session);
+		done = connection_end(proc, session, event->what == '~');
 	if (done) {
 		memset(&proc->session, 0, sizeof(proc->session));
 		memset(&proc->subflow, 0, sizeof(proc->subflow));
@@ -1138,13 +1199,19 @@ static int count_read(int key)
 	return count < 0 ? 0 : count;
 }
 
-/* Sessions of @listener that are counted, their start over and their end not begun. */
+/* Whether a session is counted, its start over and its end not begun. */
+static bool is_counted(const struct session *session)
+{
+	return session->state == COUNTED || session->state == SUBFLOW;
+}
+
+/* Sessions of @listener that are. */
 static int sessions_settled(int listener)
 {
 	int n = 0;
 
 	for (int i = 0; i < SESSIONS; i++)
-		n += now.session[i].state == COUNTED && now.session[i].listener == listener;
+		n += is_counted(&now.session[i]) && now.session[i].listener == listener;
 	return n;
 }
 
@@ -1155,7 +1222,7 @@ static int sessions_open(void)
 	int n = 0;
 
 	for (int i = 0; i < SESSIONS; i++)
-		open[i] = now.session[i].state == STARTING || now.session[i].state == COUNTED;
+		open[i] = now.session[i].state == STARTING || is_counted(&now.session[i]);
 	for (int p = 0; p < options.procs; p++) {
 		const struct proc *proc = &now.proc[p];
 
@@ -1260,7 +1327,7 @@ static bool check_last(void)
 		    (now.session[i].subflows > 0) != (now.session[i].state != NEW))
 			return wrong("session %c has %d subflows and stays %s", 'a' + i,
 				     now.session[i].subflows, state);
-		counted += now.session[i].state == COUNTED;
+		counted += is_counted(&now.session[i]);
 		uncounted += now.session[i].state == UNCOUNTED;
 	}
 	if (now.live != counted || now.opened - now.closed != counted)
@@ -1457,12 +1524,17 @@ static bool state_add(uint32_t from, int proc)
 }
 
 /* What a session has before its first event. */
-static void state_first(const char *open)
+static void state_first(const char *open, const char *orphans)
 {
 	memset(&now, 0, sizeof(now));
 	for (; *open; open++) {
 		now.session[*open - 'a'] =
-			(struct session){ COUNTED, 1, options.subflows[*open - 'a'] };
+			(struct session){ COUNTED, 1, options.subflows[*open - 'a'], true };
+		now.live++;
+		now.opened++;
+	}
+	for (; *orphans; orphans++) {
+		now.session[*orphans - 'a'] = (struct session){ SUBFLOW, 1, 0, true };
 		now.live++;
 		now.opened++;
 	}
@@ -1542,9 +1614,9 @@ static int search_last(uint32_t number)
 	return check_last() ? 0 : refuted(number, 0);
 }
 
-static int search(const char *open)
+static int search(const char *open, const char *orphans)
 {
-	state_first(open);
+	state_first(open, orphans);
 	state_add(0, 0);
 	if (!check_state())
 		return refuted(0, 0);
@@ -1631,11 +1703,11 @@ static void script_parse(const char *text)
 	for (; *text; n++) {
 		struct event *event = &options.script[p][n];
 
-		if (n == EVENTS || !strchr("+-!<>", *text) || text[1] < 'a' ||
+		if (n == EVENTS || !strchr("+-!<>~", *text) || text[1] < 'a' ||
 		    text[1] >= 'a' + SESSIONS)
 			usage("bad script at '%s'", text);
 		*event = (struct event){ *text, text[1] - 'a', 1 };
-		if (*text == '-')
+		if (*text == '-' || *text == '~')
 			options.ended[event->session] = true;
 		else if (*text == '<' || *text == '>')
 			options.joined[event->session] = true;
@@ -1658,7 +1730,7 @@ static void script_parse(const char *text)
 
 int main(int argc, char **argv)
 {
-	const char *open = "";
+	const char *open = "", *orphans = "";
 
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -1671,6 +1743,10 @@ int main(int argc, char **argv)
 			options.failures = true;
 			continue;
 		}
+		if (!strcmp(argv[i], "--fresh")) {
+			options.fresh = true;
+			continue;
+		}
 		if (!strcmp(argv[i], "--ends")) {
 			options.ends_only = true;
 			continue;
@@ -1679,6 +1755,10 @@ int main(int argc, char **argv)
 			if (strspn(value, "abcdefg") != strlen(value))
 				usage("'%s' are not sessions", value);
 			open = value;
+		} else if (!strcmp(argv[i], "--orphans")) {
+			if (strspn(value, "abcdefg") != strlen(value))
+				usage("'%s' are not sessions", value);
+			orphans = value;
 		} else if (!strcmp(argv[i], "--called")) {
 			options.called = number(value, 1, LISTENERS - 1);
 		} else if (!strcmp(argv[i], "--levels")) {
@@ -1704,5 +1784,5 @@ int main(int argc, char **argv)
 	}
 	if (!options.procs)
 		usage("no script");
-	return search(open);
+	return search(open, orphans);
 }

@@ -31,7 +31,7 @@ refuted() {
 	last=${output##*$'\n'}
 	expect_match "$what" "$last" 'the end'
 	expect_eq "refuted: ${last#  }" "$first" 'the first line'
-	expect_match $'\n *P[0-2] [-+<>][a-f]: .*\n *P[0-2] [-+<>][a-f]: ' "$output" 'the run'
+	expect_match $'\n *P[0-2] [-+<>~][a-f]: .*\n *P[0-2] [-+<>~][a-f]: ' "$output" 'the run'
 }
 
 # without RULE WHAT ARGUMENT...: what holds ends in WHAT once RULE is left out.
@@ -160,6 +160,18 @@ without() {
 	without suspend-cas 'session a has ended and stays NEW' --open a '>a' '-a'
 }
 
+@test "an orphan, a subflow that has lost its MPTCP socket: the first of its two ends ends the session" {
+	holds --levels 2 --orphans a '~a' '-a' '+b -b'
+	holds --orphans ab '~a' '-a ~b' '-b'
+	without orphan-release 'live 1' --orphans a '~a' '-a'
+}
+
+@test "two programs make one record at once: both have it" {
+	holds --fresh --levels 2 '+a' '-a' '-a'
+	holds --fresh '+a' '+a' '-a'
+	without record-again 'uncounted 1; 0 are open' --fresh '+a' '-a'
+}
+
 @test "every rule that the model can leave out is left out above" {
 	model 0 --without list
 	expect_eq "$(cut -d ' ' -f 1 <<<"$output" | sort)" \
@@ -185,7 +197,7 @@ without() {
 	local arguments
 	model 2
 	for arguments in '--levels 3' '--retries x' '--without rule' '--check all' '--open h' \
-		+h '+a@3' '*a' '+a +a +a +a'; do
+		+h '+a@3' '*a' '+a +a +a +a' '--orphans h'; do
 		# shellcheck disable=SC2086 # words
 		model 2 $arguments
 	done
