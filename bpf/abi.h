@@ -14,7 +14,7 @@
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 4
+#define CC_ABI 5
 
 /*
  * An instance's directory has everything pinned in CC_DIR_LIVE, and while a load makes up
@@ -238,8 +238,9 @@ struct cc_table {
 	char cgroup[CC_CGROUP_SIZE]; /* counted in, as a path below the cgroup v2 mount */
 	__u64 cgroup_id;             /* its inode number: if it is made anew, that is another */
 	__u64 cgroup_root_id;        /* that of the mount: readers may have another one */
+	__u64 netns_cookie;          /* of the network namespace that is counted in; 0: every one */
+	__u32 netns;                 /* its inode number, or 0 */
 	__u32 used;                  /* ids from here on are free */
-	__u32 zero;
 	struct cc_listener listener[CC_LISTENERS_MAX];
 };
 
@@ -303,12 +304,39 @@ struct cc_scanned {
 	__be32 addr[4]; /* peer, as in struct cc_count_key */
 };
 
-/* A TCP socket in another network namespace than the asker's, by `conncount_find`. */
+/* --- how `load` and `verify` find network namespaces ------------------------------------------ */
+
+/* What `conncount_tables` and `conncount_look` return. */
+enum {
+	CC_FIND_DONE = 1,
+	CC_FIND_AGAIN, /* something has moved meanwhile: run it again */
+	CC_FIND_FULL,  /* more than the map has room for, or no memory */
+	CC_FIND_GONE,  /* the namespace that was named is no more */
+};
+
+enum { CC_NETNS_MAX = 65536 };
+
+/* A table of connections, by `conncount_tables`. */
+struct cc_table_of {
+	__u64 net;     /* where a namespace that uses it is in the kernel's memory */
+	__u64 cookie;  /* that namespace's cookie */
+	__u64 buckets; /* how many it has */
+};
+
+/* What `conncount_look` is asked, in the place of a tracepoint's arguments. */
+struct cc_look {
+	__u64 net, cookie; /* of struct cc_table_of */
+	__u64 first;       /* number of a bucket */
+	__u64 n;           /* how many from there on */
+};
+
+/* A file that a network namespace can be entered by, by `conncount_files`. */
 struct cc_found {
-	__u32 netns; /* inode number */
-	__u32 pid;   /* in the asker's own namespace of process ids */
-	__u32 fd;
-	__u32 zero;
+	__u32 netns;     /* inode number */
+	__u32 pid;       /* of a process, in the asker's own namespace of process ids */
+	__u32 tid;       /* and of its thread that has the file */
+	__u32 fd;        /* the file */
+	__u32 is_socket; /* 0: it is a handle of the namespace */
 };
 
 /* The layouts above, checked by both compilers. */
@@ -330,11 +358,13 @@ _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");
 _Static_assert(sizeof(struct cc_fill) == 24, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
-_Static_assert(__builtin_offsetof(struct cc_table, used) == 304, "cc_table");
-_Static_assert(__builtin_offsetof(struct cc_table, listener) == 312, "cc_table");
+_Static_assert(__builtin_offsetof(struct cc_table, netns_cookie) == 304, "cc_table");
+_Static_assert(__builtin_offsetof(struct cc_table, listener) == 320, "cc_table");
 _Static_assert(sizeof(struct cc_sum) == 12 * 8, "cc_sum");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");
-_Static_assert(sizeof(struct cc_found) == 16, "cc_found");
+_Static_assert(sizeof(struct cc_table_of) == 24, "cc_table_of");
+_Static_assert(sizeof(struct cc_look) == 32, "cc_look");
+_Static_assert(sizeof(struct cc_found) == 20, "cc_found");
 _Static_assert(sizeof(struct cc_directory) == 24, "cc_directory");
 _Static_assert(__builtin_offsetof(struct cc_directory, generation) == 8, "cc_directory");
 

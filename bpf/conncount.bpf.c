@@ -7,7 +7,7 @@
  * Both are attached to a cgroup. cgroup programs are never skipped for being active already
  * on the same CPU, as tracing programs are: every event counts.
  */
-#include "seed.bpf.h"
+#include "find.bpf.h"
 #include "sum.bpf.h"
 
 static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpoint *local,
@@ -40,12 +40,27 @@ static __always_inline bool is_itself(struct bpf_sock_ops *ctx, const struct end
 	       local->addr[3] == peer->addr[3];
 }
 
-/* Whether a connection is between two sockets that have called each other. */
-static __always_inline bool is_mutual(struct bpf_sock *sk)
+/*
+ * Whether a connection is between two sockets that have called each other. Such a socket has a file
+ * already; a listener's child has none before it is accepted, unless it joins a session of MPTCP.
+ */
+static __always_inline bool is_mutual(struct bpf_sock *sk, const struct sock *msk)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 
-	return tp && socket_is_bound(tp);
+	return tp && (socket_is_bound(tp) || (!msk && socket_accepted(tp)));
+}
+
+/*
+ * The cookie of the network namespace whose sockets are counted; 0: those of every one. Set by
+ * `load`, so that what is not configured is not even verified.
+ */
+const volatile __u64 counted_netns = 0;
+
+/* Whether connections in the network namespace of this socket are counted. */
+static __always_inline bool is_counted_here(struct bpf_sock_ops *ctx)
+{
+	return !counted_netns || bpf_get_netns_cookie(ctx) == counted_netns;
 }
 
 /* Only sockets of our listeners pay for a call on every change of state. */
@@ -85,20 +100,23 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 	struct cc_session as;
 	bool ours;
 
-	if (!sk)
+	if (!sk || !is_counted_here(ctx))
 		return;
 	/* A further subflow may have other addresses. (6.1 has the first's when it is accepted.) */
 	if (msk && socket_has_peer(skc))
 		ours = session_identify(skc, record_get(msk, 0), &as);
 	else
 		ours = identify(ctx, &as);
-	if (!ours || is_mutual(sk))
+	if (!ours || is_mutual(sk, msk))
 		return;
 	watch(ctx);
 	connection_start(sk, msk, ctx, &as);
 }
 
-/* A connection out is established. It may be a subflow that a session of MPTCP has called for. */
+/*
+ * A connection out is established. It may be a subflow that a session of MPTCP has called for, in
+ * the session's own network namespace.
+ */
 static __always_inline void on_connected(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;

@@ -2,8 +2,8 @@
 /*
  * maps.bpf.h - the maps. abi.h has their keys and values.
  *
- * All of them but `former` are pinned by `load`, which also sets the size of `counts`
- * (max_prefixes).
+ * All of them but `former` and those of find.bpf.h are pinned by `load`, which also sets the size
+ * of `counts` (max_prefixes).
  */
 #ifndef CONNCOUNT_MAPS_BPF_H
 #define CONNCOUNT_MAPS_BPF_H
@@ -141,6 +141,31 @@ struct {
 	__type(key, __u32);
 	__type(value, struct cc_fill);
 } fill SEC(".maps");
+
+/*
+ * Network namespaces other than the asker's that have sessions, by inode number: not 0 if one of
+ * them is on a configured listener.
+ * Written by the programs of find.bpf.h; read and cleared by `load` and `verify`.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CC_NETNS_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} netns_found SEC(".maps");
+
+/*
+ * The kernel's tables of connections, by where they are in its memory.
+ * Written and read as `netns_found`.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CC_NETNS_MAX);
+	__type(key, __u64);
+	__type(value, struct cc_table_of);
+} tables_found SEC(".maps");
 
 /* A listener's totals for one family, or NULL if @listener is no id. */
 static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)

@@ -20,9 +20,9 @@ enum {
 /* What the iterators are told, and tell; set by `load` and `verify` before each run. */
 struct {
 	__u64 cgroup;      /* id of the cgroup that is counted in */
-	__u32 netns;       /* inode number of the asker's network namespace */
-	__u32 last_chance; /* enter also what can only be entered as uncounted */
 	__u64 waiting;     /* out: sessions left for a later run: still in an accept queue */
+	__u32 last_chance; /* enter also what can only be entered as uncounted */
+	__u32 zero;
 } scan = {};
 
 /* Ask for a call when a socket's state changes, as the sockops program does. */
@@ -101,14 +101,12 @@ int conncount_seed(struct bpf_iter__tcp *ctx)
 	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
 	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
 	struct cc_session *own, as;
-	struct sock *holder;
 	__u8 byte = 0;
 
 	if (!tp)
 		return 0;
 	own = record_get(tp, 0);
-	holder = socket_holder(tp, msk);
-	if (socket_is_dead(holder)) {
+	if (socket_is_dead(socket_holder(tp, msk))) {
 		/*
 		 * Its release began before ours was attached and ended after a run had
 		 * entered it. (A session of MPTCP then ends with its last subflow.)
@@ -119,7 +117,7 @@ int conncount_seed(struct bpf_iter__tcp *ctx)
 	}
 	if (own && own->state != CC_SESSION_NEW)
 		return 0;
-	if (!socket_is_session(tp, holder) || !socket_in_cgroup(tp, scan.cgroup) ||
+	if (!socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup) ||
 	    (!connection_was(tp, &as) && !connection_identify(tp, msk, NULL, &as)))
 		return 0;
 	if (connection_seed(tp, msk, &as))
@@ -139,8 +137,7 @@ int conncount_scan(struct bpf_iter__tcp *ctx)
 	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
 	struct cc_session as;
 
-	if (!tp || !socket_is_session(tp, socket_holder(tp, msk)) ||
-	    !socket_in_cgroup(tp, scan.cgroup) ||
+	if (!tp || !socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup) ||
 	    !connection_identify(tp, msk, record_get(tp, 0), &as))
 		return 0;
 
@@ -152,63 +149,6 @@ int conncount_scan(struct bpf_iter__tcp *ctx)
 	};
 
 	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
-	return 0;
-}
-
-/* Kernel types, as far as they are read here. */
-struct upid {
-	int nr;
-} __attribute__((preserve_access_index));
-
-struct pid {
-	unsigned level;
-	struct upid numbers[];
-} __attribute__((preserve_access_index));
-
-/* The process id of @task as the asker knows it: in a container, another than the host's. */
-static __u32 process_id(struct task_struct *task)
-{
-	struct task_struct *asker = (struct task_struct *)bpf_get_current_task();
-	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-	unsigned level = BPF_CORE_READ(asker, thread_pid, level);
-	int number = 0;
-
-	bpf_probe_read_kernel(&number, sizeof(number),
-			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-				      level * bpf_core_type_size(struct upid) +
-				      bpf_core_field_offset(struct upid, nr));
-	return number;
-}
-
-/*
- * Write the TCP sockets of all processes that are in another network namespace than the
- * asker, as struct cc_found: so that it finds every namespace where sessions may be open.
- */
-SEC("iter/task_file")
-int conncount_find(struct bpf_iter__task_file *ctx)
-{
-	struct file *file = ctx->file;
-	struct task_struct *task = ctx->task;
-	struct socket *sock;
-	struct sock *sk;
-
-	if (!file || !task)
-		return 0;
-	sock = bpf_sock_from_file(file);
-	sk = sock ? sock->sk : NULL;
-	if (!sk ||
-	    (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) ||
-	    sk->sk_type != SOCK_STREAM)
-		return 0;
-
-	struct cc_found out = {
-		.netns = socket_netns(sk),
-		.pid = process_id(task),
-		.fd = ctx->fd,
-	};
-
-	if (out.netns != scan.netns)
-		bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
 	return 0;
 }
 

@@ -19,9 +19,45 @@ enum {
 	SOCK_BINDPORT_LOCK = 8,
 };
 
-/* What is needed of struct net, which is 1,500 lines with all it holds. */
+/* What is needed of the tables of connections, and of struct net, which is 1,500 lines. */
+struct inet_ehash_bucket___conncount {
+	struct hlist_nulls_head___conncount {
+		struct hlist_nulls_node *first;
+	} chain;
+} __attribute__((preserve_access_index));
+
+struct inet_hashinfo___conncount {
+	struct inet_ehash_bucket___conncount *ehash;
+	unsigned ehash_mask;
+} __attribute__((preserve_access_index));
+
+struct inet_timewait_death_row___conncount {
+	struct inet_hashinfo___conncount *hashinfo;
+} __attribute__((preserve_access_index));
+
+struct netns_ipv4___conncount {
+	struct inet_timewait_death_row___conncount tcp_death_row;
+} __attribute__((preserve_access_index));
+
 struct net___conncount {
 	struct ns_common ns;
+	struct list_head list;
+	struct netns_ipv4___conncount ipv4;
+	__u64 net_cookie;
+} __attribute__((preserve_access_index));
+
+/* What is needed of a port's bucket, which is nowhere else complete. */
+struct inet_bind_bucket___conncount {
+	signed char fastreuse;
+} __attribute__((preserve_access_index));
+
+/* And of an MPTCP socket. */
+struct mptcp_pm_data___conncount {
+	bool server_side;
+} __attribute__((preserve_access_index));
+
+struct mptcp_sock___conncount {
+	struct mptcp_pm_data___conncount pm;
 } __attribute__((preserve_access_index));
 
 /* The inode number of a socket's network namespace. */
@@ -30,24 +66,19 @@ static __always_inline __u32 socket_netns(const struct sock *sk)
 	return ((struct net___conncount *)sk->__sk_common.skc_net.net)->ns.inum;
 }
 
+/* To be read by probes. */
 static __always_inline void socket_endpoints(struct sock_common *skc, struct endpoint *local,
 					     struct endpoint *peer)
 {
-	local->family = peer->family = skc->skc_family;
-	if (skc->skc_family == AF_INET) {
-		local->addr[0] = skc->skc_rcv_saddr;
-		peer->addr[0] = skc->skc_daddr;
+	local->family = peer->family = BPF_CORE_READ(skc, skc_family);
+	if (local->family == AF_INET) {
+		local->addr[0] = BPF_CORE_READ(skc, skc_rcv_saddr);
+		peer->addr[0] = BPF_CORE_READ(skc, skc_daddr);
 		return;
 	}
-	local->addr[0] = skc->skc_v6_rcv_saddr.in6_u.u6_addr32[0];
-	local->addr[1] = skc->skc_v6_rcv_saddr.in6_u.u6_addr32[1];
-	local->addr[2] = skc->skc_v6_rcv_saddr.in6_u.u6_addr32[2];
-	local->addr[3] = skc->skc_v6_rcv_saddr.in6_u.u6_addr32[3];
+	BPF_CORE_READ_INTO(&local->addr, skc, skc_v6_rcv_saddr.in6_u.u6_addr32);
+	BPF_CORE_READ_INTO(&peer->addr, skc, skc_v6_daddr.in6_u.u6_addr32);
 	endpoint_unmap(local);
-	peer->addr[0] = skc->skc_v6_daddr.in6_u.u6_addr32[0];
-	peer->addr[1] = skc->skc_v6_daddr.in6_u.u6_addr32[1];
-	peer->addr[2] = skc->skc_v6_daddr.in6_u.u6_addr32[2];
-	peer->addr[3] = skc->skc_v6_daddr.in6_u.u6_addr32[3];
 	endpoint_unmap(peer);
 }
 
@@ -64,16 +95,16 @@ static __always_inline bool socket_has_peer(struct sock_common *skc)
 
 /*
  * The MPTCP socket that a TCP socket is a subflow of, or NULL. That is what a process has
- * accepted, and what its close(2) releases. To be read by probes: to the verifier it is no
- * socket.
+ * accepted, and what its close(2) releases. Read by probes; and so must it be: to the verifier it
+ * is no socket.
  */
 static __always_inline struct sock *socket_mptcp(struct tcp_sock *tp)
 {
 	struct mptcp_subflow_context *subflow;
 
-	if (!bpf_core_field_exists(tp->is_mptcp) || !tp->is_mptcp)
+	if (!bpf_core_field_exists(tp->is_mptcp) || !BPF_CORE_READ(tp, is_mptcp))
 		return NULL;
-	subflow = (struct mptcp_subflow_context *)tp->inet_conn.icsk_ulp_data;
+	subflow = (struct mptcp_subflow_context *)BPF_CORE_READ(tp, inet_conn.icsk_ulp_data);
 	return BPF_CORE_READ(subflow, conn);
 }
 
@@ -107,16 +138,34 @@ static __always_inline bool socket_is_bound(struct tcp_sock *tp)
 }
 
 /*
- * Whether a socket is the server's side of a session that is live: connected, on a listener's
- * child rather than a socket that was itself bound to the port and connected, and held by a
- * process or an accept queue. A connection by TCP fast open is live from its SYN on.
- * @holder: see socket_holder().
+ * Whether a connected socket has called out, rather than come from a listener. Of a session of
+ * MPTCP the kernel knows. Of a TCP socket it keeps no note: a child is never bound itself; and it
+ * has its listener's backlog, or its port was bound. A socket that took its port when it connected
+ * has neither, for connect(2) marks the ports that it takes. To be read by probes.
  */
-static __always_inline bool socket_is_session(struct tcp_sock *tp, struct sock *holder)
+static __always_inline bool socket_has_called(struct tcp_sock *tp, struct sock *msk)
 {
 	struct sock *sk = (struct sock *)tp;
+	struct inet_bind_bucket___conncount *port;
 
-	switch (sk->__sk_common.skc_state) {
+	if (msk)
+		return !BPF_CORE_READ((struct mptcp_sock___conncount *)msk, pm.server_side);
+	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK)
+		return true;
+	if (!BPF_CORE_READ(sk, sk_socket) || BPF_CORE_READ(sk, sk_max_ack_backlog))
+		return false;
+	port = (struct inet_bind_bucket___conncount *)BPF_CORE_READ(tp, inet_conn.icsk_bind_hash);
+	return BPF_CORE_READ(port, fastreuse) < 0;
+}
+
+/*
+ * Whether a socket is the server's side of a session that is live: connected, on a listener's
+ * child rather than a socket that has called out, and held by a process or an accept queue. A
+ * connection by TCP fast open is live from its SYN on. To be read by probes.
+ */
+static __always_inline bool socket_is_session(struct tcp_sock *tp, struct sock *msk)
+{
+	switch (BPF_CORE_READ((struct sock_common *)tp, skc_state)) {
 	case BPF_TCP_ESTABLISHED:
 	case BPF_TCP_FIN_WAIT1:
 	case BPF_TCP_FIN_WAIT2:
@@ -125,13 +174,13 @@ static __always_inline bool socket_is_session(struct tcp_sock *tp, struct sock *
 	case BPF_TCP_LAST_ACK:
 		break;
 	case BPF_TCP_SYN_RECV:
-		if (!tp->fastopen_rsk)
+		if (!BPF_CORE_READ(tp, fastopen_rsk))
 			return false;
 		break;
 	default:
 		return false;
 	}
-	return !socket_is_dead(holder) && !socket_is_bound(tp);
+	return !socket_is_dead(socket_holder(tp, msk)) && !socket_has_called(tp, msk);
 }
 
 /* For bpf_loop(): whether an ancestor of a cgroup is the one that is looked for. */
@@ -150,15 +199,15 @@ static long ancestor_compare(__u32 level, struct ancestry *ancestry)
 	return ancestry->found;
 }
 
-/* Whether a socket is in the cgroup of number @id, or below it. */
+/* Whether a socket is in the cgroup of number @id, or below it. To be read by probes. */
 static __always_inline bool socket_in_cgroup(struct tcp_sock *tp, __u64 id)
 {
-	struct cgroup *cgroup = ((struct sock *)tp)->sk_cgrp_data.cgroup;
+	struct cgroup *cgroup = BPF_CORE_READ((struct sock *)tp, sk_cgrp_data.cgroup);
 	struct ancestry ancestry = { .cgroup = cgroup, .id = id };
 
 	if (!cgroup)
 		return false;
-	bpf_loop(cgroup->level + 1, ancestor_compare, &ancestry, 0);
+	bpf_loop(BPF_CORE_READ(cgroup, level) + 1, ancestor_compare, &ancestry, 0);
 	return ancestry.found;
 }
 

@@ -68,7 +68,7 @@ bad() {
 	local generation
 	load
 	generation=$(state generation)
-	printf '# a comment\n[conncount]\ngroup = root\n[smtp]\nservice = SMTP\nlisten = *:25\n' >"$CONFIG"
+	printf '# a comment\n[conncount]\ngroup = root\nnamespaces = all\n[smtp]\nservice = SMTP\nlisten = *:25\n' >"$CONFIG"
 	expect 0 load
 	expect_match 'configuration unchanged' "$output"
 	expect_eq "$generation" "$(state generation)" generation

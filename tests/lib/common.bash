@@ -197,6 +197,10 @@ have() {
 		grep -qa TCP_BPF_SOCK_OPS_CB_FLAGS /sys/kernel/btf/vmlinux ||
 			missing='the kernel cannot watch the state of a socket that is open already'
 		;;
+	thread-pidfd)
+		python3 -I -S -c 'import os; os.pidfd_open(os.getpid(), os.O_EXCL)' 2>/dev/null ||
+			missing='the kernel gives no descriptor of a thread (before Linux 6.9)'
+		;;
 	vm-*)
 		local machine=(--kernel "${1#vm-}")
 		[ "$1" != vm-arm64 ] || machine=(--arch arm64)

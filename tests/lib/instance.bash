@@ -100,13 +100,18 @@ enter_ns() {
 	exec nsenter --net="$TEST_DIR/net" -- "$@"
 }
 
-# configure: writes $CONFIG: stdin, after a [conncount] section that names a group which
-# every machine has. `configure raw` writes stdin alone.
+# configure: writes $CONFIG: stdin, after a [conncount] section that names a group which every machine
+# has. `configure raw` writes stdin alone. Tests load from outside their network namespace: unless
+# stdin says which ones are counted, all are.
 configure() {
-	{
-		[ "${1:-}" = raw ] || printf '[conncount]\ngroup = root\n'
-		cat
-	} >"$CONFIG"
+	local text
+	text=$(cat)
+	[ "${1:-}" = raw ] || text=$'[conncount]\ngroup = root\n'$text
+	if [[ $text != *namespaces* ]]; then
+		[[ $text = *'[conncount]'* ]] || text+=$'\n[conncount]'
+		text=${text/'[conncount]'/$'[conncount]\nnamespaces = all'}
+	fi
+	printf '%s\n' "$text" >"$CONFIG"
 }
 
 # load [OPTION...]: loads $CONFIG into the test's cgroup, and remembers the kernel objects

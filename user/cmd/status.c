@@ -67,6 +67,9 @@ static int print_snapshot_json(const struct snapshot *snapshot)
 	json_object_set_new(object, "loaded", json_true());
 	json_object_set_new(object, "dir", json_string(snapshot->dir));
 	json_object_set_new(object, "cgroup", json_string(snapshot->state.cgroup));
+	json_object_set_new(object, "namespaces",
+			    json_string(snapshot->state.netns ? "own" : "all"));
+	json_object_set_new(object, "netns", json_integer(snapshot->state.netns));
 	json_object_set_new(object, "build", json_string(snapshot->state.build));
 	json_object_set_new(object, "kernel", json_string(snapshot->host.release));
 	json_object_set_new(object, "generation",
@@ -104,6 +107,10 @@ static void print_snapshot(const struct snapshot *snapshot)
 
 	printf("instance  %s\n", snapshot->dir);
 	printf("cgroup    %s\n", state->cgroup);
+	if (state->netns)
+		printf("netns     %" PRIu32 " (namespaces = own)\n", state->netns);
+	else
+		printf("netns     all of the cgroup (namespaces = all)\n");
 	printf("build     %s, kernel %s\n", state->build, snapshot->host.release);
 	printf("prefixes  %" PRId64 " of %" PRIu32 " (%.1f %%)\n", state->nodes,
 	       state->max_prefixes, 100.0 * (double)state->nodes / state->max_prefixes);

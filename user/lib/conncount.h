@@ -281,7 +281,7 @@ struct conncount_state {
 	uint32_t max_prefixes; /* how many it can hold */
 	uint32_t seeding;      /* not 0: CONNCOUNT_SEEDING holds */
 	uint32_t detached;     /* not 0: CONNCOUNT_DETACHED holds */
-	uint32_t zero;
+	uint32_t netns;        /* inode number of the network namespace counted in; 0: every one */
 };
 
 /* conncount_state() - the instance itself. */

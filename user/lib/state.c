@@ -177,6 +177,7 @@ int conncount_state(struct conncount *cc, struct conncount_state *ret_state)
 		state.seeding = directory.seeding != 0;
 		state.detached = view_is_detached(&cc->view);
 		state.max_prefixes = cc->view.max_prefixes;
+		state.netns = cc->view.table.netns;
 		memcpy(state.build, cc->view.table.build, sizeof(state.build) - 1);
 		memcpy(state.cgroup, cc->view.table.cgroup, sizeof(state.cgroup) - 1);
 	}

@@ -192,6 +192,17 @@ static void set_group(struct parser *parser, const char *value)
 		strcpy(config->group, value);
 }
 
+static void set_namespaces(struct parser *parser, const char *value)
+{
+	struct config *config = &parser->config;
+
+	if (!once(parser, "namespaces", &config->namespaces_line))
+		return;
+	if (strcmp(value, "own") && strcmp(value, "all"))
+		fail(parser, "namespaces '%s': must be own or all", value);
+	config->all_namespaces = !strcmp(value, "all");
+}
+
 static void set_global(struct parser *parser, const char *key, const char *value)
 {
 	if (!strcmp(key, "cgroup"))
@@ -200,8 +211,12 @@ static void set_global(struct parser *parser, const char *key, const char *value
 		set_max_prefixes(parser, value);
 	else if (!strcmp(key, "group"))
 		set_group(parser, value);
+	else if (!strcmp(key, "namespaces"))
+		set_namespaces(parser, value);
 	else
-		fail(parser, "unknown key '%s' in [conncount] (known: cgroup, max_prefixes, group)",
+		fail(parser,
+		     "unknown key '%s' in [conncount] (known: cgroup, namespaces, max_prefixes, "
+		     "group)",
 		     key);
 }
 

@@ -5,6 +5,7 @@
 #ifndef CONNCOUNT_CONFIG_H
 #define CONNCOUNT_CONFIG_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include <linux/types.h>
@@ -42,8 +43,9 @@ struct config {
 	char cgroup[CC_CGROUP_SIZE];
 	char group[CC_NAME_SIZE];
 	uint32_t max_prefixes;
+	bool all_namespaces; /* count in every network namespace, not just in that of the load */
 	/* Lines where these are set, 0 where the default holds. */
-	unsigned section_line, cgroup_line, group_line, max_prefixes_line;
+	unsigned section_line, cgroup_line, group_line, max_prefixes_line, namespaces_line;
 	struct config_listener *listeners;
 	size_t n_listeners;
 };

@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 #include "kernel.h"
 #include "load.h"
 #include "mapping.h"
+#include "namespaces.h"
 #include "report.h"
 #include "sockets.h"
 #include "table.h"
@@ -82,10 +84,11 @@ static bool is_same_map(const char *dir, const struct bpf_map *map)
 	return same;
 }
 
-/* Whether a map is one of those that make up a set. */
+/* Whether a map is one of those that make up a set: the others are for a load alone. */
 static bool is_of_set(const struct conncount_bpf *skel, const struct bpf_map *map)
 {
-	return !bpf_map__is_internal(map) && map != skel->maps.former;
+	return !bpf_map__is_internal(map) && map != skel->maps.former &&
+	       map != skel->maps.netns_found && map != skel->maps.tables_found;
 }
 
 static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
@@ -115,16 +118,34 @@ static struct cc_directory live_directory(const char *dir)
 	return directory;
 }
 
+/* Whether what is loaded, as its directory says, counts in that network namespace. */
+static bool is_same_netns(const char *dir, const struct cc_directory *directory,
+			  const struct netns *counted)
+{
+	struct cc_table *table = calloc(1, sizeof(*table));
+	__u32 slot = directory->generation & 1;
+	int fd = open_live(dir, CC_PIN_TABLES);
+	bool same;
+
+	same = table && fd >= 0 && is_of_size(fd, sizeof(*table)) &&
+	       !bpf_map_lookup_elem(fd, &slot, table) && table->netns_cookie == counted->cookie;
+	if (fd >= 0)
+		close(fd);
+	free(table);
+	return same;
+}
+
 /* Whether what is loaded can go on with its maps. */
 static bool can_continue(const char *dir, const struct conncount_bpf *skel,
-			 const struct cgroup *cgroup)
+			 const struct cgroup *cgroup, const struct netns *counted)
 {
 	struct cc_directory directory = live_directory(dir);
 
 	/* What is not exact is mended by counting anew, as far as there is room and memory. */
 	return directory.generation && !directory.inexact &&
 	       link_cgroup(dir, CC_PIN_SOCKOPS) == cgroup->id &&
-	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id && has_same_maps(dir, skel);
+	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id && has_same_maps(dir, skel) &&
+	       is_same_netns(dir, &directory, counted);
 }
 
 /* --- permissions --------------------------------------------------------------------------- */
@@ -323,8 +344,8 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
  * listeners it brings. A load that died while it entered sessions has left that to be done.
  */
 static int bring_up_to_date(struct conncount_bpf *skel, const struct table_maps *former,
-			    const struct cgroup *cgroup, const struct config *config,
-			    bool *ret_changed)
+			    const struct cgroup *cgroup, const struct netns *counted,
+			    const struct config *config, bool *ret_changed)
 {
 	struct table_maps maps = {
 		.listeners_fd = bpf_map__fd(skel->maps.listeners),
@@ -340,9 +361,9 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct table_maps 
 		report("%s: cannot be mapped: %s", CC_PIN_DIRECTORY, strerror(-err));
 		return err;
 	}
-	int err = table_publish(&maps, former, config, cgroup, ret_changed);
+	int err = table_publish(&maps, former, config, cgroup, counted, ret_changed);
 	if (!err && maps.directory->seeding) {
-		err = sockets_seed(skel, cgroup);
+		err = sockets_seed(skel, cgroup, counted);
 		/* A release that found no record may have yet to look whether it needs one. */
 		table_wait_for_programs();
 		if (!err)
@@ -354,8 +375,8 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct table_maps 
 
 /* Go on with the maps there are. */
 static int continue_live(struct instance *instance, struct conncount_bpf *skel,
-			 const struct cgroup *cgroup, const struct config *config, gid_t gid,
-			 enum load_result *ret_result)
+			 const struct cgroup *cgroup, const struct netns *counted,
+			 const struct config *config, gid_t gid, enum load_result *ret_result)
 {
 	const char *dir = instance->dir;
 	bool changed = false;
@@ -370,7 +391,7 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 	if (!err)
 		err = replace(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops);
 	if (!err)
-		err = bring_up_to_date(skel, NULL, cgroup, config, &changed);
+		err = bring_up_to_date(skel, NULL, cgroup, counted, config, &changed);
 	if (!err)
 		*ret_result = changed ? LOAD_CHANGED : LOAD_UNCHANGED;
 	return err;
@@ -378,7 +399,8 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 
 /* Fill the next set: new maps, attached, with everything that is open entered. */
 static int build_next(struct instance *instance, struct conncount_bpf *skel,
-		      const struct cgroup *cgroup, const struct config *config, gid_t gid)
+		      const struct cgroup *cgroup, const struct netns *counted,
+		      const struct config *config, gid_t gid)
 {
 	const char *dir = instance->dir;
 	struct former former;
@@ -397,8 +419,8 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 	if (!err)
 		err = attach(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops, cgroup);
 	if (!err)
-		err = bring_up_to_date(skel, replaces ? &former.maps : NULL, cgroup, config,
-				       &changed);
+		err = bring_up_to_date(skel, replaces ? &former.maps : NULL, cgroup, counted,
+				       config, &changed);
 	if (replaces)
 		former_close(&former);
 	return err;
@@ -406,11 +428,11 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 
 /* Count anew, and let that take the place of what there is, if anything. */
 static int rebuild(struct instance *instance, struct conncount_bpf *skel,
-		   const struct cgroup *cgroup, const struct config *config, gid_t gid,
-		   enum load_result *ret_result)
+		   const struct cgroup *cgroup, const struct netns *counted,
+		   const struct config *config, gid_t gid, enum load_result *ret_result)
 {
 	bool replaces = link_cgroup(instance->dir, CC_PIN_SOCKOPS); /* by whatever build */
-	int err = build_next(instance, skel, cgroup, config, gid);
+	int err = build_next(instance, skel, cgroup, counted, config, gid);
 
 	if (!err)
 		err = instance_switch(instance);
@@ -425,11 +447,14 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	 enum load_result *ret_result)
 {
 	struct conncount_bpf *skel = NULL;
+	struct netns counted = { 0 };
 	gid_t gid;
 	int err;
 
 	libbpf_set_print(print_warnings);
 	err = kernel_check();
+	if (!err && !config->all_namespaces)
+		err = netns_own(&counted);
 	if (!err)
 		err = reader_group(config, &gid);
 	if (!err)
@@ -438,10 +463,15 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 		err = open_skeleton(config->max_prefixes, &skel);
 	if (err)
 		return err;
-	if (can_continue(instance->dir, skel, cgroup))
-		err = continue_live(instance, skel, cgroup, config, gid, ret_result);
+	skel->rodata->counted_netns = counted.cookie;
+	if (can_continue(instance->dir, skel, cgroup, &counted))
+		err = continue_live(instance, skel, cgroup, &counted, config, gid, ret_result);
 	else
-		err = rebuild(instance, skel, cgroup, config, gid, ret_result);
+		err = rebuild(instance, skel, cgroup, &counted, config, gid, ret_result);
+	if (!err) {
+		skel->bss->scan.cgroup = cgroup->id;
+		namespaces_explain(skel, &counted);
+	}
 	conncount_bpf__destroy(skel);
 	return err;
 }

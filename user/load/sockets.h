@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sockets.h - the kernel's own list of sockets, in all network namespaces, by the iterators.
+ * sockets.h - the kernel's own list of sockets, by the iterators.
  */
 #ifndef CONNCOUNT_SOCKETS_H
 #define CONNCOUNT_SOCKETS_H
@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "cgroup.h"
+#include "namespaces.h"
 
 struct conncount_bpf;
 
@@ -18,7 +19,8 @@ struct conncount_bpf;
  *
  * Returns 0 or a negative errno, reported.
  */
-int sockets_seed(struct conncount_bpf *skel, const struct cgroup *cgroup);
+int sockets_seed(struct conncount_bpf *skel, const struct cgroup *cgroup,
+		 const struct netns *counted);
 
 /*
  * sockets_scan() - list the sessions there are, counted or not.
@@ -27,6 +29,6 @@ int sockets_seed(struct conncount_bpf *skel, const struct cgroup *cgroup);
  * Returns 0 or a negative errno, reported.
  */
 int sockets_scan(struct conncount_bpf *skel, const struct cgroup *cgroup,
-		 struct cc_scanned **ret_sockets, size_t *ret_n);
+		 const struct netns *counted, struct cc_scanned **ret_sockets, size_t *ret_n);
 
 #endif

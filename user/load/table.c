@@ -292,7 +292,8 @@ static int read_table(const struct table_maps *maps, struct cc_table *ret)
 }
 
 int table_publish(const struct table_maps *maps, const struct table_maps *former,
-		  const struct config *config, const struct cgroup *cgroup, bool *ret_changed)
+		  const struct config *config, const struct cgroup *cgroup,
+		  const struct netns *counted, bool *ret_changed)
 {
 	const struct table_maps *from = former ? former : maps;
 	uint64_t generation = maps->directory->generation;
@@ -317,6 +318,8 @@ int table_publish(const struct table_maps *maps, const struct table_maps *former
 	snprintf(table->cgroup, sizeof(table->cgroup), "%s", cgroup->path);
 	table->cgroup_id = cgroup->id;
 	table->cgroup_root_id = cgroup->root_id;
+	table->netns_cookie = counted->cookie;
+	table->netns = counted->number;
 
 	*ret_changed = !generation || !same_listeners(table, old) ||
 		       !same_listens(maps->listeners_fd, config, table, slot);

@@ -9,6 +9,7 @@
 
 #include "cgroup.h"
 #include "config.h"
+#include "namespaces.h"
 
 /* The maps that say which listener is which, of a loaded instance. */
 struct table_maps {
@@ -17,7 +18,7 @@ struct table_maps {
 };
 
 /*
- * table_publish() - put @config, for @cgroup, in force in one step; nothing at
+ * table_publish() - put @config, for @cgroup and @counted, in force in one step; nothing at
  * all if it is already.
  *
  * @former: where @maps are new, those they are to replace; or NULL.
@@ -33,7 +34,8 @@ struct table_maps {
  * Returns 0, or a negative errno, reported, with the old configuration still in force.
  */
 int table_publish(const struct table_maps *maps, const struct table_maps *former,
-		  const struct config *config, const struct cgroup *cgroup, bool *ret_changed);
+		  const struct config *config, const struct cgroup *cgroup,
+		  const struct netns *counted, bool *ret_changed);
 
 /*
  * table_wait_for_programs() - wait until every run of a program that began before this call

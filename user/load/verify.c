@@ -185,15 +185,16 @@ static void round_free(struct round *round)
 static int round_take(struct conncount_bpf *skel, const struct cgroup *cgroup,
 		      const struct view *view, struct round *round)
 {
+	const struct netns counted = { view->table.netns_cookie, view->table.netns };
 	struct lists *lists = &round->lists;
-	int err = sockets_scan(skel, cgroup, &lists->before, &lists->n_before);
+	int err = sockets_scan(skel, cgroup, &counted, &lists->before, &lists->n_before);
 
 	if (!err)
 		err = counts_walk(view, NULL, add_count, &round->findings);
 	if (!err)
 		err = add_totals(&round->findings, view);
 	if (!err)
-		err = sockets_scan(skel, cgroup, &lists->after, &lists->n_after);
+		err = sockets_scan(skel, cgroup, &counted, &lists->after, &lists->n_after);
 	if (!err)
 		err = add_sockets(&round->findings, lists);
 	if (!err)

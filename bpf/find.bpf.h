@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * find.bpf.h - find the other network namespaces that have sessions, and a way into each.
+ *
+ * An iterator over TCP sockets sees one network namespace (seed.bpf.h). The kernel's tables of
+ * connections have the sockets of all namespaces, whoever holds them: a process, a queue of
+ * descriptors in flight, or nobody but the accept queue. So they say which namespaces have
+ * sessions. Processes, with their files and mounts, are only the way into those.
+ *
+ * `load` and `verify` run the first two programs by BPF_PROG_TEST_RUN, in the place of a
+ * tracepoint: in an RCU read section. They read by probes. What the kernel changes meanwhile is no
+ * session that was open before: the other programs count it.
+ */
+#ifndef CONNCOUNT_FIND_BPF_H
+#define CONNCOUNT_FIND_BPF_H
+
+#include "seed.bpf.h"
+
+enum {
+	NSFS_MAGIC = 0x6e736673,
+
+	/* More than a host has of either: only so that loops have an end. */
+	NETS_MOST = 1 << 20,
+	CHAIN_MOST = 1 << 20,
+};
+
+/* Kernel types, as far as they are read here. */
+struct upid {
+	int nr;
+} __attribute__((preserve_access_index));
+
+struct pid {
+	unsigned level;
+	struct upid numbers[];
+} __attribute__((preserve_access_index));
+
+struct nsproxy___conncount {
+	struct net___conncount *net_ns;
+} __attribute__((preserve_access_index));
+
+struct task_struct___conncount {
+	struct nsproxy___conncount *nsproxy;
+} __attribute__((preserve_access_index));
+
+struct super_block___conncount {
+	unsigned long s_magic;
+} __attribute__((preserve_access_index));
+
+struct inode___conncount {
+	struct super_block___conncount *i_sb;
+	unsigned long i_ino;
+} __attribute__((preserve_access_index));
+
+struct file___conncount {
+	struct inode___conncount *f_inode;
+} __attribute__((preserve_access_index));
+
+/* The network namespace of the process that asks. */
+static __always_inline struct net___conncount *net_own(void)
+{
+	return BPF_CORE_READ((struct task_struct___conncount *)bpf_get_current_task(), nsproxy,
+			     net_ns);
+}
+
+/* --- which tables of connections there are ------------------------------------------------- */
+
+/* Out: inode number of the first namespace there is: the one that the kernel was booted with. */
+__u32 first_netns = 0;
+
+struct nets {
+	struct net___conncount *own, *at;
+	const struct proc_ns_operations *ops; /* that of every network namespace */
+	bool full;
+};
+
+/* The one after @net in the kernel's list; or what the list's head would be, which is none. */
+static __always_inline struct net___conncount *net_next(struct net___conncount *net)
+{
+	return (void *)BPF_CORE_READ(net, list.next) -
+	       bpf_core_field_offset(struct net___conncount, list);
+}
+
+/* Note the table of a namespace, and go on to the next; for bpf_loop(). */
+static long net_visit(__u32 index, struct nets *nets)
+{
+	struct net___conncount *net = nets->at;
+	struct inet_hashinfo___conncount *hashinfo =
+		BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo);
+	__u64 key = (__u64)hashinfo;
+	struct cc_table_of table = {
+		.net = (__u64)net,
+		.cookie = BPF_CORE_READ(net, net_cookie),
+		.buckets = BPF_CORE_READ(hashinfo, ehash_mask) + 1ULL,
+	};
+
+	(void)index;
+	if (bpf_map_update_elem(&tables_found, &key, &table, BPF_ANY))
+		nets->full = true;
+	net = net_next(net);
+	if (BPF_CORE_READ(net, ns.ops) != nets->ops) {
+		net = net_next(net); /* that was the head */
+		first_netns = BPF_CORE_READ(net, ns.inum);
+	}
+	nets->at = net;
+	return net == nets->own || nets->full;
+}
+
+/* Write the tables of connections to `tables_found`. Most often all namespaces share one. */
+SEC("raw_tp")
+int conncount_tables(void *unused)
+{
+	struct net___conncount *own = net_own();
+	struct nets nets = { .own = own, .at = own, .ops = BPF_CORE_READ(own, ns.ops) };
+
+	(void)unused;
+	bpf_loop(NETS_MOST, net_visit, &nets, 0);
+	if (nets.full)
+		return CC_FIND_FULL;
+	return nets.at == own ? CC_FIND_DONE : CC_FIND_AGAIN;
+}
+
+/* --- which namespaces have sessions ---------------------------------------------------------- */
+
+struct look {
+	struct inet_ehash_bucket___conncount *buckets;
+	struct net___conncount *own;
+	__u64 first;
+	unsigned long at; /* a socket's node, or the end of a chain */
+	__u32 result;
+};
+
+/* Note the namespace of a socket, if it is another one, and if the socket is a session. */
+static __always_inline void look_at_socket(struct look *look, struct sock_common *skc)
+{
+	struct net___conncount *net = (void *)BPF_CORE_READ(skc, skc_net.net);
+	struct tcp_sock *tp = (struct tcp_sock *)skc;
+	__u32 number, ours, *found;
+	struct cc_session as;
+	struct sock *msk;
+
+	if (net == look->own)
+		return;
+	msk = socket_mptcp(tp);
+	if (!socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup))
+		return;
+	ours = session_identify(skc, NULL, &as);
+	number = BPF_CORE_READ(net, ns.inum);
+	found = bpf_map_lookup_elem(&netns_found, &number);
+	if (found)
+		*found |= ours;
+	else if (bpf_map_update_elem(&netns_found, &number, &ours, BPF_ANY))
+		look->result = CC_FIND_FULL;
+}
+
+/* Look at a socket of a chain; for bpf_loop(). */
+static long look_on(__u32 index, struct look *look)
+{
+	struct hlist_nulls_node *node = (void *)look->at;
+
+	(void)index;
+	if (look->at & 1)
+		return 1;
+	look_at_socket(look,
+		       (void *)node - bpf_core_field_offset(struct sock_common, skc_nulls_node));
+	look->at = (unsigned long)BPF_CORE_READ(node, next);
+	return !look->at;
+}
+
+/*
+ * Look at a bucket's chain; for bpf_loop(). It ends in the bucket's number: if it is another one's,
+ * a socket has moved to that one's chain while we were at it.
+ */
+static long look_at_bucket(__u32 index, struct look *look)
+{
+	__u64 bucket = look->first + index;
+	struct inet_ehash_bucket___conncount *at =
+		(void *)look->buckets +
+		bucket * bpf_core_type_size(struct inet_ehash_bucket___conncount);
+
+	look->at = (unsigned long)BPF_CORE_READ(at, chain.first);
+	bpf_loop(CHAIN_MOST, look_on, look, 0);
+	if (look->at != (bucket << 1 | 1) && look->result == CC_FIND_DONE)
+		look->result = CC_FIND_AGAIN;
+	return look->result == CC_FIND_FULL;
+}
+
+/*
+ * Write the namespaces of sessions in some buckets of a table to `netns_found`. CC_FIND_GONE if the
+ * namespace that the table was found by is no more.
+ */
+SEC("raw_tp")
+int conncount_look(const struct cc_look *ask)
+{
+	struct net___conncount *net = (void *)ask->net;
+	struct look look = {
+		.buckets = BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo, ehash),
+		.own = net_own(),
+		.first = ask->first,
+		.result = CC_FIND_DONE,
+	};
+
+	if (BPF_CORE_READ(net, net_cookie) != ask->cookie)
+		return CC_FIND_GONE;
+	bpf_loop(ask->n, look_at_bucket, &look, 0);
+	return look.result;
+}
+
+/* --- what a namespace can be entered by ------------------------------------------------------- */
+
+/* The number of a thread, or of its process, as the asker knows it: in a container, another one. */
+static __always_inline __u32 task_number(struct pid *pid)
+{
+	struct task_struct *asker = (struct task_struct *)bpf_get_current_task();
+	unsigned level = BPF_CORE_READ(asker, thread_pid, level);
+	int number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      level * bpf_core_type_size(struct upid) +
+				      bpf_core_field_offset(struct upid, nr));
+	return number;
+}
+
+/* The network namespace that a file is a TCP socket in, or a handle of; 0 if none. */
+static __always_inline __u32 file_netns(struct file *file, bool *ret_is_socket)
+{
+	struct inode___conncount *inode;
+	struct socket *sock = bpf_sock_from_file(file);
+	struct sock *sk = sock ? sock->sk : NULL;
+
+	*ret_is_socket = sk;
+	if (sk) {
+		if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6)
+			return 0;
+		return sk->sk_type == SOCK_STREAM ? socket_netns(sk) : 0;
+	}
+	inode = BPF_CORE_READ((struct file___conncount *)file, f_inode);
+	return BPF_CORE_READ(inode, i_sb, s_magic) == NSFS_MAGIC ? BPF_CORE_READ(inode, i_ino) : 0;
+}
+
+/* Write the files of all threads by which the namespaces in `netns_found` can be entered. */
+SEC("iter/task_file")
+int conncount_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	bool is_socket;
+	__u32 number;
+
+	if (!file || !task)
+		return 0;
+	number = file_netns(file, &is_socket);
+	if (!number || !bpf_map_lookup_elem(&netns_found, &number))
+		return 0;
+
+	struct cc_found out = {
+		.netns = number,
+		.pid = task_number(BPF_CORE_READ(task, group_leader, thread_pid)),
+		.tid = task_number(BPF_CORE_READ(task, thread_pid)),
+		.fd = ctx->fd,
+		.is_socket = is_socket,
+	};
+
+	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+	return 0;
+}
+
+#endif

@@ -1,0 +1,213 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Which network namespaces are counted: by default the one that load runs in, and nothing that
+# happens in another changes a count; or all, and then no session is missed, whatever leads to it.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	HIDDEN=
+	instance_setup
+}
+
+teardown() {
+	[ -z "$HIDDEN" ] || hidden_end
+	instance_teardown
+}
+
+# smtp own|all: configures a listener, in those namespaces.
+smtp() {
+	printf '%s\n' '[conncount]' 'group = root' "namespaces = $1" '[smtp]' 'listen = *:25' |
+		configure raw
+}
+
+# load_in_ns: loads in the test's network namespace.
+load_in_ns() {
+	expect 0 nsenter --net="$TEST_DIR/net" -- conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+}
+
+# hidden PROGRAM ARGUMENT...: starts it, in the test's cgroup; it makes the file $TEST_DIR/hidden.
+hidden() {
+	start_in_ns "$@"
+	HIDDEN=$STARTED
+	wait_until test -e "$TEST_DIR/hidden"
+}
+
+# hidden_end: ends it, whatever thread of it is left.
+hidden_end() {
+	kill -KILL "$HIDDEN"
+	wait "$HIDDEN" || :
+	rm -f "$TEST_DIR/hidden"
+	HIDDEN=
+}
+
+# forge: a user without privilege, in the cgroup, opens sessions of 198.51.100.7 in namespaces of his own.
+forge() {
+	local copy=$TEST_DIR/forger.py
+	cp "$TOOLS/forger.py" "$copy"
+	chmod 0777 "$TEST_DIR"
+	chmod 0644 "$copy"
+	in_ns setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all \
+		--no-new-privs unshare --user true 2>/dev/null ||
+		skip 'no user namespaces for users without privilege'
+	hidden setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
+		--bounding-set=-all --no-new-privs \
+		python3 -I -S "$copy" "$TEST_DIR/hidden" 198.51.100.7 25 20
+}
+
+@test "own: no user forges a count or fills the table, whether before the load or after" {
+	smtp own
+	load_in_ns
+	sessions_start
+	sessions listen '*:25'
+	sessions open 2 198.51.100.7 192.0.2.1:25
+	sessions open 1 2001:db8::7 '[2001:db8::25]:25'
+	counted 3
+	nodes=$(state nodes)
+	forge
+	counted 3
+	expect_count 2 198.51.100.7
+	expect_count 0 10.66.0.0/16
+	expect_eq "$nodes" "$(state nodes)" nodes
+	# A load that finds these sessions, and one that counts everything again.
+	load_in_ns
+	counted 3
+	expect 0 conncount unload
+	load_in_ns
+	expect_match 'note: 1 other network namespace has sessions on these listeners' "$errors"
+	counted 3
+	expect_eq "$nodes" "$(state nodes)" nodes
+	hidden_end
+	counted 3
+	expect_eq own "$(state namespaces)"
+	expect_eq "$(stat -L -c %i "$TEST_DIR/net")" "$(state netns)"
+	expect_match 'namespaces = own' "$(conncount status)"
+}
+
+@test "own: load says so where the network namespace is not the host's own" {
+	smtp own
+	load_in_ns
+	expect_match "note: only network namespace $(stat -L -c %i "$TEST_DIR/net") is counted" "$errors"
+	expect_match 'namespaces = all' "$errors"
+	load_in_ns # also when nothing changes
+	expect_match 'note: only network namespace ' "$errors"
+	smtp all
+	load_in_ns
+	expect_eq '' "$errors"
+}
+
+@test "own, all, and another one: what is open is counted by the new choice, and nothing else" {
+	sessions_start
+	sessions listen '*:25'
+	sessions open 4 10.1.2.3 192.0.2.1:25
+	smtp all
+	load
+	counted 4
+	# Out here is another one, where no session is.
+	smtp own
+	load
+	counted 0
+	sessions open 1 10.1.2.4 192.0.2.1:25
+	counted 0
+	load_in_ns
+	counted 5
+	sessions close both 1
+	counted 4
+	smtp all
+	load
+	counted 4
+	sessions close both
+	nothing_left
+}
+
+@test "own: verify finds the namespace that is counted from anywhere, and says when it is no more" {
+	local net=$TEST_DIR/other
+	smtp own
+	: >"$net"
+	unshare --net="$net" true
+	nsenter --net="$net" -- conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	verified 0
+	expect 0 in_ns conncount verify
+	umount "$net"
+	rm "$net"
+	expect 1 conncount verify
+	expect_match 'network namespace [0-9]+(, which is counted, is no more|: its sockets cannot be listed)' "$errors"
+}
+
+# A session is found whatever leads to it, or the load fails: a count that lacks it would be wrong.
+@test "all: sessions that only a mount, a handle, a thread or a queue of descriptors leads to" {
+	local way
+	smtp all
+	for way in mount handle inside thread leader flight; do
+		hidden python3 -I -S "$TOOLS/hideout.py" $way "$TEST_DIR/hidden" 25
+		run --separate-stderr conncount load -c "$CONFIG" --cgroup "$CGROUP"
+		# shellcheck disable=SC2154 # by run
+		case $way:$status in
+		flight:1 | thread:1 | leader:1)
+			expect_match 'network namespace [0-9]+: its sockets cannot be listed' "$stderr"
+			[ ! -e "$CONNCOUNT_DIR" ] || fail "$way: something is loaded"
+			[ $way = flight ] || ! have thread-pidfd || fail "$way: not found: $stderr"
+			;;
+		*:0)
+			remember
+			counted 2
+			expect_count 2 10.5.1.1
+			;;
+		*) fail "$way: exit status $status: $stderr" ;;
+		esac
+		hidden_end
+		[ ! -e "$CONNCOUNT_DIR" ] || wait_until nothing_left
+		conncount unload
+	done
+}
+
+@test "all: a load that runs out of descriptors fails, and what was counted stays" {
+	local i
+	smtp all
+	hidden python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/hidden" 25 6
+	expect 1 prlimit --nofile=12 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'Too many open files' "$errors"
+	[ ! -e "$CONNCOUNT_DIR" ] || fail 'something is loaded'
+	load
+	counted 27
+	expect 1 prlimit --nofile=12 conncount verify
+	counted 27
+	hidden_end
+	wait_until nothing_left
+}
+
+@test "all: in a container with process ids of its own, what cannot be seen is refused" {
+	smtp all
+	hidden python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/hidden" 25 2
+	load
+	counted 5
+	contained() {
+		unshare --pid --fork --kill-child --mount-proc --propagation slave "$@"
+	}
+	expect 1 contained conncount verify
+	expect_match 'no process that can be seen from here has a way into it' "$errors"
+	counted 5
+	printf '[more]\nlisten = *:26\n' >>"$CONFIG"
+	expect 1 contained conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'no process that can be seen from here has a way into it .*--pid=host' "$errors"
+	expect_count 5
+	load
+	counted 5
+	hidden_end
+	wait_until nothing_left
+}
+
+@test "all: a namespace with a table of connections of its own" {
+	local knob=/proc/sys/net/ipv4/tcp_child_ehash_entries # from Linux 6.1
+	smtp all
+	[ -e $knob ] || skip 'this kernel has one table for all'
+	in_ns sh -c "echo 128 >$knob"
+	hidden python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/hidden" 25 2
+	load
+	counted 5
+	hidden_end
+	wait_until nothing_left
+}
