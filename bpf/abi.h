@@ -39,12 +39,14 @@
 enum {
 	/* Listener ids run from 0 to CC_LISTENERS_MAX - 1. */
 	CC_LISTENERS_MAX = 1024,
+	/* Addresses and ports that the listeners of a configuration can have together. */
+	CC_LISTENS_MAX = 1048576,
 	/* Bytes of a listener's or a service's name, the terminating NUL included. */
 	CC_NAME_SIZE = 64,
 	/* Bytes of the build's version text, the terminating NUL included. */
 	CC_BUILD_SIZE = 32,
-	/* Bytes of a cgroup's path, the terminating NUL included. */
-	CC_CGROUP_SIZE = 256,
+	/* Bytes of a cgroup's path, the terminating NUL included: the kernel's PATH_MAX. */
+	CC_CGROUP_SIZE = 4096,
 };
 
 /*
@@ -358,8 +360,8 @@ _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");
 _Static_assert(sizeof(struct cc_fill) == 24, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
-_Static_assert(__builtin_offsetof(struct cc_table, netns_cookie) == 304, "cc_table");
-_Static_assert(__builtin_offsetof(struct cc_table, listener) == 320, "cc_table");
+_Static_assert(__builtin_offsetof(struct cc_table, netns_cookie) == 4144, "cc_table");
+_Static_assert(__builtin_offsetof(struct cc_table, listener) == 4160, "cc_table");
 _Static_assert(sizeof(struct cc_sum) == 12 * 8, "cc_sum");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");
 _Static_assert(sizeof(struct cc_table_of) == 24, "cc_table_of");

@@ -56,7 +56,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 2 * CC_LISTENS_MAX);
 	__type(key, struct cc_listener_key);
 	__type(value, struct cc_listener_id);
 } listeners SEC(".maps");

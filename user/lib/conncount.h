@@ -276,7 +276,7 @@ int conncount_listens(struct conncount *cc, struct conncount_listen **ret_listen
 struct conncount_state {
 	uint64_t generation;   /* steps with every change of the configuration */
 	char build[32];        /* version of the build that is loaded */
-	char cgroup[256];      /* counted in, as a path below the cgroup v2 mount */
+	char cgroup[4096];     /* counted in, as a path below the cgroup v2 mount */
 	int64_t nodes;         /* entries of the table of counts that are in use */
 	uint32_t max_prefixes; /* how many it can hold */
 	uint32_t seeding;      /* not 0: CONNCOUNT_SEEDING holds */
