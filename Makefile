@@ -12,7 +12,7 @@
 # make LOSES=N            for tests: every N-th end of a session is not counted
 # make BARE=2             for make bench: without the protocol; BARE=1: nor is a node ever deleted
 #
-# Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libinih, libjansson,
+# Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libjansson,
 # libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.
 #
 # The Lua module is built for Lua 5.4, and for each of Lua 5.1, Lua 5.3 and LuaJIT that
@@ -69,7 +69,7 @@ ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-semantic-interposition -MMD -MP 
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
-CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf inih jansson libmnl ncursesw) -pthread
+CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) -pthread
 EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) -pthread
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP

@@ -115,6 +115,39 @@ bad() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
+@test "a cgroup whose path is long: a Kubernetes pod's, and one of 3,700 characters" {
+	local path pod=/kubepods.slice/kubepods-burstable.slice long host=$CGROUP host_path=$CGROUP_PATH
+	pod+=/kubepods-burstable-pod0b3c8a9e_7d7e_4c6f_9f4b_2a1d5e6f7a8b.slice
+	pod+=/cri-containerd-$(printf '%064d' 0).scope
+	printf -v long '/%0230d' {1..16}
+	for path in "$pod" "$long"; do
+		CGROUP=$host$path CGROUP_PATH=$host_path$path
+		mkdir -p "$CGROUP_PATH"
+		configure raw <<-END
+			[conncount]
+			group = root
+			cgroup = $CGROUP
+			[smtp]
+			listen = *:25
+		END
+		expect 0 conncount load -c "$CONFIG"
+		remember
+		counting 1
+		expect_eq "$CGROUP" "$(state cgroup)" cgroup
+		expect_eq false "$(state detached)" detached
+		expect 0 conncount status
+		expect 0 in_ns conncount metrics
+		expect_match 'conncount_accept_queue_limit\{.*smtp' "$output"
+		expect 0 conncount verify
+		expect 0 conncount load -c "$CONFIG"
+		expect_match 'configuration unchanged' "$output"
+		sessions_stop
+		expect 0 conncount unload
+		(cd "$host_path" && rmdir -p ".$path" 2>/dev/null) || [ ! -e "$CGROUP_PATH" ]
+		CGROUP=$host CGROUP_PATH=$host_path
+	done
+}
+
 @test "another size of the table: counted anew in other maps, without a gap" {
 	load
 	counting 1

@@ -17,6 +17,8 @@
 
 #define NAME "fuzz.conf"
 
+enum { LINE_MOST = 8192 };
+
 struct text {
 	const char *start;
 	size_t size;
@@ -244,6 +246,8 @@ static void check_global(struct text file, const struct config *config)
 
 	check(memchr(config->cgroup, '\0', sizeof(config->cgroup)));
 	check(config->cgroup[0] == '/');
+	for (const char *c = config->cgroup; *c; c++)
+		check(!iscntrl((unsigned char)*c));
 	if (config->cgroup_line)
 		check_value(file, config->cgroup_line, "cgroup", config->cgroup);
 
@@ -292,7 +296,6 @@ static void write_listen(FILE *out, const struct config_listen *listen)
 		addr, listen->port);
 }
 
-/* The cgroup, which can fill a line, goes last: no newline is counted there. */
 static void write_config(FILE *out, const struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++) {
@@ -387,6 +390,24 @@ static unsigned check_message(const char *error)
 	return (unsigned)line;
 }
 
+/* A line is refused for a NUL that it has, for its length if it is long, or for what it says. */
+static void check_line_refused(struct text file, unsigned number, const char *error)
+{
+	const char *why = strstr(error, ": ") + strlen(": ");
+	struct text line = { 0 };
+	bool nul, is_long;
+
+	if (!number || at_the_end(error))
+		return;
+	for (unsigned i = 0; i < number; i++)
+		next_line(&file, &line);
+	nul = !strncmp(why, "a NUL byte ", strlen("a NUL byte "));
+	is_long = !strncmp(why, "longer than ", strlen("longer than "));
+	check(nul || is_long || meaning(line, number).size);
+	check(!nul || memchr(line.start, '\0', line.size));
+	check(!is_long || line.size > LINE_MOST);
+}
+
 static void check_refused(struct text file, const char *error)
 {
 	char earlier[CONFIG_ERROR_SIZE] = "";
@@ -395,6 +416,7 @@ static void check_refused(struct text file, const char *error)
 	struct config config;
 
 	check(number <= count_lines(file));
+	check_line_refused(file, number, error);
 	check(number || at_the_end(error));
 	if (!number)
 		return;

@@ -42,6 +42,35 @@ bad() {
 		good '1 listener on 2 addresses'
 }
 
+@test "a byte order mark at the start of the file is skipped, whatever follows it" {
+	local mark=$'\xef\xbb\xbf' text
+	for text in '# text' '; text' $'# text\r' '' $'\r' $'\t# text' ' ' '# a: b = c' '[conncount]'; do
+		good '1 listener on 1 address' <<<"$mark$text"$'\n[smtp]\nlisten = *:25'
+	done
+}
+
+@test "a byte order mark anywhere else is an error that names it" {
+	local mark=$'\xef\xbb\xbf' before
+	for before in "$mark" $'\n' ' ' $'[smtp]\nlisten = *:25\n' $'[smtp]\n  ' $'# text\n'; do
+		bad '[0-9]+' 'a byte order mark' <<<"$before$mark# text"
+		bad '[0-9]+' 'a byte order mark' <<<"$before$mark[msa]"
+	done
+	bad 2 "listen '$mark\*:25'" <<<$'[smtp]\nlisten = '"$mark*:25"
+	bad 1 "listener '${mark}smtp'" <<<"[${mark}smtp]"
+}
+
+@test "the last line needs no newline" {
+	printf '[smtp]\nlisten = *:25\nlisten = *:26' | good '1 listener on 2 addresses'
+	printf '[smtp]\nlisten = *:25\n# text' | good '1 listener on 1 address'
+	printf '[smtp]\nlisten = *:25\n[msa]' | bad 3 "no 'listen"
+}
+
+@test "there are no continuation lines" {
+	bad 3 "unknown key '\*'" <<<$'[smtp]\nlisten = *:25\n  *:26'
+	bad 2 "listen '\*:25 \\\\'" <<<$'[smtp]\nlisten = *:25 \\\n*:26'
+	bad 3 "unknown key ''" <<<$'[smtp]\nlisten = *:25\n= *:26'
+}
+
 @test "the service is SMTP where none is given" {
 	good '1 listener on 1 address' <<<$'[smtp]\nlisten = *:25'
 }
@@ -116,9 +145,91 @@ bad() {
 	bad 2 "listen '\?\[31m" <<<$'[smtp]\nlisten = \e[31m'
 }
 
-@test "lines that are too long, or have a NUL in them" {
-	bad 2 'longer than' <<<"[smtp]"$'\n'"listen = $(printf '1%.0s' {1..300})"
-	printf '[smtp]\nlisten = *:25\0\n' | bad 2 'NUL'
+# times N TEXT: TEXT, N times.
+times() {
+	local spaces
+	printf -v spaces '%*s' "$1" ''
+	echo "${spaces// /$2}"
+}
+
+@test "a line of 8,192 bytes is read, a longer one is an error" {
+	local line='listen = *:25' end
+	line+=$(times $((8192 - ${#line})) ' ')
+	for end in '' $'\n' '# text' $'# text\r\n'; do
+		printf '[smtp]\n%s%s' "$line" "$end" >"$BATS_TEST_TMPDIR/conf"
+		expect 0 conncount check "$BATS_TEST_TMPDIR/conf"
+	done
+	bad 2 'longer than 8192 bytes' <<<"[smtp]"$'\n'" $line"
+	bad 2 'longer than 8192 bytes' <<<"[smtp]"$'\n'"$line"$'\r'
+	bad 2 'longer than 8192 bytes' <<<"[smtp]"$'\n'"listen = $(times 100000 1)"
+	bad 1 'longer than 8192 bytes' <<<"[$(times 8192 x)"
+}
+
+@test "a comment can be of any length" {
+	printf '#%s\n[smtp] # %s\nlisten = *:25 ;%s' "$(times 100000 x)" "$(times 100000 ' [')" \
+		"$(times 100000 '#')" | good '1 listener on 1 address'
+}
+
+@test "a cgroup of 4,095 characters is read, a longer one is an error" {
+	good '1 listener on 1 address' <<<"[conncount]
+		cgroup = /$(times 4094 x)
+		[smtp]
+		listen = *:25"
+	bad 2 "cgroup '/x{99}\.\.\.': longer than 4095 characters$" <<<$'[conncount]\ncgroup = '"/$(times 4095 x)"
+	bad 2 "cgroup '/a\?b': a control character" <<<$'[conncount]\ncgroup = /a\rb'
+}
+
+@test "a message quotes 100 bytes of a long text, and says what is wrong with it" {
+	local long what letter=$'\xc3\xa4'
+	long=$(times 8000 x)
+	for what in listen service; do
+		bad 2 "$what 'x{100}\.\.\.': .{10}" <<<"[smtp]"$'\n'"$what = $long"
+	done
+	for what in cgroup group max_prefixes; do
+		bad 2 "$what 'x{100}\.\.\.': .{10}" <<<"[conncount]"$'\n'"$what = $long"
+	done
+	bad 1 "listener 'x{100}\.\.\.': .{10}" <<<"[$long]"
+	bad 1 "'x{100}\.\.\.' stands before any" <<<"$long ="
+	bad 2 "unknown key 'x{100}\.\.\.' in \[smtp\] \(known" <<<$'[smtp]\n'"$long ="
+	bad 2 "unknown key 'x{100}\.\.\.' in \[conncount\] \(known" <<<$'[conncount]\n'"$long ="
+	# It does not end within a character, where the text is UTF-8.
+	bad 2 "listen '.($letter){49}\.\.\.': .{10}" <<<"[smtp]"$'\n'"listen = x$(times 4000 "$letter")"
+	bad 2 "listen '.+': .{10}" <<<"[smtp]"$'\n'"listen = $(times 4000 $'\x97')"
+}
+
+@test "a long file name leaves room for what is wrong" {
+	local dir=$BATS_TEST_TMPDIR i
+	for i in {1..14}; do
+		dir+=/$(times 250 d)
+	done
+	mkdir -p "$dir"
+	echo '[smtp' >"$dir/conf"
+	expect 2 conncount check "$dir/conf"
+	expect_match "/conf:1: a section without its '\]'" "$errors"
+	expect 2 conncount check "/$(times 10000 x)"
+	expect_match ': File name too long' "$errors"
+}
+
+@test "a NUL byte, wherever it is" {
+	local text
+	for text in '[smtp]\nlisten = *:25\0\n' '[smtp]\n#\0\n' '[smtp]\n\0' '[smtp]\nlisten = *:25 # text\0'; do
+		# shellcheck disable=SC2059 # the text is the format
+		printf "$text" | bad 2 'NUL'
+	done
+	printf '\xff\xfe[\0s\0]\0\n\0' | bad 1 'NUL.*UTF-8'
+}
+
+@test "1,048,576 addresses, and not one more" {
+	awk 'BEGIN {
+		print "[smtp]"
+		for (i = 0; i < 1048576; i++)
+			printf "listen = 10.%d.%d.%d:25\n", i / 65536, i / 256 % 256, i % 256
+	}' >"$BATS_TEST_TMPDIR/many"
+	good '1 listener on 1048576 addresses' <"$BATS_TEST_TMPDIR/many"
+	{ cat "$BATS_TEST_TMPDIR/many" && echo '[msa]' && echo 'listen = *:587'; } |
+		bad 1048579 "listen '\*:587': more than 1048576 addresses"
+	{ cat "$BATS_TEST_TMPDIR/many" && echo 'listen = 10.0.0.1:25'; } |
+		bad 1048578 "taken by \[smtp\], at line 3"
 }
 
 @test "more listeners than there are ids" {

@@ -49,7 +49,7 @@ build() {
 		-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 		-I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/load" -I"$ROOT/lua")
 	mapfile -t files < <(sources "$1" | grep '\.c$')
-	read -ra libraries <<<"$(pkg-config --cflags --libs inih lua5.4)"
+	read -ra libraries <<<"$(pkg-config --cflags --libs lua5.4)"
 	expect 0 clang "${flags[@]}" -o "$2" "$fuzz/$1.c" "${files[@]/#/${3:-$ROOT}/}" "${libraries[@]}"
 }
 
@@ -161,13 +161,16 @@ planted() {
 
 @test "planted bugs in the configuration's reader are found" {
 	local config=user/load/config.c
-	planted config $config 's/listens\[j\], listen))$/listens[j], listen) || i)/' 'not so: n == 1'
+	planted config $config 's/lb->port;/lb->port - 1;/' 'not so: n == 1'
 	planted config $config 's/free(config->listeners);/;/' 'LeakSanitizer'
-	planted config $config 's/(listener->n_listens + 1)/(listener->n_listens | 1)/' \
+	planted config $config 's/(n ? 2 \* n : 1)/(n | 1)/' \
 		'heap-buffer-overflow'
 	planted config $config '/^\tcheck_listeners(&parser);/i\	*ret_config = parser.config;' \
 		'not so: .*before'
-	planted config $config 's/strlen(text) != (size_t)len/strlen(text) > (size_t)len/' 'not so'
+	planted config $config 's/if (!c) {/if (!c \&\& len) {/' 'not so'
+	planted config $config 's/(len == start || /(!len || /' 'not so: meaning'
+	planted config $config 's/if (len == LINE_MOST)/if (len > LINE_MOST)/' 'stack-buffer-overflow'
+	planted config $config 's/tdestroy(parser.taken, free);/;/' 'LeakSanitizer'
 }
 
 @test "planted bugs in the Lua module are found" {

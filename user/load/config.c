@@ -1,29 +1,32 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * config.c - read /etc/conncount.conf.
- *
- * libinih splits lines into names and values. It neither tells line numbers nor sections
- * without a key, and it cuts what is too long for its buffers; so the lines pass through
- * next_line() on their way to it, which sees to these.
  */
 #include <ctype.h>
 #include <errno.h>
+#include <search.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <ini.h>
-
 #include "config.h"
 
 enum {
-	/* libinih's own limits, which it does not export: MAX_SECTION and MAX_NAME are 50. */
 	NAME_MOST = 49,
-	LINE_MOST = INI_MAX_LINE - 2,
+	/* Bytes of a line without its newline and its comment: the longest path and a key fit. */
+	LINE_MOST = 2 * PATH_MAX,
+	/* Bytes of a text that a message quotes. */
+	QUOTE_MOST = 100,
 };
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
+
+/* Node of the tree of all `listen` lines, which finds one that stands twice. */
+struct taken {
+	struct config_listen listen;
+	char listener[CC_NAME_SIZE];
+};
 
 struct parser {
 	FILE *in;
@@ -34,6 +37,9 @@ struct parser {
 	struct config config;
 	struct config_listener *current; /* NULL: in [conncount], or before any section */
 	bool in_section;
+	void *taken; /* root of a tsearch() tree of struct taken */
+	size_t n_taken;
+	char quoted[QUOTE_MOST + sizeof("...")]; /* of quote() */
 };
 
 static void __attribute__((format(printf, 3, 4)))
@@ -62,6 +68,20 @@ fail_at(struct parser *parser, unsigned line, const char *format, ...)
 
 #define fail(parser, ...) fail_at(parser, (parser)->line, __VA_ARGS__)
 
+/* @text, or the start of it if it is long: a message must have room for what is wrong with it. */
+static const char *quote(struct parser *parser, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len <= QUOTE_MOST)
+		return text;
+	/* Not within a character of UTF-8, which has up to three bytes behind its first. */
+	for (len = QUOTE_MOST; len > QUOTE_MOST - 3 && (text[len] & 0xc0) == 0x80; len--)
+		;
+	snprintf(parser->quoted, sizeof(parser->quoted), "%.*s...", (int)len, text);
+	return parser->quoted;
+}
+
 /* Listeners' and services' names go into messages, tables and metrics as they are. */
 static bool is_name(const char *text)
 {
@@ -76,10 +96,11 @@ static bool is_name(const char *text)
 static bool check_name(struct parser *parser, const char *what, const char *text)
 {
 	if (strlen(text) > NAME_MOST)
-		fail(parser, "%s '%s': longer than %d characters", what, text, NAME_MOST);
+		fail(parser, "%s '%s': longer than %d characters", what, quote(parser, text),
+		     NAME_MOST);
 	else if (!is_name(text))
 		fail(parser, "%s '%s': only letters, digits and . _ - + : / @ can be in it", what,
-		     text);
+		     quote(parser, text));
 	return !parser->failed;
 }
 
@@ -127,10 +148,9 @@ static void begin_listener(struct parser *parser, const char *name)
 }
 
 /* @line begins with '['. */
-static void begin_section(struct parser *parser, const char *line)
+static void begin_section(struct parser *parser, char *line)
 {
-	const char *end = strchr(line, ']');
-	char name[INI_MAX_LINE];
+	char *name = line + 1, *end = strchr(name, ']');
 
 	parser->in_section = true;
 	parser->current = NULL;
@@ -138,11 +158,11 @@ static void begin_section(struct parser *parser, const char *line)
 		fail(parser, "a section without its ']'");
 		return;
 	}
-	if (end[1 + strspn(end + 1, " \t\r\n")]) {
+	if (end[1]) {
 		fail(parser, "text after the section's ']'");
 		return;
 	}
-	snprintf(name, sizeof(name), "%.*s", (int)(end - line - 1), line + 1);
+	*end = '\0';
 	if (strcmp(name, "conncount"))
 		begin_listener(parser, name);
 	else if (parser->config.section_line)
@@ -153,6 +173,13 @@ static void begin_section(struct parser *parser, const char *line)
 
 /* --- keys --------------------------------------------------------------------------------- */
 
+static bool has_control(const char *text)
+{
+	while (*text && !iscntrl((unsigned char)*text))
+		text++;
+	return *text;
+}
+
 static void set_cgroup(struct parser *parser, const char *value)
 {
 	struct config *config = &parser->config;
@@ -161,9 +188,14 @@ static void set_cgroup(struct parser *parser, const char *value)
 		return;
 	if (value[0] != '/')
 		fail(parser, "cgroup '%s': a path below the cgroup v2 mount begins with '/'",
-		     value);
+		     quote(parser, value));
+	else if (strlen(value) >= sizeof(config->cgroup))
+		fail(parser, "cgroup '%s': longer than %zu characters", quote(parser, value),
+		     sizeof(config->cgroup) - 1);
+	else if (has_control(value))
+		fail(parser, "cgroup '%s': a control character in it", quote(parser, value));
 	else
-		snprintf(config->cgroup, sizeof(config->cgroup), "%s", value);
+		strcpy(config->cgroup, value);
 }
 
 static void set_max_prefixes(struct parser *parser, const char *value)
@@ -178,7 +210,7 @@ static void set_max_prefixes(struct parser *parser, const char *value)
 	number = strtoul(value, &end, 10);
 	if (!isdigit((unsigned char)value[0]) || *end || errno || number < 1 ||
 	    number > CONFIG_MAX_PREFIXES_MOST)
-		fail(parser, "max_prefixes '%s': not a number from 1 to %d", value,
+		fail(parser, "max_prefixes '%s': not a number from 1 to %d", quote(parser, value),
 		     CONFIG_MAX_PREFIXES_MOST);
 	else
 		config->max_prefixes = (uint32_t)number;
@@ -199,7 +231,7 @@ static void set_namespaces(struct parser *parser, const char *value)
 	if (!once(parser, "namespaces", &config->namespaces_line))
 		return;
 	if (strcmp(value, "own") && strcmp(value, "all"))
-		fail(parser, "namespaces '%s': must be own or all", value);
+		fail(parser, "namespaces '%s': must be own or all", quote(parser, value));
 	config->all_namespaces = !strcmp(value, "all");
 }
 
@@ -217,32 +249,42 @@ static void set_global(struct parser *parser, const char *key, const char *value
 		fail(parser,
 		     "unknown key '%s' in [conncount] (known: cgroup, namespaces, max_prefixes, "
 		     "group)",
-		     key);
+		     quote(parser, key));
 }
 
-static bool same_listen(const struct config_listen *a, const struct config_listen *b)
+/* Two struct taken, or config_listen at their start, in an order that only tsearch() knows. */
+static int compare_taken(const void *a, const void *b)
 {
-	return a->port == b->port && a->addr.family == b->addr.family &&
-	       a->addr.prefixlen == b->addr.prefixlen &&
-	       !memcmp(a->addr.addr, b->addr.addr, sizeof(a->addr.addr));
+	const struct config_listen *la = a, *lb = b;
+	int order = memcmp(&la->addr, &lb->addr, sizeof(la->addr));
+
+	_Static_assert(sizeof(la->addr) == 2 * sizeof(int) + sizeof(la->addr.addr), "no padding");
+	return order ? order : la->port - lb->port;
 }
 
-/* Whether @listen stands somewhere already. */
-static bool listen_taken(struct parser *parser, const struct config_listen *listen,
-			 const char *value)
+/* Note @listen. Returns false, with an error, if it stands somewhere already. */
+static bool take_listen(struct parser *parser, const struct config_listen *listen,
+			const char *value)
 {
-	for (size_t i = 0; i < parser->config.n_listeners; i++) {
-		const struct config_listener *listener = &parser->config.listeners[i];
+	struct taken *taken = malloc(sizeof(*taken)), **found;
 
-		for (size_t j = 0; j < listener->n_listens; j++) {
-			if (!same_listen(&listener->listens[j], listen))
-				continue;
-			fail(parser, "listen '%s': taken by [%s], at line %u", value,
-			     listener->name, listener->listens[j].line);
-			return true;
-		}
+	if (!taken) {
+		fail(parser, "out of memory");
+		return false;
 	}
-	return false;
+	taken->listen = *listen;
+	strcpy(taken->listener, parser->current->name);
+	found = tsearch(taken, &parser->taken, compare_taken);
+	if (!found)
+		fail(parser, "out of memory");
+	else if (*found != taken)
+		fail(parser, "listen '%s': taken by [%s], at line %u", value, (*found)->listener,
+		     (*found)->listen.line);
+	else if (++parser->n_taken > CC_LISTENS_MAX)
+		fail(parser, "listen '%s': more than %d addresses", value, CC_LISTENS_MAX);
+	if (!found || *found != taken)
+		free(taken);
+	return !parser->failed;
 }
 
 /* `*:PORT`, `ADDRESS:PORT` or `[ADDRESS6]:PORT`; the address 0.0.0.0 or :: is all of its family. */
@@ -269,22 +311,26 @@ static int parse_listen(const char *value, struct config_listen *ret, const char
 
 static void add_listen(struct parser *parser, struct config_listener *listener, const char *value)
 {
-	struct config_listen listen = { .line = parser->line }, *grown;
+	struct config_listen listen = { .line = parser->line };
+	size_t n = listener->n_listens;
 	const char *why;
 
 	if (parse_listen(value, &listen, &why)) {
-		fail(parser, "listen '%s': %s", value, why);
+		fail(parser, "listen '%s': %s", quote(parser, value), why);
 		return;
 	}
-	if (listen_taken(parser, &listen, value))
+	if (!take_listen(parser, &listen, value))
 		return;
-	grown = realloc(listener->listens, (listener->n_listens + 1) * sizeof(*grown));
-	if (!grown) {
-		fail(parser, "out of memory");
-		return;
+	if (!(n & (n - 1))) { /* as many as there is room for, which doubles */
+		void *grown = realloc(listener->listens, (n ? 2 * n : 1) * sizeof(listen));
+
+		if (!grown) {
+			fail(parser, "out of memory");
+			return;
+		}
+		listener->listens = grown;
 	}
-	listener->listens = grown;
-	grown[listener->n_listens++] = listen;
+	listener->listens[listener->n_listens++] = listen;
 }
 
 static void set_in_listener(struct parser *parser, const char *key, const char *value)
@@ -294,85 +340,100 @@ static void set_in_listener(struct parser *parser, const char *key, const char *
 	if (!strcmp(key, "listen"))
 		add_listen(parser, listener, value);
 	else if (strcmp(key, "service"))
-		fail(parser, "unknown key '%s' in [%s] (known: listen, service)", key,
-		     listener->name);
+		fail(parser, "unknown key '%s' in [%s] (known: listen, service)",
+		     quote(parser, key), listener->name);
 	else if (once(parser, "service", &listener->service_line) &&
 		 check_name(parser, "service", value))
 		strcpy(listener->service, value);
 }
 
-/* Called by libinih for each name and value. Its @section is cut to size; ours is not. */
-static int on_key(void *arg, const char *section, const char *key, const char *value)
-{
-	struct parser *parser = arg;
-
-	(void)section;
-	if (parser->failed)
-		return 0;
-	if (!parser->in_section)
-		fail(parser, "'%s' stands before any [section]", key);
-	else if (parser->current)
-		set_in_listener(parser, key, value);
-	else
-		set_global(parser, key, value);
-	return !parser->failed;
-}
-
 /* --- lines -------------------------------------------------------------------------------- */
 
-/* Cut a comment: '#' or ';' at the start of a line or behind a space. */
-static void cut_comment(char *line)
+/* @text without the space around it; cuts it. */
+static char *trim(char *text)
 {
-	for (char *c = line; *c; c++) {
-		if ((*c == '#' || *c == ';') && (c == line || isspace((unsigned char)c[-1]))) {
-			strcpy(c, "\n");
-			return;
-		}
-	}
+	char *end = text + strlen(text);
+
+	while (isspace((unsigned char)*text))
+		text++;
+	while (end > text && isspace((unsigned char)end[-1]))
+		end--;
+	*end = '\0';
+	return text;
 }
 
-static bool starts_with_mark(const char *text)
+static bool is_mark(const char *text)
 {
 	return !strncmp(text, byte_order_mark, strlen(byte_order_mark));
 }
 
 /*
- * libinih's reader, called as fgets(). Lines lose their comments and their indentation, which
- * libinih would take for the continuation of a value.
+ * Read the next line into @buf, of LINE_MOST + 1 bytes. A comment, from a '#' or ';' at the start
+ * of the line or behind a space, may be of any length and is left out; so is the byte order mark
+ * that a file may begin with. Returns the text in @buf; NULL at the end of the file, and on an
+ * error.
  */
-static char *next_line(char *buf, int size, void *arg)
+static char *read_line(struct parser *parser, char *buf)
 {
-	struct parser *parser = arg;
-	char *text = NULL;
-	size_t room = 0;
-	ssize_t len;
+	int c = getc_unlocked(parser->in);
+	size_t start = 0, len = 0;
+	bool comment = false;
 
-	if (parser->failed)
+	if (c == EOF)
 		return NULL;
-	len = getline(&text, &room, parser->in);
-	if (len < 0) {
-		free(text);
-		return NULL;
-	}
 	parser->line++;
-	if (strlen(text) != (size_t)len) {
-		fail(parser, "a NUL byte in the text");
-	} else {
-		cut_comment(text);
-		char *start = text;
-		if (parser->line == 1 && starts_with_mark(start))
-			start += strlen(byte_order_mark);
-		start += strspn(start, " \t\r\v\f\n");
-		if (strlen(start) > LINE_MOST || strlen(start) >= (size_t)size)
-			fail(parser, "longer than %d characters", LINE_MOST);
-		else if (*start == '[')
-			begin_section(parser, start);
-		else if (*start && (!strpbrk(start, "=:") || starts_with_mark(start)))
-			fail(parser, "neither a [section] nor 'key = value'");
-		snprintf(buf, (size_t)size, "%s", parser->failed ? "" : start);
+	for (; c != EOF && c != '\n'; c = getc_unlocked(parser->in)) {
+		if (!c) {
+			fail(parser, "a NUL byte in the text (it must be UTF-8 or ASCII)");
+			return NULL;
+		}
+		if ((c == '#' || c == ';') &&
+		    (len == start || isspace((unsigned char)buf[len - 1])))
+			comment = true;
+		if (comment)
+			continue;
+		if (len == LINE_MOST) {
+			fail(parser, "longer than %d bytes", LINE_MOST);
+			return NULL;
+		}
+		buf[len++] = (char)c;
+		if (parser->line == 1 && len == strlen(byte_order_mark) && is_mark(buf))
+			start = len;
 	}
-	free(text);
-	return parser->failed ? NULL : buf;
+	buf[len] = '\0';
+	return buf + start;
+}
+
+/* @line is `key = value` or `key: value`; cuts it. */
+static void set_key(struct parser *parser, char *line)
+{
+	char *value = strpbrk(line, "=:");
+	const char *key;
+
+	if (!value) {
+		fail(parser, "neither a [section] nor 'key = value'");
+		return;
+	}
+	*value++ = '\0';
+	key = trim(line);
+	value = trim(value);
+	if (!parser->in_section)
+		fail(parser, "'%s' stands before any [section]", quote(parser, key));
+	else if (parser->current)
+		set_in_listener(parser, key, value);
+	else
+		set_global(parser, key, value);
+}
+
+static void parse_line(struct parser *parser, char *line)
+{
+	line = trim(line);
+	if (is_mark(line))
+		fail(parser, "a byte order mark, which only the start of a file can have");
+	else if (*line == '[')
+		begin_section(parser, line);
+	else if (*line)
+		set_key(parser, line);
 }
 
 static void check_listeners(struct parser *parser)
@@ -391,20 +452,18 @@ static void check_listeners(struct parser *parser)
 int config_read(FILE *in, const char *name, struct config *ret_config, char *error)
 {
 	struct parser parser = { .in = in, .name = name, .error = error };
-	int line;
+	char buf[LINE_MOST + 1], *line;
 
 	strcpy(parser.config.cgroup, "/");
 	strcpy(parser.config.group, "conncount");
 	parser.config.max_prefixes = CONFIG_MAX_PREFIXES;
 
-	line = ini_parse_stream(next_line, &parser, on_key, &parser);
-	if (line > 0)
-		fail_at(&parser, (unsigned)line, "neither a [section] nor 'key = value'");
-	else if (line < 0)
-		fail(&parser, "out of memory");
-	if (!parser.failed && ferror(in))
+	while (!parser.failed && (line = read_line(&parser, buf)))
+		parse_line(&parser, line);
+	if (ferror(in))
 		fail_at(&parser, 0, "cannot be read");
 	check_listeners(&parser);
+	tdestroy(parser.taken, free);
 	if (parser.failed) {
 		config_free(&parser.config);
 		return -EINVAL;
@@ -420,7 +479,7 @@ int config_read_file(const char *path, struct config *ret_config, char *error)
 
 	if (!in) {
 		err = -errno;
-		snprintf(error, CONFIG_ERROR_SIZE, "%s: %s", path, strerror(-err));
+		snprintf(error, CONFIG_ERROR_SIZE, "%.*s: %s", PATH_MAX, path, strerror(-err));
 		return err;
 	}
 	err = config_read(in, path, ret_config, error);

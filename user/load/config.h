@@ -5,6 +5,7 @@
 #ifndef CONNCOUNT_CONFIG_H
 #define CONNCOUNT_CONFIG_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -18,7 +19,7 @@
 enum {
 	CONFIG_MAX_PREFIXES = 1048576, /* default */
 	CONFIG_MAX_PREFIXES_MOST = 1 << 26,
-	CONFIG_ERROR_SIZE = 512,
+	CONFIG_ERROR_SIZE = PATH_MAX + 512,
 };
 
 /* One `listen` line. */
