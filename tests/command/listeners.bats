@@ -191,3 +191,65 @@ listener() {
 	expect 0 conncount verify
 	expect_eq 0 "$(state nodes)" nodes
 }
+
+# addresses N PORT: a configuration of one listener on N addresses.
+addresses() {
+	{
+		echo '[smtp]'
+		awk -v n="$1" -v port="$2" 'BEGIN {
+			for (i = 0; i < n; i++)
+				printf "listen = 10.%d.%d.%d:%d\n", i / 65536, i / 256 % 256, i % 256, port
+		}'
+	} | configure
+}
+
+# map_calls: how many system calls on elements of maps a load makes, with the configuration as it is.
+map_calls() {
+	strace -f -q -o "$TEST_DIR/trace" -e trace=bpf conncount load -c "$CONFIG" --cgroup "$CGROUP" >&2 &&
+		grep -cE 'BPF_MAP_(GET_NEXT_KEY|LOOKUP_ELEM|UPDATE_ELEM|DELETE_ELEM|.*BATCH)' "$TEST_DIR/trace"
+}
+
+@test "a load costs in proportion to the addresses: first, again, and when all are changed" {
+	requires strace
+	local n i few=() many=()
+	for n in 400 800; do
+		addresses $n 25
+		few=("${many[@]}")
+		many=("$(map_calls)" "$(map_calls)")
+		addresses $n 26
+		many+=("$(map_calls)" "$(map_calls)")
+		remember
+		expect 0 conncount unload
+	done
+	for i in "${!many[@]}"; do
+		echo "load $((i + 1)): ${few[i]} calls for 400 addresses, ${many[i]} for 800"
+		# Each address is entered, read a few times, and removed.
+		((many[i] > 400 && many[i] - few[i] <= 400 * 8)) || fail 'more than in proportion'
+	done
+}
+
+@test "40,000 addresses are loaded, and changed, and changed again" {
+	requires speed
+	addresses 40000 25
+	load
+	sessions_start
+	sessions listen '*:25'
+	sessions listen '*:26'
+	sessions open 1 10.9.0.1 10.0.156.63:25
+	sessions open 2 10.9.0.1 10.0.156.64:25
+	expect_count 1
+	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'configuration unchanged' "$output"
+	addresses 40000 26
+	load
+	sessions open 4 10.9.0.1 10.0.156.63:26
+	sessions open 8 10.9.0.1 10.0.156.63:25
+	expect_count 5
+	addresses 39999 26
+	load
+	sessions open 16 10.9.0.1 10.0.156.63:26
+	sessions open 32 10.9.0.1 10.0.156.62:26
+	expect_count 37
+	sessions close server
+	expect_count 0
+}

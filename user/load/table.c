@@ -119,107 +119,121 @@ static struct cc_listener_key listen_key(const struct config_listen *listen, uns
 	return key;
 }
 
-/* Find a key of @table in the trie. Returns 0 or a negative errno, -ENOENT if there is none. */
-static int find_key(int fd, unsigned table, struct cc_listener_key *ret)
-{
-	struct cc_listener_key key, *last = NULL;
-	int err;
+/* Addresses and ports with the ids of their listeners, as a table of the trie has them. */
+struct listens {
+	struct listen_entry {
+		struct cc_listener_key key;
+		struct cc_listener_id value;
+	} * entry; /* to be freed */
+	size_t n;
+};
 
-	while (!(err = bpf_map_get_next_key(fd, last, &key))) {
-		last = &key;
-		if (ntohs(key.table) == table) {
-			*ret = key;
-			return 0;
-		}
+static int add_entry(struct listens *listens, const struct listen_entry *entry)
+{
+	size_t n = listens->n;
+
+	if (!(n & (n - 1))) { /* as many as there is room for, which doubles */
+		void *grown = realloc(listens->entry, (n ? 2 * n : 1) * sizeof(*entry));
+
+		if (!grown)
+			return -ENOMEM;
+		listens->entry = grown;
 	}
-	return err;
+	listens->entry[listens->n++] = *entry;
+	return 0;
 }
 
-/* Remove what an earlier configuration, or a load that died, has left in a table. */
-static int clear_listens(int fd, unsigned table)
+static int compare_entries(const void *a, const void *b)
 {
-	struct cc_listener_key key;
-	int err;
-
-	while (!(err = find_key(fd, table, &key))) {
-		err = bpf_map_delete_elem(fd, &key);
-		if (err)
-			return err;
-	}
-	return err == -ENOENT ? 0 : err;
+	return memcmp(a, b, sizeof(struct listen_entry));
 }
 
-static size_t count_listens(int fd, unsigned table)
+static void sort_listens(struct listens *listens)
 {
-	struct cc_listener_key key, *last = NULL;
-	size_t n = 0;
-
-	while (!bpf_map_get_next_key(fd, last, &key)) {
-		last = &key;
-		n += ntohs(key.table) == table;
-	}
-	return n;
+	if (listens->n)
+		qsort(listens->entry, listens->n, sizeof(*listens->entry), compare_entries);
 }
 
-/*
- * For each `listen` of @config, with its key in @slot and the listener's id in @table: call
- * @each, until it returns other than 0. Returns what it returned.
- */
-static int for_each_listen(const struct config *config, const struct cc_table *table, unsigned slot,
-			   int fd,
-			   int (*each)(int fd, const struct cc_listener_key *key, uint32_t id))
+/* What @config has, for number @slot. To be freed whatever is returned. */
+static int configured_listens(const struct config *config, const struct cc_table *table,
+			      unsigned slot, struct listens *ret)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		const struct config_listener *listener = &config->listeners[i];
-		uint32_t id = table_find(table, listener->name);
+		struct listen_entry entry = { .value.id = table_find(table, listener->name) };
 
 		for (size_t j = 0; !err && j < listener->n_listens; j++) {
-			struct cc_listener_key key = listen_key(&listener->listens[j], slot);
-
-			err = each(fd, &key, id);
+			entry.key = listen_key(&listener->listens[j], slot);
+			err = add_entry(ret, &entry);
 		}
 	}
+	sort_listens(ret);
 	return err;
 }
 
-static int enter_listen(int fd, const struct cc_listener_key *key, uint32_t id)
+/* What the trie has as number @slot, in one walk. To be freed whatever is returned. */
+static int entered_listens(int fd, unsigned slot, struct listens *ret)
 {
-	struct cc_listener_id value = { .id = id };
+	struct cc_listener_key *last = NULL;
+	struct listen_entry entry;
+	int err;
 
-	return bpf_map_update_elem(fd, key, &value, BPF_NOEXIST);
-}
-
-/* A look-up would not do: it finds shorter prefixes too. A key that is there has a next one. */
-static int expect_listen(int fd, const struct cc_listener_key *key, uint32_t id)
-{
-	struct cc_listener_key at, *last = NULL;
-	struct cc_listener_id value;
-
-	while (!bpf_map_get_next_key(fd, last, &at)) {
-		last = &at;
-		if (!memcmp(&at, key, sizeof(at)))
-			return bpf_map_lookup_elem(fd, key, &value) || value.id != id;
+	while (!(err = bpf_map_get_next_key(fd, last, &entry.key))) {
+		last = &entry.key;
+		if (ntohs(entry.key.table) != slot)
+			continue;
+		err = bpf_map_lookup_elem(fd, &entry.key, &entry.value);
+		if (!err)
+			err = add_entry(ret, &entry);
+		if (err)
+			return err;
 	}
-	return 1;
+	sort_listens(ret);
+	return err == -ENOENT ? 0 : err;
 }
 
-static size_t n_listens(const struct config *config)
+/* Whether number @slot of the trie is what @config has. Returns 0 or a negative errno. */
+static int compare_listens(int fd, const struct config *config, const struct cc_table *table,
+			   unsigned slot, bool *ret_same)
 {
-	size_t n = 0;
+	struct listens entered = { 0 }, wanted = { 0 };
+	int err = entered_listens(fd, slot, &entered);
 
-	for (size_t i = 0; i < config->n_listeners; i++)
-		n += config->listeners[i].n_listens;
-	return n;
+	if (!err)
+		err = configured_listens(config, table, slot, &wanted);
+	*ret_same = entered.n == wanted.n &&
+		    (!wanted.n ||
+		     !memcmp(entered.entry, wanted.entry, wanted.n * sizeof(*wanted.entry)));
+	free(entered.entry);
+	free(wanted.entry);
+	return err;
 }
 
-/* Whether the addresses and ports in @slot are those of @config. */
-static bool same_listens(int fd, const struct config *config, const struct cc_table *table,
+/* Remove what an earlier configuration, or a load that died, has left as number @slot. */
+static int clear_listens(int fd, unsigned slot)
+{
+	struct listens listens = { 0 };
+	int err = entered_listens(fd, slot, &listens);
+
+	for (size_t i = 0; !err && i < listens.n; i++)
+		err = bpf_map_delete_elem(fd, &listens.entry[i].key);
+	free(listens.entry);
+	return err;
+}
+
+static int enter_listens(int fd, const struct config *config, const struct cc_table *table,
 			 unsigned slot)
 {
-	return count_listens(fd, slot) == n_listens(config) &&
-	       !for_each_listen(config, table, slot, fd, expect_listen);
+	struct listens listens = { 0 };
+	int err = configured_listens(config, table, slot, &listens);
+
+	for (size_t i = 0; !err && i < listens.n; i++)
+		err = bpf_map_update_elem(fd, &listens.entry[i].key, &listens.entry[i].value,
+					  BPF_NOEXIST);
+	free(listens.entry);
+	return err;
 }
 
 /* --- publishing --------------------------------------------------------------------------- */
@@ -251,7 +265,7 @@ static int publish(const struct table_maps *maps, const struct config *config,
 	int err = clear_listens(maps->listeners_fd, slot);
 
 	if (!err)
-		err = for_each_listen(config, table, slot, maps->listeners_fd, enter_listen);
+		err = enter_listens(maps->listeners_fd, config, table, slot);
 	if (!err)
 		err = clear_tallies(maps->stats_fd, old, table);
 	if (!err)
@@ -300,6 +314,7 @@ int table_publish(const struct table_maps *maps, const struct table_maps *former
 	__u32 slot = generation & 1;
 	struct cc_table *old = calloc(1, sizeof(*old));
 	struct cc_table *table = calloc(1, sizeof(*table));
+	bool same_addresses;
 	int err = -ENOMEM;
 
 	if (!old || !table)
@@ -321,8 +336,12 @@ int table_publish(const struct table_maps *maps, const struct table_maps *former
 	table->netns_cookie = counted->cookie;
 	table->netns = counted->number;
 
-	*ret_changed = !generation || !same_listeners(table, old) ||
-		       !same_listens(maps->listeners_fd, config, table, slot);
+	err = compare_listens(maps->listeners_fd, config, table, slot, &same_addresses);
+	if (err) {
+		report("listeners: cannot be read: %s", strerror(-err));
+		goto cleanup;
+	}
+	*ret_changed = !generation || !same_listeners(table, old) || !same_addresses;
 	/* Else it is another build, or a listener that has drained is forgotten. */
 	if (*ret_changed || memcmp(table, old, sizeof(*table)))
 		err = publish(maps, config, old, table, generation + 1);
