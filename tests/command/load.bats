@@ -3,6 +3,7 @@
 #
 # load, unload and check: what they say, where they put it, what a changed configuration does, and errors
 # that change nothing.
+# shellcheck disable=SC2030,SC2031 # expect sets $output in each test anew
 
 load ../lib/common
 load ../lib/instance
@@ -115,37 +116,43 @@ bad() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
-@test "a cgroup whose path is long: a Kubernetes pod's, and one of 3,700 characters" {
-	local path pod=/kubepods.slice/kubepods-burstable.slice long host=$CGROUP host_path=$CGROUP_PATH
-	pod+=/kubepods-burstable-pod0b3c8a9e_7d7e_4c6f_9f4b_2a1d5e6f7a8b.slice
-	pod+=/cri-containerd-$(printf '%064d' 0).scope
-	printf -v long '/%0230d' {1..16}
-	for path in "$pod" "$long"; do
-		CGROUP=$host$path CGROUP_PATH=$host_path$path
-		mkdir -p "$CGROUP_PATH"
-		configure raw <<-END
-			[conncount]
-			group = root
-			cgroup = $CGROUP
-			[smtp]
-			listen = *:25
-		END
-		expect 0 conncount load -c "$CONFIG"
-		remember
-		counting 1
-		expect_eq "$CGROUP" "$(state cgroup)" cgroup
-		expect_eq false "$(state detached)" detached
-		expect 0 conncount status
-		expect 0 in_ns conncount metrics
-		expect_match 'conncount_accept_queue_limit\{.*smtp' "$output"
-		expect 0 conncount verify
-		expect 0 conncount load -c "$CONFIG"
-		expect_match 'configuration unchanged' "$output"
-		sessions_stop
-		expect 0 conncount unload
-		(cd "$host_path" && rmdir -p ".$path" 2>/dev/null) || [ ! -e "$CGROUP_PATH" ]
-		CGROUP=$host CGROUP_PATH=$host_path
-	done
+# counts_in PATH: a server in the cgroup PATH, below the test's own, is counted, and the commands say
+# which cgroup it is.
+counts_in() {
+	local top=$CGROUP_PATH
+	local CGROUP=$CGROUP$1 CGROUP_PATH=$CGROUP_PATH$1
+	mkdir -p "$CGROUP_PATH"
+	configure raw <<-END
+		[conncount]
+		group = root
+		cgroup = $CGROUP
+		[smtp]
+		listen = *:25
+	END
+	expect 0 conncount load -c "$CONFIG"
+	remember
+	counting 1
+	expect_eq "$CGROUP" "$(state cgroup)" cgroup
+	expect_eq false "$(state detached)" detached
+	expect 0 conncount status
+	expect 0 in_ns conncount metrics
+	expect_match 'conncount_accept_queue_limit\{.*smtp' "$output"
+	expect 0 conncount verify
+	expect 0 conncount load -c "$CONFIG"
+	expect_match 'configuration unchanged' "$output"
+	sessions_stop
+	expect 0 conncount unload
+	(cd "$top" && rmdir -p ".$1" 2>/dev/null) || [ ! -e "$CGROUP_PATH" ]
+}
+
+@test "the cgroup of a Kubernetes pod, whose path is long" {
+	local uid=0b3c8a9e_7d7e_4c6f_9f4b_2a1d5e6f7a8b
+	counts_in "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$uid.slice$(printf \
+		'/cri-containerd-%064d.scope' 0)"
+}
+
+@test "a cgroup whose path has 3,700 characters" {
+	counts_in "$(printf '/%0230d' {1..16})"
 }
 
 @test "another size of the table: counted anew in other maps, without a gap" {

@@ -53,7 +53,7 @@ bad() {
 	local mark=$'\xef\xbb\xbf' before
 	for before in "$mark" $'\n' ' ' $'[smtp]\nlisten = *:25\n' $'[smtp]\n  ' $'# text\n'; do
 		bad '[0-9]+' 'a byte order mark' <<<"$before$mark# text"
-		bad '[0-9]+' 'a byte order mark' <<<"$before$mark[msa]"
+		bad '[0-9]+' 'a byte order mark' <<<"$before${mark}[msa]"
 	done
 	bad 2 "listen '$mark\*:25'" <<<$'[smtp]\nlisten = '"$mark*:25"
 	bad 1 "listener '${mark}smtp'" <<<"[${mark}smtp]"
@@ -198,10 +198,9 @@ times() {
 }
 
 @test "a long file name leaves room for what is wrong" {
-	local dir=$BATS_TEST_TMPDIR i
-	for i in {1..14}; do
-		dir+=/$(times 250 d)
-	done
+	local dir=$BATS_TEST_TMPDIR name
+	name=/$(times 250 d)
+	dir+=$(times 14 "$name")
 	mkdir -p "$dir"
 	echo '[smtp' >"$dir/conf"
 	expect 2 conncount check "$dir/conf"
