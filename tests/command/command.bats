@@ -384,6 +384,56 @@ prefixes() {
 	expect_match '[0-9]+\.[0-9]+' "$output"
 }
 
+@test "bad options: unknown, without a value, with one too many; each by its name" {
+	local line
+	while read -r line; do
+		# shellcheck disable=SC2086
+		expect 2 conncount ${line% : *}
+		expect_match "^conncount: ${line#* : }"$'\n''Usage: conncount ' "$errors" "$line"
+	done <<-'END'
+		list --limit 3 --x : --x: unknown option
+		list --limit 3 -x : -x: unknown option
+		list -xy : -x: unknown option
+		list -4 24 -6x4 : 'x4': not a number in range
+		list -: : -:: unknown option
+		load -c : -c: needs a value
+		list -4 24 -6 : -6: needs a value
+		list --json --limit : --limit: needs a value
+		list --json=yes --limit 3 : --json=yes: takes no value
+		count --help=x : --help=x: takes no value
+	END
+}
+
+@test "a message is one line, whatever it quotes, and says what is wrong" {
+	local long
+	printf -v long '%0700d' 0
+	for line in $'count \e[31m' $'check /none\x7f' $'exporter --listen \a' $'list --\r' $'\x01'; do
+		# shellcheck disable=SC2086
+		expect 2 conncount $line
+		! grep -q '[[:cntrl:]]' <<<"$errors" || fail "a control character: ${errors@Q}"
+	done
+	expect 2 conncount count $'10.0.0.1\nconncount: all is well'
+	expect_eq 1 "$(wc -l <<<"$errors")" lines
+	expect 2 conncount count "$long"
+	expect_match 'not an IP address' "$errors"
+	expect 2 conncount list "--$long"
+	expect_match ': unknown option' "$errors"
+	expect 2 conncount exporter --listen "$long"
+	expect_match "': .{10}" "$errors"
+	expect 2 conncount status x "$long"
+	expect_match 'one argument too many' "$errors"
+	expect 1 conncount status --dir "/$long"
+	expect_match 'File name too long' "$errors"
+}
+
+@test "status --json: a directory whose name is not UTF-8" {
+	local dir=$TEST_DIR/$'\xff'
+	ln -s "$CONNCOUNT_DIR" "$dir"
+	expect 0 conncount status --json --dir "$dir"
+	expect_eq "$TEST_DIR/?" "$(json dir <<<"$output")"
+	rm "$dir"
+}
+
 @test "output that cannot be written is a failure" {
 	expect 1 sh -c 'conncount count >/dev/full'
 	expect_match '^conncount: ' "$errors"

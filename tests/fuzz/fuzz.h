@@ -14,15 +14,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define check(cond)                                                                              \
-	do {                                                                                     \
-		if (!(cond)) {                                                                   \
-			fprintf(stderr, "fuzz: %s:%d: not so: %s\n", __FILE__, __LINE__, #cond); \
-			abort();                                                                 \
-		}                                                                                \
+/* To the descriptor: the stream may be one that a target has made, to see what is written. */
+#define check(cond)                                                                             \
+	do {                                                                                    \
+		if (!(cond)) {                                                                  \
+			dprintf(STDERR_FILENO, "fuzz: %s:%d: not so: %s\n", __FILE__, __LINE__, \
+				#cond);                                                         \
+			abort();                                                                \
+		}                                                                               \
 	} while (0)
 
 /* A string of exactly these bytes, so that AddressSanitizer sees a read past its NUL. */

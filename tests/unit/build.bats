@@ -244,6 +244,7 @@ make_in() {
 	while read -r file; do
 		case $file in
 		*.bats | *.bash) files+=("$file") ;;
+		*/tests/fuzz/corpus/*) ;;
 		*) [[ $(head -c 64 "$file" | head -n 1) =~ ^'#!'.*sh$ ]] && files+=("$file") ;;
 		esac
 	done < <(sources)

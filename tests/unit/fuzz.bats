@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-2-Clause
-# Fuzzing with libFuzzer, AddressSanitizer and UBSan: text, configuration, Lua arguments. The
-# targets and what they assert are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says for how long.
+# Fuzzing with libFuzzer, AddressSanitizer and UBSan: text, configuration, Lua arguments, and the
+# options, arguments and environment of the command. The targets and what they assert are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says for how long.
 
 load ../lib/common
 
-targets=(cidr config lua)
+targets=(cidr command config lua)
 fuzz=$ROOT/tests/fuzz
 seconds=${CONNCOUNT_FUZZ_SECONDS:-60}
 
@@ -37,9 +37,13 @@ sources() {
 	printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
 	config) echo user/load/config.c ;;
+	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/load/config.c user/top/rows.c) ;;
 	lua) echo lua/conncount.c ;;
 	esac
 }
+
+# What the command calls that the target makes up.
+wrapped=(exit clock_nanosleep fopen rmdir socket setsockopt getsockopt fcntl bind listen dup2 execl)
 
 # build TARGET PROGRAM [DIR]: TARGET over the product's sources in DIR, the real ones if not
 # given.
@@ -48,8 +52,10 @@ build() {
 		"-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=all
 		-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 		-I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/load" -I"$ROOT/lua")
+	[ "$1" != command ] || flags+=(-Dmain=conncount_main -Wno-missing-prototypes
+		-I"$ROOT/user/cmd" -I"$ROOT/user/metrics" -I"$ROOT/user/top" "${wrapped[@]/#/-Wl,--wrap=}")
 	mapfile -t files < <(sources "$1" | grep '\.c$')
-	read -ra libraries <<<"$(pkg-config --cflags --libs lua5.4)"
+	read -ra libraries <<<"$(pkg-config --cflags --libs lua5.4 jansson ncursesw)"
 	expect 0 clang "${flags[@]}" -o "$2" "$fuzz/$1.c" "${files[@]/#/${3:-$ROOT}/}" "${libraries[@]}"
 }
 
@@ -62,7 +68,7 @@ start() {
 	mkdir -p "$program.found" "$program.new"
 	"$program" -artifact_prefix="$program.found/" -dict="$fuzz/$target.dict" \
 		-timeout=20 -rss_limit_mb=2048 "$@" \
-		"$program.new" "$fuzz/corpus/$target" >"$program.log" 2>&1 3>&- &
+		"$program.new" "$fuzz/corpus/$target" </dev/null >"$program.log" 2>&1 3>&- &
 	pids+=($!)
 }
 
@@ -167,10 +173,20 @@ planted() {
 		'heap-buffer-overflow'
 	planted config $config '/^\tcheck_listeners(&parser);/i\	*ret_config = parser.config;' \
 		'not so: .*before'
+}
+
+@test "planted bugs in how the configuration's lines are read are found" {
+	local config=user/load/config.c
 	planted config $config 's/if (!c) {/if (!c \&\& len) {/' 'not so'
-	planted config $config 's/(len == start || /(!len || /' 'not so: meaning'
+	planted config $config 's/(len == start || /(!len || /' 'not so: .*meaning'
 	planted config $config 's/if (len == LINE_MOST)/if (len > LINE_MOST)/' 'stack-buffer-overflow'
 	planted config $config 's/tdestroy(parser.taken, free);/;/' 'LeakSanitizer'
+}
+
+@test "planted bugs in the command's options and messages are found" {
+	local cmd=user/cmd/cmd.c
+	planted command $cmd 's/if (iscntrl(.*))$/if (0)/' 'not so: !iscntrl'
+	planted command $cmd 's/^\texit(STATUS_USAGE);/\texit(3);/' 'not so: status'
 }
 
 @test "planted bugs in the Lua module are found" {

@@ -2,6 +2,7 @@
 /*
  * cmd.c - what the subcommands share.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -11,16 +12,30 @@
 
 #include "cmd.h"
 
+/* One line, whatever it quotes: it goes to a terminal or into a log. */
+static void vreport(const char *format, va_list args)
+{
+	char *text;
+
+	fflush(stdout);
+	if (vasprintf(&text, format, args) < 0) {
+		fputs("conncount: out of memory\n", stderr);
+		return;
+	}
+	for (char *c = text; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	fprintf(stderr, "conncount: %s\n", text);
+	free(text);
+}
+
 void report(const char *format, ...)
 {
 	va_list args;
 
-	fflush(stdout);
-	fputs("conncount: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vreport(format, args);
 	va_end(args);
-	fputc('\n', stderr);
 }
 
 static void print_usage(FILE *out, const struct command *command)
@@ -29,23 +44,42 @@ static void print_usage(FILE *out, const struct command *command)
 		command->arguments);
 }
 
+/* Report what getopt_long() refused, and end the program. */
+static void __attribute__((noreturn))
+bad_option(const struct command *command, int option, char *const *argv)
+{
+	char letter[] = { '-', (char)optopt, '\0' };
+	/* A long option is the last argument that was read; of letters there can be several in one.
+	 */
+	bool is_letter = optopt > 0 && optopt < OPTION_DIR;
+	const char *text = is_letter ? letter : argv[optind - 1];
+
+	if (option == ':')
+		usage_error(command, "%s: needs a value", text);
+	else if (optopt >= OPTION_DIR)
+		usage_error(command, "%s: takes no value", text);
+	else
+		usage_error(command, "%s: unknown option", text);
+	exit(STATUS_USAGE);
+}
+
 int next_option(const struct command *command, int argc, char **argv, const char *letters,
 		const struct option *options)
 {
+	char short_options[16];
 	int option;
 
+	/* The ':' has it tell an option without its value from an unknown one. */
+	snprintf(short_options, sizeof(short_options), ":%s", letters);
 	opterr = 0;
-	option = getopt_long(argc, argv, letters, options, NULL);
+	option = getopt_long(argc, argv, short_options, options, NULL);
 	if (option == OPTION_HELP) {
 		print_usage(stdout, command);
 		printf("%s.\n\n%s", command->summary, command->help);
 		exit(STATUS_DONE);
 	}
 	if (option == '?' || option == ':')
-		exit(usage_error(command,
-				 "%s: unknown option, or its value is missing or too "
-				 "much",
-				 argv[optind - 1]));
+		bad_option(command, option, argv);
 	/* As in: --dir "$UNSET". It must not come to mean the host's own instance. */
 	if (option == OPTION_DIR && !*optarg)
 		exit(usage_error(command, "--dir: no directory is named"));
@@ -54,13 +88,11 @@ int next_option(const struct command *command, int argc, char **argv, const char
 
 int usage_error(const struct command *command, const char *format, ...)
 {
-	char text[512];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	vreport(format, args);
 	va_end(args);
-	report("%s", text);
 	print_usage(stderr, command);
 	return STATUS_USAGE;
 }
@@ -221,12 +253,30 @@ void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost)
 	json_object_set_new(object, "lost", json_integer((json_int_t)lost));
 }
 
+json_t *json_text(const char *text)
+{
+	json_t *string = json_string(text);
+	char *copy;
+
+	if (string)
+		return string;
+	copy = strdup(text);
+	if (!copy)
+		return NULL;
+	for (char *c = copy; *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	string = json_string(copy);
+	free(copy);
+	return string;
+}
+
 void add_target(json_t *object, const struct target *target)
 {
 	if (target->listener)
-		json_object_set_new(object, "listener", json_string(target->listener));
+		json_object_set_new(object, "listener", json_text(target->listener));
 	else
-		json_object_set_new(object, "service", json_string(target->service));
+		json_object_set_new(object, "service", json_text(target->service));
 }
 
 int print_json(json_t *object)

@@ -154,6 +154,12 @@ void report_inexact(const struct conncount_answer *answer);
 /* add_exactness() - the fields of a JSON answer that say how far it is exact. */
 void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost);
 
+/*
+ * json_text() - a JSON string. Where @text is not UTF-8, as a path need not be, each byte of it
+ * that is not ASCII becomes a '?'. Returns NULL if there is no memory.
+ */
+json_t *json_text(const char *text);
+
 /* add_target() - the field of a JSON answer that says what it is about. */
 void add_target(json_t *object, const struct target *target);
 

@@ -65,8 +65,8 @@ static int print_snapshot_json(const struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
 		json_array_append_new(listeners, listener_json(snapshot, &snapshot->listeners[i]));
 	json_object_set_new(object, "loaded", json_true());
-	json_object_set_new(object, "dir", json_string(snapshot->dir));
-	json_object_set_new(object, "cgroup", json_string(snapshot->state.cgroup));
+	json_object_set_new(object, "dir", json_text(snapshot->dir));
+	json_object_set_new(object, "cgroup", json_text(snapshot->state.cgroup));
 	json_object_set_new(object, "namespaces",
 			    json_string(snapshot->state.netns ? "own" : "all"));
 	json_object_set_new(object, "netns", json_integer(snapshot->state.netns));

@@ -393,26 +393,28 @@ char *conncount_strerror(const char *dir, int err, char *buf, size_t size)
 {
 	char names[1024];
 
-	dir = conncount_dir(dir);
+	dir = conncount_dir(dir); /* of a long one, the start: the reason must have room */
 	switch (-err) {
 	case ENOENT:
-		snprintf(buf, size, "%s: not loaded (start counting with: conncount load)", dir);
+		snprintf(buf, size, "%.256s: not loaded (start counting with: conncount load)",
+			 dir);
 		break;
 	case EACCES:
 	case EPERM:
 		snprintf(buf, size,
-			 "%s: permission denied (only root and the members of the group '%s' may "
+			 "%.256s: permission denied (only root and the members of the group '%s' "
+			 "may "
 			 "read it)",
 			 dir, group_of(dir, names, sizeof(names)));
 		break;
 	case EPROTO:
 		snprintf(buf, size,
-			 "%s: loaded by another version of conncount (load this one with: "
+			 "%.256s: loaded by another version of conncount (load this one with: "
 			 "conncount load)",
 			 dir);
 		break;
 	default:
-		snprintf(buf, size, "%s: %s", dir, strerror(-err));
+		snprintf(buf, size, "%.256s: %s", dir, strerror(-err));
 	}
 	return buf;
 }
