@@ -178,6 +178,8 @@ int conncount_state(struct conncount *cc, struct conncount_state *ret_state)
 		state.detached = view_is_detached(&cc->view);
 		state.max_prefixes = cc->view.max_prefixes;
 		state.netns = cc->view.table.netns;
+		state.cgroup_id = cc->view.table.cgroup_id;
+		state.cgroup_root_id = cc->view.table.cgroup_root_id;
 		memcpy(state.build, cc->view.table.build, sizeof(state.build) - 1);
 		memcpy(state.cgroup, cc->view.table.cgroup, sizeof(state.cgroup) - 1);
 	}

@@ -132,7 +132,7 @@ static uint64_t inode(int dir_fd, const char *path)
 
 /*
  * Where the cgroup is for this process. In a container, or with another cgroup namespace, the
- * mount may show another part of the hierarchy, or none of it: then it is not to be had.
+ * mounts may show other parts of the hierarchy, or none of it: then it is not to be had.
  */
 static void find_cgroup(struct view *view)
 {
@@ -143,8 +143,7 @@ static void find_cgroup(struct view *view)
 	/* The cgroup of a set of maps does not change, and a process may have changed its root. */
 	if (view->mount_fd >= 0)
 		return;
-	if (strcmp(view->table.cgroup, "/") && !cgroup2_mount(mount) &&
-	    inode(AT_FDCWD, mount) == view->table.cgroup_root_id)
+	if (strcmp(view->table.cgroup, "/") && !cgroup2_mount_of(view->table.cgroup_root_id, mount))
 		view->mount_fd = open(mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 

@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,54 +26,144 @@ static __u64 inode(const char *path)
 	return stat(path, &st) ? 0 : st.st_ino;
 }
 
-/* What of @full is below @mount, or NULL if it is not. */
-static const char *below(const char *full, const char *mount)
+static bool is_cgroup2(const char *path)
 {
-	size_t len = strlen(mount);
+	struct statfs fs;
 
-	if (strncmp(full, mount, len) || (full[len] && full[len] != '/'))
-		return NULL;
-	return full[len] ? full + len : "/";
+	return !statfs(path, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
-/* The canonical directory that @path stands for; writes @full, of PATH_MAX bytes. */
-static int resolve(const char *path, const char *mount, char *full)
+/* The mount that the canonical path @full is in: the innermost one. NULL if there is none. */
+static const struct cgroup_mount *mount_of(const struct cgroup_mount *mounts, size_t n,
+					   const char *full)
+{
+	const struct cgroup_mount *found = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (path_below(full, mounts[i].path) &&
+		    (!found || strlen(mounts[i].path) > strlen(found->path)))
+			found = &mounts[i];
+	return found;
+}
+
+/*
+ * The directory that @path stands for, in the file system or else below the first mount; writes
+ * @full, of PATH_MAX bytes.
+ */
+static int resolve(const char *path, const struct cgroup_mount *mounts, char *full)
 {
 	char joined[2 * PATH_MAX];
 
-	if (realpath(path, full) && below(full, mount))
+	if (realpath(path, full) && is_cgroup2(full))
 		return 0;
-	snprintf(joined, sizeof(joined), "%s/%s", mount, path);
+	snprintf(joined, sizeof(joined), "%s/%s", mounts[0].path, path);
 	if (!realpath(joined, full))
 		return -errno;
-	return below(full, mount) ? 0 : -ENOENT;
+	return is_cgroup2(full) ? 0 : -ENOENT;
+}
+
+static int name_below(struct cgroup *cgroup, const struct cgroup_mount *mount, const char *path)
+{
+	if (strlen(path) >= sizeof(cgroup->path))
+		return -ENAMETOOLONG;
+	strcpy(cgroup->path, path);
+	cgroup->root_id = mount->root_id;
+	return 0;
+}
+
+/*
+ * Name a cgroup as a path below the mount that shows most, so that other readers find it as well: a
+ * bind mount of a part may be there for this process only.
+ */
+static int name(struct cgroup *cgroup, const char *full, const struct cgroup_mount *mounts,
+		size_t n)
+{
+	const struct cgroup_mount *own = mount_of(mounts, n, full);
+	char path[3 * PATH_MAX], there[4 * PATH_MAX];
+
+	if (!own)
+		return -ENOENT;
+	snprintf(path, sizeof(path), "%s%s", strcmp(own->root, "/") ? own->root : "",
+		 path_below(full, own->path));
+	for (size_t i = 0; i < n; i++) {
+		const char *below = path_below(path, mounts[i].root);
+
+		if (!below)
+			continue;
+		snprintf(there, sizeof(there), "%s%s", mounts[i].path, below);
+		if (inode(there) == cgroup->id)
+			return name_below(cgroup, &mounts[i], below);
+	}
+	return name_below(cgroup, own, path_below(full, own->path));
+}
+
+static int open_directory(struct cgroup *cgroup, const char *full)
+{
+	cgroup->id = inode(full);
+	cgroup->fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return cgroup->fd < 0 ? -errno : 0;
+}
+
+/* Say so if the mount that is searched is not of the whole hierarchy. */
+static void note_part(uint64_t root_id)
+{
+	char mount[PATH_MAX];
+
+	if (root_id != CGROUP_ROOT_ID && !cgroup2_mount_of(root_id, mount))
+		report("note: %s shows only a part of the host's cgroups, number %" PRIu64
+		       ", as in a container: servers outside of it are not counted (to count them, "
+		       "give the container the host's cgroup namespace: --cgroupns=host)",
+		       mount, root_id);
 }
 
 int cgroup_open(const char *path, struct cgroup *ret)
 {
-	char mount[PATH_MAX], full[PATH_MAX];
-	struct cgroup cgroup;
-	int err = cgroup2_mount(mount);
+	struct cgroup cgroup = { .fd = -1 };
+	struct cgroup_mount *mounts = NULL;
+	char full[PATH_MAX];
+	size_t n;
+	int err = cgroup2_mounts(&mounts, &n);
 
 	if (err) {
 		report("cgroup v2: not mounted (mount it: mount -t cgroup2 none /sys/fs/cgroup)");
 		return err;
 	}
-	cgroup.root_id = inode(mount);
-	err = resolve(path, mount, full);
-	if (!err && strlen(below(full, mount)) >= sizeof(cgroup.path))
-		err = -ENAMETOOLONG;
+	err = resolve(path, mounts, full);
+	if (!err)
+		err = open_directory(&cgroup, full);
+	if (!err)
+		err = name(&cgroup, full, mounts, n);
+	if (err) {
+		report("cgroup %s: %s (it is looked for below %s)", path, strerror(-err),
+		       mounts[0].path);
+		note_part(mounts[0].root_id);
+		if (cgroup.fd >= 0)
+			close(cgroup.fd);
+	} else {
+		note_part(cgroup.root_id);
+		*ret = cgroup;
+	}
+	free(mounts);
+	return err;
+}
+
+int cgroup_open_below(uint64_t root_id, const char *path, struct cgroup *ret)
+{
+	struct cgroup cgroup = { .root_id = root_id };
+	char mount[PATH_MAX], full[2 * PATH_MAX];
+	int err = cgroup2_mount_of(root_id, mount);
+
 	if (!err) {
-		strcpy(cgroup.path, below(full, mount));
-		cgroup.id = inode(full);
-		cgroup.fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (cgroup.fd < 0)
-			err = -errno;
+		snprintf(full, sizeof(full), "%s%s", mount, path);
+		err = open_directory(&cgroup, full);
 	}
 	if (err) {
-		report("cgroup %s: %s (it is looked for below %s)", path, strerror(-err), mount);
+		report("cgroup %s: %s (none of the cgroup v2 mounts that are seen from here shows "
+		       "it)",
+		       path, strerror(-err));
 		return err;
 	}
+	snprintf(cgroup.path, sizeof(cgroup.path), "%s", path);
 	*ret = cgroup;
 	return 0;
 }

@@ -6,6 +6,7 @@
 #define CONNCOUNT_CGROUP_H
 
 #include <limits.h>
+#include <stdint.h>
 
 #include <linux/types.h>
 
@@ -13,19 +14,27 @@
 
 /* A cgroup v2 directory. */
 struct cgroup {
-	char path[CC_CGROUP_SIZE]; /* below the mount, "/" for all of it */
+	char path[CC_CGROUP_SIZE]; /* below a mount, "/" for all of it */
 	__u64 id;                  /* the kernel's number: the inode number of its directory */
-	__u64 root_id;             /* that of the mount */
+	__u64 root_id;             /* that of the mount's root */
 	int fd;
 };
 
 /*
- * cgroup_open() - open the cgroup @path: a path below the cgroup v2 mount, wherever that is
- * (a host with cgroup v1 and v2 side by side has it elsewhere), or a path in the file system
- * that is in that mount.
+ * cgroup_open() - open the cgroup @path: a path in the file system that is in a cgroup v2 mount,
+ * or else a path below the cgroup v2 mount that shows most of the hierarchy, wherever that is (a
+ * host with cgroup v1 and v2 side by side has it elsewhere). Where none shows all of it, says so.
  *
  * Returns 0, then the caller closes ret->fd; or a negative errno, reported.
  */
 int cgroup_open(const char *path, struct cgroup *ret);
+
+/*
+ * cgroup_open_below() - open the cgroup @path below a mount that shows the cgroup @root_id as its
+ * root: as cgroup_open() has named it.
+ *
+ * Returns as cgroup_open().
+ */
+int cgroup_open_below(uint64_t root_id, const char *path, struct cgroup *ret);
 
 #endif

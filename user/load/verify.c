@@ -318,7 +318,7 @@ int verify(const char *dir, struct verify_result *ret_result)
 		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
 		return err;
 	}
-	err = cgroup_open(cc->view.table.cgroup, &cgroup);
+	err = cgroup_open_below(cc->view.table.cgroup_root_id, cc->view.table.cgroup, &cgroup);
 	if (!err)
 		err = load_scanner(cc->dir, cc->view.max_prefixes, &skel);
 	if (!err) {

@@ -17,7 +17,7 @@ int metrics_take(struct conncount *cc, const char *dir, struct metrics *ret_metr
 	if (err)
 		return err;
 	metrics.queues_err =
-		accept_queues(metrics.snapshot.state.cgroup, metrics.snapshot.listens,
+		accept_queues(&metrics.snapshot.state, metrics.snapshot.listens,
 			      metrics.snapshot.n_listens, &metrics.queues, &metrics.n_queues);
 	metrics.n_programs = program_stats(metrics.snapshot.dir, metrics.programs);
 	*ret_metrics = metrics;

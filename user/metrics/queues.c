@@ -92,8 +92,9 @@ static int add_cgroup(struct cgroups *cgroups, uint64_t id)
 	return 0;
 }
 
-/* Find the cgroup @path and those in it. Where it cannot be seen from here, nothing is known. */
-static int find_cgroups(const char *path, struct cgroups *ret_cgroups)
+/* Find the cgroup that is counted in and those in it. Where it cannot be seen from here, nothing is
+ * known. */
+static int find_cgroups(const struct conncount_state *state, struct cgroups *ret_cgroups)
 {
 	struct cgroups cgroups = { .all = false };
 	char mount[PATH_MAX], full[2 * PATH_MAX];
@@ -102,8 +103,8 @@ static int find_cgroups(const char *path, struct cgroups *ret_cgroups)
 	FTS *tree;
 	int err = 0;
 
-	if (strcmp(path, "/") && !cgroup2_mount(mount)) {
-		snprintf(full, sizeof(full), "%s%s", mount, path);
+	if (strcmp(state->cgroup, "/") && !cgroup2_mount_of(state->cgroup_root_id, mount)) {
+		snprintf(full, sizeof(full), "%s%s", mount, state->cgroup);
 		tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
 		if (!tree)
 			return -errno;
@@ -317,12 +318,12 @@ static int assign(const struct dump *dump, struct queues *queues)
 	return err;
 }
 
-int accept_queues(const char *cgroup, const struct conncount_listen *listens, size_t n_listens,
-		  struct accept_queue **ret_queues, size_t *ret_n)
+int accept_queues(const struct conncount_state *state, const struct conncount_listen *listens,
+		  size_t n_listens, struct accept_queue **ret_queues, size_t *ret_n)
 {
 	struct dump dump = { .listens = listens, .n_listens = n_listens };
 	struct queues queues = { .n = 0 };
-	int err = find_cgroups(cgroup, &dump.cgroups);
+	int err = find_cgroups(state, &dump.cgroups);
 
 	if (!err)
 		err = read_all_sockets(&dump);

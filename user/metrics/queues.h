@@ -19,7 +19,7 @@ struct accept_queue {
 
 /*
  * accept_queues() - the queues of the listening sockets in this network namespace.
- * @cgroup: counted in, as of conncount_state(). Sockets of other cgroups are left out, where it
+ * @state: as of conncount_state(). Sockets of other cgroups are left out, where it
  *          can be seen from here which cgroups are in it.
  * @listens: the configuration in force, as of conncount_listens().
  * @ret_queues: an array the caller frees with free(); NULL where there are none.
@@ -29,7 +29,7 @@ struct accept_queue {
  *
  * Returns 0, or a negative errno where the kernel does not list its sockets.
  */
-int accept_queues(const char *cgroup, const struct conncount_listen *listens, size_t n_listens,
-		  struct accept_queue **ret_queues, size_t *ret_n);
+int accept_queues(const struct conncount_state *state, const struct conncount_listen *listens,
+		  size_t n_listens, struct accept_queue **ret_queues, size_t *ret_n);
 
 #endif
