@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # More than one cgroup v2 mount, and mounts that show only a part of the hierarchy.
+#
+# shellcheck disable=SC2016,SC2153 # the inner shell expands them; instance.bash sets them
 
 load ../lib/common
 load ../lib/instance
@@ -25,7 +27,6 @@ teardown() {
 # with `host`, which mounts the test's cgroup at $host beside it, as a volume. Nothing shows this machine's
 # root, so nothing can be attached there.
 container() {
-	# shellcheck disable=SC2016
 	(
 		echo "$BASHPID" >"$CGROUP_PATH/box/cgroup.procs"
 		export mount=$CGROUP2_ROOT dir=$TEST_DIR host=$TEST_DIR/host config=$CONFIG cgroup=$CGROUP_PATH
