@@ -31,7 +31,7 @@ metrics() {
 @test "promtool accepts the rules" {
 	requires promtool
 	expect 0 promtool check rules "$RULES"
-	expect_match '5 rules found' "$output"
+	expect_match '6 rules found' "$output"
 }
 
 @test "each alert is raised when it should be, and not before" {
@@ -55,6 +55,8 @@ metrics() {
 		      - {series: 'conncount_prefixes{instance="full"}', values: '801x24'}
 		      - {series: 'conncount_prefixes_max{instance="good"}', values: '1000x24'}
 		      - {series: 'conncount_prefixes_max{instance="full"}', values: '1000x24'}
+		      - {series: 'conncount_listening_sockets_outside{listener="a"}', values: '0x24'}
+		      - {series: 'conncount_listening_sockets_outside{listener="d"}', values: '1x24'}
 		      - series: 'conncount_accept_queue_connections{listener="a",socket="*:25"}'
 		        values: '64x24'
 		      - series: 'conncount_accept_queue_limit{listener="a",socket="*:25"}'
@@ -80,6 +82,7 @@ metrics() {
 		          - {labels: '{alertname="ConncountNotLoaded",instance="down"}', value: 1}
 		          - {labels: '{alertname="ConncountNotExact",instance="lossy"}', value: 1}
 		          - {labels: '{alertname="ConncountDetached",instance="gone"}', value: 1}
+		          - {labels: '{alertname="ConncountListensOutside",listener="d"}', value: 1}
 		          - {labels: '{alertname="ConncountTableFilling",instance="full"}', value: 1}
 		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
 	END
@@ -108,7 +111,7 @@ metrics() {
 	done
 	# And each metric can be seen on the dashboard, but for the ones about the loading itself.
 	while read -r name; do
-		[[ $name =~ ^conncount_(build|seeding|detached|program_runs|accept_queue_limit)$ ]] ||
+		[[ $name =~ ^conncount_(build|seeding|detached|program_runs|accept_queue_limit|accept_queue_others|listening_sockets)$ ]] ||
 			expressions | grep -qE "$name(_total)?[{ ]" || fail "$name is on no panel"
 	done < <(families)
 }

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "outside.h"
+#include "snapshot.h"
 #include "../load/load.h"
 
 static void print_result(const struct instance *instance, const struct cgroup *cgroup,
@@ -20,6 +22,25 @@ static void print_result(const struct instance *instance, const struct cgroup *c
 
 	printf("%s: %s: %zu listener%s, cgroup %s\n", instance->dir, text[result],
 	       config->n_listeners, config->n_listeners == 1 ? "" : "s", cgroup->path);
+}
+
+static void report_line(const char *line)
+{
+	report("%s", line);
+}
+
+/* Name the servers whose sessions will not be counted. What is loaded is loaded, with or without.
+ */
+static void report_outside(const char *dir)
+{
+	struct snapshot snapshot;
+	struct conncount *cc = NULL;
+
+	if (!conncount_open(dir, &cc) && !snapshot_take(cc, dir, &snapshot)) {
+		outside_tell(&snapshot, report_line);
+		snapshot_free(&snapshot);
+	}
+	conncount_close(cc);
 }
 
 static int load_config(const char *dir, const char *cgroup_path, const struct config *config)
@@ -40,6 +61,8 @@ static int load_config(const char *dir, const char *cgroup_path, const struct co
 	else
 		instance_remove_unused(&instance);
 	instance_release(&instance);
+	if (!err)
+		report_outside(dir);
 cleanup:
 	close(cgroup.fd);
 	return err ? STATUS_FAILED : STATUS_DONE;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "outside.h"
 #include "snapshot.h"
 
 static struct conncount_tally sum(const struct conncount_listener *listener)
@@ -80,6 +81,7 @@ static int print_snapshot_json(const struct snapshot *snapshot)
 	json_object_set_new(object, "seeding", json_boolean(snapshot->state.seeding));
 	json_object_set_new(object, "detached", json_boolean(snapshot->state.detached));
 	json_object_set_new(object, "listeners", listeners);
+	outside_add(object, snapshot);
 	return print_json(object);
 }
 
@@ -101,6 +103,11 @@ static void print_listener(const struct snapshot *snapshot,
 	puts(listener->active ? "" : " (no longer configured)");
 }
 
+static void print_line(const char *line)
+{
+	puts(line);
+}
+
 static void print_snapshot(const struct snapshot *snapshot)
 {
 	const struct conncount_state *state = &snapshot->state;
@@ -119,6 +126,7 @@ static void print_snapshot(const struct snapshot *snapshot)
 	       "IPV6", "OPENED", "UNCOUNTED", "LOST", "LISTEN");
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
 		print_listener(snapshot, &snapshot->listeners[i]);
+	outside_tell(snapshot, print_line);
 }
 
 /* Say what is wrong with the counts, and what to do. Returns the exit status. */

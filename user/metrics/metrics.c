@@ -11,14 +11,13 @@
 
 int metrics_take(struct conncount *cc, const char *dir, struct metrics *ret_metrics)
 {
-	struct metrics metrics = { .queues = NULL };
+	struct metrics metrics = { .n_programs = 0 };
 	int err = snapshot_take(cc, dir, &metrics.snapshot);
 
 	if (err)
 		return err;
-	metrics.queues_err =
-		accept_queues(&metrics.snapshot.state, metrics.snapshot.listens,
-			      metrics.snapshot.n_listens, &metrics.queues, &metrics.n_queues);
+	metrics.queues_err = queues_read(&metrics.snapshot.state, metrics.snapshot.listens,
+					 metrics.snapshot.n_listens, false, &metrics.queues);
 	metrics.n_programs = program_stats(metrics.snapshot.dir, metrics.programs);
 	*ret_metrics = metrics;
 	return 0;
@@ -26,8 +25,8 @@ int metrics_take(struct conncount *cc, const char *dir, struct metrics *ret_metr
 
 void metrics_free(struct metrics *metrics)
 {
+	queues_free(&metrics->queues);
 	snapshot_free(&metrics->snapshot);
-	free(metrics->queues);
 }
 
 /* --- the formats -------------------------------------------------------------------------- */
@@ -242,7 +241,7 @@ static void print_queue(const struct page *page, const struct family *family,
 	const struct label labels[] = {
 		{ "listener", queue->at.name },
 		{ "service", service_of(snapshot, queue->at.name) },
-		{ "socket", listen_format(&queue->at, socket) },
+		{ "socket", queue->others ? "others" : listen_format(&queue->at, socket) },
 		{ NULL, NULL },
 	};
 
@@ -260,16 +259,67 @@ static void print_queues(const struct page *page, const struct metrics *metrics)
 		.help = "How many connections may wait in a listening socket.",
 	};
 
-	if (metrics->queues_err)
-		return;
+	const struct queues *queues = &metrics->queues;
+
 	print_family(page, &waiting);
-	for (size_t i = 0; i < metrics->n_queues; i++)
-		print_queue(page, &waiting, &metrics->snapshot, &metrics->queues[i],
-			    metrics->queues[i].waiting);
+	for (size_t i = 0; i < queues->n_queues; i++)
+		print_queue(page, &waiting, &metrics->snapshot, &queues->queues[i],
+			    queues->queues[i].waiting);
 	print_family(page, &limit);
-	for (size_t i = 0; i < metrics->n_queues; i++)
-		print_queue(page, &limit, &metrics->snapshot, &metrics->queues[i],
-			    metrics->queues[i].limit);
+	for (size_t i = 0; i < queues->n_queues; i++)
+		print_queue(page, &limit, &metrics->snapshot, &queues->queues[i],
+			    queues->queues[i].limit);
+}
+
+/* One number of the sockets that accept for each listener: @offset into its struct acceptors. */
+static void print_acceptors(const struct page *page, const struct metrics *metrics,
+			    const struct family *family, size_t offset)
+{
+	const struct snapshot *snapshot = &metrics->snapshot;
+
+	print_family(page, family);
+	for (size_t i = 0; i < snapshot->n_listeners; i++) {
+		const struct conncount_listener *listener = &snapshot->listeners[i];
+		const struct acceptors none = { .name = listener->name };
+		const struct acceptors *acceptors =
+			queues_acceptors(&metrics->queues, listener->name);
+		const struct label labels[] = {
+			{ "listener", listener->name },
+			{ "service", listener->service },
+			{ NULL, NULL },
+		};
+		size_t value;
+
+		if (!listener->active)
+			continue;
+		memcpy(&value, (const char *)(acceptors ? acceptors : &none) + offset,
+		       sizeof(value));
+		print_integer(page, family, labels, value);
+	}
+}
+
+static void print_sockets(const struct page *page, const struct metrics *metrics)
+{
+	static const struct family counted = {
+		.name = "conncount_listening_sockets",
+		.help = "Listening sockets whose connections are counted.",
+	};
+	static const struct family outside = {
+		.name = "conncount_listening_sockets_outside",
+		.help = "Listening sockets outside of the cgroup that is counted in: their "
+			"connections "
+			"are in no count.",
+	};
+	static const struct family others = {
+		.name = "conncount_accept_queue_others",
+		.help = "Listening sockets whose accept queues are told together, as others.",
+	};
+
+	print_acceptors(page, metrics, &counted, offsetof(struct acceptors, counted));
+	/* Where it cannot be told of some, 0 would be a claim. */
+	if (!metrics->queues.unseen)
+		print_acceptors(page, metrics, &outside, offsetof(struct acceptors, outside));
+	print_acceptors(page, metrics, &others, offsetof(struct acceptors, others));
 }
 
 static void print_programs(const struct page *page, const struct metrics *metrics)
@@ -318,7 +368,10 @@ void metrics_print(const struct metrics *metrics, enum metrics_format format, FI
 		print_build(&page, &metrics->snapshot);
 		print_state(&page, &metrics->snapshot);
 		print_listeners(&page, &metrics->snapshot);
-		print_queues(&page, metrics);
+		if (!metrics->queues_err) {
+			print_queues(&page, metrics);
+			print_sockets(&page, metrics);
+		}
 		print_programs(&page, metrics);
 	}
 	if (format == METRICS_OPENMETRICS)

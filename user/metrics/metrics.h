@@ -14,8 +14,7 @@
 
 struct metrics {
 	struct snapshot snapshot;
-	struct accept_queue *queues;
-	size_t n_queues;
+	struct queues queues;
 	int queues_err; /* negative errno, where the sockets cannot be listed */
 	struct program_stats programs[PROGRAMS];
 	size_t n_programs;
@@ -42,7 +41,7 @@ void metrics_free(struct metrics *metrics);
  * metrics_print() - write the metrics to @out.
  * @metrics: NULL where nothing is loaded: then that is what the metrics say.
  *
- * The size depends on the configuration and its sockets, never on who is connected.
+ * The size depends on the configuration, never on who is connected, or who else listens.
  */
 void metrics_print(const struct metrics *metrics, enum metrics_format format, FILE *out);
 

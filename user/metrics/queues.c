@@ -1,342 +1,384 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * queues.c - the accept queues of the listeners' sockets, from the kernel's socket diagnostics.
+ * queues.c - the sockets that accept for the listeners.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fts.h>
-#include <limits.h>
-#include <netinet/in.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include <libmnl/libmnl.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
-
-#include "cgroup_mount.h"
+#include "cgroups.h"
+#include "listening.h"
 #include "queues.h"
 
-enum { STATE_LISTEN = 10 }; /* TCP_LISTEN, which <netinet/tcp.h> has beside much else */
+/* Sockets of one place and cgroup, and a listener that they accept for. */
+struct acceptor {
+	const char *name; /* the listener's */
+	const struct listening *sockets;
+	bool configured; /* they listen on an address of the configuration, or on all of them */
+	enum cgroup_place where;
+	char *cgroup; /* as in struct cgroup_of, whose it is */
+};
 
-struct queues {
-	struct accept_queue *queues;
-	size_t n;
+struct work {
+	const struct conncount_listen **listens; /* in the order of their places */
+	size_t n_listens;
+	struct listening *sockets;
+	size_t n_sockets;
+	struct acceptor *acceptors;
+	size_t n_acceptors, room;
+	struct cgroup_of *cgroups; /* of these, in the order of their numbers */
+	size_t n_cgroups;
 };
 
 static bool same_place(const struct conncount_listen *a, const struct conncount_listen *b)
 {
-	return a->port == b->port && a->addr.family == b->addr.family &&
-	       a->addr.prefixlen == b->addr.prefixlen &&
-	       !memcmp(a->addr.addr, b->addr.addr, sizeof(a->addr.addr));
+	return !place_compare(a, b);
 }
 
-/* Whether @outer is all of @inner, or more. */
-static bool covers(const struct conncount_listen *outer, const struct conncount_listen *inner)
+/* Make of an address all of its family, and of that all of both. False if it is that already. */
+static bool widen(struct conncount_listen *place)
 {
-	if (same_place(outer, inner))
-		return true;
-	return outer->port == inner->port &&
-	       (!outer->addr.family ||
-		(outer->addr.family == inner->addr.family && !outer->addr.prefixlen));
-}
-
-/* Whether @other is more specific than @one, and has @part of it for its own. */
-static bool takes(const struct conncount_listen *other, const struct conncount_listen *one,
-		  const struct conncount_listen *part)
-{
-	return covers(one, other) && !same_place(one, other) && covers(other, part);
-}
-
-/* The queue of that listener and socket; or NULL. */
-static struct accept_queue *find(const struct queues *all, const struct conncount_listen *at)
-{
-	for (size_t i = 0; i < all->n; i++)
-		if (same_place(&all->queues[i].at, at) && !strcmp(all->queues[i].at.name, at->name))
-			return &all->queues[i];
-	return NULL;
-}
-
-static int append(struct queues *all, const struct accept_queue *queue)
-{
-	void *grown = realloc(all->queues, (all->n + 1) * sizeof(*all->queues));
-
-	if (!grown)
-		return -ENOMEM;
-	all->queues = grown;
-	all->queues[all->n++] = *queue;
-	return 0;
-}
-
-/* --- which sockets are counted --------------------------------------------------------- */
-
-/* The cgroups that are counted in, by the kernel's numbers: those of their directories. */
-struct cgroups {
-	uint64_t *ids;
-	size_t n;
-	bool all; /* whatever cgroup it is */
-};
-
-static int add_cgroup(struct cgroups *cgroups, uint64_t id)
-{
-	void *grown = realloc(cgroups->ids, (cgroups->n + 1) * sizeof(*cgroups->ids));
-
-	if (!grown)
-		return -ENOMEM;
-	cgroups->ids = grown;
-	cgroups->ids[cgroups->n++] = id;
-	return 0;
-}
-
-/* Find the cgroup that is counted in and those in it. Where it cannot be seen from here, nothing is
- * known. */
-static int find_cgroups(const struct conncount_state *state, struct cgroups *ret_cgroups)
-{
-	struct cgroups cgroups = { .all = false };
-	char mount[PATH_MAX], full[2 * PATH_MAX];
-	char *paths[] = { full, NULL };
-	FTSENT *entry;
-	FTS *tree;
-	int err = 0;
-
-	if (strcmp(state->cgroup, "/") && !cgroup2_mount_of(state->cgroup_root_id, mount)) {
-		snprintf(full, sizeof(full), "%s%s", mount, state->cgroup);
-		tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-		if (!tree)
-			return -errno;
-		while (!err && (entry = fts_read(tree)))
-			if (entry->fts_info == FTS_D)
-				err = add_cgroup(&cgroups, entry->fts_statp->st_ino);
-		fts_close(tree);
-	}
-	if (err) {
-		free(cgroups.ids);
-		return err;
-	}
-	cgroups.all = !cgroups.n;
-	*ret_cgroups = cgroups;
-	return 0;
-}
-
-/* --- what the kernel says --------------------------------------------------------------- */
-
-struct dump {
-	const struct conncount_listen *listens;
-	size_t n_listens;
-	struct cgroups cgroups;
-	struct queues sockets; /* without a listener's name */
-	struct queues others;  /* the same, of cgroups that are not counted in */
-	int err;
-};
-
-static bool has_port(const struct dump *dump, uint16_t port)
-{
-	for (size_t i = 0; i < dump->n_listens; i++)
-		if (dump->listens[i].port == port)
-			return true;
-	return false;
-}
-
-/* What is told of a socket beside the fixed part; or NULL. */
-static const struct nlattr *find_attribute(const struct nlmsghdr *message, uint16_t type,
-					   size_t size)
-{
-	const struct nlattr *attr;
-
-	mnl_attr_for_each(attr, message, sizeof(struct inet_diag_msg))
-		if (mnl_attr_get_type(attr) == type && mnl_attr_get_payload_len(attr) >= size)
-			return attr;
-	return NULL;
-}
-
-static bool is_ipv6_only(const struct nlmsghdr *message)
-{
-	const struct nlattr *attr = find_attribute(message, INET_DIAG_SKV6ONLY, 1);
-
-	return attr && mnl_attr_get_u8(attr);
-}
-
-static bool is_counted(const struct nlmsghdr *message, const struct cgroups *cgroups)
-{
-	const struct nlattr *attr = find_attribute(message, INET_DIAG_CGROUP_ID, sizeof(uint64_t));
-
-	if (cgroups->all || !attr)
-		return true;
-	for (size_t i = 0; i < cgroups->n; i++)
-		if (cgroups->ids[i] == mnl_attr_get_u64(attr))
-			return true;
-	return false;
-}
-
-/* Where a socket listens, in the terms of the configuration. */
-static void read_place(const struct nlmsghdr *message, struct conncount_listen *ret)
-{
-	const struct inet_diag_msg *socket = mnl_nlmsg_get_payload(message);
-	struct sockaddr_in v4 = { .sin_family = AF_INET };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
-	bool any;
-
-	memset(ret, 0, sizeof(*ret));
-	ret->port = ntohs(socket->id.idiag_sport);
-	if (socket->idiag_family == AF_INET) {
-		memcpy(&v4.sin_addr, socket->id.idiag_src, sizeof(v4.sin_addr));
-		any = v4.sin_addr.s_addr == htonl(INADDR_ANY);
-		conncount_cidr_of((struct sockaddr *)&v4, &ret->addr);
-	} else {
-		memcpy(&v6.sin6_addr, socket->id.idiag_src, sizeof(v6.sin6_addr));
-		any = IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr);
-		conncount_cidr_of((struct sockaddr *)&v6, &ret->addr);
-		if (any && !is_ipv6_only(message))
-			ret->addr.family = 0;
-	}
-	if (any)
-		ret->addr.prefixlen = 0;
-}
-
-static int on_socket(const struct nlmsghdr *message, void *arg)
-{
-	struct dump *dump = arg;
-	const struct inet_diag_msg *socket = mnl_nlmsg_get_payload(message);
-	struct accept_queue queue, *same;
-	struct queues *all;
-
-	if (mnl_nlmsg_get_payload_len(message) < sizeof(*socket) ||
-	    !has_port(dump, ntohs(socket->id.idiag_sport)))
-		return MNL_CB_OK;
-	read_place(message, &queue.at);
-	queue.waiting = socket->idiag_rqueue;
-	queue.limit = socket->idiag_wqueue;
-	all = is_counted(message, &dump->cgroups) ? &dump->sockets : &dump->others;
-	same = find(all, &queue.at);
-	if (same) {
-		same->waiting += queue.waiting;
-		same->limit += queue.limit;
-	} else {
-		dump->err = append(all, &queue);
-	}
-	return dump->err ? MNL_CB_STOP : MNL_CB_OK;
-}
-
-static int ask(struct mnl_socket *netlink, int family, unsigned seq)
-{
-	char buf[MNL_NLMSG_HDRLEN + MNL_ALIGN(sizeof(struct inet_diag_req_v2))];
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buf);
-	struct inet_diag_req_v2 *request;
-
-	message->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	message->nlmsg_seq = seq;
-	request = mnl_nlmsg_put_extra_header(message, sizeof(*request));
-	request->sdiag_family = (uint8_t)family;
-	request->sdiag_protocol = IPPROTO_TCP;
-	request->idiag_states = 1U << STATE_LISTEN;
-	return mnl_socket_sendto(netlink, message, message->nlmsg_len) < 0 ? -errno : 0;
-}
-
-static int read_sockets(struct mnl_socket *netlink, int family, unsigned seq, struct dump *dump)
-{
-	_Alignas(struct nlmsghdr) char buf[32768]; /* as <libmnl/libmnl.h> has it for dumps */
-	int more = MNL_CB_OK;
-	int err = ask(netlink, family, seq);
-
-	while (!err && more > MNL_CB_STOP) {
-		ssize_t n = mnl_socket_recvfrom(netlink, buf, sizeof(buf));
-
-		if (n >= 0)
-			more = mnl_cb_run(buf, (size_t)n, seq, mnl_socket_get_portid(netlink),
-					  on_socket, dump);
-		if (n < 0 || more < MNL_CB_STOP)
-			err = -errno;
-	}
-	return err ? err : dump->err;
-}
-
-/* All listening sockets on a port that is configured. */
-static int read_all_sockets(struct dump *dump)
-{
-	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
-	int err;
-
-	if (!netlink)
-		return -errno;
-	err = mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) ? -errno : 0;
-	if (!err)
-		err = read_sockets(netlink, AF_INET, 1, dump);
-	if (!err)
-		err = read_sockets(netlink, AF_INET6, 2, dump);
-	mnl_socket_close(netlink);
-	return err;
-}
-
-/* --- whose it is ------------------------------------------------------------------------- */
-
-/* Whether a socket among @all takes @part of what @socket would accept. */
-static bool is_taken(const struct queues *all, const struct conncount_listen *socket,
-		     const struct conncount_listen *part)
-{
-	for (size_t i = 0; i < all->n; i++)
-		if (takes(&all->queues[i].at, socket, part))
-			return true;
-	return false;
-}
-
-/* Whether connections of a configured address wait in a socket's queue. */
-static bool accepts_for(const struct dump *dump, const struct conncount_listen *socket,
-			const struct conncount_listen *listen)
-{
-	const struct conncount_listen *both = covers(socket, listen) ? listen : socket;
-
-	if (!covers(socket, listen) && !covers(listen, socket))
+	if (!place->addr.family)
 		return false;
-	if (is_taken(&dump->sockets, socket, both) || is_taken(&dump->others, socket, both))
-		return false;
-	for (size_t i = 0; i < dump->n_listens; i++)
-		if (takes(&dump->listens[i], listen, both))
-			return false;
+	if (place->addr.prefixlen)
+		place->addr.prefixlen = 0;
+	else
+		place->addr.family = 0;
+	memset(place->addr.addr, 0, sizeof(place->addr.addr));
 	return true;
 }
 
-static int assign(const struct dump *dump, struct queues *queues)
+/* --- look-ups by place ------------------------------------------------------------------- */
+
+static int compare_to_listen(const void *place, const void *listen)
 {
+	return place_compare(place, *(const struct conncount_listen *const *)listen);
+}
+
+static int compare_to_socket(const void *place, const void *socket)
+{
+	return place_compare(place, &((const struct listening *)socket)->at);
+}
+
+static const struct conncount_listen *find_listen(const struct work *work,
+						  const struct conncount_listen *place)
+{
+	const struct conncount_listen **found = bsearch(place, work->listens, work->n_listens,
+							sizeof(*work->listens), compare_to_listen);
+
+	return found ? *found : NULL;
+}
+
+/* The first of the sockets at @place: there is one for each cgroup. */
+static const struct listening *find_sockets(const struct work *work,
+					    const struct conncount_listen *place)
+{
+	const struct listening *found = bsearch(place, work->sockets, work->n_sockets,
+						sizeof(*work->sockets), compare_to_socket);
+
+	while (found && found > work->sockets && same_place(&found[-1].at, place))
+		found--;
+	return found;
+}
+
+/* --- which sockets accept for which listener ----------------------------------------------- */
+
+/*
+ * Whether connections to @part, which @socket and @listen have in common, go to another socket or
+ * listener, that is more specific. @part is one of the two.
+ */
+static bool is_taken(const struct work *work, const struct conncount_listen *socket,
+		     const struct conncount_listen *listen, const struct conncount_listen *part)
+{
+	struct conncount_listen place = *part;
+
+	for (bool more = true; more && !same_place(&place, socket); more = widen(&place))
+		if (find_sockets(work, &place))
+			return true;
+	place = *part;
+	for (bool more = true; more && !same_place(&place, listen); more = widen(&place))
+		if (find_listen(work, &place))
+			return true;
+	return false;
+}
+
+static int append(struct work *work, const char *name, const struct listening *sockets,
+		  bool configured)
+{
+	struct acceptor acceptor = { .name = name, .sockets = sockets, .configured = configured };
+
+	if (work->n_acceptors == work->room) {
+		size_t room = work->room ? 2 * work->room : 64;
+		void *grown = realloc(work->acceptors, room * sizeof(*work->acceptors));
+
+		if (!grown)
+			return -ENOMEM;
+		work->acceptors = grown;
+		work->room = room;
+	}
+	work->acceptors[work->n_acceptors++] = acceptor;
+	return 0;
+}
+
+/* Enter the sockets that listen where @listen does, or on more. */
+static int enter_wider_sockets(struct work *work, const struct conncount_listen *listen)
+{
+	const struct listening *end = work->sockets + work->n_sockets;
+	struct conncount_listen place = *listen;
 	int err = 0;
 
-	for (size_t i = 0; i < dump->n_listens; i++) {
-		for (size_t j = 0; !err && j < dump->sockets.n; j++) {
-			struct accept_queue queue = dump->sockets.queues[j];
+	do {
+		const struct listening *socket = find_sockets(work, &place);
 
-			if (!accepts_for(dump, &queue.at, &dump->listens[i]))
-				continue;
-			memcpy(queue.at.name, dump->listens[i].name, sizeof(queue.at.name));
-			if (!find(queues, &queue.at))
-				err = append(queues, &queue);
-		}
+		if (!socket || is_taken(work, &place, listen, listen))
+			continue;
+		for (; !err && socket < end && same_place(&socket->at, &place); socket++)
+			err = append(work, listen->name, socket, true);
+	} while (!err && widen(&place));
+	return err;
+}
+
+/* Enter @socket for the listeners of which it accepts only a part. */
+static int enter_wider_listens(struct work *work, const struct listening *socket)
+{
+	struct conncount_listen place = socket->at;
+	int err = 0;
+
+	while (!err && widen(&place)) {
+		const struct conncount_listen *listen = find_listen(work, &place);
+
+		if (listen && !is_taken(work, &socket->at, listen, &socket->at))
+			err = append(work, listen->name, socket, false);
 	}
 	return err;
 }
 
-int accept_queues(const struct conncount_state *state, const struct conncount_listen *listens,
-		  size_t n_listens, struct accept_queue **ret_queues, size_t *ret_n)
+/* By listener, and for each by place and cgroup. The sockets are in that order. */
+static int compare_acceptors(const void *one, const void *other)
 {
-	struct dump dump = { .listens = listens, .n_listens = n_listens };
-	struct queues queues = { .n = 0 };
-	int err = find_cgroups(state, &dump.cgroups);
+	const struct acceptor *a = one, *b = other;
+	int order = strcmp(a->name, b->name);
+
+	return order ? order : (a->sockets > b->sockets) - (a->sockets < b->sockets);
+}
+
+static int assign(struct work *work)
+{
+	size_t n = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < work->n_listens; i++)
+		err = enter_wider_sockets(work, work->listens[i]);
+	for (size_t i = 0; !err && i < work->n_sockets; i++)
+		err = enter_wider_listens(work, &work->sockets[i]);
+	if (err || !work->n_acceptors)
+		return err;
+	/* A socket may accept for several addresses of a listener. */
+	qsort(work->acceptors, work->n_acceptors, sizeof(*work->acceptors), compare_acceptors);
+	for (size_t i = 1; i < work->n_acceptors; i++) {
+		if (compare_acceptors(&work->acceptors[n], &work->acceptors[i]))
+			work->acceptors[++n] = work->acceptors[i];
+		else
+			work->acceptors[n].configured |= work->acceptors[i].configured;
+	}
+	work->n_acceptors = n + 1;
+	return 0;
+}
+
+/* --- in which cgroups they are -------------------------------------------------------------- */
+
+static int compare_cgroups(const void *one, const void *other)
+{
+	const struct cgroup_of *a = one, *b = other;
+
+	return (a->id > b->id) - (a->id < b->id);
+}
+
+static int locate(struct work *work, const struct conncount_state *state, bool paths)
+{
+	int err;
+
+	if (!work->n_acceptors)
+		return 0;
+	work->cgroups = calloc(work->n_acceptors, sizeof(*work->cgroups));
+	if (!work->cgroups)
+		return -ENOMEM;
+	for (size_t i = 0; i < work->n_acceptors; i++)
+		work->cgroups[i].id = work->acceptors[i].sockets->cgroup;
+	qsort(work->cgroups, work->n_acceptors, sizeof(*work->cgroups), compare_cgroups);
+	for (size_t i = 0; i < work->n_acceptors; i++)
+		if (!i || work->cgroups[i].id != work->cgroups[i - 1].id)
+			work->cgroups[work->n_cgroups++] = work->cgroups[i];
+	err = cgroups_find(state, paths, work->cgroups, work->n_cgroups);
+	for (size_t i = 0; !err && i < work->n_acceptors; i++) {
+		struct acceptor *acceptor = &work->acceptors[i];
+		struct cgroup_of key = { .id = acceptor->sockets->cgroup };
+		const struct cgroup_of *cgroup =
+			bsearch(&key, work->cgroups, work->n_cgroups, sizeof(key), compare_cgroups);
+
+		acceptor->where = cgroup->place;
+		acceptor->cgroup = cgroup->path;
+	}
+	return err;
+}
+
+/* --- what is told of them ------------------------------------------------------------------- */
+
+/*
+ * By listener; what is configured first, then what is of the lowest user: whoever may listen on a
+ * port of the configuration must not crowd out the queues of the host's own servers.
+ */
+static int compare_importance(const void *one, const void *other)
+{
+	const struct acceptor *a = one, *b = other;
+	int order = strcmp(a->name, b->name);
+
+	if (!order)
+		order = b->configured - a->configured;
+	if (!order)
+		order = (a->sockets->uid > b->sockets->uid) - (a->sockets->uid < b->sockets->uid);
+	return order ? order : compare_acceptors(a, b);
+}
+
+static void name_place(struct conncount_listen *place, const struct acceptor *acceptor)
+{
+	*place = acceptor->sockets->at;
+	strcpy(place->name, acceptor->name);
+}
+
+/* Add to the queue that the listener's last one is, or begin another one. */
+static void tell_queue(struct queues *queues, const struct acceptor *acceptor, size_t *beside)
+{
+	struct accept_queue *last = queues->n_queues ? &queues->queues[queues->n_queues - 1] : NULL;
+	struct acceptors *listener = &queues->acceptors[queues->n_acceptors - 1];
+	bool others = !acceptor->configured && *beside == QUEUES_MOST;
+
+	if (others)
+		listener->others += acceptor->sockets->sockets;
+	if (!last || strcmp(last->at.name, acceptor->name) != 0 || last->others != others ||
+	    (!others && !same_place(&last->at, &acceptor->sockets->at))) {
+		last = &queues->queues[queues->n_queues++];
+		name_place(&last->at, acceptor);
+		last->others = others;
+		*beside += !others && !acceptor->configured;
+	}
+	last->waiting += acceptor->sockets->waiting;
+	last->limit += acceptor->sockets->limit;
+}
+
+static int tell_outside(struct queues *queues, const struct acceptor *acceptor)
+{
+	struct outside *outside = &queues->outside[queues->n_outside++];
+
+	name_place(&outside->at, acceptor);
+	outside->sockets = acceptor->sockets->sockets;
+	outside->cgroup = acceptor->cgroup ? strdup(acceptor->cgroup) : NULL;
+	return acceptor->cgroup && !outside->cgroup ? -ENOMEM : 0;
+}
+
+static int tell(const struct work *work, struct queues *queues)
+{
+	struct acceptors *listener = NULL;
+	size_t beside = 0;
+	int err = 0;
+
+	if (!work->n_acceptors)
+		return 0;
+	queues->queues = calloc(work->n_acceptors, sizeof(*queues->queues));
+	queues->outside = calloc(work->n_acceptors, sizeof(*queues->outside));
+	queues->acceptors = calloc(work->n_acceptors, sizeof(*queues->acceptors));
+	if (!queues->queues || !queues->outside || !queues->acceptors)
+		return -ENOMEM;
+	qsort(work->acceptors, work->n_acceptors, sizeof(*work->acceptors), compare_importance);
+	for (size_t i = 0; !err && i < work->n_acceptors; i++) {
+		const struct acceptor *acceptor = &work->acceptors[i];
+
+		if (!listener || strcmp(listener->name, acceptor->name) != 0) {
+			listener = &queues->acceptors[queues->n_acceptors++];
+			listener->name = acceptor->name;
+			beside = 0;
+		}
+		if (acceptor->where == CGROUP_OUTSIDE) {
+			listener->outside += acceptor->sockets->sockets;
+			err = tell_outside(queues, acceptor);
+			continue;
+		}
+		listener->counted += acceptor->sockets->sockets;
+		if (acceptor->where == CGROUP_UNSEEN)
+			queues->unseen += acceptor->sockets->sockets;
+		tell_queue(queues, acceptor, &beside);
+	}
+	return err;
+}
+
+static int compare_to_acceptors(const void *name, const void *acceptors)
+{
+	return strcmp(name, ((const struct acceptors *)acceptors)->name);
+}
+
+const struct acceptors *queues_acceptors(const struct queues *queues, const char *name)
+{
+	if (!queues->n_acceptors)
+		return NULL;
+	return bsearch(name, queues->acceptors, queues->n_acceptors, sizeof(*queues->acceptors),
+		       compare_to_acceptors);
+}
+
+void queues_free(struct queues *queues)
+{
+	for (size_t i = 0; i < queues->n_outside; i++)
+		free(queues->outside[i].cgroup);
+	free(queues->queues);
+	free(queues->outside);
+	free(queues->acceptors);
+}
+
+static int compare_listens(const void *one, const void *other)
+{
+	return compare_to_listen(*(const struct conncount_listen *const *)one, other);
+}
+
+static int sort_listens(struct work *work, const struct conncount_listen *listens)
+{
+	work->listens = calloc(work->n_listens + 1, sizeof(*work->listens));
+	if (!work->listens)
+		return -ENOMEM;
+	for (size_t i = 0; i < work->n_listens; i++)
+		work->listens[i] = &listens[i];
+	qsort(work->listens, work->n_listens, sizeof(*work->listens), compare_listens);
+	return 0;
+}
+
+static void work_free(struct work *work)
+{
+	for (size_t i = 0; i < work->n_cgroups; i++)
+		free(work->cgroups[i].path);
+	free(work->listens);
+	free(work->sockets);
+	free(work->acceptors);
+	free(work->cgroups);
+}
+
+int queues_read(const struct conncount_state *state, const struct conncount_listen *listens,
+		size_t n_listens, bool paths, struct queues *ret_queues)
+{
+	struct work work = { .n_listens = n_listens };
+	struct queues queues = { .queues = NULL };
+	int err = sort_listens(&work, listens);
 
 	if (!err)
-		err = read_all_sockets(&dump);
+		err = listening_read(listens, n_listens, &work.sockets, &work.n_sockets);
 	if (!err)
-		err = assign(&dump, &queues);
-	free(dump.cgroups.ids);
-	free(dump.sockets.queues);
-	free(dump.others.queues);
+		err = assign(&work);
+	if (!err)
+		err = locate(&work, state, paths);
+	if (!err)
+		err = tell(&work, &queues);
+	work_free(&work);
 	if (err) {
-		free(queues.queues);
+		queues_free(&queues);
 		return err;
 	}
-	*ret_queues = queues.queues;
-	*ret_n = queues.n;
+	*ret_queues = queues;
 	return 0;
 }
