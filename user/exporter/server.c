@@ -75,7 +75,7 @@ static void report_changes(struct server *server, int err, int queues_err)
 /* The metrics as a page, to be freed with free(); NULL without memory. */
 static char *make_page(struct server *server, enum metrics_format format, size_t *ret_size)
 {
-	struct metrics metrics = { .queues = NULL };
+	struct metrics metrics = { .n_programs = 0 };
 	char *page = NULL;
 	int err = server->cc ? 0 : conncount_open(server->dir, &server->cc);
 	FILE *out;
