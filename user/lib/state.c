@@ -88,6 +88,16 @@ static void read_listen(const struct cc_listener_key *key, const struct cc_liste
 	memcpy(ret->addr.addr, key->addr, sizeof(ret->addr.addr));
 }
 
+/* Whether a key is one that load enters: others are none of a listener's. */
+static bool is_listen(const struct cc_listener_key *key)
+{
+	unsigned length = key->prefixlen - CC_LISTENER_BITS_FAMILY;
+
+	return key->prefixlen == CC_LISTENER_BITS_PORT ||
+	       (key->family == htons(CC_IPV4) && length <= 32) ||
+	       (key->family == htons(CC_IPV6) && length <= 128);
+}
+
 /* A load may change the trie meanwhile; the caller starts again then. */
 static int read_listens(const struct view *view, struct conncount_listen **listens, size_t *ret_n)
 {
@@ -97,7 +107,7 @@ static int read_listens(const struct view *view, struct conncount_listen **liste
 
 	while (view_is_current(view) && !bpf_map_get_next_key(view->listeners_fd, last, &key)) {
 		last = &key;
-		if (ntohs(key.table) != (view->generation & 1) ||
+		if (ntohs(key.table) != (view->generation & 1) || !is_listen(&key) ||
 		    bpf_map_lookup_elem(view->listeners_fd, &key, &value) ||
 		    value.id >= CC_LISTENERS_MAX)
 			continue;

@@ -19,6 +19,7 @@
 #include "cgroup_mount.h"
 #include "internal.h"
 #include "mapping.h"
+#include "maps.h"
 
 void copy_words(void *to, const void *from, size_t size)
 {
@@ -44,58 +45,39 @@ static void view_close(struct view *view)
 	view->open = false;
 }
 
-/* Open what is pinned, read-only. Returns a descriptor or a negative errno. */
-static int pin_open(const char *dir, const char *name)
-{
-	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = BPF_F_RDONLY);
-	char path[PATH_MAX];
-
-	if (snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE "/%s", dir, name) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	return bpf_obj_get_opts(path, &opts);
-}
-
-/* Open a pinned map, and check that its values have the size this build expects. */
-static int map_open(const char *dir, const char *name, size_t value_size, uint32_t *ret_entries,
-		    int *ret_fd)
-{
-	struct bpf_map_info info = { 0 };
-	__u32 size = sizeof(info);
-	int fd = pin_open(dir, name);
-	int err;
-
-	if (fd < 0)
-		return fd;
-	err = bpf_obj_get_info_by_fd(fd, &info, &size);
-	if (!err && info.value_size != value_size)
-		err = -EPROTO;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	*ret_entries = info.max_entries;
-	*ret_fd = fd;
-	return 0;
-}
-
 /*
- * Map a pinned array for reading, if that is permitted: then what it says costs no system call. The
- * mapping cannot be made writable, and the descriptor is closed at once.
+ * Map a pinned array of @size bytes for reading, if that is permitted: then what it says costs no
+ * system call. The mapping cannot be made writable, and the descriptor is closed at once.
  */
 static const void *map_pinned(const char *dir, const char *name, size_t size)
 {
-	char path[PATH_MAX];
+	int fd = map_open(dir, CC_DIR_LIVE, name, 0, NULL);
 	void *value;
-	int fd;
 
-	if (snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE "/%s", dir, name) >= (int)sizeof(path))
-		return NULL;
-	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return NULL;
 	value = map_value(fd, size, PROT_READ);
 	close(fd);
 	return value;
+}
+
+/*
+ * The program that adds up counts; -1 where it cannot be had. Of another type, it could not be
+ * given what this one is asked.
+ */
+static int sum_open(const char *dir)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 size = sizeof(info);
+	int fd = pin_open(dir, CC_DIR_LIVE, CC_PIN_SUM, BPF_F_RDONLY);
+
+	if (fd < 0)
+		return -1;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_PROG_TYPE_RAW_TRACEPOINT) {
+		close(fd);
+		return -1;
+	}
+	return fd;
 }
 
 static int directory_get(const struct view *view, struct cc_directory *ret_directory)
@@ -177,6 +159,7 @@ static int view_update(struct view *view)
 			return -ENOENT;
 		view->generation = 0;
 		err = bpf_map_lookup_elem(view->tables_fd, &slot, &view->table);
+		table_bound(&view->table);
 		if (!err)
 			err = generation_get(view, &again);
 		/* A load in between may have begun to write the table that was read. */
@@ -193,16 +176,12 @@ static int try_open(const char *dir, struct view *view)
 {
 	struct {
 		const char *name;
-		size_t value_size;
 		int *fd;
 	} maps[] = {
-		{ CC_PIN_DIRECTORY, sizeof(struct cc_directory), &view->directory_fd },
-		{ CC_PIN_TABLES, sizeof(struct cc_table), &view->tables_fd },
-		{ CC_PIN_LISTENERS, sizeof(struct cc_listener_id), &view->listeners_fd },
-		{ CC_PIN_STATS, sizeof(struct cc_stats), &view->stats_fd },
-		{ CC_PIN_FILL, sizeof(struct cc_fill), &view->fill_fd },
-		{ CC_PIN_KEPT, sizeof(struct cc_kept), &view->kept_fd },
-		{ CC_PIN_COUNTS, sizeof(struct cc_count), &view->counts_fd },
+		{ CC_PIN_DIRECTORY, &view->directory_fd }, { CC_PIN_TABLES, &view->tables_fd },
+		{ CC_PIN_LISTENERS, &view->listeners_fd }, { CC_PIN_STATS, &view->stats_fd },
+		{ CC_PIN_FILL, &view->fill_fd },           { CC_PIN_KEPT, &view->kept_fd },
+		{ CC_PIN_COUNTS, &view->counts_fd },
 	};
 	int err = 0;
 
@@ -215,14 +194,16 @@ static int try_open(const char *dir, struct view *view)
 	view->open = true;
 	view->generation = 0;
 	/* `counts` comes last: its size is what stays in max_prefixes. */
-	for (size_t i = 0; !err && i < ARRAY_SIZE(maps); i++)
-		err = map_open(dir, maps[i].name, maps[i].value_size, &view->max_prefixes,
-			       maps[i].fd);
+	for (size_t i = 0; !err && i < ARRAY_SIZE(maps); i++) {
+		*maps[i].fd =
+			map_open(dir, CC_DIR_LIVE, maps[i].name, BPF_F_RDONLY, &view->max_prefixes);
+		err = *maps[i].fd < 0 ? *maps[i].fd : 0;
+	}
 	if (!err) {
 		view->directory = map_pinned(dir, CC_PIN_DIRECTORY, sizeof(*view->directory));
 		view->stats =
 			map_pinned(dir, CC_PIN_STATS, CC_LISTENERS_MAX * sizeof(*view->stats));
-		view->sum_fd = pin_open(dir, CC_PIN_SUM);
+		view->sum_fd = sum_open(dir);
 		err = view_update(view);
 	}
 	if (!err && !view->generation)

@@ -7,6 +7,7 @@
  * So each step is checked against the order: whatever is not after the last key visited was
  * seen before, or came too late to be seen.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -110,6 +111,15 @@ static int ahead_read(struct ahead *ahead, const struct view *view, const struct
 	return err;
 }
 
+/* Whether a key is one that the programs make, of whatever length. */
+static bool is_count(const struct cc_count_key *key)
+{
+	unsigned length = key->prefixlen - CC_COUNT_BITS_OWNER;
+
+	return (key->family == htons(CC_IPV4) && length <= 32) ||
+	       (key->family == htons(CC_IPV6) && length <= 128);
+}
+
 int counts_walk(const struct view *view, const struct cc_count_key *start,
 		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg), void *arg)
 {
@@ -146,7 +156,8 @@ int counts_walk(const struct view *view, const struct cc_count_key *start,
 		if (cursor.any && !key_before(&cursor.last, at))
 			continue; /* catching up with what was visited before */
 
-		err = visit(at, count_of(at, &ahead.values[ahead.next - 1]), arg);
+		err = !is_count(at) ? 0
+				    : visit(at, count_of(at, &ahead.values[ahead.next - 1]), arg);
 		if (err)
 			return err;
 		cursor_set(&cursor, at);

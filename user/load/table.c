@@ -16,6 +16,7 @@
 #include <bpf/bpf.h>
 #include <linux/membarrier.h>
 
+#include "maps.h"
 #include "report.h"
 #include "table.h"
 
@@ -301,8 +302,10 @@ static int read_table(const struct table_maps *maps, struct cc_table *ret)
 {
 	uint64_t generation = maps->directory->generation;
 	__u32 slot = generation & 1;
+	int err = generation ? bpf_map_lookup_elem(maps->tables_fd, &slot, ret) : 0;
 
-	return generation ? bpf_map_lookup_elem(maps->tables_fd, &slot, ret) : 0;
+	table_bound(ret);
+	return err;
 }
 
 int table_publish(const struct table_maps *maps, const struct table_maps *former,

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * maps.c - open pinned maps, and no others than those this build can read.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
+#include "internal.h"
+#include "maps.h"
+
+/* What bpf/maps.bpf.h makes, as far as it is opened by name. */
+static const struct shape {
+	const char *name;
+	__u32 type, key_size, value_size;
+	__u32 max_entries; /* 0: as configured */
+	__u32 flags;
+} shapes[] = {
+	{ CC_PIN_DIRECTORY, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_directory), 1,
+	  BPF_F_MMAPABLE },
+	{ CC_PIN_TABLES, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_table), 2, 0 },
+	{ CC_PIN_LISTENERS, BPF_MAP_TYPE_LPM_TRIE, sizeof(struct cc_listener_key),
+	  sizeof(struct cc_listener_id), 65536, BPF_F_NO_PREALLOC },
+	{ CC_PIN_COUNTS, BPF_MAP_TYPE_LPM_TRIE, sizeof(struct cc_count_key),
+	  sizeof(struct cc_count), 0, BPF_F_NO_PREALLOC },
+	{ CC_PIN_STATS, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_stats),
+	  CC_LISTENERS_MAX, BPF_F_MMAPABLE },
+	{ CC_PIN_FILL, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_fill), 1, 0 },
+	{ CC_PIN_KEPT, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_kept), CC_KEPT_MAX, 0 },
+};
+
+static const struct shape *shape_of(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++)
+		if (!strcmp(shapes[i].name, name))
+			return &shapes[i];
+	return NULL;
+}
+
+static bool has_shape(const struct bpf_map_info *info, const struct shape *shape)
+{
+	return shape && info->type == shape->type && info->key_size == shape->key_size &&
+	       info->value_size == shape->value_size && info->map_flags == shape->flags &&
+	       (!shape->max_entries || info->max_entries == shape->max_entries);
+}
+
+int pin_open(const char *dir, const char *set, const char *name, __u32 flags)
+{
+	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = flags);
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/%s/%s", dir, set, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return bpf_obj_get_opts(path, &opts);
+}
+
+int map_open(const char *dir, const char *set, const char *name, __u32 flags, __u32 *ret_entries)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+	int fd = pin_open(dir, set, name, flags);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = bpf_obj_get_info_by_fd(fd, &info, &size);
+	if (!err && !has_shape(&info, shape_of(name)))
+		err = -EPROTO;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	if (ret_entries)
+		*ret_entries = info.max_entries;
+	return fd;
+}
+
+void table_bound(struct cc_table *table)
+{
+	table->used = table_used(table);
+	table->build[sizeof(table->build) - 1] = '\0';
+	table->cgroup[sizeof(table->cgroup) - 1] = '\0';
+	for (size_t id = 0; id < CC_LISTENERS_MAX; id++) {
+		struct cc_listener *listener = &table->listener[id];
+
+		listener->name[sizeof(listener->name) - 1] = '\0';
+		listener->service[sizeof(listener->service) - 1] = '\0';
+	}
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * maps.h - open pinned maps, and no others than those this build can read.
+ */
+#ifndef CONNCOUNT_MAPS_H
+#define CONNCOUNT_MAPS_H
+
+#include <linux/types.h>
+
+#include "abi.h"
+
+/*
+ * pin_open() - open what is pinned as DIR/SET/NAME.
+ * @flags: BPF_F_RDONLY, or 0 to read and write.
+ *
+ * Returns a file descriptor or a negative errno.
+ */
+int pin_open(const char *dir, const char *set, const char *name, __u32 flags);
+
+/*
+ * map_open() - the same, of a map that abi.h describes: its type, sizes and flags are checked.
+ * With others the kernel could write more than the caller has room for.
+ * @ret_entries: where not NULL, how many entries it has room for.
+ *
+ * Returns a file descriptor; -EPROTO if it is not the map of that name in this ABI; or another
+ * negative errno.
+ */
+int map_open(const char *dir, const char *set, const char *name, __u32 flags, __u32 *ret_entries);
+
+/*
+ * table_bound() - make a table that was read safe to use, whoever wrote it: every text in it ends,
+ * and it has no more listeners than there is room for.
+ */
+void table_bound(struct cc_table *table);
+
+#endif
