@@ -34,6 +34,15 @@ bad() {
 	expect_match "$2" "$errors" 'message of load'
 }
 
+# refused COMMAND...: a load that would not last fails, says so, and leaves nothing.
+refused() {
+	expect 1 "$@"
+	expect_eq '' "$output" output
+	expect_match "$CONNCOUNT_DIR: counting would end with this command, as its mount namespace does" "$errors"
+	expect_eq '' "$("$BUILD/tests/objects" attached "$CGROUP_PATH")" attached
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+}
+
 @test "unload of nothing: done, with a note" {
 	expect 0 conncount unload
 	expect_eq '' "$output" output
@@ -380,4 +389,124 @@ counts_in() {
 	[ "$status" -ne 0 ] || fail 'load went on'
 	expect_match 'no-such-group-at-all' "$output"
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+}
+
+@test "a symbolic link to the directory: load and unload, again and again" {
+	local dir i
+	mkdir "$TEST_DIR/sub"
+	ln -s sub/real "$TEST_DIR/relative"
+	ln -s "$TEST_DIR/sub/real" "$TEST_DIR/absolute"
+	for dir in relative sub/../absolute/; do
+		for i in 1 2; do
+			expect 0 load --dir "$TEST_DIR/$dir"
+			expect_match 'counting started' "$output"
+			expect 0 load --dir "$TEST_DIR/sub/real"
+			expect_match 'configuration unchanged' "$output"
+			expect 0 conncount unload --dir "$TEST_DIR/$dir"
+			expect_eq '' "$errors" 'messages of unload'
+			[ ! -e "$TEST_DIR/sub/real" ] || fail 'the directory is left'
+		done
+	done
+	ln -s round "$TEST_DIR/round"
+	expect 1 load --dir "$TEST_DIR/round"
+	expect_match 'Too many levels of symbolic links' "$errors"
+	expect 1 load --dir "$TEST_DIR/none/i"
+	expect_match "$TEST_DIR/none/i: No such file" "$errors"
+	expect 0 conncount unload --dir "$TEST_DIR/none/i"
+	expect 0 sh -c "cd $TEST_DIR/sub && conncount load -c $CONFIG --cgroup $CGROUP --dir i && conncount unload --dir ./i/"
+	rm "$TEST_DIR/relative" "$TEST_DIR/absolute" "$TEST_DIR/round"
+	rmdir "$TEST_DIR/sub"
+}
+
+@test "in a directory that cannot be written to: load and unload, and the directory stays" {
+	mkdir -p "$TEST_DIR/ro/i"
+	mount -t tmpfs -o size=64k none "$TEST_DIR/ro"
+	mkdir "$TEST_DIR/ro/i"
+	mount -o remount,ro "$TEST_DIR/ro"
+	expect 0 load --dir "$TEST_DIR/ro/i"
+	expect 0 conncount unload --dir "$TEST_DIR/ro/i"
+	expect_eq '' "$errors" 'messages of unload'
+	expect 1 load --dir "$TEST_DIR/ro/none"
+	expect_match 'Read-only file system' "$errors"
+	umount "$TEST_DIR/ro"
+	rm -r "$TEST_DIR/ro"
+}
+
+@test "in the bpffs of another: its mount stays, and what else is pinned there" {
+	mkdir "$TEST_DIR/bpf"
+	mount -t bpf -o mode=0700 other "$TEST_DIR/bpf"
+	mkdir "$TEST_DIR/bpf/theirs"
+	expect 0 load --dir "$TEST_DIR/bpf/i"
+	expect 0 conncount unload --dir "$TEST_DIR/bpf/i"
+	[ ! -e "$TEST_DIR/bpf/i" ] || fail 'the directory is left'
+	expect 0 load --dir "$TEST_DIR/bpf"
+	expect 0 conncount unload --dir "$TEST_DIR/bpf"
+	[ -d "$TEST_DIR/bpf/theirs" ] || fail 'their mount is gone'
+	umount "$TEST_DIR/bpf"
+	rmdir "$TEST_DIR/bpf"
+}
+
+# --- mount namespaces ---------------------------------------------------------------------------
+
+@test "a mount namespace that ends with the command: load fails, whatever made it" {
+	local load=(conncount load -c "$CONFIG" --cgroup "$CGROUP")
+	refused unshare -m "${load[@]}"
+	refused unshare -m sh -c '"$@"; exit $?' - "${load[@]}"
+	refused unshare -m --propagation slave "${load[@]}"
+	refused unshare -m -p -f "${load[@]}"
+	refused unshare -m -p -f --mount-proc "${load[@]}"
+}
+
+@test "ip netns exec: load fails, and names the command that does" {
+	local netns=${TEST_DIR##*/}
+	ip netns add "$netns"
+	refused ip netns exec "$netns" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match "nsenter --net=/run/netns/$netns conncount load" "$errors"
+	expect 0 nsenter --net="/run/netns/$netns" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	expect_count 0
+	# What is loaded already can be brought up to date from there, and unloaded.
+	expect 0 unshare -m conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'counting goes on' "$output"
+	expect_count 0
+	expect 0 unshare -m conncount unload
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+	ip netns del "$netns"
+}
+
+@test "a mount namespace whose first process stays, as a container's: load, count, unload" {
+	expect 0 unshare -m -p -f --mount-proc sh -e -c "
+		conncount load -c $CONFIG --cgroup $CGROUP
+		conncount count
+		conncount unload"
+	expect_match $'counting started.*\n0\n.*stopped' "$output"
+}
+
+# --- what the kernel has not enough of ----------------------------------------------------------
+
+@test "too few file descriptors, or no memory: named as that, and not as what is missing" {
+	requires strace
+	local n call failed=0
+	for n in 10 12 14 16 24 40; do
+		expect 1 prlimit --nofile="$n" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+		expect_match 'Too many open files' "$errors"
+		[[ ! $errors =~ cannot\ count|not\ mounted|not\ empty|does\ not\ take|no\ such\ group ]] ||
+			fail "another cause is told: $errors"
+		[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+	done
+	# The library asks the kernel for a few things of its own as well.
+	for call in {1..10}; do
+		status=0
+		strace -o /dev/null -e trace=bpf -e "inject=bpf:error=ENOMEM:when=$call" \
+			conncount load -c "$CONFIG" --cgroup "$CGROUP" 2>"$TEST_DIR/told" || status=$?
+		! grep 'cannot count exactly' "$TEST_DIR/told" || fail "call $call: another cause is told"
+		if [ "$status" -ne 0 ]; then
+			grep 'Cannot allocate memory' "$TEST_DIR/told" || fail "call $call: $(<"$TEST_DIR/told")"
+			failed=$((failed + 1))
+			[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+		else
+			conncount unload
+		fi
+	done
+	[ "$failed" -ge 4 ] || fail "only $failed failed"
 }

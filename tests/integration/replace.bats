@@ -568,25 +568,77 @@ ended() {
 	! kill -0 "$1" 2>/dev/null
 }
 
-@test "an unload that takes away the mount a load has just made: the load mounts again" {
+# settled PID FILE: that command has ended, or waits for the lock and says so in FILE.
+settled() {
+	ended "$1" || grep -q 'waiting for process' "$2"
+}
+
+@test "unload, load and load at once, one of them slow: one mount, one set, and unload takes all" {
 	requires speed
-	local load unload
+	local load unload other
+	held
+	smtp
+	# After it has seen that the directory is empty, before it mounts.
+	stopped_at getdents64 2 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	load=$STOPPED
+	conncount unload >"$TEST_DIR/unloaded" 2>&1 3>&- &
+	unload=$!
+	wait_until settled $unload "$TEST_DIR/unloaded"
+	conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/other" 2>&1 3>&- &
+	other=$!
+	wait_until settled $other "$TEST_DIR/other"
+	goes_on "$TEST_DIR/loaded"
+	wait $load || fail "$(cat "$TEST_DIR/loaded")"
+	wait $unload || fail "$(cat "$TEST_DIR/unloaded")"
+	wait $other || fail "$(cat "$TEST_DIR/other")"
+	[ "$(grep -c " $CONNCOUNT_DIR " /proc/self/mountinfo)" -le 1 ] || fail 'two mounts'
+	load
+	expect_eq 2 "$(grep -c ^prog <("$BUILD/tests/objects" attached "$CGROUP_PATH"))" 'programs attached'
+	exactly $HELD
+	expect 0 conncount unload
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+	expect_eq '' "$("$BUILD/tests/objects" attached "$CGROUP_PATH")" attached
+}
+
+@test "a command that holds the lock for long is named, and waited for" {
+	requires speed
+	local load unload pid
 	held
 	smtp
 	stopped_at mount 1 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	load=$STOPPED
-	stopped_at umount2 1 "$TEST_DIR/unloaded" conncount unload
-	unload=$STOPPED
+	pid=$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/loaded.trace")
+	conncount unload >"$TEST_DIR/unloaded" 2>"$TEST_DIR/told" 3>&- &
+	unload=$!
+	wait_until grep -q "waiting for process $pid (conncount load -c $CONFIG --cgroup $CGROUP), which has /run/conncount-lock" \
+		"$TEST_DIR/told"
 	goes_on "$TEST_DIR/loaded"
-	if ! wait_until ended $load; then
-		goes_on "$TEST_DIR/loaded" KILL
-		goes_on "$TEST_DIR/unloaded"
-		wait $load $unload || :
-		fail 'the load waits for its own lock'
-	fi
 	wait $load || fail "$(cat "$TEST_DIR/loaded")"
-	goes_on "$TEST_DIR/unloaded"
 	wait $unload || fail "$(cat "$TEST_DIR/unloaded")"
-	remember
+	expect_eq "$CONNCOUNT_DIR: counting stopped" "$(<"$TEST_DIR/unloaded")"
+	expect_eq 1 "$(wc -l <"$TEST_DIR/told")" 'lines on stderr'
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+
+	# Killed while it has it: the kernel lets go of the lock.
+	stopped_at mount 1 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	goes_on "$TEST_DIR/loaded" KILL
+	wait $STOPPED || :
+	load
 	exactly $HELD
+}
+
+@test "mounts on one another, each with a set that counts: unload takes all" {
+	local i
+	held
+	smtp
+	for i in 1 2 3; do
+		load --dir "$TEST_DIR/j$i"
+		[ $i = 1 ] || mount --move "$TEST_DIR/j$i" "$TEST_DIR/j1"
+	done
+	expect_eq 3 "$(grep -c " $TEST_DIR/j1 " /proc/self/mountinfo)" mounts
+	expect 0 conncount unload --dir "$TEST_DIR/j1"
+	expect_eq '' "$("$BUILD/tests/objects" attached "$CGROUP_PATH")" attached
+	expect_eq 0 "$(grep -c " $TEST_DIR/j" /proc/self/mountinfo)" mounts
+	rmdir "$TEST_DIR/j2" "$TEST_DIR/j3"
+	[ ! -e "$TEST_DIR/j1" ] || fail "$TEST_DIR/j1 is left"
 }

@@ -57,6 +57,11 @@ instance_at() {
 	SESSIONS_PID=
 }
 
+# locks: how the names of the locks begin that loads below the test's directory make.
+locks() {
+	printf '/run/conncount-lock-%s-%x-' "$(stat -c %D "$TEST_DIR")" "$(stat -c %i "$TEST_DIR")"
+}
+
 # instance_requires: what each of them needs. It is looked for once in each file.
 instance_requires() {
 	local root=${BATS_FILE_TMPDIR:-$BATS_TEST_TMPDIR}/cgroup2-root
@@ -336,6 +341,9 @@ leaks() {
 	if [ -e "$CONNCOUNT_DIR" ]; then
 		echo "directory: $CONNCOUNT_DIR"
 	fi
+	for left in "$(locks)"*; do
+		[ ! -e "$left" ] || echo "lock: $left"
+	done
 	for left in "$CGROUP_PATH"/*/; do
 		[ ! -d "$left" ] || echo "cgroup: $left"
 	done

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """poke.py - tries to change an instance, in every way the kernel has.
 
-usage: poke.py DIR    print what could be done, a line each; nothing where nothing can be
+usage: poke.py DIR [BPFFS]    print what could be done, a line each; nothing where nothing can be
+
+With BPFFS, a directory to pin in: also by what is pinned there and opened again, for writing.
 
 For an ordinary user that must be nothing. Root can do most of it, so run it as root only on
 an instance that is to be thrown away.
@@ -68,6 +70,17 @@ def change_map(name, fd, where):
     attempt("freeze " + name, bpf, MAP_FREEZE, struct.pack("=I", fd))
 
 
+def change_by_pin(name, fd, bpffs):
+    """Pins a map in another place, opens that for writing, and tries what it may be good for."""
+    path = bpffs + "/" + name
+    text = ctypes.create_string_buffer(path.encode())
+    if bpf_fails(OBJ_PIN, struct.pack("=QII", ctypes.addressof(text), fd, 0)):
+        return
+    again = opened(path, 0)
+    if again is not None:
+        change_map(name + " by a pin", again, bpffs)
+
+
 def bpf_fails(command, attr):
     """Whether a call fails."""
     try:
@@ -121,7 +134,7 @@ def change_files(directory, live):
     attempt("rename the maps", os.rename, live, directory + "/moved")
 
 
-def main(directory):
+def main(directory, bpffs=None):
     """Tries everything."""
     live = directory + "/live"
     held = {}
@@ -135,6 +148,8 @@ def main(directory):
             held[kind] = fd
             if kind == "map":
                 change_map(name, fd, live)
+                if bpffs:
+                    change_by_pin(name, fd, bpffs)
             elif kind == "prog":
                 change_program(name, fd, live)
             else:
@@ -147,6 +162,6 @@ def main(directory):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(*sys.argv[1:])

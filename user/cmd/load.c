@@ -46,16 +46,18 @@ static void report_outside(const char *dir)
 static int load_config(const char *dir, const char *cgroup_path, const struct config *config)
 {
 	struct instance instance;
-	struct cgroup cgroup;
+	struct cgroup cgroup = { .fd = -1 };
 	enum load_result result;
-	int err = cgroup_open(cgroup_path ? cgroup_path : config->cgroup, &cgroup);
+	/* The instance first: where it cannot stay, `ip netns exec` hides the cgroups as well. */
+	int err = instance_create(dir, &instance);
 
 	if (err)
 		return STATUS_FAILED;
-	err = instance_create(dir, &instance);
-	if (err)
-		goto cleanup;
-	err = load(&instance, &cgroup, config, &result);
+	err = cgroup_open(cgroup_path ? cgroup_path : config->cgroup, &cgroup);
+	if (!err)
+		err = load(&instance, &cgroup, config, &result);
+	if (cgroup.fd >= 0)
+		close(cgroup.fd);
 	if (!err)
 		print_result(&instance, &cgroup, config, result);
 	else
@@ -63,8 +65,6 @@ static int load_config(const char *dir, const char *cgroup_path, const struct co
 	instance_release(&instance);
 	if (!err)
 		report_outside(dir);
-cleanup:
-	close(cgroup.fd);
 	return err ? STATUS_FAILED : STATUS_DONE;
 }
 

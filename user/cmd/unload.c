@@ -4,33 +4,18 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
-#include <linux/types.h>
-
-#include "abi.h"
 #include "cmd.h"
 #include "../load/instance.h"
 
 static int unload(const char *dir)
 {
-	struct instance instance;
-	int err = instance_find(dir, &instance);
+	int err = instance_remove(dir);
 
 	if (err == -ENOENT) {
-		/* Left, empty, by a load or unload that died before or after there was a mount. */
-		rmdir(dir);
 		report("%s: not loaded, nothing to do", dir);
 		return STATUS_DONE;
 	}
-	if (err)
-		return STATUS_FAILED;
-	err = instance_clear(&instance, CC_DIR_NEXT);
-	if (!err)
-		err = instance_clear(&instance, CC_DIR_LIVE);
-	if (!err)
-		err = instance_remove(&instance);
-	instance_release(&instance);
 	if (!err)
 		printf("%s: counting stopped\n", dir);
 	return err ? STATUS_FAILED : STATUS_DONE;

@@ -124,6 +124,10 @@ int cgroup_open(const char *path, struct cgroup *ret)
 	size_t n;
 	int err = cgroup2_mounts(&mounts, &n);
 
+	if (err && err != -ENOENT) {
+		report("cgroup v2: /proc/self/mounts: %s", strerror(-err));
+		return err;
+	}
 	if (err) {
 		report("cgroup v2: not mounted (mount it: mount -t cgroup2 none /sys/fs/cgroup)");
 		return err;

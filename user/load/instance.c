@@ -2,16 +2,21 @@
 /*
  * instance.c - the directory that an instance is pinned in.
  */
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -21,7 +26,17 @@
 #include "abi.h"
 #include "instance.h"
 #include "mapping.h"
+#include "mounts.h"
 #include "report.h"
+
+/* In a directory that only root can write to. */
+#define LOCK_PREFIX "/run/conncount-lock-"
+
+enum {
+	LINKS_MAX = 40, /* symbolic links to follow, as the kernel does */
+	LOCK_PAUSE_MS = 10,
+	LOCK_REPORT_MS = 1000,
+};
 
 char *instance_path(const char *dir, const char *set, const char *name, char *buf)
 {
@@ -36,33 +51,9 @@ static bool is_bpffs(int fd)
 	return !fstatfs(fd, &fs) && fs.f_type == BPF_FS_MAGIC;
 }
 
-/* Whether @fd is what @dir names now: a mount or unmount may have come in between. */
-static bool is_current(int fd, const char *dir)
+static const char *remedy(int err)
 {
-	struct stat by_fd, by_name;
-
-	return !fstat(fd, &by_fd) && !stat(dir, &by_name) && by_fd.st_dev == by_name.st_dev &&
-	       by_fd.st_ino == by_name.st_ino;
-}
-
-/* Open and lock what @dir names. Returns a descriptor or a negative errno. */
-static int open_locked(const char *dir)
-{
-	for (;;) {
-		int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		if (fd < 0)
-			return -errno;
-		if (flock(fd, LOCK_EX)) {
-			int err = -errno;
-
-			close(fd);
-			return err;
-		}
-		if (is_current(fd, dir))
-			return fd;
-		close(fd);
-	}
+	return err == -EACCES || err == -EPERM ? " (run as root)" : "";
 }
 
 /* A stream of the entries of the directory behind @fd, which stays open. */
@@ -73,129 +64,340 @@ static DIR *open_entries(int fd)
 	return copy < 0 ? NULL : fdopendir(copy);
 }
 
-/* Whether the directory behind @fd has nothing in it. */
-static bool is_empty(int fd)
+/* Whether the directory behind @fd has nothing in it: 0, -ENOTEMPTY, or another negative errno. */
+static int check_empty(int fd)
 {
 	DIR *dir = open_entries(fd);
 	const struct dirent *entry;
 	bool empty = true;
 
 	if (!dir)
-		return false;
+		return -errno;
 	while (empty && (entry = readdir(dir)))
 		empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
 	closedir(dir);
-	return empty;
+	return empty ? 0 : -ENOTEMPTY;
+}
+
+/* --- the path --------------------------------------------------------------------------------- */
+
+/* The directory that @path is in, and its name there; both as long as @path at most. */
+static void split(const char *path, char *parent, char *name)
+{
+	size_t end = strlen(path);
+	const char *slash;
+
+	while (end > 1 && path[end - 1] == '/')
+		end--;
+	slash = memrchr(path, '/', end);
+	snprintf(parent, PATH_MAX, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	slash = slash ? slash + 1 : path;
+	snprintf(name, PATH_MAX, "%.*s", (int)(path + end - slash), slash);
+}
+
+/* Put @a and @b together. Returns 0 or -ENAMETOOLONG. */
+static int join(char *buf, const char *a, const char *b)
+{
+	int length = snprintf(buf, PATH_MAX, "%s/%s", a, b);
+
+	return length < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/*
+ * The canonical path of @dir, which need not be there, even if a symbolic link leads to it: only
+ * the directory that it is in.
+ */
+static int resolve(const char *dir, char *path)
+{
+	char at[PATH_MAX], parent[PATH_MAX], real[PATH_MAX], name[PATH_MAX];
+	int err = strlen(dir) < sizeof(at) ? 0 : -ENAMETOOLONG;
+
+	if (err)
+		return err;
+	strcpy(at, dir);
+	for (int links = 0; links < LINKS_MAX; links++) {
+		if (realpath(at, path))
+			return 0;
+		if (errno != ENOENT)
+			return -errno;
+		split(at, parent, name);
+		if (!realpath(parent, real))
+			return -errno;
+		err = join(path, real, name);
+		if (err)
+			return err;
+		ssize_t length = readlink(path, name, sizeof(name) - 1);
+		if (length < 0)
+			return 0;
+		name[length] = '\0';
+		err = join(at, name[0] == '/' ? "" : real, name);
+		if (err)
+			return err;
+	}
+	return -ELOOP;
+}
+
+/* --- the lock --------------------------------------------------------------------------------- */
+
+/*
+ * The lock is a file that only root can open: who can read the instance's directory could lock
+ * that. It is named after the directory that the instance's is in, and its name there, so it is the
+ * same by whatever path, whether there is a directory, or a mount on it. The file is there while a
+ * command runs.
+ */
+static int name_lock(struct instance *instance)
+{
+	char parent[PATH_MAX], name[PATH_MAX];
+	struct stat st;
+
+	split(instance->path, parent, name);
+	if (stat(parent, &st))
+		return -errno;
+	/* Cut to what a name may have: those that begin alike wait for each other. */
+	snprintf(instance->lock, sizeof(instance->lock), LOCK_PREFIX "%lx-%lx-%.200s",
+		 (unsigned long)st.st_dev, (unsigned long)st.st_ino, name);
+	return 0;
+}
+
+/* What the process was started as, as far as it can be printed; @buf is empty if it is gone. */
+static void read_command(pid_t pid, char *buf, size_t size)
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	buf[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	n = read(fd, buf, size - 1);
+	close(fd);
+	while (n > 0 && !buf[n - 1])
+		n--;
+	for (ssize_t i = 0; i < n; i++)
+		if (!isprint((unsigned char)buf[i]))
+			buf[i] = buf[i] ? '?' : ' ';
+	buf[n > 0 ? n : 0] = '\0';
+}
+
+/* The process that has the file behind @fd locked; 0 if none is found. */
+static pid_t find_holder(int fd)
+{
+	FILE *locks = fopen("/proc/locks", "re");
+	unsigned major, minor;
+	unsigned long inode;
+	char line[256];
+	pid_t pid = 0, holder = 0;
+	struct stat st;
+
+	if (!locks)
+		return 0;
+	while (!holder && !fstat(fd, &st) && fgets(line, sizeof(line), locks))
+		if (sscanf(line, "%*d: FLOCK %*s %*s %d %x:%x:%lu", &pid, &major, &minor, &inode) ==
+			    4 &&
+		    inode == st.st_ino && makedev(major, minor) == st.st_dev)
+			holder = pid;
+	fclose(locks);
+	return holder;
+}
+
+static void report_holder(const struct instance *instance, int fd)
+{
+	pid_t pid = find_holder(fd);
+	char command[128];
+
+	if (pid <= 0) {
+		report("%s: waiting for another process, which has %s locked", instance->dir,
+		       instance->lock);
+		return;
+	}
+	read_command(pid, command, sizeof(command));
+	report("%s: waiting for process %d (%s), which has %s locked", instance->dir, pid, command,
+	       instance->lock);
+}
+
+/* Lock the file behind @fd. Says who has it, after a second. Returns 0 or a negative errno. */
+static int lock_file(const struct instance *instance, int fd)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000L };
+
+	for (int ms = 0; ms < LOCK_REPORT_MS; ms += LOCK_PAUSE_MS) {
+		if (!flock(fd, LOCK_EX | LOCK_NB))
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+	report_holder(instance, fd);
+	return flock(fd, LOCK_EX) ? -errno : 0;
+}
+
+/* Whether @fd is what @path names: whoever had it locked before us has removed it. */
+static bool is_current(int fd, const char *path)
+{
+	struct stat by_fd, by_name;
+
+	return !fstat(fd, &by_fd) && !stat(path, &by_name) && by_fd.st_dev == by_name.st_dev &&
+	       by_fd.st_ino == by_name.st_ino;
+}
+
+static int lock(struct instance *instance)
+{
+	int err = name_lock(instance);
+
+	while (!err) {
+		int fd = open(instance->lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+		err = fd < 0 ? -errno : lock_file(instance, fd);
+		if (!err && is_current(fd, instance->lock)) {
+			instance->lock_fd = fd;
+			return 0;
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	report("%s: cannot lock %s: %s%s", instance->dir, instance->lock, strerror(-err),
+	       remedy(err));
+	return err;
 }
 
 void instance_release(struct instance *instance)
 {
 	if (instance->dir_fd >= 0)
 		close(instance->dir_fd);
-	if (instance->mount_fd >= 0)
-		close(instance->mount_fd);
-	instance->dir_fd = instance->mount_fd = -1;
-}
-
-/*
- * Open and lock what was just mounted on @dir. Returns a descriptor or a negative errno; -ENOENT
- * if an unload has unmounted it already: what @dir names then is the directory that we hold the
- * lock on, and to wait for that would be for ever.
- */
-static int lock_mount(const char *dir)
-{
-	for (;;) {
-		int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		int err = fd < 0 ? -errno : 0;
-
-		if (!err && !is_bpffs(fd))
-			err = -ENOENT;
-		if (!err && flock(fd, LOCK_EX))
-			err = -errno;
-		if (!err && is_current(fd, dir))
-			return fd;
-		if (fd >= 0)
-			close(fd);
-		if (err)
-			return err;
+	if (instance->lock_fd >= 0) {
+		unlink(instance->lock);
+		close(instance->lock_fd);
 	}
+	instance->dir_fd = instance->lock_fd = -1;
 }
 
-/* Mount a bpffs over the directory that is locked, and lock that. */
+/* --- the directory ------------------------------------------------------------------------------
+ */
+
+/* Open what the path names now. Returns 0 or a negative errno. */
+static int open_directory(struct instance *instance)
+{
+	int fd = open(instance->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (instance->dir_fd >= 0)
+		close(instance->dir_fd);
+	instance->dir_fd = fd;
+	return 0;
+}
+
+static dev_t device_of(const struct instance *instance)
+{
+	struct stat st;
+
+	return fstat(instance->dir_fd, &st) ? 0 : st.st_dev;
+}
+
+/* Whether a bpffs that load mounted is on the directory, and not around it. */
+static bool is_mounted(const struct instance *instance)
+{
+	struct stat own, parent;
+
+	return is_bpffs(instance->dir_fd) && !fstat(instance->dir_fd, &own) &&
+	       !fstatat(instance->dir_fd, "..", &parent, 0) && own.st_dev != parent.st_dev &&
+	       mount_is_own(own.st_dev);
+}
+
+/* Take the bpffs off the directory. Whoever has it open does not keep it there. */
+static int unmount(struct instance *instance)
+{
+	return umount2(instance->path, MNT_DETACH) ? -errno : open_directory(instance);
+}
+
+/* Mount a bpffs over the directory. */
 static int mount_bpffs(struct instance *instance)
 {
-	if (!is_empty(instance->dir_fd)) {
+	int err = check_empty(instance->dir_fd);
+
+	if (err == -ENOTEMPTY)
 		report("%s: not a directory of conncount: it is not empty (name another with "
 		       "--dir)",
 		       instance->dir);
-		return -ENOTEMPTY;
-	}
-	if (mount("conncount", instance->dir, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+	else if (err)
+		report("%s: %s", instance->dir, strerror(-err));
+	if (err)
+		return err;
+	if (mount(MOUNT_SOURCE, instance->path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
 		  "mode=0750")) {
-		int err = -errno;
-
-		if (err == -ENOENT)
-			return err;
+		err = -errno;
 		report("%s: cannot mount a bpffs: %s%s", instance->dir, strerror(-err),
-		       err == -EPERM ? " (run as root)" : "");
-		rmdir(instance->dir); /* nothing is in it, and we hold its lock */
+		       remedy(err));
+		rmdir(instance->path); /* nothing is in it, and we have the lock */
 		return err;
 	}
-	instance->mount_fd = instance->dir_fd;
-	instance->dir_fd = lock_mount(instance->dir);
-	if (instance->dir_fd < 0 && instance->dir_fd != -ENOENT)
-		report("%s: %s", instance->dir, strerror(-instance->dir_fd));
-	return instance->dir_fd < 0 ? instance->dir_fd : 0;
-}
-
-/* One attempt; -ENOENT, not reported, if an unload removed the directory meanwhile. */
-static int try_create(struct instance *instance)
-{
-	int err = 0;
-
-	if (mkdir(instance->dir, 0750) && errno != EEXIST) {
-		err = -errno;
-	} else {
-		instance->dir_fd = open_locked(instance->dir);
-		if (instance->dir_fd == -ENOENT)
-			return -ENOENT;
-		err = instance->dir_fd < 0 ? instance->dir_fd : 0;
-	}
-	if (err) {
-		report("%s: %s%s", instance->dir, strerror(-err),
-		       err == -EACCES ? " (run as root)" : "");
-		return err == -ENOENT ? -ENOTDIR : err;
-	}
-	return is_bpffs(instance->dir_fd) ? 0 : mount_bpffs(instance);
+	err = open_directory(instance);
+	if (!err && mount_lasts(device_of(instance)))
+		return 0;
+	if (err)
+		report("%s: %s", instance->dir, strerror(-err));
+	else
+		mount_report_lost(instance->dir);
+	unmount(instance);
+	rmdir(instance->path);
+	return err ? err : -ENOTSUP;
 }
 
 int instance_create(const char *dir, struct instance *ret)
 {
-	struct instance instance = { .dir = dir, .mount_fd = -1, .dir_fd = -1 };
-	int err;
+	struct instance instance = { .dir = dir, .lock_fd = -1, .dir_fd = -1 };
+	int err = resolve(dir, instance.path);
 
-	do {
-		err = try_create(&instance);
-		if (err)
-			instance_release(&instance);
-	} while (err == -ENOENT);
+	if (!err && lock(&instance))
+		return -ENOLCK;
+	if (!err && mkdir(instance.path, 0750) && errno != EEXIST)
+		err = -errno;
 	if (!err)
+		err = open_directory(&instance);
+	if (err)
+		report("%s: %s%s", dir, strerror(-err), remedy(err));
+	else if (!is_bpffs(instance.dir_fd))
+		err = mount_bpffs(&instance);
+	if (err)
+		instance_release(&instance);
+	else
+		*ret = instance;
+	return err;
+}
+
+/* Lock the directory if it is there, and open it. Returns 0; -ENOENT; or a negative errno,
+ * reported. */
+static int find(const char *dir, struct instance *ret)
+{
+	struct instance instance = { .dir = dir, .lock_fd = -1, .dir_fd = -1 };
+	int err = resolve(dir, instance.path);
+
+	if (!err && access(instance.path, F_OK))
+		err = -errno;
+	if (!err && lock(&instance))
+		return -ENOLCK;
+	if (!err)
+		err = open_directory(&instance);
+	if (err == -ENOTDIR)
+		err = -ENOENT;
+	if (err && err != -ENOENT)
+		report("%s: %s%s", dir, strerror(-err), remedy(err));
+	if (err)
+		instance_release(&instance);
+	else
 		*ret = instance;
 	return err;
 }
 
 int instance_find(const char *dir, struct instance *ret)
 {
-	struct instance instance = { .dir = dir, .mount_fd = -1 };
+	struct instance instance;
+	int err = find(dir, &instance);
 
-	instance.dir_fd = open_locked(dir);
-	if (instance.dir_fd == -ENOENT || instance.dir_fd == -ENOTDIR)
-		return -ENOENT;
-	if (instance.dir_fd < 0) {
-		report("%s: %s%s", dir, strerror(-instance.dir_fd),
-		       instance.dir_fd == -EACCES ? " (run as root)" : "");
-		return instance.dir_fd;
-	}
+	if (err)
+		return err;
 	if (!is_bpffs(instance.dir_fd)) {
 		instance_release(&instance);
 		return -ENOENT;
@@ -204,16 +406,31 @@ int instance_find(const char *dir, struct instance *ret)
 	return 0;
 }
 
+/* --- sets of pins -------------------------------------------------------------------------------
+ */
+
+/* Whether @fd is a map of one value that begins as struct cc_directory does in every ABI. */
+static bool is_directory(int fd)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == BPF_MAP_TYPE_ARRAY &&
+	       info.map_flags & BPF_F_MMAPABLE && info.max_entries == 1 &&
+	       info.value_size >= offsetof(struct cc_directory, inexact);
+}
+
 /* Tell readers that have a set open, of whatever ABI, that it is no more. */
 static void retire(const char *dir, const char *set)
 {
-	struct cc_directory *directory;
+	struct cc_directory *directory = NULL;
 	char path[PATH_MAX];
 	int fd = bpf_obj_get(instance_path(dir, set, CC_PIN_DIRECTORY, path));
 
 	if (fd < 0)
 		return;
-	directory = map_value(fd, sizeof(*directory), PROT_READ | PROT_WRITE);
+	if (is_directory(fd))
+		directory = map_value(fd, sizeof(*directory), PROT_READ | PROT_WRITE);
 	if (directory)
 		__atomic_store_n(&directory->generation, 0, __ATOMIC_RELEASE);
 	unmap_value(directory, sizeof(*directory));
@@ -271,7 +488,7 @@ int instance_clear(const struct instance *instance, const char *set)
 		close(fd);
 	if (err)
 		report("%s/%s: cannot be removed: %s%s", instance->dir, set, strerror(-err),
-		       err == -EPERM || err == -EACCES ? " (run as root)" : "");
+		       remedy(err));
 	return err;
 }
 
@@ -281,8 +498,7 @@ int instance_begin(const struct instance *instance)
 		return 0;
 
 	int err = -errno;
-	report("%s/%s: %s%s", instance->dir, CC_DIR_NEXT, strerror(-err),
-	       err == -EPERM || err == -EACCES ? " (run as root)" : "");
+	report("%s/%s: %s%s", instance->dir, CC_DIR_NEXT, strerror(-err), remedy(err));
 	return err;
 }
 
@@ -300,32 +516,53 @@ int instance_switch(const struct instance *instance)
 	return err;
 }
 
-/* Whether a file system is mounted on the directory: its parent is on another. */
-static bool is_mount_point(const struct instance *instance)
+/* --- all of it ----------------------------------------------------------------------------------
+ */
+
+static int remove_all(struct instance *instance)
 {
-	struct stat own, parent;
+	bool mounted;
+	int err;
 
-	return !fstat(instance->dir_fd, &own) && !fstatat(instance->dir_fd, "..", &parent, 0) &&
-	       own.st_dev != parent.st_dev;
-}
-
-int instance_remove(struct instance *instance)
-{
-	int err = 0;
-
-	/* Our own lock keeps the mount busy, so it is detached now and gone on release. */
-	if (is_mount_point(instance) && umount2(instance->dir, MNT_DETACH))
-		err = -errno;
-	/* Busy or not empty: another load has begun here already, and that is its. */
-	if (!err && rmdir(instance->dir) && errno != ENOENT && errno != EBUSY && errno != ENOTEMPTY)
+	/* Several, if loads in other mount namespaces, or of a build without the lock, raced. */
+	do {
+		err = instance_clear(instance, CC_DIR_NEXT);
+		if (!err)
+			err = instance_clear(instance, CC_DIR_LIVE);
+		if (err)
+			return err;
+		mounted = is_mounted(instance);
+		if (mounted)
+			err = unmount(instance);
+	} while (!err && mounted && is_mounted(instance));
+	/* Something else is mounted or pinned here; or it was there before us, and has to stay. */
+	if (!err && rmdir(instance->path) && errno != EBUSY && errno != ENOTEMPTY && errno != EROFS)
 		err = -errno;
 	if (err)
 		report("%s: cannot be removed: %s", instance->dir, strerror(-err));
 	return err;
 }
 
+int instance_remove(const char *dir)
+{
+	struct instance instance;
+	int err = find(dir, &instance);
+
+	if (err)
+		return err;
+	if (is_bpffs(instance.dir_fd)) {
+		err = remove_all(&instance);
+	} else {
+		/* Left, empty, by a load or unload that died before or after there was a mount. */
+		rmdir(instance.path);
+		err = -ENOENT;
+	}
+	instance_release(&instance);
+	return err;
+}
+
 void instance_remove_unused(struct instance *instance)
 {
 	if (faccessat(instance->dir_fd, CC_DIR_LIVE, F_OK, 0))
-		instance_remove(instance);
+		remove_all(instance);
 }

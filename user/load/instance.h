@@ -11,11 +11,13 @@
 #include <limits.h>
 #include <stdbool.h>
 
-/* An instance's directory, locked against other loads and unloads. */
+/* An instance's directory, locked against other loads and unloads; members of the group cannot. */
 struct instance {
-	const char *dir;
-	int mount_fd; /* the directory below the mount, or -1 */
-	int dir_fd;   /* the directory, on its bpffs */
+	const char *dir;         /* as the user names it */
+	char path[PATH_MAX];     /* without symbolic links */
+	char lock[NAME_MAX + 1]; /* the lock's path */
+	int lock_fd;
+	int dir_fd; /* the directory, on its bpffs */
 };
 
 /* instance_path() - the path DIR/SET/NAME; returns @buf, of PATH_MAX bytes. */
@@ -53,8 +55,12 @@ int instance_begin(const struct instance *instance);
  */
 int instance_switch(const struct instance *instance);
 
-/* instance_remove() - remove the directory as well, and the bpffs if it was mounted for it. */
-int instance_remove(struct instance *instance);
+/*
+ * instance_remove() - lock the directory, and remove all that is pinned there, the directory,
+ * and the bpffs that was mounted for it.
+ * Returns 0; -ENOENT, not reported, if nothing was there; or another negative errno, reported.
+ */
+int instance_remove(const char *dir);
 
 /* instance_remove_unused() - the same, if nothing is pinned: after a load that failed. */
 void instance_remove_unused(struct instance *instance);

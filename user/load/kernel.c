@@ -3,6 +3,8 @@
  * kernel.c - whether this kernel can do what exact counting rests on.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +14,29 @@
 
 #include "kernel.h"
 #include "report.h"
+
+enum { DESCRIPTORS = 64 };
+
+/*
+ * There are file descriptors for what is loaded: the library that does it takes the lack of one
+ * for the lack of a feature.
+ */
+static int try_descriptors(void)
+{
+	int fds[DESCRIPTORS], n = 0, err = 0;
+
+	while (!err && n < DESCRIPTORS) {
+		int fd = open("/", O_PATH | O_CLOEXEC);
+
+		if (fd < 0)
+			err = -errno;
+		else
+			fds[n++] = fd;
+	}
+	while (n)
+		close(fds[--n]);
+	return err;
+}
 
 /* A BPF map can be made at all. */
 static int try_map(void)
@@ -89,6 +114,7 @@ static const struct {
 	int (*try)(void);
 	const char *missing;
 } features[] = {
+	{ try_descriptors, "files cannot be opened" },
 	{ try_map, "BPF maps cannot be made" },
 	{ try_btf, "it has no BTF (CONFIG_DEBUG_INFO_BTF; Debian's kernels have it)" },
 	{ try_noexist, "its LPM tries do not honour BPF_NOEXIST (Linux 6.13 or later, and 6.12.5, "
@@ -97,6 +123,22 @@ static const struct {
 		       "has them)" },
 };
 
+/* Whether a try failed for want of something, and says nothing about the kernel. */
+static bool is_shortage(int err)
+{
+	switch (-err) {
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+	case ENOSPC:
+	case EAGAIN:
+	case EINTR:
+	case EIO:
+		return true;
+	}
+	return false;
+}
+
 int kernel_check(void)
 {
 	for (size_t i = 0; i < sizeof(features) / sizeof(*features); i++) {
@@ -104,6 +146,11 @@ int kernel_check(void)
 
 		if (err == -EPERM) {
 			report("BPF: %s (run as root)", strerror(-err));
+			return err;
+		}
+		if (is_shortage(err)) {
+			report("BPF: %s (nothing was changed; try again when there is enough)",
+			       strerror(-err));
 			return err;
 		}
 		if (err) {

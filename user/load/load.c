@@ -19,6 +19,8 @@
 #include "kernel.h"
 #include "load.h"
 #include "mapping.h"
+#include "maps.h"
+#include "mounts.h"
 #include "namespaces.h"
 #include "report.h"
 #include "sockets.h"
@@ -55,14 +57,6 @@ static __u64 link_cgroup(const char *dir, const char *name)
 		info.cgroup.cgroup_id = 0;
 	close(fd);
 	return info.cgroup.cgroup_id;
-}
-
-static bool is_of_size(int fd, size_t value_size)
-{
-	struct bpf_map_info info = { 0 };
-	__u32 size = sizeof(info);
-
-	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.value_size == value_size;
 }
 
 /* Whether a map is what this build and this configuration would make. */
@@ -106,10 +100,9 @@ static struct cc_directory live_directory(const char *dir)
 {
 	struct cc_directory directory = { 0 };
 	__u32 zero = 0;
-	int fd = open_live(dir, CC_PIN_DIRECTORY);
+	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_DIRECTORY, 0, NULL);
 
-	if (fd >= 0 && is_of_size(fd, sizeof(directory)) &&
-	    bpf_map_lookup_elem(fd, &zero, &directory))
+	if (fd >= 0 && bpf_map_lookup_elem(fd, &zero, &directory))
 		memset(&directory, 0, sizeof(directory));
 	if (fd >= 0)
 		close(fd);
@@ -124,11 +117,11 @@ static bool is_same_netns(const char *dir, const struct cc_directory *directory,
 {
 	struct cc_table *table = calloc(1, sizeof(*table));
 	__u32 slot = directory->generation & 1;
-	int fd = open_live(dir, CC_PIN_TABLES);
+	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_TABLES, 0, NULL);
 	bool same;
 
-	same = table && fd >= 0 && is_of_size(fd, sizeof(*table)) &&
-	       !bpf_map_lookup_elem(fd, &slot, table) && table->netns_cookie == counted->cookie;
+	same = table && fd >= 0 && !bpf_map_lookup_elem(fd, &slot, table) &&
+	       table->netns_cookie == counted->cookie;
 	if (fd >= 0)
 		close(fd);
 	free(table);
@@ -153,8 +146,16 @@ static bool can_continue(const char *dir, const struct conncount_bpf *skel,
 /* The group that may read. Root's own, with a note, where the default one does not exist. */
 static int reader_group(const struct config *config, gid_t *ret_gid)
 {
-	const struct group *group = getgrnam(config->group);
+	const struct group *group;
 
+	errno = 0;
+	group = getgrnam(config->group);
+	if (!group && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO)) {
+		int err = -errno;
+
+		report("group '%s': cannot be looked up: %s", config->group, strerror(-err));
+		return err;
+	}
 	if (group) {
 		*ret_gid = group->gr_gid;
 		return 0;
@@ -196,6 +197,26 @@ static int permit(const char *dir, const char *set, gid_t gid)
 		err = permit_one(instance_path(dir, set, "", path), gid, 0750);
 	for (size_t i = 0; !err && i < sizeof(readable) / sizeof(*readable); i++)
 		err = permit_one(instance_path(dir, set, readable[i], path), gid, 0640);
+	return err;
+}
+
+/*
+ * Only programs write these from now on. A member of the group can pin what it can read in any
+ * bpffs that it can write to, and open that for writing.
+ */
+static int freeze(const struct conncount_bpf *skel)
+{
+	const struct bpf_map *const maps[] = {
+		skel->maps.counts,   skel->maps.kept,   skel->maps.fill,
+		skel->maps.sessions, skel->maps.strays,
+	};
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(maps) / sizeof(*maps); i++) {
+		err = bpf_map_freeze(bpf_map__fd(maps[i]));
+		if (err)
+			report("%s: cannot be frozen: %s", bpf_map__name(maps[i]), strerror(-err));
+	}
 	return err;
 }
 
@@ -410,6 +431,8 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 	if (!err)
 		err = load_skeleton(dir, CC_DIR_NEXT, skel);
 	if (!err)
+		err = freeze(skel);
+	if (!err)
 		err = permit(dir, CC_DIR_NEXT, gid);
 	if (!err)
 		err = pin_sum(dir, CC_DIR_NEXT, skel->progs.conncount_sum, gid);
@@ -448,7 +471,7 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 {
 	struct conncount_bpf *skel = NULL;
 	struct netns counted = { 0 };
-	gid_t gid;
+	gid_t gid = 0;
 	int err;
 
 	libbpf_set_print(print_warnings);
@@ -457,6 +480,8 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 		err = netns_own(&counted);
 	if (!err)
 		err = reader_group(config, &gid);
+	if (!err && gid)
+		mount_warn_writable(config->group);
 	if (!err)
 		err = instance_clear(instance, CC_DIR_NEXT); /* left by a load that died */
 	if (!err)

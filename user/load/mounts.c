@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * mounts.c - the bpffs that load mounts, and others.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "mounts.h"
+#include "report.h"
+
+#define NETNS_DIR "/run/netns"
+
+/* --- the table of mounts -------------------------------------------------------------------- */
+
+struct entry {
+	dev_t device;
+	char path[PATH_MAX];
+	bool shared; /* other mount namespaces get what is mounted on it */
+	char type[64];
+	char source[64];
+};
+
+/* The kernel writes blanks, backslashes and the like as three octal digits. */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from; to++) {
+		unsigned c;
+
+		if (from[0] == '\\' && sscanf(from + 1, "%3o", &c) == 1) {
+			*to = (char)c;
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = '\0';
+}
+
+static bool parse(const char *line, struct entry *ret)
+{
+	const char *rest = strstr(line, " - ");
+	unsigned major, minor;
+
+	if (!rest || sscanf(line, "%*u %*u %u:%u %*s %4095s", &major, &minor, ret->path) != 3 ||
+	    sscanf(rest, " - %63s %63s", ret->type, ret->source) != 2)
+		return false;
+	unescape(ret->path);
+	ret->device = makedev(major, minor);
+	ret->shared = strstr(line, " shared:") && strstr(line, " shared:") < rest;
+	return true;
+}
+
+/*
+ * Call @visit for each mount that a process sees, until it returns true.
+ * Returns whether it did, or a negative errno.
+ */
+static int each(const char *process, bool (*visit)(const struct entry *entry, const void *arg),
+		const void *arg)
+{
+	char path[64], *line = NULL;
+	struct entry entry;
+	size_t size = 0;
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%s/mountinfo", process);
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	while (!found && getline(&line, &size, file) > 0)
+		found = parse(line, &entry) && visit(&entry, arg);
+	free(line);
+	fclose(file);
+	return found;
+}
+
+/* --- ours ------------------------------------------------------------------------------------- */
+
+static bool is_device(const struct entry *entry, const void *device)
+{
+	return entry->device == *(const dev_t *)device;
+}
+
+static bool is_own(const struct entry *entry, const void *device)
+{
+	return is_device(entry, device) && !strcmp(entry->source, MOUNT_SOURCE) &&
+	       !strcmp(entry->type, "bpf");
+}
+
+static bool is_shared(const struct entry *entry, const void *device)
+{
+	return is_device(entry, device) && entry->shared;
+}
+
+bool mount_is_own(dev_t device)
+{
+	return each("self", is_own, &device) > 0;
+}
+
+/* --- how long a mount stays ------------------------------------------------------------------- */
+
+/* Whether two paths lead to the same file; also where that cannot be told. */
+static bool are_same(const char *a, const char *b)
+{
+	struct stat first, second;
+
+	return stat(a, &first) || stat(b, &second) ||
+	       (first.st_dev == second.st_dev && first.st_ino == second.st_ino);
+}
+
+/* Whether another process is in our mount namespace. */
+static bool has_company(void)
+{
+	DIR *dir = opendir("/proc");
+	const struct dirent *entry;
+	bool found = false;
+	struct stat own, other;
+
+	if (!dir || stat("/proc/self/ns/mnt", &own)) {
+		if (dir)
+			closedir(dir);
+		return true;
+	}
+	while (!found && (entry = readdir(dir))) {
+		char path[PATH_MAX];
+
+		if (!isdigit((unsigned char)entry->d_name[0]) || atoi(entry->d_name) == getpid())
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/ns/mnt", entry->d_name);
+		found = !stat(path, &other) && other.st_ino == own.st_ino;
+	}
+	closedir(dir);
+	return found;
+}
+
+/*
+ * What the first process sees stays. If that is another one with the same root directory, this is
+ * `ip netns exec`, `unshare -m` or a unit of systemd with a mount namespace of its own. With
+ * another root directory it is a container, which stays as long as it has other processes.
+ */
+bool mount_lasts(dev_t device)
+{
+	if (getpid() == 1)
+		return each("self", is_shared, &device);
+	return each("1", is_device, &device) || (!are_same("/", "/proc/1/root") && has_company());
+}
+
+/* The name by which `ip netns` knows our network namespace; writes @buf, of NAME_MAX + 1 bytes. */
+static bool find_netns(char *buf)
+{
+	DIR *dir = opendir(NETNS_DIR);
+	const struct dirent *entry;
+	struct stat own, other;
+	bool found = false;
+
+	if (!dir)
+		return false;
+	while (!found && !stat("/proc/self/ns/net", &own) && (entry = readdir(dir))) {
+		snprintf(buf, NAME_MAX + 1, "%s", entry->d_name);
+		found = !fstatat(dirfd(dir), buf, &other, 0) && other.st_dev == own.st_dev &&
+			other.st_ino == own.st_ino;
+	}
+	closedir(dir);
+	return found;
+}
+
+void mount_report_lost(const char *dir)
+{
+	char netns[NAME_MAX + 1];
+
+	if (find_netns(netns))
+		report("%s: counting would end with this command, as its mount namespace does (in "
+		       "place of ip netns exec: nsenter --net=" NETNS_DIR "/%s conncount load)",
+		       dir, netns);
+	else
+		report("%s: counting would end with this command, as its mount namespace does (run "
+		       "it without unshare -m, PrivateTmp= and the like)",
+		       dir);
+}
+
+/* --- those of others -------------------------------------------------------------------------- */
+
+static bool warn(const struct entry *entry, const void *group)
+{
+	struct stat st;
+
+	if (strcmp(entry->type, "bpf") || !strcmp(entry->source, MOUNT_SOURCE) ||
+	    stat(entry->path, &st) || st.st_dev != entry->device)
+		return false;
+	if (st.st_uid || st.st_mode & S_IWOTH || (st.st_gid && st.st_mode & S_IWGRP))
+		report("note: %s: users other than root can write to this bpffs, so members of "
+		       "the group '%s' can change counts by it (close it: chmod 0700 %s)",
+		       entry->path, (const char *)group, entry->path);
+	return false;
+}
+
+void mount_warn_writable(const char *group)
+{
+	each("self", warn, group);
+}
