@@ -78,7 +78,7 @@ load ../lib/instance
 
 	# socket REGEX: of $from, in the namespace of the sessions; it is $output.
 	socket() {
-		expect 0 in_ns "$LUA" -e "print(require('conncount').socket(arg[1], arg[2]))" /dev/null \
+		expect 0 in_ns "$LUA" -e "print((require('conncount').socket(arg[1], arg[2])))" /dev/null \
 			"$from" "$to"
 		expect_match "^$1\$" "$output" "socket('$from', '$to')"
 	}
@@ -113,8 +113,109 @@ with socket.create_server(("192.0.2.1", 2525)) as server:
             client.connect(("192.0.2.1", 2525))
             with server.accept()[0]:
                 subprocess.run(sys.argv[1:], check=True)' \
-		"$LUA" -e 'print(require("conncount").socket("10.9.0.3:2000", "192.0.2.1:2525"))'
+		"$LUA" -e 'print((require("conncount").socket("10.9.0.3:2000", "192.0.2.1:2525")))'
 	read -r first second <<<"${output//$'\n'/ }"
 	expect_match '^[0-9]+ [0-9]+$' "$first $second"
 	[ "$first" != "$second" ] || fail "both are socket $first"
+}
+
+# bound_sessions: sessions whose sockets are bound to interfaces, for python3 on stdin, which goes on with:
+#   open(host, device, port)   the sockets of a session: the server's, and the client's
+#   ask(session, *interface)   what conncount.socket() says of it
+bound_sessions() {
+	requires ip
+	in_ns ip link add eth-a type veth peer name eth-b
+	in_ns ip link set eth-a up
+	in_ns ip link set eth-b up
+	in_ns ip -6 address add fe80::5/64 dev eth-a nodad
+	in_ns ip -6 address add fe80::5/64 dev eth-b nodad
+	cat >"$TEST_DIR/bound.py" <<-'END'
+		import contextlib, socket, subprocess, sys
+		def open(host, device="", port=0):
+		    family, _, _, _, at = socket.getaddrinfo(host, 2525, type=socket.SOCK_STREAM)[0]
+		    with socket.socket(family) as server:
+		        client = socket.socket(family)
+		        for sock in server, client:
+		            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+		            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+		        server.bind(at)
+		        server.listen()
+		        client.bind(at[:1] + (port,) + at[2:])
+		        client.connect(at)
+		        return server.accept()[0], client
+		def endpoint(name):
+		    host = name[0].partition("%")[0]
+		    return ("[%s]:%d" if ":" in host else "%s:%d") % (host, name[1])
+		def ask(session, *interface):
+		    names = [endpoint(session[1].getsockname()), endpoint(session[1].getpeername())]
+		    said = subprocess.run(
+		        [sys.argv[1], "-e", "print(require('conncount').socket(arg[1], arg[2], tonumber(arg[3])))",
+		         "/dev/null", *names, *map(str, interface)], check=True, stdout=subprocess.PIPE)
+		    return said.stdout.decode().rstrip("\n")
+		def expect(want, got):
+		    if want != got:
+		        sys.exit("expected %r, got %r" % (want, got))
+		def check(host, device, bound):
+		    session = open(host, device)
+		    index = socket.if_nametoindex(bound) if bound else 0
+		    number, where = ask(session).split("\t")
+		    print(host, device, number, where)
+		    expect(str(index), where)
+		    expect(True, number.isdigit())
+		    expect(number + "\t" + where, ask(session, index))
+		    session[0].close()
+		    expect("false", ask(session))
+		    expect("false", ask(session, index))
+		    session[1].close()
+	END
+	cat >>"$TEST_DIR/bound.py"
+	expect 0 in_ns python3 -I -S "$TEST_DIR/bound.py" "$LUA"
+}
+
+@test "conncount.socket(): of sessions that are bound to an interface" {
+	bound_sessions <<-'END'
+		check("127.0.0.1", "", "")
+		check("127.0.0.1", "lo", "lo")
+		check("::1", "lo", "lo")
+		check("fe80::5%eth-a", "", "eth-a")
+		check("fe80::5%eth-b", "", "eth-b")
+		check("fe80::5%eth-b", "eth-b", "eth-b")
+	END
+}
+
+@test "conncount.socket(): of sessions of the same addresses on two interfaces, also when one is gone" {
+	bound_sessions <<-'END'
+		both = [open("fe80::5%" + name, name, 4001) for name in ("eth-a", "eth-b")]
+		a, b = (socket.if_nametoindex(name) for name in ("eth-a", "eth-b"))
+		on_a, on_b = ask(both[0], a), ask(both[1], b)
+		print(on_a, on_b)
+		expect(True, on_a != on_b)
+		expect(True, ask(both[0]) in (on_a, on_b))
+		both[0][0].close()
+		expect("false", ask(both[0], a))
+		expect(on_b, ask(both[1]))
+		subprocess.run(["ip", "link", "delete", "eth-a"], check=True)
+		expect(on_b, ask(both[1], b))
+		both[1][0].close()
+		expect("false", ask(both[1], b))
+	END
+}
+
+@test "conncount.socket(): of sessions in a VRF" {
+	requires ip vrf
+	in_ns ip link add red type vrf table 10
+	in_ns ip link set red up
+	in_ns ip address add 198.51.100.1/32 dev red
+	in_ns sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_l3mdev_accept'
+	bound_sessions <<-'END'
+		check("198.51.100.1", "red", "red")
+	END
+}
+
+@test "conncount.socket(): an interface that is none" {
+	local interface
+	for interface in -1 1.5 4294967296 "'eth0'" true; do
+		expect 0 "$LUA" -e "print(pcall(require('conncount').socket, '10.0.0.1:1', '10.0.0.2:25', $interface))"
+		expect_match "^false.socket: bad argument #3 \(interface\)" "$output"
+	done
 }

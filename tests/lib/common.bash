@@ -192,6 +192,9 @@ have() {
 		[ "$SCALE" -eq 1 ] ||
 			missing='this machine is emulated: tried is what depends on the kernel, and nothing long'
 		;;
+	vrf)
+		unshare --net ip link add vrf0 type vrf table 10 2>/dev/null || missing='the kernel has no VRF'
+		;;
 	watch-open)
 		# An option that bpf_setsockopt() takes, in an enum that the kernel's types name.
 		grep -qa TCP_BPF_SOCK_OPS_CB_FLAGS /sys/kernel/btf/vmlinux ||

@@ -162,6 +162,46 @@ talk() {
 		hear c2 "$(refusal 203.0.113.1/32)"'
 }
 
+@test "of link-local clients that come at the same time, the first are let in as well" {
+	requires ip
+	load
+	echo 'limit{ v6 = 128, sessions = 5 }' | policy
+	policyd_start --listen 127.0.0.1:10126
+	in_ns ip link add eth-a type veth peer name eth-b
+	in_ns ip link set eth-a up
+	in_ns ip link set eth-b up
+	in_ns ip -6 address add fe80::5/64 dev eth-a nodad
+	# Each is asked about once all are there, and closed where it is refused, as by a server. An
+	# answer that waits for the count to come down comes when the others have left.
+	expect 0 in_ns python3 -I -S - <<-'END'
+		import contextlib, socket, sys
+		at = socket.getaddrinfo("fe80::5%eth-a", 25, type=socket.SOCK_STREAM)[0][4]
+		with socket.create_server(at, family=socket.AF_INET6) as server:
+		    sessions, clients, asked = [], [], []
+		    for _ in range(10):
+		        clients.append(socket.socket(socket.AF_INET6))
+		        clients[-1].connect(at)
+		        sessions.append(server.accept()[0])
+		for session in sessions:
+		    asked.append(socket.create_connection(("127.0.0.1", 10126)))
+		    asked[-1].sendall(("request=smtpd_access_policy\nprotocol_state=CONNECT\n"
+		        "client_address=fe80::5\nclient_port=%d\nserver_address=fe80::5\nserver_port=25\n\n"
+		        % session.getpeername()[1]).encode())
+		    with contextlib.closing(socket.create_connection(("127.0.0.1", 10126))) as other:
+		        other.sendall(b"request=smtpd_access_policy\nprotocol_state=CONNECT\n"
+		            b"client_address=203.0.112.9\nserver_address=192.0.2.10\nserver_port=25\n\n")
+		        other.recv(4096)
+		answers = [None] * 10
+		for number in [5, 6, 7, 8, 9, 0, 1, 2, 3, 4]:
+		    answers[number] = asked[number].recv(4096).decode()
+		    if "421" in answers[number]:
+		        sessions[number].close()
+		let_in = ["DUNNO" in answer for answer in answers]
+		if let_in != [True] * 5 + [False] * 5:
+		    sys.exit(repr(answers))
+	END
+}
+
 @test "sessions that nobody asks about count, too" {
 	local port
 	sessions_setup
