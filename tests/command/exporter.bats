@@ -302,3 +302,57 @@ value_is() {
 		[[ $errors == *"'$address'"* ]] || fail "message for '$address': $errors"
 	done
 }
+
+@test "exporter: with few file descriptors it serves fewer at a time, waits without spinning, and says so once" {
+	load
+	sessions_start
+	sessions listen '*:25'
+	(
+		ulimit -n 30
+		enter_ns conncount exporter 2>"$TEST_DIR/log" 3>&-
+	) &
+	EXPORTER=$!
+	wait_until grep -q serving "$TEST_DIR/log"
+	expect 0 in_ns python3 -I - "$EXPORTER" "$TEST_DIR/log" <<-'END'
+		import resource, socket, sys, time
+		at, pid = ("127.0.0.1", 10125), int(sys.argv[1])
+		def ticks():
+		    """What it has used of a processor."""
+		    with open("/proc/%d/stat" % pid, encoding="ascii") as stat:
+		        return sum(map(int, stat.read().rpartition(")")[2].split()[11:13]))
+		def scrape(sock):
+		    sock.settimeout(60)
+		    sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+		    page = b""
+		    while data := sock.recv(65536):
+		        page += data
+		    if b"\nconncount_up 1\n" not in page or b"\nconncount_accept_queue_limit" not in page:
+		        sys.exit("not all is in it: %r" % page)
+		def says(text):
+		    with open(sys.argv[2], encoding="ascii") as log:
+		        return sum(text in line for line in log)
+		def rests():
+		    """It does nothing while clients wait, of which it takes no more."""
+		    before = ticks()
+		    time.sleep(2)
+		    if ticks() - before > 50:
+		        sys.exit("%d ticks in 2 s" % (ticks() - before))
+		idle = [socket.create_connection(at, source_address=("127.0.1.%d" % host, 0)) for host in range(1, 41)]
+		last = socket.create_connection(at)
+		rests()
+		for sock in idle:
+		    sock.close()
+		scrape(last)
+		if says("file descriptors") != 1:
+		    sys.exit("it does not say once that descriptors are few")
+		# And none at all, for a while.
+		resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, 30))
+		last = socket.create_connection(at)
+		rests()
+		if says("cannot accept connections: Too many open files") != 1:
+		    sys.exit("it does not say once that it cannot accept")
+		resource.prlimit(pid, resource.RLIMIT_NOFILE, (30, 30))
+		scrape(last)
+	END
+	expect 0 exporter_stop
+}

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -29,6 +30,10 @@ enum {
 	MAX_CONNECTIONS_OF_ONE = 16, /* address; on localhost that is everybody */
 	MAX_REQUEST = 16384,         /* bytes, of all lines and headers */
 	MAX_MS = 10000,              /* from a connection's begin to its end */
+	RETRY_MS = 1000,             /* after accept(2) has failed */
+	QUIET_MS = 60000,            /* a failure that comes again within that is not reported */
+	/* Descriptors that making a page may need: those of the library, twice during a reload. */
+	PAGE_DESCRIPTORS = 24,
 };
 
 struct connection {
@@ -38,6 +43,10 @@ struct connection {
 
 struct server {
 	const char *dir;
+	int listen_fd;
+	unsigned most;        /* connections at a time */
+	int64_t retry_ms;     /* when to accept again after a failure */
+	int64_t quiet_ms;     /* until when a failure to accept is not reported */
 	struct conncount *cc; /* NULL until there was something to open */
 	int err;              /* what was last reported: why it cannot be read, */
 	int queues_err;       /* and why there are no queues */
@@ -182,6 +191,63 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 	*slot = entry;
 }
 
+/*
+ * How many connections there may be: as many as leave the descriptors that their answers need,
+ * or else those would say that nothing can be read. @used: the lowest descriptor that is free.
+ */
+static unsigned connections_allowed(int used)
+{
+	const rlim_t wanted = (rlim_t)used + PAGE_DESCRIPTORS + MAX_CONNECTIONS;
+	struct rlimit limit;
+	unsigned most = 1;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted)
+		return MAX_CONNECTIONS;
+	if (limit.rlim_cur > (rlim_t)used + PAGE_DESCRIPTORS)
+		most = (unsigned)(limit.rlim_cur - (rlim_t)used - PAGE_DESCRIPTORS);
+	report("exporter: %u of %d connections at a time: only %llu file descriptors may be open "
+	       "(allow %llu, with LimitNOFILE= or ulimit -n)",
+	       most, MAX_CONNECTIONS, (unsigned long long)limit.rlim_cur,
+	       (unsigned long long)wanted);
+	return most;
+}
+
+static bool may_accept(const struct server *server)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
+		n += server->connections[i].fd >= 0;
+	return n < server->most && server->retry_ms <= now_ms();
+}
+
+/*
+ * Accept one connection, which becomes the library's. If the descriptors or the memory of the
+ * host are used up, the socket stays readable: look away for a moment, or it would be tried
+ * again and again.
+ */
+static void accept_connection(struct server *server, struct MHD_Daemon *daemon)
+{
+	struct sockaddr_storage addr;
+	socklen_t size = sizeof(addr);
+	int fd = accept4(server->listen_fd, (struct sockaddr *)&addr, &size,
+			 SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int err = errno;
+	int64_t now = now_ms();
+
+	if (fd >= 0) {
+		MHD_add_connection(daemon, fd, (struct sockaddr *)&addr, size);
+		return;
+	}
+	if (err == EAGAIN || err == ECONNABORTED || err == EINTR)
+		return; /* it has gone, or another process was faster */
+	if (server->quiet_ms <= now)
+		report("exporter: cannot accept connections: %s; trying again every second",
+		       strerror(err));
+	server->quiet_ms = now + QUIET_MS;
+	server->retry_ms = now + RETRY_MS;
+}
+
 /* End the connections that have had their time: libmicrohttpd sees that, and frees them. */
 static void cut_connections(const struct server *server)
 {
@@ -197,8 +263,10 @@ static int next_timeout(const struct server *server, struct MHD_Daemon *daemon)
 {
 	MHD_UNSIGNED_LONG_LONG library;
 	int64_t least = MAX_MS, now = now_ms();
-	bool any = false;
+	bool any = server->retry_ms > now;
 
+	if (any)
+		least = server->retry_ms - now;
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
 		int64_t left = server->connections[i].deadline_ms - now;
 
@@ -232,7 +300,8 @@ static int fail_to_wait(int err)
 static int serve(struct server *server, struct MHD_Daemon *daemon, int signals)
 {
 	for (;;) {
-		int timeout = next_timeout(server, daemon), most = signals;
+		int timeout = next_timeout(server, daemon);
+		int most = signals > server->listen_fd ? signals : server->listen_fd;
 		struct timeval wait = { timeout / 1000, timeout % 1000 * 1000 };
 		fd_set reading, writing, failing;
 
@@ -240,6 +309,8 @@ static int serve(struct server *server, struct MHD_Daemon *daemon, int signals)
 		FD_ZERO(&writing);
 		FD_ZERO(&failing);
 		FD_SET(signals, &reading);
+		if (may_accept(server))
+			FD_SET(server->listen_fd, &reading);
 		if (MHD_get_fdset(daemon, &reading, &writing, &failing, &most) != MHD_YES)
 			return fail_to_wait(-EBADF);
 		if (select(most + 1, &reading, &writing, &failing, timeout < 0 ? NULL : &wait) <
@@ -250,24 +321,26 @@ static int serve(struct server *server, struct MHD_Daemon *daemon, int signals)
 		}
 		if (FD_ISSET(signals, &reading))
 			return 0;
+		if (FD_ISSET(server->listen_fd, &reading))
+			accept_connection(server, daemon);
 		cut_connections(server);
 		MHD_run_from_select(daemon, &reading, &writing, &failing);
 	}
 }
 
-static int start_and_serve(struct server *server, int listen_fd, int signals)
+static int start_and_serve(struct server *server, int signals)
 {
 	struct MHD_Daemon *daemon;
 	int err;
 
 	daemon = MHD_start_daemon(
-		MHD_NO_FLAG, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+		MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, server,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)MAX_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
 		(unsigned)MAX_CONNECTIONS_OF_ONE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)MAX_REQUEST, MHD_OPTION_END);
 	if (!daemon) {
-		report("exporter: libmicrohttpd cannot serve on this socket");
+		report("exporter: libmicrohttpd cannot be started");
 		return -EIO;
 	}
 	err = serve(server, daemon, signals);
@@ -277,7 +350,7 @@ static int start_and_serve(struct server *server, int listen_fd, int signals)
 
 int server_run(const char *dir, int listen_fd)
 {
-	struct server server = { .dir = dir };
+	struct server server = { .dir = dir, .listen_fd = listen_fd };
 	sigset_t stop;
 	int signals, err;
 
@@ -294,7 +367,8 @@ int server_run(const char *dir, int listen_fd)
 		report("exporter: signals: %s", strerror(-err));
 		return err;
 	}
-	err = start_and_serve(&server, listen_fd, signals);
+	server.most = connections_allowed(signals + 1);
+	err = start_and_serve(&server, signals);
 	close(signals);
 	conncount_close(server.cc);
 	return err;
