@@ -356,3 +356,172 @@ value_is() {
 	END
 	expect 0 exporter_stop
 }
+
+# formats: for each line `FORMAT FIELD...` of stdin, FORMAT being open or text, the format that the
+# exporter answers such Accept fields with; `|` begins another field.
+formats() {
+	expect 0 in_ns python3 -I - 3<&0 <<-'END'
+		import socket, sys
+		failed, n = False, 0
+		for n, line in enumerate(open(3, encoding="ascii"), 1):
+		    want, _, fields = line.strip("\n").partition(" ")
+		    with socket.create_connection(("127.0.0.1", 10125), 60) as sock:
+		        sock.sendall("\r\n".join(["GET /metrics HTTP/1.1", "Host: x"]
+		            + ["aCCept: " + field for field in fields.split("|")] + ["", ""]).encode())
+		        answer = b""
+		        while data := sock.recv(65536):
+		            answer += data
+		    head = answer.partition(b"\r\n\r\n")[0]
+		    got = ("open" if b"\r\nContent-Type: application/openmetrics-text; version=1.0.0" in head
+		           else "text" if b"\r\nContent-Type: text/plain; version=0.0.4" in head else head)
+		    if got != want or answer.endswith(b"# EOF\n") != (want == "open") or b"\r\nVary: Accept" not in head:
+		        print(want, got, fields, file=sys.stderr)
+		        failed = True
+		sys.exit(failed or not n)
+	END
+}
+
+@test "exporter: the format is the one that a client prefers (RFC 9110, 12.5.1)" {
+	load
+	exporter
+	formats <<-'END'
+		open application/openmetrics-text
+		open application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1
+		open application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2
+		text application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,text/plain;version=0.0.4;q=0.3,*/*;q=0.1
+		text
+		text */*
+		text text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2
+		text text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8
+		text image/png
+		text application/openmetrics-text;q=0
+		text application/openmetrics-text;q=0.000
+		text application/openmetrics-text;q=0.
+		text application/openmetrics-text;Q=0, */*
+		text application/openmetrics-text ; q=0
+		text application/openmetrics-text;	q=0	, */*;q=1
+		text application/openmetrics-text;q=0;version=1.0.0
+		text application/openmetrics-text;;q=0
+		text application/openmetrics-text;version=1.0.0;q=0, application/openmetrics-text, */*;q=0.5
+		open application/openmetrics-text;version=0.0.1;q=0, application/openmetrics-text
+		open application/openmetrics-text;q=0.001
+		open application/openmetrics-text;q=1.000
+		open APPLICATION/OpenMetrics-Text
+		open application/openmetrics-text;Version=1.0.0;CHARSET=UTF-8
+		open application/openmetrics-text;version="1.0.0"
+		open application/openmetrics-text;version="1\.0.0"
+		text application/openmetrics-text;version=2.0.0
+		text application/openmetrics-text;version=0.0.1
+		text application/openmetrics-text;charset=latin1
+		text application/openmetrics-text;level=1
+		text application/openmetrics-text;q=0.4, text/plain;q=0.5
+		open application/openmetrics-text;q=0.5, text/plain;q=0.499
+		open application/openmetrics-text;q=0.5, text/plain;q=0.5
+		open text/plain, application/openmetrics-text
+		open application/*
+		text application/*;q=0.5, */*
+		open application/*, text/plain;q=0.9
+		text application/*, text/plain
+		text application/*, application/openmetrics-text;q=0
+		open */*;q=0.5, text/plain;q=0.1
+		open text/plain;q=0, */*
+		text text/*, application/openmetrics-text;q=0.9
+		text text/plain;q=0
+		text */*;q=0
+		open */*;q=0, application/openmetrics-text;q=0.1
+		open text/plain;q=0.5 | application/openmetrics-text
+		text application/openmetrics-text;q=0.1 | text/plain
+		open , ,application/openmetrics-text,,
+		text application/openmetrics-texts
+		text xapplication/openmetrics-text
+		text application/openmetrics-text/x
+		text application/openmetrics-text+json
+		text application / openmetrics-text
+		text application/openmetrics-text x
+		text text/html;x="a, application/openmetrics-text"
+		text text/html;x="a\", application/openmetrics-text;y="
+		open text/html;x="a, b\"", application/openmetrics-text
+		text text/html;x="a, application/openmetrics-text
+		text application/openmetrics-text;q=
+		text application/openmetrics-text;q
+		text application/openmetrics-text;q=x
+		text application/openmetrics-text;q=2
+		text application/openmetrics-text;q=1.001
+		text application/openmetrics-text;q=-1
+		text application/openmetrics-text;q=.5
+		text application/openmetrics-text;q=0.1234
+		text application/openmetrics-text;q=1e0
+		text application/openmetrics-text;q="1"
+		text application/openmetrics-text;q = 1
+		text application/openmetrics-text;q=1;q=1
+		text *
+		text */openmetrics-text
+	END
+}
+
+@test "exporter: requests as RFC 9112 has them, and such as are none" {
+	load
+	exporter
+	expect 0 in_ns python3 -I - <<-'END'
+		import socket, sys
+		failed = False
+		def request(want, text):
+		    global failed
+		    with socket.create_connection(("127.0.0.1", 10125), 60) as sock:
+		        sock.sendall(text.replace("\n", "\r\n").encode())
+		        answer = b""
+		        while data := sock.recv(65536):
+		            answer += data
+		    head, _, page = answer.partition(b"\r\n\r\n")
+		    if not head.startswith(b"HTTP/1.1 %d " % want) or b"\r\nConnection: close" not in head:
+		        print(want, repr(text[:200]), head, file=sys.stderr)
+		        failed = True
+		    return head, page
+		get = "GET /metrics HTTP/1.1\nHost: x\n"
+		request(200, get + "\n")
+		request(200, "GET /metrics HTTP/1.0\n\n")
+		request(200, "\nGET /metrics HTTP/1.1\nHost: [::1]:10125\n\n")
+		request(200, "GET /metrics HTTP/1.1\nHost:\n\n")
+		request(200, "GET /metrics?name[]=conncount_up HTTP/1.1\nHost: x\n\n")
+		request(200, "GET /metrics?" + "x" * 8000 + " HTTP/1.1\nHost: x\n\n")
+		request(200, "GET http://x:10125/metrics HTTP/1.1\nHost: x\n\n")
+		request(200, "GET HTTP://x/metrics?y HTTP/1.1\nHost: x\n\n")
+		request(200, "GET /metri%63s HTTP/1.1\nHost: x\n\n")
+		request(200, get + "Expect: 100-continue\nContent-Length: 5\n\n")
+		request(200, get + "Content-Length: 5\n\nhello")
+		request(200, get + "Transfer-Encoding: chunked\n\n0\n\n")
+		request(200, get + "Connection: keep-alive\n\n" + get + "\n")
+		request(404, "GET /metrics/ HTTP/1.1\nHost: x\n\n")
+		request(404, "GET /metrics%00 HTTP/1.1\nHost: x\n\n")
+		request(404, "GET http://x HTTP/1.1\nHost: x\n\n")
+		request(404, "GET https://x/metrics HTTP/1.1\nHost: x\n\n")
+		for method in "OPTIONS", "POST", "PUT", "TRACE", "get", "FOO":
+		    if b"\r\nAllow: GET, HEAD" not in request(405, method + " /metrics HTTP/1.1\nHost: x\n\n")[0]:
+		        sys.exit(method + ": nothing allowed")
+		request(405, "OPTIONS * HTTP/1.1\nHost: x\n\n")
+		request(405, "POST /metrics HTTP/1.1\nHost: x\nExpect: 100-continue\nContent-Length: 5\n\n")
+		for path, status in ("/metrics", 200), ("/", 404):
+		    head, page = request(status, "HEAD " + path + " HTTP/1.1\nHost: x\n\n")
+		    if page or b"\r\nContent-Length: 0" in head:
+		        sys.exit("HEAD: %r %r" % (head, page))
+		request(400, "GET /metrics HTTP/1.1\n\n")
+		request(400, "GET /metrics HTTP/1.1\nHost : x\n\n")
+		request(400, "GET /metrics HTTP/1.1\nHost: x y\n\n")
+		request(400, "GET /metrics HTTP/1.1\nHost: x/y\n\n")
+		request(400, get + "Host: x\n\n")
+		request(400, get + "Accept : text/plain\n\n")
+		request(400, get + "Accept: text/plain,\n application/openmetrics-text\n\n")
+		request(400, "GET /metrics HTTP/1.0\nHost: x\nHost: y\n\n")
+		request(400, get + "Content-Length: 5\nContent-Length: 6\n\nhello")
+		request(400, get + "Content-Length: 5x\n\nhello")
+		request(400, get + "Content-Length: 5\nTransfer-Encoding: chunked\n\n0\n\n")
+		request(400, get + "Transfer-Encoding: gzip\n\n")
+		request(400, get + "Transfer-Encoding: chunked\nTransfer-Encoding: gzip\n\n")
+		request(400, "GET /metrics HTTP/1.0\nTransfer-Encoding: chunked\n\n0\n\n")
+		request(400, "GET /metrics\n\n")
+		request(414, "GET /" + "x" * 20000 + " HTTP/1.1\nHost: x\n\n")
+		request(431, get + "X: " + "x" * 20000 + "\n\n")
+		request(505, "GET /metrics HTTP/2.0\nHost: x\n\n")
+		sys.exit(failed)
+	END
+}

@@ -6,12 +6,14 @@
  * connections, of all and of one address, the size of its request, and the time until it has
  * its answer, however fast or slow it sends and reads.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
@@ -21,6 +23,7 @@
 
 #include <microhttpd.h>
 
+#include "accept.h"
 #include "metrics.h"
 #include "report.h"
 #include "server.h"
@@ -117,6 +120,8 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	if (status == MHD_HTTP_OK) /* caches: another client may get another format */
+		MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
 	result = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);
 	return result;
@@ -131,39 +136,123 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 }
 
 /* Who understands OpenMetrics says so; others get the older format. */
-static enum MHD_Result respond_metrics(struct server *server, struct MHD_Connection *connection)
+static enum MHD_Result respond_metrics(struct server *server, struct MHD_Connection *connection,
+				       const struct accept *accept)
 {
-	const char *accept =
-		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
-	bool open = accept && strstr(accept, "application/openmetrics-text");
+	enum metrics_format format = accept_format(accept);
 	size_t size;
-	char *page = make_page(server, open ? METRICS_OPENMETRICS : METRICS_TEXT, &size);
+	char *page = make_page(server, format, &size);
 
 	if (!page)
 		return respond_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
 				    "conncount exporter: out of memory\n");
 	return respond(connection, MHD_HTTP_OK,
-		       open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-			    : "text/plain; version=0.0.4; charset=utf-8",
+		       format == METRICS_OPENMETRICS
+			       ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+			       : "text/plain; version=0.0.4; charset=utf-8",
 		       MHD_create_response_from_buffer(size, page, MHD_RESPMEM_MUST_FREE));
 }
 
+/* --- requests ------------------------------------------------------------------------------ */
+
+/* What libmicrohttpd leaves to us of a request's fields. */
+struct fields {
+	struct accept accept;
+	unsigned hosts;
+	const char *length; /* Content-Length; NULL: none */
+	const char *coding; /* the last Transfer-Encoding; NULL: none */
+	bool malformed;
+};
+
+/* Whether a text is of letters, digits and these marks. */
+static bool consists_of(const char *text, const char *marks)
+{
+	while (*text && (isalnum((unsigned char)*text) || strchr(marks, *text)))
+		text++;
+	return !*text;
+}
+
+/* Called for each field, in the request's order. */
+static enum MHD_Result on_field(void *arg, enum MHD_ValueKind kind, const char *name,
+				const char *value)
+{
+	struct fields *fields = arg;
+
+	(void)kind;
+	value = value ? value : "";
+	/* As where there is a blank before the colon, or after the library has joined two lines. */
+	fields->malformed |= !consists_of(name, "!#$%&'*+-.^_`|~");
+	if (!strcasecmp(name, MHD_HTTP_HEADER_ACCEPT)) {
+		accept_read(&fields->accept, value);
+	} else if (!strcasecmp(name, MHD_HTTP_HEADER_HOST)) {
+		fields->hosts++;
+		fields->malformed |= !consists_of(value, "-._~%!$&'()*+,;=:[]");
+	} else if (!strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
+		fields->malformed |= fields->length && strcmp(fields->length, value) != 0;
+		fields->length = value;
+	} else if (!strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
+		fields->coding = value;
+	}
+	return MHD_YES;
+}
+
+/*
+ * Whether RFC 9112 allows such a request: 3.2 on Host, 5.1 on names, 6.1 and 6.3 on what says its
+ * length.
+ */
+static bool is_well_formed(const struct fields *fields, const char *version)
+{
+	bool needs_host = strcmp(version, MHD_HTTP_VERSION_1_0) != 0;
+
+	if (fields->malformed || fields->hosts > 1 || (needs_host && !fields->hosts))
+		return false;
+	if (!fields->coding)
+		return true;
+	return needs_host && !fields->length && !strcasecmp(fields->coding, "chunked");
+}
+
+/* The path of a request's target, which may have the form `http://host/path`. */
+static const char *path_of(const char *target)
+{
+	const char *path;
+
+	if (strncasecmp(target, "http://", strlen("http://")) != 0)
+		return target;
+	path = strchr(target + strlen("http://"), '/');
+	return path ? path : "/";
+}
+
+/* Decode a path in place, for libmicrohttpd; not one that would seem to end earlier then. */
+static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
+{
+	(void)arg;
+	(void)connection;
+	return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 /* Called by libmicrohttpd when it has a request's headers. */
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *target,
 				  const char *method, const char *version, const char *body,
 				  size_t *body_size, void **state)
 {
-	(void)version;
+	struct fields fields = { .hosts = 0 };
+
 	(void)body;
 	(void)body_size;
 	(void)state;
+	MHD_get_connection_values(connection, MHD_HEADER_KIND, on_field, &fields);
+	if (!is_well_formed(&fields, version))
+		return respond_text(connection, MHD_HTTP_BAD_REQUEST,
+				    "conncount exporter: not a request of HTTP/1.1 (RFC 9112): "
+				    "a field's name, Host, Content-Length or Transfer-Encoding is "
+				    "wrong\n");
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
 		return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 				    "conncount exporter: only GET and HEAD\n");
-	if (strcmp(path, "/metrics"))
+	if (strcmp(path_of(target), "/metrics"))
 		return respond_text(connection, MHD_HTTP_NOT_FOUND,
 				    "conncount exporter: the metrics are at /metrics\n");
-	return respond_metrics(arg, connection);
+	return respond_metrics(arg, connection, &fields.accept);
 }
 
 /* --- connections ----------------------------------------------------------------------------- */
@@ -335,10 +424,10 @@ static int start_and_serve(struct server *server, int signals)
 
 	daemon = MHD_start_daemon(
 		MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, server,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)MAX_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-		(unsigned)MAX_CONNECTIONS_OF_ONE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)MAX_REQUEST, MHD_OPTION_END);
+		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+		on_connection, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS_OF_ONE,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MAX_REQUEST, MHD_OPTION_END);
 	if (!daemon) {
 		report("exporter: libmicrohttpd cannot be started");
 		return -EIO;
