@@ -858,10 +858,10 @@ static unsigned check_interface(lua_State *L, int idx)
  * the interface is gone. nil: whatever interface the socket is bound to.
  *
  * Returns a number that no other socket has, also not a later one of the same addresses, and the
- * index of the interface that the socket is bound to, 0 for none. For as long as the socket is held,
- * the session is open.
- * Returns false where none is held: it is closed, or not accepted yet. Returns nil, message, errno
- * where the system fails. Raises an error where an argument is malformed.
+ * index of the interface that the socket is bound to, 0 for none. For as long as the socket is
+ * held, the session is open. Returns false where none is held: it is closed, or not accepted yet.
+ * Returns nil, message, errno where the system fails. Raises an error where an argument is
+ * malformed.
  */
 static int l_socket(lua_State *L)
 {

@@ -199,6 +199,9 @@ int main(int argc, char **argv)
 	int option;
 
 	raise_limit();
+	/* A policy that prints, or a message of ours, when nobody reads any more must not end it.
+	 */
+	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0); /* what policies print, at once, also into a file */
 	server.signals.fd = -1;
 	server.epoll = epoll_create1(EPOLL_CLOEXEC);

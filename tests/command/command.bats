@@ -441,3 +441,39 @@ prefixes() {
 	expect 1 sh -c 'conncount status >/dev/full'
 	expect 1 sh -c 'conncount metrics >/dev/full'
 }
+
+# unread STATUS COMMAND...: it exits with STATUS, and says nothing, where nobody reads its standard output;
+# whether the one who starts it ignores SIGPIPE or not.
+unread() {
+	expect 0 python3 -I -S - "$@" <<-'END'
+		import os, signal, subprocess, sys
+		want, command = int(sys.argv[1]), sys.argv[2:]
+		for how in signal.SIG_DFL, signal.SIG_IGN:
+		    signal.signal(signal.SIGPIPE, how)
+		    reading, writing = os.pipe()
+		    os.close(reading)
+		    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, restore_signals=False)
+		    os.close(writing)
+		    print(how, done.returncode, done.stderr)
+		    if done.returncode != want or want < 0 and done.stderr:
+		        sys.exit(1)
+	END
+}
+
+@test "a reader that leaves ends a query without a word, but not a load" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+	END
+	load
+	unread -13 conncount count
+	unread -13 conncount list --json
+	unread -13 conncount status
+	unread -13 conncount metrics
+	unread -13 conncount verify
+	# What it did is done; that it could not say so is a failure, as on a full disk.
+	conncount unload
+	unread 1 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	expect_count 0
+}

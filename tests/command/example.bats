@@ -366,6 +366,34 @@ deinit' "$(<"$TEST_DIR/server.out")" printed
 	wait_until expect_count 1 # the half-closed one, until its time has come
 }
 
+@test "what a policy prints when nobody reads any more does not end the server" {
+	policy welcome <<-'END'
+		local mod = {}
+		function mod:validate_connect(str, accept, vctx)
+		  for _ = 1, 100 do print("connected") end
+		  return msys.core.VALIDATE_CONT
+		end
+		msys.registerModule("validate_connect", mod);
+	END
+	load
+	cat >"$TEST_DIR/unread" <<-END
+		#!/usr/bin/python3 -IS
+		import os, signal, sys
+		signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+		reading, writing = os.pipe()
+		os.close(reading)
+		os.dup2(writing, 1)
+		os.execv("$BUILD/tests/server", ["server"] + sys.argv[1:])
+	END
+	chmod +x "$TEST_DIR/unread"
+	server_start "$TEST_DIR/unread" "$POLICY"
+	expect 0 in_ns python3 -I -S -c 'import socket
+for _ in range(3):
+    with socket.create_connection(("192.0.2.10", 25), 60) as sock:
+        print(sock.recv(4).decode())'
+	expect_eq $'220 \n220 \n220 ' "$output"
+}
+
 @test "no more file descriptors: who waits is counted, and is served when a session has ended" {
 	policy welcome <<<'msys.registerModule("welcome", { init = function() return true end })'
 	load

@@ -525,3 +525,20 @@ formats() {
 		sys.exit(failed)
 	END
 }
+
+@test "exporter: goes on when nobody reads its messages any more" {
+	load
+	start_in_ns python3 -I -S -c '
+import os, signal, sys
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+reading, writing = os.pipe()
+os.close(reading)
+os.dup2(writing, 2)
+os.execvp(sys.argv[1], sys.argv[1:])' conncount exporter
+	EXPORTER=$STARTED
+	wait_until value_is conncount_up 1
+	conncount unload
+	value_is conncount_up 0
+	value_is conncount_up 0
+	expect 0 exporter_stop
+}

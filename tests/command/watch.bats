@@ -133,20 +133,20 @@ saw() {
 @test "watch: where nothing changes the table is not searched" {
 	requires strace
 	sessions open 3 10.1.2.3 192.0.2.1:25
-	strace -f -q -e trace=bpf,clock_nanosleep -o "$TEST_DIR/trace" conncount watch --over 2 \
+	strace -f -q -e 'trace=bpf,/^p*poll$' -o "$TEST_DIR/trace" conncount watch --over 2 \
 		>"$TEST_DIR/watched" 2>"$TEST_DIR/log" 3>&- &
 	WATCH=$!
 	slept() {
-		[ "$(grep -c clock_nanosleep "$TEST_DIR/trace")" -ge "$1" ]
+		[ "$(grep -c poll "$TEST_DIR/trace")" -ge "$1" ]
 	}
 	wait_until slept 3
 	expect_eq "$(grep -c BATCH "$TEST_DIR/trace")" \
-		"$(sed '/clock_nanosleep/,$d' "$TEST_DIR/trace" | grep -c BATCH)" searches
+		"$(sed '/poll/,$d' "$TEST_DIR/trace" | grep -c BATCH)" searches
 	saw 'over 10.1.2.3/32 3'
 	# All together are not over: no search, whatever changes.
 	kill "$(pgrep -P "$WATCH")"
 	watch_stop
-	strace -f -q -e trace=bpf,clock_nanosleep -o "$TEST_DIR/trace" conncount watch --over 100 \
+	strace -f -q -e 'trace=bpf,/^p*poll$' -o "$TEST_DIR/trace" conncount watch --over 100 \
 		>"$TEST_DIR/watched" 2>"$TEST_DIR/log" 3>&- &
 	WATCH=$!
 	wait_until slept 1
@@ -166,4 +166,18 @@ saw() {
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	expect 1 sh -c 'conncount watch --over 2 >/dev/full'
 	expect_match 'cannot be written' "$errors"
+}
+
+@test "watch: a reader that leaves ends it, though nothing happens any more" {
+	sessions open 3 10.1.2.3 192.0.2.1:25
+	expect 0 python3 -I -S - <<-'END'
+		import subprocess, sys
+		with subprocess.Popen(["conncount", "watch", "--over", "2"], stdout=subprocess.PIPE,
+		                      stderr=subprocess.PIPE) as watch:
+		    print(watch.stdout.readline())
+		    watch.stdout.close()
+		    print(watch.stderr.read())
+		    sys.exit(watch.wait() != -13)
+	END
+	expect_match "b'.* over 10.1.2.3/32 3.*'"$'\n'"b''" "$output"
 }

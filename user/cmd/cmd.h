@@ -26,6 +26,7 @@ struct command {
 	const char *arguments; /* as in a usage line */
 	const char *summary;   /* one line */
 	const char *help;      /* the options, a line each */
+	bool persists;         /* it does its work also if nobody reads what it prints */
 	int (*run)(const struct command *command, int argc, char **argv);
 };
 

@@ -162,5 +162,6 @@ const struct command exporter_command = {
 		")\n"
 		"A listening socket that a service manager passes (LISTEN_FDS) is served "
 		"instead.\n",
+	.persists = true,
 	.run = run,
 };

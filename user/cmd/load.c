@@ -113,5 +113,6 @@ const struct command load_command = {
 	.help = "  -c FILE          the configuration (default: " CONFIG_FILE ")\n"
 		"  --cgroup PATH    count only in this cgroup, a path below the cgroup v2 "
 		"mount\n" HELP_DIR,
+	.persists = true,
 	.run = run,
 };

@@ -2,6 +2,7 @@
 /*
  * main.c - conncount: live inbound TCP sessions, counted in the kernel.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,16 @@ static int finish(int status)
 	return status;
 }
 
+/*
+ * A reader that leaves, as in `conncount list | head`, ends the command at once and without a word,
+ * also where the one who started it ignores SIGPIPE. What changes something or serves goes on.
+ */
+static int run_command(const struct command *command, int argc, char **argv)
+{
+	signal(SIGPIPE, command->persists ? SIG_IGN : SIG_DFL);
+	return finish(command->run(command, argc, argv));
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : NULL;
@@ -56,7 +67,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < N_COMMANDS; i++)
 		if (!strcmp(verb, commands[i]->name))
-			return finish(commands[i]->run(commands[i], argc - 1, argv + 1));
+			return run_command(commands[i], argc - 1, argv + 1);
 	report("%s: no such command (conncount --help lists them)", verb);
 	return STATUS_USAGE;
 }

@@ -38,5 +38,6 @@ const struct command unload_command = {
 	.arguments = "[--dir DIR]",
 	.summary = "Stop counting and remove everything",
 	.help = HELP_DIR,
+	.persists = true,
 	.run = run,
 };

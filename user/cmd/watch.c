@@ -5,10 +5,13 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cmd.h"
 #include "listing.h"
@@ -157,6 +160,25 @@ static void note(struct watch *watch, int err)
 	watch->err = err;
 }
 
+/*
+ * Wait until a moment of CLOCK_MONOTONIC. The reader of a pipe may leave meanwhile, and the next
+ * event, which would find that out, be a long time off: end as by writing to it.
+ */
+static void wait_for(const struct timespec *moment)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO }; /* errors are reported unasked */
+	struct timespec now;
+	int64_t ms;
+
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		ms = (int64_t)(moment->tv_sec - now.tv_sec) * 1000 +
+		     (moment->tv_nsec - now.tv_nsec) / 1000000;
+		if (poll(&out, 1, ms > 0 ? (int)ms : 0) > 0)
+			raise(SIGPIPE);
+	} while (ms > 0);
+}
+
 static int run_watch(struct watch *watch)
 {
 	struct timespec next;
@@ -172,8 +194,7 @@ static int run_watch(struct watch *watch)
 	clock_gettime(CLOCK_MONOTONIC, &next);
 	while (!fflush(stdout) && !ferror(stdout)) {
 		next.tv_sec += (time_t)watch->interval;
-		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL) == EINTR)
-			;
+		wait_for(&next);
 		note(watch, look(watch));
 	}
 cleanup:

@@ -3,7 +3,8 @@
  * main.c - the program behind `conncount exporter`.
  *
  * One of its own, because it takes longer to load libmicrohttpd, which brings GnuTLS along,
- * than a query takes. The command has read the options and made the socket.
+ * than a query takes. The command has read the options, made the socket and set SIGPIPE to be
+ * ignored.
  *
  * usage: conncount-exporter DIR, with the listening socket as standard input
  */

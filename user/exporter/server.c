@@ -449,7 +449,6 @@ int server_run(const char *dir, int listen_fd)
 	sigaddset(&stop, SIGTERM);
 	sigaddset(&stop, SIGINT);
 	sigprocmask(SIG_BLOCK, &stop, NULL);
-	signal(SIGPIPE, SIG_IGN);
 	signals = signalfd(-1, &stop, SFD_CLOEXEC);
 	if (signals < 0) {
 		err = -errno;
