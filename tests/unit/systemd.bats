@@ -40,6 +40,17 @@ setup() {
 		"$UNITS/conncount-exporter.service" "$UNITS/conncount-policyd.service"
 }
 
+@test "the service of conncount-policyd is bounded; its socket, which it only takes, is for this host" {
+	local line
+	for line in NoExecPaths=/ IPAddressDeny=any DevicePolicy=closed MemoryMax=128M TasksMax=16 \
+		LimitNOFILE=4352 'RestrictAddressFamilies=AF_NETLINK AF_UNIX'; do
+		expect 0 grep -x "$line" "$UNITS/conncount-policyd.service"
+	done
+	expect 1 grep IPAddressAllow= "$UNITS/conncount-policyd.service"
+	expect 0 grep -A 1 -x IPAddressDeny=any "$UNITS/conncount-policyd.socket"
+	expect_match $'\nIPAddressAllow=localhost$' "$output"
+}
+
 @test "the socket of conncount-policyd is where it listens by itself, and where its page has it" {
 	local default
 	requires lua5.4
