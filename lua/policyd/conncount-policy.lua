@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: BSD-2-Clause
 -- Example of /etc/conncount-policy.lua, described in conncount-policyd(8).
 
--- No limit is for these: this host, and a relay of our own.
-allow{ '127.0.0.0/8', '::1', '192.0.2.0/28' }
+-- No limit is for these: this host, and a relay of our own, 192.0.2.1. Its sessions count for the
+-- limit on a /24 below, which would refuse its neighbours: so all of its /24 is allowed.
+allow{ '127.0.0.0/8', '::1', '192.0.2.0/24' }
 
 -- A client may have 5 sessions open. An IPv6 client owns a whole /64.
 limit{ v4 = 32, v6 = 64, sessions = 5 }
