@@ -21,13 +21,25 @@ policyd_copy() {
 	chmod 0777 "$TEST_DIR/policyd"
 }
 
-# policyd_run LOG OPTION...
+# policyd_run LOG OPTION...: may open $NOFILE files, if that is set.
 policyd_run() {
 	local log=$TEST_DIR/$1
 	shift
-	server_start "$log" setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
+	server_start "$log" prlimit ${NOFILE:+"--nofile=$NOFILE"} env --default-signal=PIPE setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
 		--bounding-set=-all --no-new-privs env "LUA_CPATH=$TEST_DIR/policyd/?.so;;" \
 		"$TEST_DIR/policyd/conncount-policyd" "$@"
+}
+
+# flood_start ADDRESS N KIND...: tests/tools/flood.py, as an ordinary user. Returns when its clients are
+# connected; its process id is $STARTED.
+FLOODS=0
+flood_start() {
+	local log=$TEST_DIR/flood.$((++FLOODS))
+	cp "$TOOLS/flood.py" "$TEST_DIR/policyd/"
+	start_in_ns setpriv --reuid=65533 --regid=65533 --clear-groups prlimit --nofile=20000 \
+		python3 -I -S "$TEST_DIR/policyd/flood.py" "$@" >"$log" 2>&1
+	SERVERS+=("$STARTED")
+	wait_until grep -q ready "$log"
 }
 
 # policyd_listens PID: it has a listening socket.

@@ -262,7 +262,7 @@ talk() {
 		hear slow "421 4.7.0 $(printf %0400d 0)"
 		hear slow DUNNO
 
-		# Disconnected when what it sends and does not read is too much to keep.
+		# Disconnected when it reads no answer.
 		dial deaf
 		text=$(request 2001:db8:1:2::1 2001:db8::10)
 		if yes "$text
@@ -277,7 +277,7 @@ talk() {
 		hear delayed DUNNO'
 	wait "$POLICYD" || rc=$?
 	expect_eq 0 $rc 'exit status'
-	logged 1 'a client that sends too much was disconnected'
+	logged 1 'a client that does not read its answer was disconnected'
 }
 
 @test "100 reloads under load: no request is lost, and each policy is used" {
@@ -344,7 +344,6 @@ reloaded() {
 		allow{ '10.0.0.0/8', '10.0.0.0/33' }|2: allow: '10.0.0.0/33': the length is over 32, the most for IPv4
 		allow{ 5 }|2: allow: '5': string expected, got number
 		allow '10.0.0.0/8'|2: allow: a table expected: allow{ '192.0.2.0/24' }
-		while true do end|2: takes too long: is there a loop without an end?
 	END
 	echo 'error{}' | policy
 	expect 2 policyd --check -c "$file"
@@ -369,6 +368,167 @@ reloaded() {
 	kill -HUP "$POLICYD"
 	wait_until logged 2 "$file: read: limits 1, allowed networks 0"
 	expect_action DUNNO 203.0.113.1 192.0.2.10
+}
+
+@test "a policy ends, whatever it does, and has neither files nor processes" {
+	local file=$TEST_DIR/policy.lua text want
+	while IFS='|' read -r text want; do
+		printf '%s\n' "$text" | policy
+		expect 2 timeout 60 prlimit --as=4000000000 env LUA_CPATH="$BUILD/lua/5.4/?.so;;" \
+			"$ROOT/lua/policyd/conncount-policyd" --check -c "$file"
+		expect_match "^conncount-policyd: $file:$want" "$errors" "messages about $text"
+	done <<-'END'
+		while true do end|1: takes too long: is there a loop without an end\?$
+		local function f() while true do pcall(f) end end f()|1: takes too long
+		local function f() while true do xpcall(f, f) end end f()|1: takes too long
+		local function f() while true do coroutine.resume(coroutine.create(f)) end end f()|1: takes too long
+		while true do pcall(string.find, ('a'):rep(9000), '.-b') end|1: takes too long
+		allow(setmetatable({}, { __index = function() return '10.0.0.0/8' end }))|1: takes too long
+		error(setmetatable({}, { __tostring = function() while true do end end }))|1: takes too long
+		(('a'):rep(30000)):find(('a*'):rep(20) .. 'b')|1: takes too long: a pattern with 20 repetitions, a text of 30000
+		string.match(('a'):rep(60), ('a?'):rep(60) .. ('a'):rep(60))|1: takes too long: a pattern
+		string.gsub(('x'):rep(99999), 'x-y', '')|1: takes too long: a pattern
+		table.insert(setmetatable({}, { __len = function() return 1 << 60 end }), 1, 1)|1: takes too long: a table
+		local s = 'x' while true do s = s .. s end|1: takes too much memory$
+		local x = ('x'):rep(1 << 40)|1: takes too long: a text
+		error(setmetatable({}, { __tostring = function() error{} end }))| an error that is a table$
+		error(setmetatable({}, { __name = {} }))| table: 0x
+		error()| nil$
+		error('a\10b\27')|1: a[?]b[?]$
+		coroutine.yield()| yields outside of a coroutine$
+		setmetatable({}, { __gc = function() while true do end end })|1: setmetatable: a policy has no finalizers$
+		debug.sethook()|1: .*global 'debug'
+		io.open('/etc/passwd')|1: .*global 'io'
+		require 'io'|1: .*global 'require'
+		os.execute('true')|1: .*field 'execute'
+		load('\27Lua')()|1: attempt to call a nil value
+		load(function() return 'x = 1 ' end)|1: load: a string expected$
+		getmetatable('').__index.x = 1|1: .*global 'getmetatable'
+	END
+	# What it may use, and what it cannot spoil for the next.
+	policy <<-'END'
+		local list = {}
+		for network in ('10.0.0.0/8 192.0.2.1'):gmatch('%S+') do
+			table.insert(list, network)
+		end
+		table.sort(list)
+		allow(list)
+		local name, value = ('  sessions = 5 '):match('^%s*(%w+)%s*=%s*(%w+)%s*$')
+		local good, why = pcall(error, 'no')
+		assert(not good and why == 'no')
+		assert(select(2, xpcall(error, function(m) return m .. '!' end, 'no')) == 'no!')
+		local each = coroutine.wrap(function(a) return coroutine.yield(a + 1) end)
+		assert(each(1) == 2 and each(5) == 5)
+		limit{ v4 = 32, sessions = load('return ' .. tonumber(value))(), message = string.format('%s!', name) }
+		for i = 1, 10000 do
+			allow{ ('10.0.%d.%d'):format(i // 256, i % 256) }
+		end
+		math.type, string.gsub, table.insert, tostring = nil, nil, nil, nil
+		limit{ v6 = 64, sessions = 5, message = '{open} of {network}' }
+	END
+	expect 0 policyd --check -c "$file"
+}
+
+@test "a client that is gone before its answer, and one that sends a part, end nothing" {
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	policyd_start --listen "$SOCKET" --listen 127.0.0.1:10126
+	# Not as bats runs it: with SIGPIPE as it is by default.
+	flood_start "$SOCKET" 5 gone
+	flood_start 127.0.0.1:10126 5 gone
+	request 203.0.113.1 192.0.2.10 >"$TEST_DIR/request"
+	expect 0 nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy" "$SOCKET" 1 500 <"$TEST_DIR/request"
+	expect_match 'requests 500 lost 0' "$output"
+	kill -0 "$POLICYD"
+}
+
+@test "beside hostile clients of every kind nobody waits long, and little is kept and logged" {
+	local rc=0 address memory
+	requires python3
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	policyd_start --listen "$SOCKET" --listen 127.0.0.1:10126
+	request 203.0.113.1 192.0.2.10 >"$TEST_DIR/request"
+	flood_start 127.0.0.1:10126 2 lines many deaf half large bytes idle
+	flood_start "$SOCKET" 2 lines many deaf half large bytes idle gone
+	for address in "$SOCKET" 127.0.0.1:10126; do
+		expect 0 nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy" "$address" 1 20 \
+			<"$TEST_DIR/request"
+		expect_match 'lost 0 ' "$output"
+		expect_match "[0-9] action=421 4.7.0 too many sessions from 203.0.113.1/32"'$' "$output"
+	done
+	# A connection that is kept, and asks at times.
+	# shellcheck disable=SC2016
+	talk '
+		dial honest
+		for i in {1..20}; do
+			say honest 203.0.113.1 192.0.2.10
+			hear honest "$(refusal 203.0.113.1/32)"
+		done'
+	wait_until -t 30 logged 1 'a client that does not send all of a request was disconnected'
+	logged 1 'a client that sends too much was disconnected'
+	memory=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$POLICYD/status")
+	((memory < 65536)) || fail "it took $memory kB"
+	(($(wc -l <"$TEST_DIR/policyd.log") < 100)) || fail 'it logs too much' "$(<"$TEST_DIR/policyd.log")"
+	# They stay, and do not hold up its end.
+	kill -TERM "$POLICYD"
+	wait "$POLICYD" || rc=$?
+	expect_eq 0 $rc 'exit status'
+}
+
+@test "SIGTERM ends it though a client does not read its answers" {
+	local rc=0
+	requires python3
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	policyd_start --listen "$SOCKET"
+	flood_start "$SOCKET" 1 deaf
+	kill -TERM "$POLICYD"
+	wait "$POLICYD" || rc=$?
+	expect_eq 0 $rc 'exit status'
+}
+
+@test "a relay that is allowed: the example does not refuse its neighbours" {
+	cp "$ROOT/lua/policyd/conncount-policy.lua" "$TEST_DIR/policy.lua"
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 30 192.0.2.1 198.51.100.1:25
+		open 1 192.0.2.200 198.51.100.1:25
+		open 5 203.0.113.1+ 198.51.100.1:25
+		open 16 203.0.113.9 198.51.100.1:25
+		open 1 203.0.113.77 198.51.100.1:25
+	END
+	policyd_start --listen "$SOCKET"
+	expect_action DUNNO 192.0.2.1 198.51.100.1
+	expect_action DUNNO 192.0.2.200 198.51.100.1
+	expect_match '^421 4\.7\.0 .*203\.0\.113\.0/24' \
+		"$(request 203.0.113.77 198.51.100.1 | ask "$SOCKET")" 'another neighbourhood'
+}
+
+@test "where to listen is an address as everywhere, or a path that fits" {
+	local text want
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	while IFS='|' read -r text want; do
+		expect 2 policyd -c "$TEST_DIR/policy.lua" --listen "$text"
+		expect_match "conncount-policyd: --listen '.*': $want" "$errors" "messages about $text"
+	done <<-END
+		127.0.0.1:99999|the port is not a number from 1 to 65535
+		127.0.0.1:0|the port is not a number from 1 to 65535
+		127.0.0.1:0x50|the port is not a number from 1 to 65535
+		127.0.0.1: 25|the port is not a number from 1 to 65535
+		127.0.0.1:010126|the port is not a number from 1 to 65535
+		10126|no ':PORT' after the address
+		::1:10126|an IPv6 address with a port is written
+		127.1:10126|
+		localhost:10126|
+		[127.0.0.1]:10126|
+		:10126|
+		$TEST_DIR/$(printf '%0120d' 0)|longer than 107 bytes
+	END
+	policyd_start --listen '[::1]:10126'
+	expect 0 in_ns ss -Hltn 'src [::1]:10126'
+	expect_match '\[::1\]:10126' "$output"
 }
 
 @test "while nothing can be counted everybody is let in, and it is said once" {
@@ -404,6 +564,8 @@ reloaded() {
 	expect_action DUNNO unknown 192.0.2.10
 	expect_action DUNNO 203.0.113.1 192.0.2.10 smtp
 	expect_action DUNNO '' 192.0.2.10
+	expect_action DUNNO 203.0.113.1/32 192.0.2.10
+	expect_action DUNNO 203.0.113.1 192.0.2.10 25 99999
 	expect_eq DUNNO "$(request 203.0.113.1 192.0.2.10 | grep -v '^server_' | ask "$SOCKET")"
 	expect_eq DUNNO "$(printf 'junk\n\n' | ask "$SOCKET")"
 	logged 1 'a request without client_address, server_address and server_port is let in'
@@ -433,7 +595,7 @@ reloaded() {
 	expect 1 policyd -c "$TEST_DIR/policy.lua"
 	expect_match 'conncount-policyd: 127.0.0.1:10126: cannot listen: EADDRINUSE' "$errors"
 	expect 2 policyd -c "$TEST_DIR/policy.lua" --listen 10126
-	expect_match 'conncount-policyd: 10126: neither the path of a unix socket, nor ADDRESS:PORT' "$errors"
+	expect_match "conncount-policyd: --listen '10126': no ':PORT' after the address" "$errors"
 
 	# Left by one that was killed; and by one that was told to end, which leaves nothing.
 	kill -KILL "$POLICYD"
