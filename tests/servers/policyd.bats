@@ -487,6 +487,23 @@ reloaded() {
 	expect_eq 0 $rc 'exit status'
 }
 
+@test "without descriptors, clients wait for those that are quiet, and it is said once" {
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	NOFILE=128 policyd_start --listen 127.0.0.1:10126
+	# All at once, none of which is closed by the client.
+	# shellcheck disable=SC2016
+	talk '
+		for i in {1..150}; do
+			dial c$i
+			say c$i 203.0.113.1 192.0.2.10
+		done
+		for i in {1..150}; do
+			hear c$i "$(refusal 203.0.113.1/32)"
+		done'
+	logged 1 'connections are in use: clients wait'
+}
+
 @test "a relay that is allowed: the example does not refuse its neighbours" {
 	cp "$ROOT/lua/policyd/conncount-policy.lua" "$TEST_DIR/policy.lua"
 	load
