@@ -52,3 +52,30 @@ plant() {
 	load
 	counted 7
 }
+
+@test "a cgroup that was made again is not the one that is counted in: no difference, but what to do" {
+	local made
+	mkdir "$CGROUP_PATH/unit"
+	load --cgroup "$CGROUP/unit"
+	rmdir "$CGROUP_PATH/unit"
+	for made in no yes; do
+		if [ $made = yes ]; then # as when systemd starts a service again
+			mkdir "$CGROUP_PATH/unit"
+			CGROUP_PATH=$CGROUP_PATH/unit sessions_start
+			sessions listen '*:25'
+			sessions open 3 10.1.2.3 192.0.2.1:25
+		fi
+		expect 1 conncount verify
+		expect_eq '' "$output" 'differences'
+		expect_match "cgroup $CGROUP/unit: it was removed.*conncount load" "$errors"
+		expect 1 conncount verify --json
+		expect_eq '' "$output" 'differences'
+		expect 1 conncount status
+		expect_match "cgroup $CGROUP/unit: it was removed.*conncount load" "$errors"
+	done
+	load --cgroup "$CGROUP/unit"
+	counted 3
+	conncount unload
+	sessions_stop
+	rmdir "$CGROUP_PATH/unit"
+}

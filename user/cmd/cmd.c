@@ -38,6 +38,13 @@ void report(const char *format, ...)
 	va_end(args);
 }
 
+void report_detached(const char *cgroup)
+{
+	report("cgroup %s: it was removed, so nothing is counted any more; a service that is "
+	       "started again gets a new one (load when it has: conncount load)",
+	       cgroup);
+}
+
 static void print_usage(FILE *out, const struct command *command)
 {
 	fprintf(out, "Usage: conncount %s%s%s\n", command->name, *command->arguments ? " " : "",

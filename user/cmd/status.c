@@ -147,9 +147,7 @@ static int judge(const struct snapshot *snapshot)
 		report("sessions that were open before are still being entered (if no load is "
 		       "running, one has died: conncount load)");
 	if (state->detached)
-		report("cgroup %s: it was removed, so nothing is counted any more; a service that "
-		       "is started again gets a new one (load when it has: conncount load)",
-		       state->cgroup);
+		report_detached(state->cgroup);
 	return snapshot_is_exact(snapshot) ? STATUS_DONE : STATUS_FAILED;
 }
 

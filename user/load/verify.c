@@ -293,6 +293,16 @@ static void note_difference(struct conncount_bpf *skel)
 	unmap_value(directory, sizeof(*directory));
 }
 
+/* Open the cgroup that is counted in. One that was made later under its name is another one. */
+static int counted_cgroup_open(struct view *view, struct cgroup *ret_cgroup)
+{
+	if (view_is_detached(view)) {
+		report_detached(view->table.cgroup);
+		return -ESTALE;
+	}
+	return cgroup_open_below(view->table.cgroup_root_id, view->table.cgroup, ret_cgroup);
+}
+
 int verify(const char *dir, struct verify_result *ret_result)
 {
 	struct verify_result result = { .n_differences = 0 };
@@ -318,7 +328,7 @@ int verify(const char *dir, struct verify_result *ret_result)
 		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
 		return err;
 	}
-	err = cgroup_open_below(cc->view.table.cgroup_root_id, cc->view.table.cgroup, &cgroup);
+	err = counted_cgroup_open(&cc->view, &cgroup);
 	if (!err)
 		err = load_scanner(cc->dir, cc->view.max_prefixes, &skel);
 	if (!err) {

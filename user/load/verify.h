@@ -36,6 +36,9 @@ struct verify_result {
  *
  * A difference is noted in the instance: the next load counts anew.
  *
+ * It fails with -ESTALE if the cgroup that is counted in was removed: the sockets of a new one
+ * of the same name are not counted.
+ *
  * Returns 0, then ret_result->differences is the caller's to free(); or a negative errno,
  * reported.
  */
