@@ -5,6 +5,9 @@
 -- limit on a /24 below, which would refuse its neighbours: so all of its /24 is allowed.
 allow{ '127.0.0.0/8', '::1', '192.0.2.0/24' }
 
+-- Behind NAT64 all IPv4 clients are in one /64, and would be limited together: see NAT64 in the manual.
+--allow{ '64:ff9b::/96' }
+
 -- A client may have 5 sessions open. An IPv6 client owns a whole /64.
 limit{ v4 = 32, v6 = 64, sessions = 5 }
 

@@ -97,6 +97,49 @@ refusal() {
 	expect_action '521 5.7.0 go: 9 8 2001:db8:1:4::/64!' 2001:db8:1:4::2 2001:db8::10
 }
 
+# nat64_sessions: of one IPv4 network 6 from one address and 15 from another, all translated; and 5 of
+# an IPv6 client.
+nat64_sessions() {
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 6 64:ff9b::203.0.113.1 [2001:db8::46]:25
+		open 15 64:ff9b::203.0.113.2 [2001:db8::46]:25
+		open 5 2001:db8:1:2::1+ [2001:db8::10]:25
+	END
+}
+
+@test "NAT64: IPv4 clients are limited by their own address and network, where they have a listener" {
+	example conncount-policyd.8 NAT64 1 | sed '1i [conncount]\ngroup = nogroup\n' | configure raw
+	load
+	nat64_sessions
+	example conncount-policyd.8 NAT64 2 | policy
+	policyd_start --listen "$SOCKET"
+	expect_action "$(refusal 64:ff9b::cb00:7101/128)" 64:ff9b::203.0.113.1 2001:db8::46
+	expect_action "$(refusal 64:ff9b::cb00:7100/120)" 64:ff9b::203.0.113.3 2001:db8::46
+	expect_action DUNNO 64:ff9b::203.0.114.1 2001:db8::46
+	expect_action DUNNO 2001:db8:1:2::9 2001:db8::10
+	sessions open 1 2001:db8:1:2::1 '[2001:db8::10]:25'
+	expect_action "$(refusal 2001:db8:1:2::/64)" 2001:db8:1:2::9 2001:db8::10
+}
+
+@test "NAT64: without a listener of theirs, all IPv4 clients are one; they can be allowed" {
+	load
+	nat64_sessions
+	policy <<<'limit{ v4 = 32, v6 = 64, sessions = 5 }'
+	policyd_start --listen "$SOCKET"
+	expect_action "$(refusal 64:ff9b::/64)" 64:ff9b::203.0.114.1 2001:db8::46
+	{
+		example conncount-policyd.8 NAT64 3
+		echo 'limit{ v4 = 32, v6 = 64, sessions = 5 }'
+	} | policy
+	kill -HUP "$POLICYD"
+	wait_until logged 1 'allowed networks 1'
+	expect_action DUNNO 64:ff9b::203.0.113.1 2001:db8::46
+	sessions open 1 2001:db8:1:2::1 '[2001:db8::10]:25'
+	expect_action "$(refusal 2001:db8:1:2::/64)" 2001:db8:1:2::9 2001:db8::10
+}
+
 # ports CLIENT PORT: the client's ports of its sessions with the server's port, a line each.
 ports() {
 	sessions ledger | awk -v client="$1" -v port="$2" '$1 == client && $4 == port { print $2 }'

@@ -80,14 +80,14 @@ policyd() {
 	expect 0 conncount check "$ROOT/user/conncount.conf"
 }
 
-@test "each example in conncount-servers(7) is run by a test of tests/servers" {
-	local section n=0
-	while read -r section; do
+@test "each example in conncount-servers(7) is run by a test with the servers or the kernel" {
+	local section example n=0
+	while IFS=$'\t' read -r section example; do
 		n=$((n + 1))
-		grep -qrF "example conncount-servers.7 $section" "$ROOT/tests/servers" ||
-			fail "no test runs example $section of conncount-servers(7)"
+		grep -qrE "example conncount-servers.7 '?$section'? $example" "$ROOT"/tests/{servers,integration,vm} ||
+			fail "no test runs example $example of $section in conncount-servers(7)"
 	done < <(awk '/^\.Sh / { section = substr($0, 5); n = 0 }
-		/^\.Bd -literal/ { print section, ++n }' "$MAN/conncount-servers.7")
+		/^\.Bd -literal/ { print section "\t" ++n }' "$MAN/conncount-servers.7")
 	[ "$n" -ge 6 ] || fail "only $n examples found"
 }
 
@@ -148,7 +148,7 @@ policyd() {
 		expect 0 policyd --check -c "$file"
 		n=$((n + 1))
 	done
-	expect_eq 3 "$n" 'policies found'
+	expect_eq 4 "$n" 'policies found'
 }
 
 @test "conncount-troubleshooting(7) quotes messages that the source has" {
