@@ -67,7 +67,9 @@ try() {
 	'user/man/conncount.1:2026-'*) ;; # what is printed, not what to do: command/watch.bats
 
 	'user/man/conncount.conf.5:'*) configuration "$2" ;;
-	'user/man/conncount-lua.3:'*) policy "$2" ;;
+	"user/man/conncount-lua.3:require('msys.extended.ac')") policy "$2" ;;
+	"user/man/conncount-lua.3:-- An IPv4 client's /24 "*) translated "$2" ;;
+	"user/man/conncount-lua.3:-- Run a session's policy "*) resumes "$2" ;;
 
 	'user/man/conncount-momentum.7:-- How many are there '*) momentum_counts "$2" ;;
 	'user/man/conncount-momentum.7:-- Who has many sessions '*) momentum_waits "$2" ;;
@@ -177,13 +179,53 @@ policy() {
 	expect_greeting '220 welcome' "$1" 2001:db8::7 "$CONNCOUNT_DIR"
 }
 
+# translated FILE: the same, but clients from 64:ff9b::/96 are limited by the IPv4 address in theirs. Their
+# network is full first, which the policy without translation would hold against all of IPv4.
+translated() {
+	local refusal='421 4.7.0 too many sessions from your network.*'
+	open_sessions 0 0
+	sessions close both
+	sessions open 20 64:ff9b::198.51.100.7 '[2001:db8::10]:25'
+	expect_greeting '220 welcome' "$1" 64:ff9b::198.51.100.8 "$CONNCOUNT_DIR"
+	sessions open 1 64:ff9b::198.51.100.8 '[2001:db8::10]:25'
+	expect_greeting "$refusal" "$1" 64:ff9b::198.51.100.9 "$CONNCOUNT_DIR"
+	expect_greeting '220 welcome' "$1" 64:ff9b::203.0.113.7 "$CONNCOUNT_DIR"
+	sessions open 21 2001:db8:7::7 '[2001:db8::10]:25'
+	expect_greeting "$refusal" "$1" 2001:db8:7::8 "$CONNCOUNT_DIR"
+	sessions open 21 203.0.114.7 192.0.2.10:25
+	expect_greeting "$refusal" "$1" 203.0.114.8 "$CONNCOUNT_DIR"
+}
+
+# resumes FILE: with its resume(), two policies that wait, in one Lua state, are each told of their own
+# client; by coroutine.resume() alone, of the one that came last.
+resumes() {
+	local program
+	open_sessions 1 7
+	program='
+		local audit = require("msys.audit")
+		local function policy()
+			coroutine.yield()
+			print(audit.inbound_session_count("/24", "SMTP"))
+		end
+		local function session(address)
+			local ac = require("conncount").accept{ remote = address, ["local"] = "192.0.2.10:25" }
+			return { ac = ac, policy = coroutine.create(policy) }
+		end
+		local a, b = session("198.51.100.7"), session("203.0.113.7")
+		assert(resume(a) and resume(b))'
+	expect 0 "$LUA" - <<<"$(<"$1")$program assert(resume(a) and resume(b))"
+	expect_eq $'1\n7' "$output" 'their own'
+	expect 0 "$LUA" - <<<"$(<"$1")$program for _, s in ipairs{ a, b } do assert(coroutine.resume(s.policy)) end"
+	expect_eq $'7\n7' "$output" 'that of the last one'
+}
+
 # expect_greeting REGEX FILE CLIENT DIR
 expect_greeting() {
 	local to=192.0.2.10:25
 	[[ $3 != *:* ]] || to='[2001:db8::10]:25'
 	expect 0 env CONNCOUNT_DIR="$4" "$LUA" - "$2" "$3" "$to" <<-'END'
 		local policy = assert(loadfile(arg[1]))()
-		print(policy(require('conncount').accept{ remote = arg[2], ['local'] = arg[3] }))
+		print(policy(require('conncount').accept{ remote = arg[2], ['local'] = arg[3] }, arg[2]))
 	END
 	expect_match "^$1\$" "$output"
 }
