@@ -79,6 +79,23 @@ mta_start() {
 	expect_smtp 220 open 1 198.51.100.9 192.0.2.1:25
 }
 
+@test "NAT64: IPv4 clients are limited by the /24 that is in their addresses" {
+	load
+	mta_start
+	example conncount-servers.7 'BETWEEN CLIENT AND SERVER' 2 | sed 's/gt 20/gt 4/' >"$TEST_DIR/nat64"
+	haproxy_start "/acl network_full/d
+		/use-service/{
+			r $TEST_DIR/nat64
+			d
+		}"
+	expect_smtp '220 220 220 220 421' open 5 64:ff9b::198.51.100.7 '[2001:db8::1]:25'
+	expect_smtp 421 open 1 64:ff9b::198.51.100.8 '[2001:db8::1]:25'
+	expect_smtp '220 220 220 220 421' open 5 64:ff9b::203.0.113.7 '[2001:db8::1]:25'
+	expect_smtp '220 220 220 220 421' open 5 2001:db8:7::1 '[2001:db8::1]:25'
+	expect_smtp 421 open 1 2001:db8:7::2 '[2001:db8::1]:25'
+	expect_smtp '220 220 220 220 421' open 5 192.0.2.7 192.0.2.1:25
+}
+
 @test "a listener's own count; the action, its variable in a condition and in the log" {
 	load
 	mta_start

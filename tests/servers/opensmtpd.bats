@@ -55,6 +55,18 @@ logged() {
 	wait_until expect_count 50 203.1.0.0/16
 }
 
+@test "NAT64: clients of the translator are not limited together, by a filter before this one" {
+	load
+	example conncount-servers.7 'BETWEEN CLIENT AND SERVER' 3 |
+		sed 's/group conncount/group nogroup/; s/=10/=3/; s/=20/=4/' >"$TEST_DIR/smtpd.conf"
+	printf '%s\n' 'action "local" mbox' 'match from any for local action "local"' >>"$TEST_DIR/smtpd.conf"
+	opensmtpd_start "$TEST_DIR/smtpd.conf"
+	expect_smtp "$(times 5 220)" open 5 64:ff9b::198.51.100.7 '[2001:db8::1]:25'
+	expect_smtp "$(times 2 220)" open 2 64:ff9b::203.0.113.7 '[2001:db8::1]:25'
+	expect_smtp '220 220 220 421' open 4 2001:db8:7::1 '[2001:db8::1]:25'
+	expect_smtp '220 421' open 2 2001:db8:7::2 '[2001:db8::1]:25'
+}
+
 # inside COMMAND...: in smtpd's mount namespace, where a mount that is made on the host is not seen.
 inside() {
 	nsenter --target "$STARTED" --mount --root -- "$@"

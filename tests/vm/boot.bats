@@ -65,6 +65,6 @@ boot() {
 	prepare newer_package "$TREE/root/conncount.deb" "$TREE/root/newer.deb"
 	prepare install_in_tree
 	printf '%s\n' '[mx]' 'listen = *:25' >"$TREE/etc/conncount.conf"
-	boot '^(boot|sessions|restart|reload|upgrade):'
+	boot '^(boot|sessions|restart|slice|reload|upgrade):'
 	boot '^(boot|sessions|upgraded):'
 }

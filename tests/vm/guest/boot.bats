@@ -8,6 +8,7 @@
 export CONNCOUNT_BUILD=/usr/bin
 
 load ../../lib/common
+load ../../lib/servers
 
 setup() {
 	SESSIONS=()
@@ -113,6 +114,51 @@ when() {
 	exact 3
 	end 1
 	exact 2
+}
+
+# drop_in UNIT: stdin becomes a drop-in of the unit.
+drop_in() {
+	mkdir -p "/etc/systemd/system/$1.d"
+	cat >"/etc/systemd/system/$1.d/slice.conf"
+}
+
+# restarted: all that is in a drop-in, or was, is in force.
+restarted() {
+	expect 0 systemctl daemon-reload
+	expect 0 systemctl restart postfix
+	expect 0 systemctl restart conncount
+	wait_until postfix_listens
+	SESSIONS=()
+}
+
+# sockets_in CGROUP: those on which Postfix listens were made there.
+sockets_in() {
+	expect_eq "cgroup:$1" "$(ss -Htln --cgroup '( sport = :25 )' | grep -o 'cgroup:.*[^ ]' | sort -u)"
+}
+
+@test "slice: Postfix is counted in a slice, as conncount-servers(7) has it" {
+	sockets_in /system.slice/system-postfix.slice/postfix@-.service
+	cp /etc/conncount.conf "$BATS_TEST_TMPDIR"
+	example conncount-servers.7 CGROUPS 1 >/etc/conncount.conf
+	example conncount-servers.7 CGROUPS 2 | drop_in conncount.service
+	example conncount-servers.7 CGROUPS 3 | drop_in postfix@.service
+	restarted
+	sockets_in /mail.slice/postfix@-.service
+	begin 127.0.0.1 2
+	begin ::1 1
+	exact 3
+	expect_match $'\ncgroup +/mail.slice\n' "$output"
+	expect 0 systemctl restart postfix
+	wait_until postfix_listens
+	SESSIONS=()
+	begin 127.0.0.1 1
+	exact 1
+	end 1
+
+	# For the tests that follow.
+	cp "$BATS_TEST_TMPDIR/conncount.conf" /etc
+	rm -r /etc/systemd/system/{conncount,postfix@}.service.d
+	restarted
 }
 
 @test "reload: a listener is added, and the sessions stay counted" {

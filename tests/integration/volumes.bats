@@ -1,0 +1,92 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# A reader in a mount namespace of its own, as in a container, which has the counts as a volume:
+# conncount-servers(7) says which volume goes on to show them when counting is stopped and started.
+
+load ../lib/common
+load ../lib/instance
+
+setup() {
+	READER=
+	instance_setup
+	printf '[mx]\nlisten = *:25\n' | configure
+	# As on a host with systemd, where mounts are passed on.
+	mkdir "$TEST_DIR/counts" "$TEST_DIR/volume"
+	mount --bind "$TEST_DIR/counts" "$TEST_DIR/counts"
+	mount --make-shared "$TEST_DIR/counts"
+	export CONNCOUNT_DIR=$TEST_DIR/counts/i
+}
+
+teardown() {
+	if [ -n "$READER" ]; then
+		kill "$READER"
+		wait "$READER" || :
+	fi
+	! mountpoint -q "$CONNCOUNT_DIR" || conncount unload
+	umount "$TEST_DIR/counts"
+	instance_teardown
+}
+
+# container SOURCE PROPAGATION: a container starts with SOURCE as a volume.
+container() {
+	# shellcheck disable=SC2016
+	start_in_ns unshare --mount --propagation slave sh -ec '
+		mount --rbind "$1" "$2"
+		mount "--make-r$3" "$2"
+		exec sleep infinity' sh "$1" "$TEST_DIR/volume" "$2"
+	READER=$STARTED
+	wait_until started
+}
+
+started() {
+	[ "$(<"/proc/$READER/comm")" = sleep ]
+}
+
+# reads STATUS [DIR]: what the exit status of `conncount count` is in the container.
+reads() {
+	expect "$1" nsenter --mount="/proc/$READER/ns/mnt" -- env CONNCOUNT_DIR="$TEST_DIR/volume${2:-}" conncount count
+}
+
+again() {
+	conncount unload
+	load
+}
+
+@test "a volume of the directory above the instance, as a slave, follows unload and load" {
+	load
+	container "$TEST_DIR/counts" slave
+	reads 0 /i
+	again
+	reads 0 /i
+	again
+	reads 0 /i
+}
+
+@test "such a volume of a container that was started before the first load" {
+	container "$TEST_DIR/counts" slave
+	reads 1 /i
+	load
+	reads 0 /i
+	again
+	reads 0 /i
+}
+
+@test "a volume that is private, or of the instance itself, is stale after unload and load" {
+	load
+	container "$TEST_DIR/counts" private
+	reads 0 /i
+	load # as in a reload: nothing is mounted
+	reads 0 /i
+	again
+	reads 1 /i
+	kill "$READER"
+	wait "$READER" || :
+	container "$CONNCOUNT_DIR" slave
+	reads 0
+	load
+	reads 0
+	again
+	reads 1
+	expect_match 'not loaded' "$errors"
+}
