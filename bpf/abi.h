@@ -69,7 +69,7 @@ enum { CC_FAMILIES = 2 };
 /*
  * The levels: prefix lengths for which a count is kept, shortest first. Length 0 is kept in
  * the tallies instead. Each is no more than 8 bits longer than the one before, up to 64: what is in
- * between is added up from at most 128 networks. X(length) is expanded once for each.
+ * between is added up from at most 128 counts. X(length) is expanded once for each.
  */
 #define CC_LEVELS_IPV4(X) X(8) X(16) X(24) X(32)
 #define CC_LEVELS_IPV6(X) X(8) X(16) X(24) X(32) X(40) X(48) X(56) X(64) X(128)
@@ -276,25 +276,30 @@ struct cc_directory {
 /* --- what the `sum` program is asked ---------------------------------------------------------- */
 
 /*
- * How many sessions there are in adjacent networks of one level, together. This is what a reader
- * gives to BPF_PROG_TEST_RUN in the place of a tracepoint's arguments: as many as one can have, of
- * 64 bits each (sum.bpf.h). The program returns CC_SUM_RAN and the sum, or 0 where it has none.
+ * How many sessions there are in a network, by the counts of a level that is longer. This is what a
+ * reader gives to BPF_PROG_TEST_RUN in the place of a tracepoint's arguments: as many as one can
+ * have, of 64 bits each (sum.bpf.h). The program returns CC_SUM_RAN and the sum; CC_SUM_MANY where
+ * the network has more nodes than CC_SUM_NODES: then ask about its halves; or 0 where it has none.
  *
  * A set need not have the program, and a reader need not be able to run it: it can look up each.
  */
 struct cc_sum {
-	struct cc_count_key first;
-	__u32 parts; /* how many networks, up to CC_SUM_PARTS; only the level's last byte differs */
+	struct cc_count_key network;
+	__u32 level; /* prefixlen of the keys to add up */
 	__s64 most;  /* where as many are found, the rest need not be looked at */
 	__u64 zero[6];
 	__u64 mark; /* CC_SUM_MARK */
 };
 
-#define CC_SUM_MARK 0x6e7563206d757363 /* nothing that a tracepoint passes */
+/* Nothing that a tracepoint passes. Another layout has another one: no build misunderstands it. */
+#define CC_SUM_MARK 0x6e7563206d757332
 #define CC_SUM_RAN  0x80000000u
 
-/* As many networks of a level as a network has that is 1 bit longer than the level before. */
-enum { CC_SUM_PARTS = 128 };
+enum {
+	CC_SUM_MANY = 1,
+	/* Nodes of the trie that are visited in a run: no other task gets the CPU meanwhile. */
+	CC_SUM_NODES = 1 << 17,
+};
 
 /* --- what the iterators write ------------------------------------------------------------- */
 

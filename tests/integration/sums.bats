@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Networks of a length that no count is kept for: added up by a program in the kernel, or where that
-# is not to be had by look-ups, with the same result.
+# is not to be had by look-ups or a walk, with the same result.
 
 load ../lib/common
 load ../lib/instance
 
 NEWER=$BUILD/tests/newer/conncount # version 0.1.99
-MARK=0x6e7563206d757363            # CC_SUM_MARK
+MARK=0x6e7563206d757332            # CC_SUM_MARK
 
 setup() {
 	requires setpriv
@@ -75,18 +75,16 @@ program() {
 	requires strace
 	local runs look_ups ran_at network few=16 # of the directory, the tables, and what is around
 	# The last part of 10.0.0.0/9 has sessions, so that none can be left out.
-	for network in '5 10.0.0.0/9' '4 2001:db8::/33'; do
+	for network in '5 10.0.0.0/9' '4 2001:db8::/33' '4 2001:db8::/72' '4 2001:db8::/113'; do
 		# shellcheck disable=SC2086 # words
 		traced $network
 		expect_eq 1 "$runs" "runs, for ${network#* }"
 		[ "$look_ups" -lt $few ] || fail "${network#* }: $look_ups look-ups"
 	done
-	# A length that is kept, and one that is searched for.
-	for network in '2 10.0.0.0/24' '4 2001:db8::/72'; do
-		# shellcheck disable=SC2086 # words
-		traced $network
-		expect_eq 0 "$runs" "runs, for ${network#* }"
-	done
+	# A length that is kept.
+	traced 2 10.0.0.0/24
+	expect_eq 0 "$runs" 'runs, for 10.0.0.0/24'
+	[ "$look_ups" -lt $few ] || fail "10.0.0.0/24: $look_ups look-ups"
 
 	# The rest is the library's, and the same on every kernel.
 	[ "$SCALE" -eq 1 ] || return 0
@@ -105,16 +103,57 @@ program() {
 	traced 5 10.0.0.0/9
 	expect_eq 0 "$runs" 'runs, of what is not there'
 	[ "$look_ups" -ge 128 ] || fail "not there: $look_ups look-ups"
+	# It walks along the few sessions of the /64, rather than look for 32,768 addresses.
+	traced 0 2001:db8::8000/113
+	[ "$look_ups" -lt 600 ] || fail "/113: $look_ups look-ups"
 }
 
 @test "the program answers those who mean to ask, as far as it can" {
-	local parts_most
-	for parts_most in 128,1000 128,5 128,2 127,1000 0,1000 129,1000; do
-		set -- "$@" $parts_most,$MARK
+	local question
+	for question in 10.0.0.0/9,16,1000 10.0.0.0/9,16,5 10.0.0.0/9,16,2 10.0.0.0/10,16,1000 \
+		10.127.0.0/16,16,1000 11.0.0.0/9,16,1000 0.0.0.0/0,8,1000 10.0.0.0/9,200,1000; do
+		set -- "$@" "$question,$MARK"
 	done
-	expect 0 sum run "$@" 128,1000,0 128,1000,0xffff888000000000
-	# With no more than 2 wanted it ends there; 129 parts are too many; the others do not mean to ask.
-	expect_eq "$(printf '%s\n' 0x80000005 0x80000005 0x80000002 0x80000002 0x80000000 0x0 0x0 0x0)" "$output"
+	expect 0 sum run "$@" 10.0.0.0/9,16,1000,0 10.0.0.0/9,16,1000,0xffff888000000000
+	# With no more than 2 wanted it ends there; there is no such level; the others do not mean to ask.
+	expect_eq "$(printf '%s\n' 0x80000005 0x80000005 0x80000002 0x80000002 0x80000003 0x80000000 \
+		0x80000005 0x80000000 0x0 0x0)" "$output"
+}
+
+@test "networks within a /64: exact, in few system calls, however many addresses it has" {
+	requires strace
+	local runs look_ups ran_at few=16 step=1
+	[ "$SCALE" -eq 1 ] || step=7
+	expect 0 sum crowd "$BUILD/libconncount.so" 2001:db8:2:3::/64 2000 "$step"
+	# One session elsewhere in the /64 is enough to have to look.
+	traced 0 2001:db8::8000/113
+	expect_eq 1 "$runs" 'runs, for a /113'
+	[ "$look_ups" -lt $few ] || fail "/113: $look_ups look-ups"
+	traced 2000 2001:db8:2:3::/63
+	expect_eq 1 "$runs" 'runs, for a /63'
+
+	# Half of these are one after the other: too many for one run, and so is the /65.
+	[ "$SCALE" -eq 1 ] || return 0
+	expect 0 sum crowd "$BUILD/libconncount.so" 2001:db8:4:5::/64 135000 16
+	traced "$(conncount count 2001:db8:4:5:8000::/65)" 2001:db8:4:5:8000::/65
+	((runs > 2 && runs < 200)) || fail "/65: $runs runs"
+	[ "$look_ups" -lt $few ] || fail "/65: $look_ups look-ups"
+}
+
+@test "while others around it come and go, a network has what it has" {
+	requires churn
+	local pid
+	# Addresses before and after those that stay, at the level that is added up.
+	in_ns "$BUILD/tests/churn" --procs 4 --connections "$(scaled 20000 1000)" --to 192.0.2.2:25 \
+		--from-base 10.0.0.33 --addresses 200 >/dev/null &
+	pid=$!
+	sessions open 1 10.0.0.250 192.0.2.1:25 >/dev/null
+	while kill -0 "$pid" 2>/dev/null; do
+		expect_count 2 10.0.0.0/27
+		expect_count 1 10.0.0.248/29
+		expect_count 3 10.64.0.0/10
+	done
+	wait "$pid"
 }
 
 @test "to no tracepoint but those of twelve arguments can the program be attached" {

@@ -6,13 +6,18 @@ usage: sum.py agree DIR LIBRARY PEERS N STEP
                                        as a line's first word, their neighbours, and every STEP-th
                                        length: the library's answer by the program, that by look-ups,
                                        and the truth. Removes the pin
-       sum.py run DIR PARTS,MOST,MARK...
-                                       run it for listener 0 and 10.0.0.0/16 on, for each of these;
-                                       print what it returns
+       sum.py run DIR NETWORK,LEVEL,MOST,MARK...
+                                       run it for listener 0 and each of these; print what it returns
+       sum.py crowd DIR LIBRARY NETWORK N STEP
+                                       write counts for N addresses of a /64 into the table, of one
+                                       session each: half one after the other, the others random, but for
+                                       those that differ from the first by one bit. For networks of
+                                       every STEP-th length around them: the library's answer and the truth
        sum.py attach DIR EVENTS        try to attach it to the tracepoints in a file, `GROUP:NAME` a
                                        line; print those that take it, and how many there are
 """
 
+import bisect
 import collections
 import ctypes
 import errno
@@ -26,7 +31,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bpf import OBJ_GET, bpf  # pylint: disable=wrong-import-position
 
-PROG_TEST_RUN, RAW_TRACEPOINT_OPEN = 10, 17
+MAP_UPDATE_ELEM, PROG_TEST_RUN, RAW_TRACEPOINT_OPEN = 2, 10, 17
 RDONLY = 8  # BPF_F_RDONLY
 AF_INET, AF_INET6 = 2, 10  # as the library has them
 
@@ -37,10 +42,16 @@ def opened(directory):
     return bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, RDONLY))[0]
 
 
-def run(program, parts, most, mark):
+def count_key(network):
+    """The key of the count of a network, of listener 0: struct cc_count_key."""
+    family = b"\0\2" if network.version == 4 else b"\0\n"
+    return struct.pack("=I2s2s16sI", 32 + network.prefixlen, b"", family,
+                       network.network_address.packed, 0)
+
+
+def run(program, network, level, most, mark):
     """Runs the program; prints its return value."""
-    question = struct.pack("=I2H16sIIq48xQ", 32 + 16, 0, int.from_bytes(b"\0\2", sys.byteorder),
-                           ipaddress.ip_address("10.0.0.0").packed, 0, parts, most, mark)
+    question = count_key(network) + struct.pack("=Iq48xQ", 32 + level, most, mark)
     at = ctypes.create_string_buffer(question, len(question))
     attr = struct.pack("=II8x16x8xIIQ", program, 0, len(question), 0,
                        ctypes.addressof(at))
@@ -112,6 +123,39 @@ def agree(directory, library, peers, count, step):
     print(networks)
 
 
+def plant(counts, network, count):
+    """Writes a network's count into the table."""
+    key = ctypes.create_string_buffer(count_key(network))
+    word = ctypes.create_string_buffer(struct.pack("=q", count << 11 | (32 + network.prefixlen) << 3))
+    bpf(MAP_UPDATE_ELEM, struct.pack("=I4xQQQ", counts, ctypes.addressof(key), ctypes.addressof(word), 0))
+
+
+def crowd(directory, library, network, count, step):
+    """Compares, and says how many networks were asked about."""
+    path = ctypes.create_string_buffer((directory + "/live/counts").encode())
+    counts = bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))[0]
+    rng, first = random.Random(4711), int(network[0x8000000000000000])
+    addresses = {first ^ 1 << bit for bit in range(63)}
+    addresses.update(range(first, first + count // 2))
+    while len(addresses) < count:
+        addresses.add(int(network[rng.getrandbits(64)]))
+    for around in network, network.supernet(8):
+        plant(counts, around, len(addresses))
+    for address in addresses:
+        plant(counts, ipaddress.ip_network(address), 1)
+    asked, answers, ordered = Library(library, directory), 0, sorted(addresses)
+    for length in range(network.prefixlen, 129, step):
+        for address in first, first ^ 1 << 62, first ^ 1 << 20, rng.choice(ordered), first ^ 3 << 40:
+            within = ipaddress.ip_network((address, length), strict=False)
+            truth = (bisect.bisect_right(ordered, int(within[-1]))
+                     - bisect.bisect_left(ordered, int(within[0])))
+            got = asked.count(within)
+            if got != truth:
+                sys.exit("%s: %d, not %d" % (within, got, truth))
+            answers += 1
+    print(answers)
+
+
 def main(argv):
     """Runs the command line."""
     if len(argv) == 7 and argv[1] == "agree":
@@ -119,7 +163,10 @@ def main(argv):
     elif len(argv) > 3 and argv[1] == "run":
         program = opened(argv[2])
         for question in argv[3:]:
-            run(program, *(int(word, 0) for word in question.split(",")))
+            network, *numbers = question.split(",")
+            run(program, ipaddress.ip_network(network), *(int(word, 0) for word in numbers))
+    elif len(argv) == 7 and argv[1] == "crowd":
+        crowd(*argv[2:4], ipaddress.ip_network(argv[4]), *(int(word) for word in argv[5:]))
     elif len(argv) == 4 and argv[1] == "attach":
         attach(*argv[2:])
     else:

@@ -4,7 +4,7 @@
  *
  * A network whose length is a level is one look-up per listener. Any other is the sum over
  * its parts of the next longer level: no more than the enclosing level says there are, and
- * none where that is 0. Up to 128 parts are added up in the kernel, where that can be had.
+ * none where that is 0. A program in the kernel adds them up, where that can be had.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,8 +20,8 @@ static const unsigned ipv4_levels[] = { CC_LEVELS_IPV4(LEVEL) };
 static const unsigned ipv6_levels[] = { CC_LEVELS_IPV6(LEVEL) };
 #undef LEVEL
 
-/* Parts by the number of bits up to this many are asked for one by one, not searched for. */
-enum { PROBE_BITS = 15 };
+/* Where no program adds up: 2 to the power of this many parts can be, and always are, looked up. */
+enum { PROBE_BITS = 15, PROBE_BITS_LEAST = 7 };
 
 static const unsigned *levels_of(int family, size_t *ret_n)
 {
@@ -111,58 +111,102 @@ static void key_step(struct cc_count_key *key, unsigned bytes)
 		;
 }
 
+/* A network of which the counts of a longer level are to be added up. */
+struct sum {
+	struct cc_count_key network;
+	unsigned level; /* prefixlen of the keys to add up */
+	int64_t most;   /* no more than this */
+};
+
 /*
- * The sum of @parts counts from @first on, by the program that is there for it: in one system call.
- * False where there is no such program, it may not be run, or it has no answer.
+ * Have the program that is there for it add them up: in one system call.
+ * Returns 0; -E2BIG where the network has too many for one run; or another negative errno where
+ * there is no such program, it may not be run, or it has no answer.
  */
-static bool program_sum(const struct view *view, const struct cc_count_key *first, unsigned parts,
-			int64_t most, int64_t *ret_count)
+static int program_run(const struct view *view, const struct sum *sum, int64_t *ret_count)
 {
 	struct cc_sum question = {
-		.first = *first,
-		.parts = parts,
-		.most = most,
+		.network = sum->network,
+		.level = sum->level,
+		.most = sum->most,
 		.mark = CC_SUM_MARK,
 	};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &question, .ctx_size_in = sizeof(question));
+	int err = view->sum_fd < 0 ? -ENOENT : bpf_prog_test_run_opts(view->sum_fd, &opts);
 
-	if (view->sum_fd < 0 || parts > CC_SUM_PARTS ||
-	    bpf_prog_test_run_opts(view->sum_fd, &opts) || !(opts.retval & CC_SUM_RAN))
-		return false;
+	if (err)
+		return err;
+	if (!(opts.retval & CC_SUM_RAN))
+		return opts.retval == CC_SUM_MANY ? -E2BIG : -ENOTSUP;
 	*ret_count = opts.retval & ~CC_SUM_RAN;
-	return true;
+	return 0;
 }
 
-/* Sum over all networks of length @level inside @cidr, up to @most sessions. */
-static int probe_sum(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
-		     unsigned level, int64_t most, int64_t *ret_count)
-{
-	unsigned parts = 1U << (level - cidr->prefixlen);
-	struct cc_count_key key;
-	int64_t sum = 0;
+static int halves_sum(const struct view *view, const struct sum *sum, int64_t *ret_count);
 
-	count_key(&key, id, cidr, cidr->prefixlen);
-	key.prefixlen = CC_COUNT_BITS_OWNER + level;
-	if (program_sum(view, &key, parts, most, ret_count))
-		return 0;
-	for (; parts && sum < most; parts--) {
+/* The same, in several runs where there are too many for one. */
+static int program_sum(const struct view *view, const struct sum *sum, int64_t *ret_count)
+{
+	int err = program_run(view, sum, ret_count);
+
+	return err == -E2BIG ? halves_sum(view, sum, ret_count) : err;
+}
+
+/*
+ * The same, of a network known to have too many for one run. Where all are in one of its halves,
+ * that one need not be tried: addresses given out one after the other have most bits in common.
+ */
+static int halves_sum(const struct view *view, const struct sum *sum, int64_t *ret_count)
+{
+	struct sum half[] = { *sum, *sum };
+	unsigned bit = sum->network.prefixlen - CC_COUNT_BITS_OWNER;
+	int64_t any[2], rest;
+	int err = 0;
+
+	if (sum->network.prefixlen >= sum->level)
+		return program_run(view, sum, ret_count);
+	((unsigned char *)half[1].network.addr)[bit / 8] |= 0x80 >> bit % 8;
+	for (int i = 0; !err && i < 2; i++) {
+		half[i].network.prefixlen++;
+		half[i].most = 1;
+		err = program_run(view, &half[i], &any[i]);
+		half[i].most = sum->most;
+	}
+	if (err)
+		return err;
+	if (!any[0] || !any[1])
+		return halves_sum(view, &half[any[1] > 0], ret_count);
+	err = program_sum(view, &half[0], ret_count);
+	if (err || *ret_count >= sum->most)
+		return err;
+	half[1].most -= *ret_count;
+	err = program_sum(view, &half[1], &rest);
+	*ret_count += err ? 0 : rest;
+	return err;
+}
+
+/* The same, by looking up each: there are at most 1 << PROBE_BITS. */
+static int probe_sum(const struct view *view, const struct sum *sum, int64_t *ret_count)
+{
+	unsigned parts = 1U << (sum->level - sum->network.prefixlen);
+	struct cc_count_key key = sum->network;
+
+	key.prefixlen = sum->level;
+	for (*ret_count = 0; parts && *ret_count < sum->most; parts--) {
 		int64_t count;
 		int err = counts_get(view, &key, &count);
 
 		if (err)
 			return err;
-		sum += count;
-		key_step(&key, level / 8);
+		*ret_count += count;
+		key_step(&key, (sum->level - CC_COUNT_BITS_OWNER) / 8);
 	}
-	*ret_count = sum;
 	return 0;
 }
 
 struct search {
-	struct cc_count_key within; /* the network asked about */
-	unsigned prefixlen;         /* of the keys that are added up */
-	int64_t sum;
-	int64_t most;
+	const struct sum *sum;
+	int64_t count;
 };
 
 /* Whether @key is inside @network: their first bits are the same. */
@@ -181,13 +225,13 @@ static int search_visit(const struct cc_count_key *key, int64_t count, void *arg
 {
 	struct search *search = arg;
 
-	if (key_inside(key, &search->within)) {
-		if (key->prefixlen == search->prefixlen)
-			search->sum += count;
-	} else if (key_before(&search->within, key)) {
+	if (key_inside(key, &search->sum->network)) {
+		if (key->prefixlen == search->sum->level)
+			search->count += count;
+	} else if (key_before(&search->sum->network, key)) {
 		return 1; /* past it */
 	}
-	return search->sum >= search->most;
+	return search->count >= search->sum->most;
 }
 
 /* Go back to the network of the length of @bytes bytes before. */
@@ -235,22 +279,46 @@ static int search_start(const struct view *view, uint32_t id, const struct connc
 	return -ENOENT;
 }
 
-/* The same as probe_sum(), for lengths with too many parts to look up one by one. */
+/* The same as probe_sum(), for networks with more than could be looked up one by one. */
 static int search_sum(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
-		      unsigned level, int64_t most, int64_t *ret_count)
+		      const struct sum *sum, int64_t *ret_count)
 {
-	struct search search = { .prefixlen = CC_COUNT_BITS_OWNER + level, .most = most };
+	struct search search = { .sum = sum };
 	struct cc_count_key start;
 	int err = search_start(view, id, cidr, &start);
 
 	if (err && err != -ENOENT)
 		return err;
-	count_key(&search.within, id, cidr, cidr->prefixlen);
 	err = counts_walk(view, err ? NULL : &start, search_visit, &search);
 	if (err < 0)
 		return err;
-	*ret_count = search.sum;
+	*ret_count = search.count;
 	return 0;
+}
+
+/*
+ * Whether to look up each part rather than walk along those that are there. Either is a system call
+ * or as much for each, and of the level there are no more than sessions around: @sum->most.
+ */
+static bool are_few(const struct sum *sum)
+{
+	unsigned bits = sum->level - sum->network.prefixlen;
+
+	return bits <= PROBE_BITS_LEAST || (bits <= PROBE_BITS && 1L << bits <= sum->most);
+}
+
+/* The sum of the counts of the next longer level, by whatever way there is. */
+static int parts_sum(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
+		     unsigned level, int64_t most, int64_t *ret_count)
+{
+	struct sum sum = { .level = CC_COUNT_BITS_OWNER + level, .most = most };
+
+	count_key(&sum.network, id, cidr, cidr->prefixlen);
+	if (!program_sum(view, &sum, ret_count))
+		return 0;
+	if (are_few(&sum))
+		return probe_sum(view, &sum, ret_count);
+	return search_sum(view, id, cidr, &sum, ret_count);
 }
 
 /*
@@ -278,9 +346,7 @@ static int listener_count(const struct view *view, uint32_t id, const struct con
 		*ret_count = most;
 		return 0;
 	}
-	if (level - cidr->prefixlen <= PROBE_BITS)
-		return probe_sum(view, id, cidr, level, most, ret_count);
-	return search_sum(view, id, cidr, level, most, ret_count);
+	return parts_sum(view, id, cidr, level, most, ret_count);
 }
 
 /* Whether a network is so short that the level it is looked up at is the family's total. */

@@ -78,11 +78,12 @@ static bool is_same_map(const char *dir, const struct bpf_map *map)
 	return same;
 }
 
-/* Whether a map is one of those that make up a set: the others are for a load alone. */
+/* Whether a map is one of those that make up a set: the others are for programs alone. */
 static bool is_of_set(const struct conncount_bpf *skel, const struct bpf_map *map)
 {
 	return !bpf_map__is_internal(map) && map != skel->maps.former &&
-	       map != skel->maps.netns_found && map != skel->maps.tables_found;
+	       map != skel->maps.netns_found && map != skel->maps.tables_found &&
+	       map != skel->maps.waiting;
 }
 
 static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
