@@ -25,6 +25,8 @@
 enum {
 	ROUNDS = 10,
 	ROUND_PAUSE_MS = 100,
+	PROGRESS_MS = 1000,
+	PROGRESS_STEP = 1 << 16, /* look at the clock once for so many findings */
 };
 
 /* What is known of one count. */
@@ -38,7 +40,27 @@ struct finding {
 struct findings {
 	struct finding *at;
 	size_t n, room;
+	int64_t tell_ms; /* when to say next how many there are; 0: do not */
 };
+
+/* --- progress ----------------------------------------------------------------------------- */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Say once a second how far it is, where it takes longer than that. */
+static void show_progress(struct findings *all)
+{
+	if (!all->tell_ms || now_ms() < all->tell_ms)
+		return;
+	all->tell_ms = now_ms() + PROGRESS_MS;
+	report("%zu counts and networks of sessions read so far", all->n);
+}
 
 /* --- collecting --------------------------------------------------------------------------- */
 
@@ -54,6 +76,8 @@ static int add(struct findings *all, const struct finding *finding)
 		all->room = room;
 	}
 	all->at[all->n++] = *finding;
+	if (all->n % PROGRESS_STEP == 0)
+		show_progress(all);
 	return 0;
 }
 
@@ -187,14 +211,18 @@ static int round_take(struct conncount_bpf *skel, const struct cgroup *cgroup,
 {
 	const struct netns counted = { view->table.netns_cookie, view->table.netns };
 	struct lists *lists = &round->lists;
-	int err = sockets_scan(skel, cgroup, &counted, &lists->before, &lists->n_before);
+	int err;
 
+	round->findings.tell_ms = now_ms() + PROGRESS_MS;
+	err = sockets_scan(skel, cgroup, &counted, &lists->before, &lists->n_before);
+	show_progress(&round->findings);
 	if (!err)
 		err = counts_walk(view, NULL, add_count, &round->findings);
 	if (!err)
 		err = add_totals(&round->findings, view);
 	if (!err)
 		err = sockets_scan(skel, cgroup, &counted, &lists->after, &lists->n_after);
+	show_progress(&round->findings);
 	if (!err)
 		err = add_sockets(&round->findings, lists);
 	if (!err)
