@@ -2,7 +2,7 @@
 /*
  * ask.c - what a query costs.
  *
- *	ask [--lengths] 4|6 PORT SESSIONS
+ *	ask [--lengths|--crowd] 4|6 PORT SESSIONS
  *
  * Asks the instance $CONNCOUNT_DIR, in which sessions from random_address(0) on are open, about
  * the networks of clients of these. Prints two kinds of lines:
@@ -17,10 +17,12 @@
  * The second, with --lengths, is of each prefix length, in nanoseconds, over as many networks as
  * a fraction of a second has room for. Each is asked several times, of which the shortest counts,
  * so that WORST is a network's and not that of a moment at which the machine did something else.
+ * With --crowd, all sessions are from one /64, and the lengths are those beyond it.
  */
 #include <arpa/inet.h>
 #include <err.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,13 +287,17 @@ static void open_lua(void)
 
 int main(int argc, char **argv)
 {
-	int lengths = argc > 1 && !strcmp(argv[1], "--lengths");
+	bool crowd = argc > 1 && !strcmp(argv[1], "--crowd");
+	bool lengths = crowd || (argc > 1 && !strcmp(argv[1], "--lengths"));
 	union address local;
 	unsigned long sessions;
+	unsigned length, last;
 
 	argv += lengths;
 	if (argc - lengths != 4)
-		errx(2, "usage: ask [--lengths] 4|6 PORT SESSIONS");
+		errx(2, "usage: ask [--lengths|--crowd] 4|6 PORT SESSIONS");
+	if (crowd)
+		crowd_together();
 	asked.family = strcmp(argv[1], "6") ? AF_INET : AF_INET6;
 	asked.kept = asked.family == AF_INET ? 24 : 64;
 	asked.port = (uint16_t)strtoul(argv[2], NULL, 10);
@@ -304,8 +310,9 @@ int main(int argc, char **argv)
 	choose_clients(sessions);
 	open_lua();
 	time_queries();
-	for (unsigned length = 0; lengths && length <= (asked.family == AF_INET ? 32 : 64);
-	     length++)
+	length = crowd ? 65 : 0;
+	last = crowd ? 127 : asked.family == AF_INET ? 32 : 64;
+	for (; lengths && length <= last; length++)
 		time_length(length);
 	lua_close(asked.lua);
 	conncount_close(asked.cc);

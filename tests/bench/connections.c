@@ -2,6 +2,7 @@
 /* connections.c - see connections.h */
 #include <arpa/inet.h>
 #include <err.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +28,13 @@ static socklen_t size_of(const union address *address)
 	return address->sa.sa_family == AF_INET ? sizeof(address->in4) : sizeof(address->in6);
 }
 
+static bool one_network;
+
+void crowd_together(void)
+{
+	one_network = true;
+}
+
 union address random_address(int family, uint64_t index)
 {
 	union address address = { .sa.sa_family = (sa_family_t)family };
@@ -39,6 +47,8 @@ union address random_address(int family, uint64_t index)
 		return address;
 	}
 	memcpy(address.in6.sin6_addr.s6_addr, &n, sizeof(n));
+	if (one_network)
+		inet_pton(AF_INET6, "2001:db8:1:2::", &address.in6.sin6_addr);
 	memcpy(address.in6.sin6_addr.s6_addr + 8, &m, sizeof(m));
 	address.in6.sin6_addr.s6_addr[0] = 0x20 | (address.in6.sin6_addr.s6_addr[0] & 0x1f);
 	return address;

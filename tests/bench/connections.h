@@ -17,6 +17,9 @@ union address {
 	struct sockaddr_in6 in6;
 };
 
+/* crowd_together() - have random_address() return IPv6 addresses of one /64 alone, from now on. */
+void crowd_together(void);
+
 /*
  * random_address() - the client address of number @index: the same each time, and in no pattern,
  * from all of IPv4's unicast space or all of 2000::/3. Its port is 0.

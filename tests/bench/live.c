@@ -2,9 +2,10 @@
 /*
  * live.c - open many sessions and hold them.
  *
- *	live [--clients CGROUP] [--sources N] 4|6 PORT SESSIONS
+ *	live [--clients CGROUP] [--sources N] [--crowd] 4|6 PORT SESSIONS
  *
- * Session number I comes from random_address(I), or with --sources from that of I modulo N.
+ * Session number I comes from random_address(I), or with --sources from that of I modulo N; with
+ * --crowd, all from one /64.
  * Only the server's ends are held: a client's is taken away without a packet (TCP_REPAIR), so
  * that this host has the sockets that a server has, and half the memory. It takes as many
  * processes as the limit of open files makes necessary.
@@ -90,6 +91,7 @@ static void parse(int argc, char **argv)
 	static const struct option known[] = {
 		{ "clients", required_argument, NULL, 'c' },
 		{ "sources", required_argument, NULL, 's' },
+		{ "crowd", no_argument, NULL, 'r' },
 		{ 0 },
 	};
 	int option;
@@ -102,12 +104,15 @@ static void parse(int argc, char **argv)
 		case 's':
 			options.sources = strtoul(optarg, NULL, 10);
 			break;
+		case 'r':
+			crowd_together();
+			break;
 		default:
 			exit(2);
 		}
 	}
 	if (optind + 3 != argc)
-		errx(2, "usage: live [--clients CGROUP] [--sources N] 4|6 PORT SESSIONS");
+		errx(2, "usage: live [--clients CGROUP] [--sources N] [--crowd] 4|6 PORT SESSIONS");
 	options.family = strcmp(argv[optind], "6") ? AF_INET : AF_INET6;
 	options.port = (uint16_t)strtoul(argv[optind + 1], NULL, 10);
 	options.sessions = strtoul(argv[optind + 2], NULL, 10);
