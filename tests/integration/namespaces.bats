@@ -13,6 +13,7 @@ setup() {
 
 teardown() {
 	[ -z "$HIDDEN" ] || hidden_end
+	[ ! -e "$TEST_DIR/other" ] || umount "$TEST_DIR/other"
 	instance_teardown
 }
 

@@ -25,7 +25,7 @@ static const struct shape {
 	  BPF_F_MMAPABLE },
 	{ CC_PIN_TABLES, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_table), 2, 0 },
 	{ CC_PIN_LISTENERS, BPF_MAP_TYPE_LPM_TRIE, sizeof(struct cc_listener_key),
-	  sizeof(struct cc_listener_id), 65536, BPF_F_NO_PREALLOC },
+	  sizeof(struct cc_listener_id), 2 * CC_LISTENS_MAX, BPF_F_NO_PREALLOC },
 	{ CC_PIN_COUNTS, BPF_MAP_TYPE_LPM_TRIE, sizeof(struct cc_count_key),
 	  sizeof(struct cc_count), 0, BPF_F_NO_PREALLOC },
 	{ CC_PIN_STATS, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_stats),
