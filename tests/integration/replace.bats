@@ -408,6 +408,39 @@ first_after() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
+# totals: what status says was opened and closed.
+totals() {
+	state listeners.0.ipv4.opened listeners.0.ipv4.closed listeners.0.ipv6.opened listeners.0.ipv6.closed |
+		tr '\n' ' '
+}
+
+@test "totals go on in new maps, and never go back" {
+	smtp
+	load
+	sessions_start
+	sessions listen '*:25'
+	sessions open 40 10.1.2.3 192.0.2.1:25
+	sessions close both 1-30
+	sessions open 5 2001:db8::7 '[2001:db8::25]:25'
+	wait_until expect_count 15
+	expect_eq '40 30 5 0 ' "$(totals)"
+	smtp 'max_prefixes = 2000'
+	load
+	exactly 15
+	expect_eq '40 30 5 0 ' "$(totals)" 'after a load with another max_prefixes'
+	# Too small for all: what is uncounted is not open, and no total is less than it was.
+	smtp 'max_prefixes = 5'
+	load
+	expect_eq 5 "$(state listeners.0.uncounted)" uncounted
+	expect_eq '40 30 5 5 ' "$(totals)" 'with sessions that find no room'
+	smtp
+	load
+	exactly 15
+	sessions close both
+	wait_until expect_count 0
+	expect_eq '40 40 ' "$(totals | cut -d ' ' -f 1,2) "
+}
+
 @test "the first load killed at any system call: the next load or unload finishes" {
 	requires speed
 	held

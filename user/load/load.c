@@ -391,6 +391,8 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct table_maps 
 		if (!err)
 			__atomic_store_n(&maps.directory->seeding, 0, __ATOMIC_RELEASE);
 	}
+	if (!err && former)
+		err = table_carry_totals(&maps, former);
 	unmap_value(maps.directory, sizeof(struct cc_directory));
 	return err;
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include <linux/membarrier.h>
 
 #include "maps.h"
+#include "mapping.h"
 #include "report.h"
 #include "table.h"
 
@@ -351,5 +353,63 @@ int table_publish(const struct table_maps *maps, const struct table_maps *former
 cleanup:
 	free(old);
 	free(table);
+	return err;
+}
+
+/* --- totals ------------------------------------------------------------------------------- */
+
+/* Raise both totals of a tally by the same, so that what they say is open stays that. */
+static void carry_tally(struct cc_tally *tally, const struct cc_tally *former)
+{
+	uint64_t opened = __atomic_load_n(&tally->opened, __ATOMIC_ACQUIRE);
+	uint64_t closed = __atomic_load_n(&tally->closed, __ATOMIC_ACQUIRE);
+	int64_t raise = (int64_t)(former->opened - opened);
+
+	if (raise < (int64_t)(former->closed - closed))
+		raise = (int64_t)(former->closed - closed);
+	if (raise <= 0)
+		return;
+	__atomic_fetch_add(&tally->closed, (uint64_t)raise, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&tally->opened, (uint64_t)raise, __ATOMIC_SEQ_CST);
+}
+
+static int carry_tallies(struct cc_stats *stats, const struct cc_table *table,
+			 const struct table_maps *former, const struct cc_table *was)
+{
+	for (uint32_t id = 0; id < table->used; id++) {
+		struct cc_stats old;
+		int err;
+
+		/* An id that was given out again begins with its listener. */
+		if (table->listener[id].state == CC_LISTENER_FREE ||
+		    strcmp(table->listener[id].name, was->listener[id].name))
+			continue;
+		err = bpf_map_lookup_elem(former->stats_fd, &id, &old);
+		if (err)
+			return err;
+		for (int i = 0; i < CC_FAMILIES; i++)
+			carry_tally(&stats[id].tally[i], &old.tally[i]);
+	}
+	return 0;
+}
+
+int table_carry_totals(const struct table_maps *maps, const struct table_maps *former)
+{
+	const size_t size = CC_LISTENERS_MAX * sizeof(struct cc_stats);
+	struct cc_stats *stats = map_value(maps->stats_fd, size, PROT_READ | PROT_WRITE);
+	struct cc_table *table = calloc(1, sizeof(*table)), *was = calloc(1, sizeof(*was));
+	int err = stats && table && was ? 0 : -ENOMEM;
+
+	if (!err)
+		err = read_table(maps, table);
+	if (!err)
+		err = read_table(former, was);
+	if (!err)
+		err = carry_tallies(stats, table, former, was);
+	if (err)
+		report("totals: cannot be carried over: %s", strerror(-err));
+	unmap_value(stats, size);
+	free(table);
+	free(was);
 	return err;
 }

@@ -38,6 +38,16 @@ int table_publish(const struct table_maps *maps, const struct table_maps *former
 		  const struct netns *counted, bool *ret_changed);
 
 /*
+ * table_carry_totals() - have `opened` and `closed` of each listener in @maps go on from where they
+ * are in
+ * @former, whose place they are about to take: never less, for a metric that goes back is taken for
+ * a restart. What happens meanwhile may be in them twice.
+ *
+ * Returns 0, or a negative errno, reported.
+ */
+int table_carry_totals(const struct table_maps *maps, const struct table_maps *former);
+
+/*
  * table_wait_for_programs() - wait until every run of a program that began before this call
  * has ended.
  */
