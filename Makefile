@@ -10,6 +10,7 @@
 # make BUILD=DIR          into another directory
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
 # make LOSES=N            for tests: every N-th end of a session is not counted
+# make RACES=N            for tests: every N-th record of a socket is made by another program
 # make BARE=2             for make bench: without the protocol; BARE=1: nor is a node ever deleted
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libjansson,
@@ -79,6 +80,9 @@ BPF_CFLAGS += -DCONNCOUNT_FAULTS=$(FAULTS)
 endif
 ifdef LOSES
 BPF_CFLAGS += -DCONNCOUNT_LOSES=$(LOSES)
+endif
+ifdef RACES
+BPF_CFLAGS += -DCONNCOUNT_RACES=$(RACES)
 endif
 ifdef BARE
 BPF_CFLAGS += -DCONNCOUNT_BARE=$(BARE)
@@ -197,9 +201,9 @@ $(BUILD)/man/libconncount.3: user/man/libconncount.awk user/lib/conncount.h
 
 # --- what the tests run ---------------------------------------------------------------------
 
-# Builds that tests load in place of this one: faults-N and loses-N, see above; newer, of another
+# Builds that tests load in place of this one: faults-N, loses-N and races-N, see above; newer, of another
 # version; layout, with maps of another layout. Each by a make of its own.
-VARIANTS := faults-3 faults-5 faults-7 loses-10000 newer layout
+VARIANTS := faults-3 faults-5 faults-7 loses-10000 races-2 newer layout
 
 # Another program on the same sockets, that leaves alone, adds to, or clears their callback flags.
 NEIGHBOURS := plain flags clears
@@ -209,6 +213,9 @@ $(BUILD)/tests/faults-%/conncount: FORCE
 
 $(BUILD)/tests/loses-%/conncount: FORCE
 	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) LOSES=$* $@
+
+$(BUILD)/tests/races-%/conncount: FORCE
+	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) RACES=$* $@
 
 $(BUILD)/tests/newer/conncount: FORCE
 	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) VERSION=0.1.99 $@

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * faults.bpf.h - in builds for the tests, make map operations fail (make FAULTS=N) or lose
- * decrements (make LOSES=N); in one for the benchmark, count without the protocol (make BARE=N).
+ * faults.bpf.h - in builds for the tests, make map operations fail (make FAULTS=N), lose decrements
+ * (make LOSES=N) or have records made by another (make RACES=N); in one for the benchmark, count
+ * without the protocol (make BARE=N).
  */
 #ifndef CONNCOUNT_FAULTS_BPF_H
 #define CONNCOUNT_FAULTS_BPF_H
@@ -68,6 +69,25 @@ static __always_inline bool loses(void)
 #else
 
 static __always_inline bool loses(void)
+{
+	return false;
+}
+
+#endif
+
+#ifdef CONNCOUNT_RACES
+
+__u64 records_made;
+
+/* True on every CONNCOUNT_RACES-th call: as if another program had made the record at once. */
+static __always_inline bool loses_race(void)
+{
+	return __sync_fetch_and_add(&records_made, 1) % CONNCOUNT_RACES == CONNCOUNT_RACES - 1;
+}
+
+#else
+
+static __always_inline bool loses_race(void)
 {
 	return false;
 }

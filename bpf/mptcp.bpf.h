@@ -53,6 +53,8 @@ static __always_inline struct cc_session *record_get(void *sk, __u64 flags)
 {
 	struct cc_session *record = bpf_sk_storage_get(&sessions, sk, NULL, flags);
 
+	if (flags && loses_race())
+		record = NULL;
 	return record || !flags ? record : bpf_sk_storage_get(&sessions, sk, NULL, 0);
 }
 

@@ -99,6 +99,20 @@ elsewhere_end() {
 	nothing_left
 }
 
+@test "a record that another program makes at once is found: nobody is uncounted, as they come or at load" {
+	local races=$BUILD/tests/races-2/conncount
+	sessions_start
+	sessions listen '*:25'
+	sessions open 10 10.1.2.1+ 192.0.2.1:25
+	expect 0 "$races" load -c "$CONFIG" --cgroup "$CGROUP"
+	remember
+	sessions open 10 10.1.2.1+ 192.0.2.1:25
+	exactly 20
+	expect_eq 0 "$(state uncounted)" uncounted
+	sessions close both
+	nothing_left
+}
+
 @test "what is no session: closed by the server, TIME_WAIT, connections out from the port" {
 	elsewhere outbound 25
 	sessions_start
