@@ -138,12 +138,31 @@ static __always_inline bool socket_is_bound(struct tcp_sock *tp)
 }
 
 /*
- * Whether a connected socket has called out, rather than come from a listener. Of a session of
- * MPTCP the kernel knows. Of a TCP socket it keeps no note: a child is never bound itself; and it
- * has its listener's backlog, or its port was bound. A socket that took its port when it connected
- * has neither, for connect(2) marks the ports that it takes. To be read by probes.
+ * Whether what a socket has had acknowledged begins with its SYN. The SYN of connect(2) is counted
+ * with the bytes, and a child's is the listener's. Not known once a FIN may be among them.
  */
-static __always_inline bool socket_has_called(struct tcp_sock *tp, struct sock *msk)
+static __always_inline bool socket_sent_syn(struct tcp_sock *tp)
+{
+	__u64 sent = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
+	__u32 in_flight = BPF_CORE_READ(tp, snd_nxt) - BPF_CORE_READ(tp, snd_una);
+
+	switch (BPF_CORE_READ((struct sock_common *)tp, skc_state)) {
+	case BPF_TCP_ESTABLISHED:
+	case BPF_TCP_CLOSE_WAIT:
+		return BPF_CORE_READ(tp, bytes_acked) + in_flight == sent + 1;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Whether a connected socket has called out, rather than come from a listener. Of a session of
+ * MPTCP the kernel knows. Of a TCP socket it keeps no note. One that was bound to its port is no
+ * child. A child has its listener's backlog. Without a backlog it has called if connect(2) took the
+ * port, which marks that, and has had it to itself; or else if it has sent a SYN. To be read by
+ * probes.
+ */
+static __noinline bool socket_has_called(struct tcp_sock *tp, struct sock *msk)
 {
 	struct sock *sk = (struct sock *)tp;
 	struct inet_bind_bucket___conncount *port;
@@ -155,7 +174,7 @@ static __always_inline bool socket_has_called(struct tcp_sock *tp, struct sock *
 	if (!BPF_CORE_READ(sk, sk_socket) || BPF_CORE_READ(sk, sk_max_ack_backlog))
 		return false;
 	port = (struct inet_bind_bucket___conncount *)BPF_CORE_READ(tp, inet_conn.icsk_bind_hash);
-	return BPF_CORE_READ(port, fastreuse) < 0;
+	return BPF_CORE_READ(port, fastreuse) < 0 || socket_sent_syn(tp);
 }
 
 /*

@@ -169,6 +169,27 @@ socks += connect('2001:db8:7::1', '2001:db8::1', 25, 3, proto=MPTCP)"
 	wait_until nothing_left
 }
 
+@test "MPTCP: queued, and it migrates to another listener, which accepts it: counted until that closes it" {
+	local share='options=[(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]'
+	requires mptcp
+	in_ns sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_migrate_req'
+	actor server
+	actor client
+	act server "first = listen('192.0.2.1', 25, proto=MPTCP, $share)
+second = listen('192.0.2.1', 25, proto=MPTCP, $share)"
+	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 20, proto=MPTCP)"
+	wait_until expect_count 20
+	act server 'first.close()'
+	act server 'second.setblocking(False)
+socks = []
+try:
+    while True: socks.append(second.accept()[0])
+except BlockingIOError: pass'
+	act server 'close(socks); second.close()'
+	wait_until nothing_left
+	act client 'close(socks)'
+}
+
 @test "MPTCP: open before the load: accepted ones are counted, queued ones once accepted" {
 	joined accepted
 	expect 0 conncount unload

@@ -49,6 +49,7 @@ exactly() {
 elsewhere() {
 	local command=$1
 	shift
+	rm -f "$TEST_DIR/$command"
 	start_in_ns python3 -I -S "$TOOLS/elsewhere.py" "$command" "$TEST_DIR/$command" "$@"
 	ELSEWHERE=$STARTED
 	wait_until test -e "$TEST_DIR/$command"
@@ -138,6 +139,21 @@ elsewhere_end() {
 	sessions close client 1-4
 	sessions close server
 	nothing_left
+	elsewhere_end
+	nothing_left
+}
+
+@test "what is no session: connections out from a configured port that the kernel chose" {
+	smtp '[high]' 'listen = *:40025' 'listen = *:40027'
+	elsewhere chosen 40025
+	load
+	exactly 4
+	expect_count 4 10.5.0.3
+	elsewhere_end
+	nothing_left
+	elsewhere chosen 40027
+	exactly 4
+	expect_count 4 10.5.0.3
 	elsewhere_end
 	nothing_left
 }

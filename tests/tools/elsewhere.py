@@ -8,6 +8,10 @@ usage: elsewhere.py queue FILE PORT N    listen on PORT in N new network namespa
        elsewhere.py open FILE PORT N     the same, but all are accepted
        elsewhere.py outbound FILE PORT   connect out, to another port, from 10.5.0.1:PORT, and
                                          from a port that the kernel chose
+       elsewhere.py chosen FILE PORT     connect out by TCP and by MPTCP, where there is that, each from
+                                         PORT, which the kernel chose. Then listen on PORT at 192.0.2.1
+                                         and, with no backlog, at 192.0.2.2; two sessions from 10.5.0.3
+                                         to each, all accepted
 
 FILE is made when all of it is there.
 """
@@ -32,13 +36,13 @@ def must(result):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def listen(host, port):
+def listen(host, port, backlog=128):
     """A listener that shares its port."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind((host, port))
-    sock.listen()
+    sock.listen(backlog)
     held.append(sock)
     return sock
 
@@ -82,12 +86,44 @@ def outbound(port):
         held.append(server.accept()[0])
 
 
+def choose(first, last):
+    """Have the kernel choose from these ports."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", "w", encoding="ascii") as file:
+        file.write("%d %d" % (first, last))
+
+
+def chosen(port):
+    """Connections out of a configured port that no socket was bound to; and a listener there."""
+    for host, protocol in (("192.0.2.9", socket.IPPROTO_TCP), ("192.0.2.8", 262)):
+        choose(1024, 65535)
+        try:
+            server = socket.socket(proto=protocol)
+        except OSError:
+            continue
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, 200))
+        server.listen()
+        held.append(server)
+        choose(port, port)
+        sock = socket.socket(proto=protocol)
+        sock.connect((host, 200))
+        held.extend((sock, server.accept()[0]))
+    choose(1024, 65535)
+    for host, backlog in (("192.0.2.1", 128), ("192.0.2.2", 0)):
+        server = listen(host, port, backlog)
+        for _ in range(2):
+            connect("10.5.0.3", host, port)
+            held.append(server.accept()[0])
+
+
 def main(argv):
     """Runs the command line."""
     if len(argv) == 5 and argv[1] in ("queue", "open"):
         left(int(argv[3]), int(argv[4]), argv[1] == "queue")
     elif len(argv) == 4 and argv[1] == "outbound":
         outbound(int(argv[3]))
+    elif len(argv) == 4 and argv[1] == "chosen":
+        chosen(int(argv[3]))
     else:
         sys.exit(__doc__)
     with open(argv[2], "x", encoding="ascii"):

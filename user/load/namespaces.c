@@ -59,7 +59,7 @@ struct entry {
 static int own_cookie(__u64 *ret)
 {
 	socklen_t size = sizeof(*ret);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	int err = fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &size) ? -errno : 0;
 
 	if (fd >= 0)
