@@ -166,3 +166,31 @@ for src, dst in ("10.1.2.3", "192.0.2.1"), ("2001:db8::7", "2001:db8::1"):
 	act server 'close(socks)'
 	nothing_left
 }
+
+@test "a simultaneous open is no session, either, if the kernel chose the port" {
+	configure <<-'END'
+		[high]
+		listen = *:2501
+	END
+	load
+	actor server
+	actor client
+	in_ns sh -c 'echo 2501 2501 >/proc/sys/net/ipv4/ip_local_port_range'
+	act server '
+sock = new("192.0.2.1")
+sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+sock.bind(("192.0.2.1", 0)); sock.setblocking(False); deaf(sock)
+sock.connect_ex(("10.1.2.3", 2500))
+assert state(sock) == SYN_SENT and sock.getsockname()[1] == 2501
+hear(sock)'
+	act client '
+sock = new("10.1.2.3")
+sock.bind(("10.1.2.3", 2500)); sock.connect(("192.0.2.1", 2501))'
+	act server 'until(lambda: state(sock) == ESTABLISHED)'
+	counted 0
+	load
+	counted 0
+	act client 'sock.close()'
+	act server 'sock.close()'
+	nothing_left
+}
