@@ -32,6 +32,7 @@ build = {
 				'user/lib/cidr.c',
 				'user/lib/list.c',
 				'user/lib/mapping.c',
+				'user/lib/maps.c',
 				'user/lib/query.c',
 				'user/lib/scope.c',
 				'user/lib/state.c',

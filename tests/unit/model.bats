@@ -197,7 +197,7 @@ without() {
 	local arguments
 	model 2
 	for arguments in '--levels 3' '--retries x' '--without rule' '--check all' '--open h' \
-		+h '+a@3' '*a' '+a +a +a +a' '--orphans h'; do
+		'--orphans h' +h '+a@3' '*a' '+a +a +a +a'; do
 		# shellcheck disable=SC2086 # words
 		model 2 $arguments
 	done
