@@ -30,7 +30,8 @@ container() {
 	(
 		echo "$BASHPID" >"$CGROUP_PATH/box/cgroup.procs"
 		export mount=$CGROUP2_ROOT dir=$TEST_DIR host=$TEST_DIR/host config=$CONFIG cgroup=$CGROUP_PATH
-		exec nsenter --net="$TEST_DIR/net" -- unshare --cgroup --mount -- sh -euc '
+		exec nsenter --net="$TEST_DIR/net" -- unshare --cgroup --mount --pid --fork \
+			--kill-child --mount-proc -- sh -euc '
 			host() { mount --move "$dir/kept" "$host"; }
 			alone() { umount "$dir/kept"; }
 			seen() { awk -v kept="$dir/kept" "\$3 == \"cgroup2\" && \$2 != kept { print \$2; exit }" /proc/self/mounts; }

@@ -165,6 +165,7 @@ forged() {
 }
 
 @test "maps of another type, size or flags in the place of the pins: every reader refuses them" {
+	requires speed
 	local lpm=11 hash=1 array=2 per_cpu_hash=5 per_cpu_array=6 lru=9 array_of_maps=12 mmapable=1024
 	load
 	counting 1

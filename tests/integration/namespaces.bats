@@ -166,7 +166,6 @@ forge() {
 }
 
 @test "all: a load that runs out of descriptors fails, and what was counted stays" {
-	local i
 	smtp all
 	hidden python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/hidden" 25 6
 	expect 1 prlimit --nofile=12 conncount load -c "$CONFIG" --cgroup "$CGROUP"

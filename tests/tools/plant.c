@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * plant - write a count into the table, past the programs.
+ * plant - write counts into the table, past the programs.
  *
- *	plant MAP COUNT ADDRESS BITS	of the first listener, for an IPv4 prefix. MAP is the pin of
- *					the counts
+ *	plant MAP COUNT ADDRESS BITS	of the first listener, for a network. MAP is the pin of the
+ *					counts
+ *	plant MAP			the same for each line of stdin: COUNT ADDRESS BITS
  *
  * By a program of its own: the table is frozen, so no process can write to it.
  */
@@ -15,87 +16,105 @@
 #include <bpf/bpf.h>
 #include <err.h>
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY = -40, VALUE = -8 }; /* on the program's stack */
+/* What the program is given, behind the header of a packet; and has on its stack. */
+struct entry {
+	struct cc_count_key key;
+	__u32 zero;
+	struct cc_count count;
+};
 
-/* *(u32 *)(r10 + off) = imm */
-static struct bpf_insn store(short off, unsigned imm)
-{
-	return (struct bpf_insn){
-		.code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10, .off = off, .imm = (int)imm
-	};
-}
+enum { STACK = -(int)sizeof(struct entry), COUNT = -(int)sizeof(struct cc_count) };
 
-/* reg = imm */
 static struct bpf_insn set(unsigned char reg, int imm)
 {
 	return (struct bpf_insn){ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = reg, .imm = imm };
 }
 
-/* reg = r10 + off; of two instructions, the second */
-static struct bpf_insn add(unsigned char reg, int off)
+static struct bpf_insn add(unsigned char reg, int imm)
 {
-	return (struct bpf_insn){ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = reg, .imm = off };
+	return (struct bpf_insn){ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = reg, .imm = imm };
 }
 
-static struct bpf_insn copy(unsigned char reg)
+static struct bpf_insn copy_stack(unsigned char reg)
 {
 	return (struct bpf_insn){ .code = BPF_ALU64 | BPF_MOV | BPF_X,
 				  .dst_reg = reg,
 				  .src_reg = BPF_REG_10 };
 }
 
-/* A program that writes the one entry and returns what the kernel says. */
-static int load_writer(int map, const struct cc_count_key *key, const struct cc_count *count)
+static struct bpf_insn call(int helper)
 {
-	struct bpf_insn code[32];
-	unsigned words[sizeof(*key) / 4 + sizeof(*count) / 4];
-	size_t n = 0, in_key = sizeof(*key) / 4;
+	return (struct bpf_insn){ .code = BPF_JMP | BPF_CALL, .imm = helper };
+}
 
-	memcpy(words, key, sizeof(*key));
-	memcpy(words + in_key, count, sizeof(*count));
-	for (size_t i = 0; i < sizeof(words) / 4; i++)
-		code[n++] = store(
-			(short)(i < in_key ? KEY + 4 * (int)i : VALUE + 4 * (int)(i - in_key)),
-			words[i]);
-	code[n++] = (struct bpf_insn){ .code = BPF_LD | BPF_DW | BPF_IMM,
-				       .dst_reg = BPF_REG_1,
-				       .src_reg = BPF_PSEUDO_MAP_FD,
-				       .imm = map };
-	code[n++] = (struct bpf_insn){ .code = 0 };
-	code[n++] = copy(BPF_REG_2);
-	code[n++] = add(BPF_REG_2, KEY);
-	code[n++] = copy(BPF_REG_3);
-	code[n++] = add(BPF_REG_3, VALUE);
-	code[n++] = set(BPF_REG_4, BPF_ANY);
-	code[n++] =
-		(struct bpf_insn){ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_map_update_elem };
-	code[n++] = (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT };
-	return bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "plant", "GPL", code, n, NULL);
+/* A program that writes the entry in a packet, and returns what the kernel says. */
+static int load_writer(int map)
+{
+	const struct bpf_insn code[] = {
+		set(BPF_REG_2, ETH_HLEN),
+		copy_stack(BPF_REG_3),
+		add(BPF_REG_3, STACK),
+		set(BPF_REG_4, sizeof(struct entry)),
+		call(BPF_FUNC_skb_load_bytes),
+		{ .code = BPF_LD | BPF_DW | BPF_IMM,
+		  .dst_reg = BPF_REG_1,
+		  .src_reg = BPF_PSEUDO_MAP_FD,
+		  .imm = map },
+		{ .code = 0 },
+		copy_stack(BPF_REG_2),
+		add(BPF_REG_2, STACK),
+		copy_stack(BPF_REG_3),
+		add(BPF_REG_3, COUNT),
+		set(BPF_REG_4, BPF_ANY),
+		call(BPF_FUNC_map_update_elem),
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+
+	return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "plant", "GPL", code,
+			     sizeof(code) / sizeof(*code), NULL);
+}
+
+static void plant(int writer, const char *count, const char *address, const char *bits)
+{
+	char packet[ETH_HLEN + sizeof(struct entry)] = "";
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet, .data_size_in = sizeof(packet));
+	int family = strchr(address, ':') ? AF_INET6 : AF_INET;
+	struct entry entry = {
+		.key = {
+			.prefixlen = CC_COUNT_BITS_OWNER + (__u32)atoi(bits),
+			.family = htons((__u16)family),
+		},
+	};
+
+	if (inet_pton(family, address, entry.key.addr) != 1)
+		errx(2, "plant: '%s' is no address", address);
+	entry.count.word = CC_COUNT_ZERO(entry.key.prefixlen) + atoll(count) * CC_COUNT_ONE;
+	memcpy(packet + ETH_HLEN, &entry, sizeof(entry));
+	if (bpf_prog_test_run_opts(writer, &run) || run.retval)
+		err(1, "plant: %s/%s: %d", address, bits, (int)run.retval);
 }
 
 int main(int argc, char **argv)
 {
-	struct cc_count_key key = { .family = htons(CC_IPV4) };
-	char packet[64] = "";
-	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet, .data_size_in = sizeof(packet));
-	struct cc_count count;
+	char count[32], address[64], bits[8];
 	int map, writer;
 
-	if (argc != 5 || inet_pton(AF_INET, argv[3], key.addr) != 1) {
-		fprintf(stderr, "usage: plant MAP COUNT ADDRESS BITS\n");
+	if (argc != 2 && argc != 5) {
+		fprintf(stderr, "usage: plant MAP [COUNT ADDRESS BITS]\n");
 		return 2;
 	}
-	key.prefixlen = CC_COUNT_BITS_OWNER + atoi(argv[4]);
-	count.word = CC_COUNT_ZERO(key.prefixlen) + atoi(argv[2]) * CC_COUNT_ONE;
 	map = bpf_obj_get(argv[1]);
-	if (map < 0)
+	writer = map < 0 ? map : load_writer(map);
+	if (writer < 0)
 		err(1, "plant: %s", argv[1]);
-	writer = load_writer(map, &key, &count);
-	if (writer < 0 || bpf_prog_test_run_opts(writer, &run) || run.retval)
-		err(1, "plant: %s: %d", argv[1], (int)run.retval);
+	if (argc == 5)
+		plant(writer, argv[2], argv[3], argv[4]);
+	while (argc == 2 && scanf("%31s %63s %7s", count, address, bits) == 3)
+		plant(writer, count, address, bits);
 	return 0;
 }

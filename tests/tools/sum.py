@@ -25,13 +25,14 @@ import ipaddress
 import os
 import random
 import struct
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bpf import OBJ_GET, bpf  # pylint: disable=wrong-import-position
 
-MAP_UPDATE_ELEM, PROG_TEST_RUN, RAW_TRACEPOINT_OPEN = 2, 10, 17
+PROG_TEST_RUN, RAW_TRACEPOINT_OPEN = 10, 17
 RDONLY = 8  # BPF_F_RDONLY
 AF_INET, AF_INET6 = 2, 10  # as the library has them
 
@@ -123,26 +124,22 @@ def agree(directory, library, peers, count, step):
     print(networks)
 
 
-def plant(counts, network, count):
-    """Writes a network's count into the table."""
-    key = ctypes.create_string_buffer(count_key(network))
-    word = ctypes.create_string_buffer(struct.pack("=q", count << 11 | (32 + network.prefixlen) << 3))
-    bpf(MAP_UPDATE_ELEM, struct.pack("=I4xQQQ", counts, ctypes.addressof(key), ctypes.addressof(word), 0))
+def plant(directory, library, networks):
+    """Writes the counts of networks into the table, by tests/tools/plant.c."""
+    subprocess.run([os.path.dirname(library) + "/tests/plant", directory + "/live/counts"], check=True,
+                   text=True, input="".join("%d %s %d\n" % (count, network.network_address, network.prefixlen)
+                                            for network, count in networks))
 
 
 def crowd(directory, library, network, count, step):
     """Compares, and says how many networks were asked about."""
-    path = ctypes.create_string_buffer((directory + "/live/counts").encode())
-    counts = bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))[0]
     rng, first = random.Random(4711), int(network[0x8000000000000000])
     addresses = {first ^ 1 << bit for bit in range(63)}
     addresses.update(range(first, first + count // 2))
     while len(addresses) < count:
         addresses.add(int(network[rng.getrandbits(64)]))
-    for around in network, network.supernet(8):
-        plant(counts, around, len(addresses))
-    for address in addresses:
-        plant(counts, ipaddress.ip_network(address), 1)
+    plant(directory, library, [(network, len(addresses)), (network.supernet(8), len(addresses))]
+          + [(ipaddress.ip_network(address), 1) for address in addresses])
     asked, answers, ordered = Library(library, directory), 0, sorted(addresses)
     for length in range(network.prefixlen, 129, step):
         for address in first, first ^ 1 << 62, first ^ 1 << 20, rng.choice(ordered), first ^ 3 << 40:

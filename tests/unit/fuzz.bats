@@ -43,7 +43,7 @@ sources() {
 }
 
 # What the command calls that the target makes up.
-wrapped=(exit clock_nanosleep fopen rmdir socket setsockopt getsockopt fcntl bind listen dup2 execl)
+wrapped=(exit poll clock_gettime fopen rmdir socket setsockopt getsockopt fcntl bind listen dup2 execl)
 
 # build TARGET PROGRAM [DIR]: TARGET over the product's sources in DIR, the real ones if not
 # given.

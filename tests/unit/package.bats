@@ -250,8 +250,12 @@ expect_inside() {
 	expect_inside 3 conncount count 127.0.0.0/8
 	expect 0 inside conncount status
 
-	# Another network namespace, open before: the unit's capabilities and filter let it in.
+	# Another network namespace is none of ours, unless it is said to be; then, open before: the
+	# unit's capabilities and filter let it in.
 	serve mail2 25 4 PrivateNetwork=yes
+	expect_inside 3 conncount count
+	sed -i '1i [conncount]\nnamespaces = all' "$TREE/etc/conncount.conf"
+	expect 0 inside systemctl reload conncount
 	expect_inside 7 conncount count
 	expect 0 inside systemctl restart conncount
 	expect_inside 7 conncount count
@@ -261,7 +265,7 @@ expect_inside() {
 	echo 'listen = *:99999' >>"$TREE/etc/conncount.conf"
 	expect 1 inside systemctl reload conncount
 	expect 0 inside journalctl -q -u conncount -o cat
-	expect_match "conncount: /etc/conncount.conf:4: listen '\*:99999'" "$output"
+	expect_match "conncount: /etc/conncount.conf:6: listen '\*:99999'" "$output"
 	expect_inside 7 conncount count
 	expect_inside active systemctl is-active conncount
 	sed -i '$ s/99999/2525/' "$TREE/etc/conncount.conf"

@@ -40,15 +40,23 @@ setup() {
 		"$UNITS/conncount-exporter.service" "$UNITS/conncount-policyd.service"
 }
 
-@test "the service of conncount-policyd is bounded; its socket, which it only takes, is for this host" {
-	local line
-	for line in NoExecPaths=/ IPAddressDeny=any DevicePolicy=closed MemoryMax=128M TasksMax=16 \
-		LimitNOFILE=4352 'RestrictAddressFamilies=AF_NETLINK AF_UNIX'; do
-		expect 0 grep -x "$line" "$UNITS/conncount-policyd.service"
+# bounded UNIT LINE...: its service has these lines; its sockets are those of its socket unit, which are
+# for this host.
+bounded() {
+	local unit=$1 line
+	shift
+	for line in NoExecPaths=/ IPAddressDeny=any DevicePolicy=closed \
+		'RestrictAddressFamilies=AF_NETLINK AF_UNIX' "$@"; do
+		expect 0 grep -x "$line" "$UNITS/$unit.service"
 	done
-	expect 1 grep IPAddressAllow= "$UNITS/conncount-policyd.service"
-	expect 0 grep -A 1 -x IPAddressDeny=any "$UNITS/conncount-policyd.socket"
+	expect 1 grep IPAddressAllow= "$UNITS/$unit.service"
+	expect 0 grep -A 1 -x IPAddressDeny=any "$UNITS/$unit.socket"
 	expect_match $'\nIPAddressAllow=localhost$' "$output"
+}
+
+@test "the services that answer clients are bounded; their sockets, which they only take, are for this host" {
+	bounded conncount-policyd MemoryMax=128M TasksMax=16 LimitNOFILE=4352
+	bounded conncount-exporter LimitNOFILE=64
 }
 
 @test "the socket of conncount-policyd is where it listens by itself, and where its page has it" {

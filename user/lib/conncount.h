@@ -282,7 +282,7 @@ struct conncount_state {
 	uint32_t seeding;      /* not 0: CONNCOUNT_SEEDING holds */
 	uint32_t detached;     /* not 0: CONNCOUNT_DETACHED holds */
 	uint32_t netns;        /* inode number of the network namespace counted in; 0: every one */
-	uint64_t cgroup_id;      /* the inode number of that cgroup's directory */
+	uint64_t cgroup_id;    /* the inode number of that cgroup's directory */
 	uint64_t cgroup_root_id; /* that of the mount; 1: the mount shows the whole hierarchy */
 };
 

@@ -22,6 +22,7 @@
 
 struct entry {
 	dev_t device;
+	char root[PATH_MAX]; /* what of the file system is there */
 	char path[PATH_MAX];
 	bool shared; /* other mount namespaces get what is mounted on it */
 	char type[64];
@@ -51,7 +52,9 @@ static bool parse(const char *line, struct entry *ret)
 	const char *rest = strstr(line, " - ");
 	unsigned major, minor;
 
-	if (!rest || sscanf(line, "%*u %*u %u:%u %*s %4095s", &major, &minor, ret->path) != 3 ||
+	if (!rest ||
+	    sscanf(line, "%*u %*u %u:%u %4095s %4095s", &major, &minor, ret->root, ret->path) !=
+		    4 ||
 	    sscanf(rest, " - %63s %63s", ret->type, ret->source) != 2)
 		return false;
 	unescape(ret->path);
@@ -64,8 +67,7 @@ static bool parse(const char *line, struct entry *ret)
  * Call @visit for each mount that a process sees, until it returns true.
  * Returns whether it did, or a negative errno.
  */
-static int each(const char *process, bool (*visit)(const struct entry *entry, const void *arg),
-		const void *arg)
+static int each(const char *process, bool (*visit)(const struct entry *entry, void *arg), void *arg)
 {
 	char path[64], *line = NULL;
 	struct entry entry;
@@ -86,18 +88,18 @@ static int each(const char *process, bool (*visit)(const struct entry *entry, co
 
 /* --- ours ------------------------------------------------------------------------------------- */
 
-static bool is_device(const struct entry *entry, const void *device)
+static bool is_device(const struct entry *entry, void *device)
 {
-	return entry->device == *(const dev_t *)device;
+	return entry->device == *(dev_t *)device;
 }
 
-static bool is_own(const struct entry *entry, const void *device)
+static bool is_own(const struct entry *entry, void *device)
 {
 	return is_device(entry, device) && !strcmp(entry->source, MOUNT_SOURCE) &&
 	       !strcmp(entry->type, "bpf");
 }
 
-static bool is_shared(const struct entry *entry, const void *device)
+static bool is_shared(const struct entry *entry, void *device)
 {
 	return is_device(entry, device) && entry->shared;
 }
@@ -109,13 +111,23 @@ bool mount_is_own(dev_t device)
 
 /* --- how long a mount stays ------------------------------------------------------------------- */
 
-/* Whether two paths lead to the same file; also where that cannot be told. */
-static bool are_same(const char *a, const char *b)
+static bool note_root(const struct entry *entry, void *root)
 {
-	struct stat first, second;
+	if (!strcmp(entry->path, "/"))
+		*(struct entry *)root = *entry;
+	return false; /* the last one is on top */
+}
 
-	return stat(a, &first) || stat(b, &second) ||
-	       (first.st_dev == second.st_dev && first.st_ino == second.st_ino);
+/*
+ * Whether the first process has our root directory; also where that cannot be told. By the table of
+ * mounts: it may be read where /proc/1/root may not.
+ */
+static bool has_first_root(void)
+{
+	struct entry own = { 0 }, first = { 0 };
+
+	return each("self", note_root, &own) < 0 || each("1", note_root, &first) < 0 ||
+	       (own.device == first.device && !strcmp(own.root, first.root));
 }
 
 /* Whether another process is in our mount namespace. */
@@ -152,7 +164,7 @@ bool mount_lasts(dev_t device)
 {
 	if (getpid() == 1)
 		return each("self", is_shared, &device);
-	return each("1", is_device, &device) || (!are_same("/", "/proc/1/root") && has_company());
+	return each("1", is_device, &device) || (!has_first_root() && has_company());
 }
 
 /* The name by which `ip netns` knows our network namespace; writes @buf, of NAME_MAX + 1 bytes. */
@@ -190,7 +202,7 @@ void mount_report_lost(const char *dir)
 
 /* --- those of others -------------------------------------------------------------------------- */
 
-static bool warn(const struct entry *entry, const void *group)
+static bool warn(const struct entry *entry, void *group)
 {
 	struct stat st;
 
@@ -206,5 +218,5 @@ static bool warn(const struct entry *entry, const void *group)
 
 void mount_warn_writable(const char *group)
 {
-	each("self", warn, group);
+	each("self", warn, (char *)group);
 }

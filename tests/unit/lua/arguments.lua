@@ -202,8 +202,9 @@ end
 expect.raises({ 'service: 1 argument at most, got 2' }, conncount.service, '198.51.100.1:25', nil)
 expect.raises({ 'socket: one address is IPv4, the other IPv6' }, conncount.socket, '192.0.2.7:1024',
 	'[2001:db8::1]:25')
-expect.raises({ 'socket: 2 arguments at most, got 3' }, conncount.socket, '192.0.2.7:1024',
-	'198.51.100.1:25', nil)
+expect.raises({ 'socket: 3 arguments at most, got 4' }, conncount.socket, '192.0.2.7:1024',
+	'198.51.100.1:25', nil, nil)
+expect.returns({ false }, conncount.socket, '192.0.2.7:1024', '198.51.100.1:25', nil)
 expect.returns({ false }, conncount.socket, '192.0.2.7:1024', '198.51.100.1:25')
 expect.returns({ false }, conncount.socket, '[2001:db8::7]:1024', '[2001:db8::1]:25')
 
