@@ -411,6 +411,12 @@ int queues_read(const struct conncount_state *state, const struct conncount_list
 	return world & WORLD_NO_ANSWER ? -EPERM : 0;
 }
 
+const char *queues_strerror(int err)
+{
+	check(err < 0);
+	return "no sockets";
+}
+
 void queues_free(struct queues *queues)
 {
 	check(queues);

@@ -99,6 +99,22 @@ forge() {
 	expect_eq '' "$errors"
 }
 
+@test "own: who asks in another network namespace is not told of its sockets" {
+	smtp own
+	load_in_ns
+	sessions_start
+	sessions listen '*:25'
+	expect 0 nsenter --net="$TEST_DIR/net" -- conncount metrics
+	expect_match 'conncount_accept_queue_limit.*socket="\*:25"' "$output"
+	expect 0 conncount metrics
+	[[ $output != *accept_queue_limit\{* ]] || fail 'queues of another network namespace'
+	expect_match 'another network namespace is counted in' "$errors"
+	expect 0 conncount status
+	expect_match 'note: whether a server listens outside of .* is not known: another network namespace' "$output"
+	expect 0 nsenter --net="$TEST_DIR/net" -- conncount status
+	[[ $output != *note:* ]] || fail "$output"
+}
+
 @test "own, all, and another one: what is open is counted by the new choice, and nothing else" {
 	sessions_start
 	sessions listen '*:25'

@@ -81,9 +81,8 @@ void outside_tell(const struct snapshot *snapshot, void (*tell)(const char *line
 
 	if (err) {
 		snprintf(line, sizeof(line),
-			 "note: whether a server listens outside of %s is not known: the kernel "
-			 "does not list its sockets: %s",
-			 snapshot->state.cgroup, strerror(-err));
+			 "note: whether a server listens outside of %s is not known: %s",
+			 snapshot->state.cgroup, queues_strerror(err));
 		tell(line);
 		return;
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cgroups.h"
 #include "listening.h"
@@ -359,12 +360,27 @@ static void work_free(struct work *work)
 	free(work->cgroups);
 }
 
+/* Whether sockets of this network namespace are counted. */
+static bool is_counted_here(const struct conncount_state *state)
+{
+	struct stat own;
+
+	return !state->netns || stat("/proc/self/ns/net", &own) || own.st_ino == state->netns;
+}
+
+const char *queues_strerror(int err)
+{
+	return err == -EXDEV ? "another network namespace is counted in (ask there: nsenter "
+			       "--net=FILE conncount ...)"
+			     : strerror(-err);
+}
+
 int queues_read(const struct conncount_state *state, const struct conncount_listen *listens,
 		size_t n_listens, bool paths, struct queues *ret_queues)
 {
 	struct work work = { .n_listens = n_listens };
 	struct queues queues = { .queues = NULL };
-	int err = sort_listens(&work, listens);
+	int err = is_counted_here(state) ? sort_listens(&work, listens) : -EXDEV;
 
 	if (!err)
 		err = listening_read(listens, n_listens, &work.sockets, &work.n_sockets);

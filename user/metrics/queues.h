@@ -63,10 +63,14 @@ struct queues {
  * A socket that accepts for several listeners is there for each of them. Sockets that share
  * an address (SO_REUSEPORT) are added up. Needs no privilege.
  *
- * Returns 0, or a negative errno where the kernel does not list its sockets.
+ * Returns 0; -EXDEV where another network namespace is counted in; or another negative errno where
+ * the kernel does not list its sockets.
  */
 int queues_read(const struct conncount_state *state, const struct conncount_listen *listens,
 		size_t n_listens, bool paths, struct queues *ret_queues);
+
+/* queues_strerror() - what an error of queues_read() means. */
+const char *queues_strerror(int err);
 
 /* queues_acceptors() - those of the listener @name; NULL if there are none. */
 const struct acceptors *queues_acceptors(const struct queues *queues, const char *name);
