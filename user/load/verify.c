@@ -27,6 +27,7 @@ enum {
 	ROUND_PAUSE_MS = 100,
 	PROGRESS_MS = 1000,
 	PROGRESS_STEP = 1 << 16, /* look at the clock once for so many findings */
+	LENGTHS_MOST = 16,       /* more than an address has levels, with length 0 */
 };
 
 /* What is known of one count. */
@@ -59,7 +60,7 @@ static void show_progress(struct findings *all)
 	if (!all->tell_ms || now_ms() < all->tell_ms)
 		return;
 	all->tell_ms = now_ms() + PROGRESS_MS;
-	report("%zu counts and networks of sessions read so far", all->n);
+	report("%zu counts read so far", all->n);
 }
 
 /* --- collecting --------------------------------------------------------------------------- */
@@ -81,25 +82,9 @@ static int add(struct findings *all, const struct finding *finding)
 	return 0;
 }
 
-/* What a socket adds to the total and to every level above its address. */
-static int add_socket(struct findings *all, const struct cc_scanned *socket, bool steady)
+static unsigned longest(int family)
 {
-	struct conncount_cidr cidr = {
-		.family = (int)socket->family,
-		.prefixlen = socket->family == CC_IPV4 ? 32 : 128,
-	};
-	struct finding finding = { .least = steady, .most = 1 };
-	unsigned length = cidr.prefixlen;
-	int err;
-
-	memcpy(cidr.addr, socket->addr, sizeof(cidr.addr));
-	for (;;) {
-		count_key(&finding.key, socket->listener, &cidr, length);
-		err = add(all, &finding);
-		if (err || length == 0)
-			return err;
-		length = level_below(cidr.family, length);
-	}
+	return family == CC_IPV4 ? 32 : 128;
 }
 
 /* Two lists of the sockets, taken one after the other. */
@@ -108,6 +93,17 @@ struct lists {
 	size_t n_before, n_after;
 };
 
+static int add_socket(struct findings *all, const struct cc_scanned *socket, bool steady)
+{
+	struct conncount_cidr cidr = { .family = (int)socket->family };
+	struct finding finding = { .least = steady, .most = 1 };
+
+	memcpy(cidr.addr, socket->addr, sizeof(cidr.addr));
+	count_key(&finding.key, socket->listener, &cidr, longest(cidr.family));
+	return add(all, &finding);
+}
+
+/* A finding for the address of each socket. */
 static int add_sockets(struct findings *all, const struct lists *lists)
 {
 	size_t i = 0, j = 0;
@@ -166,8 +162,15 @@ static int by_key(const void *a, const void *b)
 	return order ? order : (int)first->key.prefixlen - (int)second->key.prefixlen;
 }
 
-/* Make one finding of those of the same key. */
-static void merge(struct findings *all)
+static void combine(struct finding *to, const struct finding *from)
+{
+	to->least += from->least;
+	to->most += from->most;
+	to->found += from->found;
+}
+
+/* Put findings in order, and make one of those of the same key. */
+static void sort(struct findings *all)
 {
 	size_t kept = 0;
 
@@ -175,17 +178,68 @@ static void merge(struct findings *all)
 		return;
 	qsort(all->at, all->n, sizeof(*all->at), by_key);
 	for (size_t i = 1; i < all->n; i++) {
-		struct finding *last = &all->at[kept];
-
-		if (by_key(last, &all->at[i])) {
+		if (by_key(&all->at[kept], &all->at[i]))
 			all->at[++kept] = all->at[i];
-			continue;
-		}
-		last->least += all->at[i].least;
-		last->most += all->at[i].most;
-		last->found += all->at[i].found;
+		else
+			combine(&all->at[kept], &all->at[i]);
 	}
 	all->n = kept + 1;
+}
+
+/*
+ * What an address adds to the total and to every level above it. Addresses come in order, so each
+ * network of one is either that of the address before, or new: and so all come in order.
+ * @open: by level, where the network of the address before is.
+ */
+static int add_networks(struct findings *all, const struct finding *address, size_t *open)
+{
+	struct conncount_cidr cidr = { .family = ntohs(address->key.family) };
+	struct finding finding = *address;
+	int err = 0;
+
+	memcpy(cidr.addr, address->key.addr, sizeof(cidr.addr));
+	for (unsigned length = 0;; length = level_from(cidr.family, length + 1), open++) {
+		count_key(&finding.key, ntohs(address->key.listener), &cidr, length);
+		if (*open < all->n && !by_key(&all->at[*open], &finding)) {
+			combine(&all->at[*open], &finding);
+		} else {
+			*open = all->n;
+			err = add(all, &finding);
+		}
+		if (err || length == longest(cidr.family))
+			return err;
+	}
+}
+
+/* All networks of addresses, which are in order. */
+static int add_all_networks(struct findings *all, const struct findings *addresses)
+{
+	size_t open[LENGTHS_MOST];
+	int err = 0;
+
+	for (size_t i = 0; i < LENGTHS_MOST; i++)
+		open[i] = SIZE_MAX;
+	for (size_t i = 0; !err && i < addresses->n; i++)
+		err = add_networks(all, &addresses->at[i], open);
+	return err;
+}
+
+/* Both, each in order, in order. */
+static int join(const struct findings *a, const struct findings *b, struct findings *ret)
+{
+	size_t i = 0, j = 0;
+	int err = 0;
+
+	while (!err && (i < a->n || j < b->n)) {
+		int order = i == a->n ? 1 : j == b->n ? -1 : by_key(&a->at[i], &b->at[j]);
+
+		err = add(ret, order > 0 ? &b->at[j] : &a->at[i]);
+		if (!err && !order)
+			combine(&ret->at[ret->n - 1], &b->at[j]);
+		i += order <= 0;
+		j += order >= 0;
+	}
+	return err;
 }
 
 /* --- judging ------------------------------------------------------------------------------ */
@@ -193,7 +247,9 @@ static void merge(struct findings *all)
 /* One comparison of everything. */
 struct round {
 	struct lists lists;
-	struct findings findings;
+	struct findings addresses, networks; /* of the sockets */
+	struct findings counts;
+	struct findings findings; /* counts and networks */
 };
 
 static void round_free(struct round *round)
@@ -202,6 +258,9 @@ static void round_free(struct round *round)
 		return;
 	free(round->lists.before);
 	free(round->lists.after);
+	free(round->addresses.at);
+	free(round->networks.at);
+	free(round->counts.at);
 	free(round->findings.at);
 	free(round);
 }
@@ -213,21 +272,25 @@ static int round_take(struct conncount_bpf *skel, const struct cgroup *cgroup,
 	struct lists *lists = &round->lists;
 	int err;
 
-	round->findings.tell_ms = now_ms() + PROGRESS_MS;
+	round->counts.tell_ms = now_ms() + PROGRESS_MS;
 	err = sockets_scan(skel, cgroup, &counted, &lists->before, &lists->n_before);
-	show_progress(&round->findings);
+	show_progress(&round->counts);
 	if (!err)
-		err = counts_walk(view, NULL, add_count, &round->findings);
+		err = counts_walk(view, NULL, add_count, &round->counts);
 	if (!err)
-		err = add_totals(&round->findings, view);
+		err = add_totals(&round->counts, view);
 	if (!err)
 		err = sockets_scan(skel, cgroup, &counted, &lists->after, &lists->n_after);
-	show_progress(&round->findings);
+	show_progress(&round->counts);
 	if (!err)
-		err = add_sockets(&round->findings, lists);
-	if (!err)
-		merge(&round->findings);
-	return err;
+		err = add_sockets(&round->addresses, lists);
+	if (err)
+		return err;
+	sort(&round->addresses);
+	sort(&round->counts);
+	show_progress(&round->counts);
+	err = add_all_networks(&round->networks, &round->addresses);
+	return err ? err : join(&round->networks, &round->counts, &round->findings);
 }
 
 static bool is_wrong(const struct finding *finding)
