@@ -115,6 +115,7 @@ outside() {
 	outside "0.0.0.0:143 imap $CGROUP/out" "[2001:db8::1]:25 mx $CGROUP/out"
 	expect 0 ask metrics
 	expect_match 'conncount_listening_sockets_outside\{listener="imap",service="SMTP"\} 1' "$output"
+	expect_match 'conncount_outside_socket\{listener="imap",service="SMTP",socket="[^"]*:143"\} 1' "$output"
 	expect_match 'conncount_listening_sockets\{listener="imap",service="SMTP"\} 0' "$output"
 	expect_match 'conncount_listening_sockets\{listener="mx",service="SMTP"\} 1' "$output"
 	# It is so indeed.

@@ -233,15 +233,16 @@ static const char *service_of(const struct snapshot *snapshot, const char *name)
 	return "";
 }
 
-static void print_queue(const struct page *page, const struct family *family,
-			const struct snapshot *snapshot, const struct accept_queue *queue,
-			uint64_t value)
+/* A number of a listening socket; or of others together, where @at is of those. */
+static void print_socket(const struct page *page, const struct family *family,
+			 const struct snapshot *snapshot, const struct conncount_listen *at,
+			 bool others, uint64_t value)
 {
 	char socket[LISTEN_SIZE];
 	const struct label labels[] = {
-		{ "listener", queue->at.name },
-		{ "service", service_of(snapshot, queue->at.name) },
-		{ "socket", queue->others ? "others" : listen_format(&queue->at, socket) },
+		{ "listener", at->name },
+		{ "service", service_of(snapshot, at->name) },
+		{ "socket", others ? "others" : listen_format(at, socket) },
 		{ NULL, NULL },
 	};
 
@@ -263,12 +264,12 @@ static void print_queues(const struct page *page, const struct metrics *metrics)
 
 	print_family(page, &waiting);
 	for (size_t i = 0; i < queues->n_queues; i++)
-		print_queue(page, &waiting, &metrics->snapshot, &queues->queues[i],
-			    queues->queues[i].waiting);
+		print_socket(page, &waiting, &metrics->snapshot, &queues->queues[i].at,
+			     queues->queues[i].others, queues->queues[i].waiting);
 	print_family(page, &limit);
 	for (size_t i = 0; i < queues->n_queues; i++)
-		print_queue(page, &limit, &metrics->snapshot, &queues->queues[i],
-			    queues->queues[i].limit);
+		print_socket(page, &limit, &metrics->snapshot, &queues->queues[i].at,
+			     queues->queues[i].others, queues->queues[i].limit);
 }
 
 /* One number of the sockets that accept for each listener: @offset into its struct acceptors. */
@@ -298,6 +299,47 @@ static void print_acceptors(const struct page *page, const struct metrics *metri
 	}
 }
 
+static bool is_same_socket(const struct outside *a, const struct outside *b)
+{
+	return !memcmp(&a->at, &b->at, sizeof(a->at));
+}
+
+/* How many sockets there are at the address of the @i-th, in whatever cgroups; 0 if that was told.
+ */
+static size_t sockets_at(const struct queues *queues, size_t i)
+{
+	const struct outside *at = &queues->outside[i];
+	size_t n = 0;
+
+	for (size_t j = 0; j < queues->n_outside; j++) {
+		if (!is_same_socket(&queues->outside[j], at))
+			continue;
+		if (j < i)
+			return 0;
+		n += queues->outside[j].sockets;
+	}
+	return n;
+}
+
+/* The first of the sockets outside, by name: the number above has all. */
+static void print_outside(const struct page *page, const struct metrics *metrics)
+{
+	static const struct family outside = {
+		.name = "conncount_outside_socket",
+		.help = "A listening socket outside of the cgroup, or several at one address.",
+	};
+	const struct queues *queues = &metrics->queues;
+
+	print_family(page, &outside);
+	for (size_t i = 0; i < queues->n_outside && i < QUEUES_MOST; i++) {
+		size_t n = sockets_at(queues, i);
+
+		if (n)
+			print_socket(page, &outside, &metrics->snapshot, &queues->outside[i].at,
+				     false, n);
+	}
+}
+
 static void print_sockets(const struct page *page, const struct metrics *metrics)
 {
 	static const struct family counted = {
@@ -317,8 +359,10 @@ static void print_sockets(const struct page *page, const struct metrics *metrics
 
 	print_acceptors(page, metrics, &counted, offsetof(struct acceptors, counted));
 	/* Where it cannot be told of some, 0 would be a claim. */
-	if (!metrics->queues.unseen)
+	if (!metrics->queues.unseen) {
 		print_acceptors(page, metrics, &outside, offsetof(struct acceptors, outside));
+		print_outside(page, metrics);
+	}
 	print_acceptors(page, metrics, &others, offsetof(struct acceptors, others));
 }
 
