@@ -23,8 +23,7 @@ static int metrics(const char *dir)
 	}
 	metrics_print(&metrics, METRICS_OPENMETRICS, stdout);
 	if (metrics.queues_err)
-		report("accept queues: left out: %s",
-		       queues_strerror(metrics.queues_err));
+		report("accept queues: left out: %s", queues_strerror(metrics.queues_err));
 	metrics_free(&metrics);
 	return STATUS_DONE;
 }

@@ -78,8 +78,7 @@ static void report_changes(struct server *server, int err, int queues_err)
 			report("%s: loaded", conncount_dir(server->dir));
 	}
 	if (queues_err && queues_err != server->queues_err)
-		report("accept queues: left out: %s",
-		       queues_strerror(queues_err));
+		report("accept queues: left out: %s", queues_strerror(queues_err));
 	server->err = err;
 	server->queues_err = queues_err;
 }
