@@ -411,9 +411,9 @@ int queues_read(const struct conncount_state *state, const struct conncount_list
 	return world & WORLD_NO_ANSWER ? -EPERM : 0;
 }
 
-const char *queues_strerror(int err)
+const char *queues_strerror(int error)
 {
-	check(err < 0);
+	check(error < 0);
 	return "no sockets";
 }
 

@@ -7,7 +7,7 @@
 load ../lib/common
 
 # Instead of what tests/run has: two starts of a whole system.
-export BATS_TEST_TIMEOUT=720
+export BATS_TEST_TIMEOUT=1500
 
 setup() {
 	requires root build netns ip dpkg-buildpackage debootstrap vm-6.1
@@ -33,7 +33,7 @@ newer_package() {
 	dpkg-deb --root-owner-group -b "$dir" "$2"
 }
 
-# install_in_tree: conncount and Postfix, by apt. Nothing is started: there is no systemd yet.
+# install_in_tree: conncount, conncount-policyd and Postfix, by apt. Nothing is started: there is no systemd yet.
 install_in_tree() {
 	printf '%s\n' '#!/bin/sh' 'exit 101' >"$TREE/usr/sbin/policy-rc.d"
 	chmod 755 "$TREE/usr/sbin/policy-rc.d"
@@ -44,27 +44,31 @@ install_in_tree() {
 		exec chroot "$1" bash -e -c "
 			export DEBIAN_FRONTEND=noninteractive
 			echo postfix postfix/main_mailer_type select Local only | debconf-set-selections
-			apt-get -q install -y --no-install-recommends /root/conncount.deb postfix bats iproute2"
+			apt-get -q install -y --no-install-recommends \
+				/root/{conncount,conncount-policyd,lua-conncount}.deb postfix bats iproute2"
 		' bash "$TREE"
 	rm "$TREE/usr/sbin/policy-rc.d"
 }
 
 # boot REGEX: starts the machine for the tests of guest/boot.bats whose names match; all must pass.
 boot() {
-	expect 0 "$ROOT/scripts/vm" --root "$TREE" --memory 1G --timeout 300 -- \
+	expect 0 "$ROOT/scripts/vm" --root "$TREE" --memory 1G --timeout 600 -- \
 		bats --formatter tap --filter "$1" tests/vm/guest/boot.bats
 	expect_match '^1\.\.[1-9]' "$output"
 	sed -n 's/^ok/# &/p' <<<"$output" >&3
 }
 
 @test "a Debian with Postfix boots, and counts from its first session on, whatever is restarted" {
+	local name
 	prepare "$ROOT/scripts/deb" "$BATS_TEST_TMPDIR/debs"
 	# Those of unit/package.bats, which has it made already.
 	prepare "$TOOLS/debian-root" "$TREE" "$BATS_TEST_TMPDIR"/debs/{conncount,conncount-policyd,lua-conncount}_*.deb
-	cp "$BATS_TEST_TMPDIR"/debs/conncount_*.deb "$TREE/root/conncount.deb"
+	for name in conncount conncount-policyd lua-conncount; do
+		cp "$BATS_TEST_TMPDIR/debs/$name"_*.deb "$TREE/root/$name.deb"
+	done
 	prepare newer_package "$TREE/root/conncount.deb" "$TREE/root/newer.deb"
 	prepare install_in_tree
 	printf '%s\n' '[mx]' 'listen = *:25' >"$TREE/etc/conncount.conf"
-	boot '^(boot|sessions|restart|slice|reload|upgrade):'
+	boot '^(boot|sessions|policyd|exporter|restart|slice|reload|upgrade):'
 	boot '^(boot|sessions|upgraded):'
 }

@@ -9,6 +9,7 @@ export CONNCOUNT_BUILD=/usr/bin
 
 load ../../lib/common
 load ../../lib/servers
+load ../../lib/policyd
 
 setup() {
 	SESSIONS=()
@@ -99,6 +100,68 @@ when() {
 	exact 3
 	agrees 3 127.0.0.1
 	agrees 0 '[::1]'
+}
+
+# asked_over_tcp, asked_over_unix: what conncount-policyd answers about a session from 127.0.0.1.
+asked_over_tcp() {
+	local answer fd
+	exec {fd}<>/dev/tcp/127.0.0.1/10126
+	request 127.0.0.1 127.0.0.1 >&"$fd"
+	read -r -t 60 -u "$fd" answer
+	echo "$answer"
+	exec {fd}>&-
+}
+asked_over_unix() {
+	# shellcheck disable=SC2016
+	request 127.0.0.1 127.0.0.1 | perl -MIO::Socket::UNIX -e '
+		$s = IO::Socket::UNIX->new(Peer => "/run/conncount-policyd.sock") or die $!;
+		print $s join("", <STDIN>);
+		$s->flush;
+		print scalar <$s>;'
+}
+
+let_in() {
+	expect_eq action=DUNNO "$(asked_over_tcp)" 'over TCP'
+}
+
+@test "exporter: within the limits of its unit it serves, and nothing else runs there" {
+	local pid fd
+	expect 0 systemctl start conncount-exporter.socket
+	begin 127.0.0.1 2
+	exec {fd}<>/dev/tcp/127.0.0.1/10125
+	printf 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&"$fd"
+	output=$(cat <&"$fd")
+	exec {fd}>&-
+	expect_match 'conncount_up 1' "$output"
+	expect_match 'conncount_sessions\{listener="mx",service="SMTP",family="ipv4"\} 2' "$output"
+	expect_match 'conncount_accept_queue_limit\{listener="mx"' "$output"
+	pid=$(systemctl show -P MainPID conncount-exporter.service)
+	expect 126 nsenter --mount --target "$pid" /usr/bin/env true
+	expect 0 systemctl stop conncount-exporter.socket conncount-exporter.service
+	end 2
+}
+
+@test "policyd: within the limits of its unit it answers, on both sockets, and reads its policy again" {
+	local pid refusal='action=421 4.7.0 too many sessions from 127.0.0.1/32'
+	echo 'limit{ v4 = 32, v6 = 64, sessions = 5 }' >/etc/conncount-policy.lua
+	expect 0 systemctl start conncount-policyd.socket
+	begin 127.0.0.1 6
+	expect_eq "$refusal" "$(asked_over_tcp)" 'over TCP'
+	expect_eq "$refusal" "$(asked_over_unix)" 'over a unix socket'
+	pid=$(systemctl show -P MainPID conncount-policyd.service)
+	echo 'limit{ v4 = 32, v6 = 64, sessions = 6 }' >/etc/conncount-policy.lua
+	expect 0 systemctl reload conncount-policyd
+	wait_until let_in
+	expect_eq "$pid" "$(systemctl show -P MainPID conncount-policyd.service)" 'its process'
+	# A session with its port: its socket is asked for.
+	end 1
+	expect_eq action=DUNNO "$(asked_over_unix)" 'over a unix socket'
+	# No program but its own can be run where it is.
+	expect 126 nsenter --mount --target "$pid" /usr/bin/env true
+	expect 0 systemctl stop conncount-policyd.socket conncount-policyd.service
+	expect 0 journalctl -q -b -u conncount-policyd -o cat
+	expect 1 grep -E 'EPERM|EACCES|denied|cannot' <<<"$output"
+	end 5
 }
 
 @test "restart: Postfix ends its sessions, and those of the new one are counted" {
