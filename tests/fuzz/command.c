@@ -109,14 +109,17 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 	return 0;
 }
 
-/* The configuration: there is one, at any path but those with "none" in them. */
+/*
+ * The configuration: there is one, at any path but those with "none" in them. What libFuzzer writes
+ * is the input that has found something.
+ */
 FILE *__real_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode)
 {
 	static char config[] = "[a]\nlisten = *:25\n";
 
-	if (!running)
+	if (!running || *mode == 'w')
 		return __real_fopen(path, mode);
 	if (!strstr(path, "none"))
 		return fmemopen(config, strlen(config), "r");
