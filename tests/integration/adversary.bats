@@ -251,7 +251,7 @@ restore_pin() {
 	python3 -I -S "$TOOLS/forge.py" tables "$CONNCOUNT_DIR/live/tables"
 	conncount status >"$TEST_DIR/out" 2>&1 || :
 	expect_match $'\n'"$as +$as +" "$(<"$TEST_DIR/out")"
-	! grep -q "A\{257\}" "$TEST_DIR/out" || fail 'one text goes on into the next'
+	! grep -q "A\{4097\}" "$TEST_DIR/out" || fail 'one text goes on into the next'
 	conncount status --json >"$TEST_DIR/out" || :
 	expect_eq "$as" "$(json listeners.0.name <"$TEST_DIR/out")"
 	expect_eq 31 "$(json build <"$TEST_DIR/out" | tr -d '\n' | wc -c)" 'length of the build'
