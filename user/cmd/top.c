@@ -9,27 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <ncurses.h>
 
 #include "../top/screen.h"
 #include "../top/top.h"
+#include "clock.h"
 #include "cmd.h"
 
 /* Of all time, no more than one part in this many goes into looking. */
 enum { LOOK_SHARE = 4 };
 
 enum { KEY_ESCAPE = 27 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* --- looking ----------------------------------------------------------------------------- */
 

@@ -18,12 +18,12 @@
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
 
 #include "accept.h"
+#include "clock.h"
 #include "metrics.h"
 #include "report.h"
 #include "server.h"
@@ -55,14 +55,6 @@ struct server {
 	int queues_err;       /* and why there are no queues */
 	struct connection connections[MAX_CONNECTIONS];
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* --- answers ------------------------------------------------------------------------------ */
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "conncount.skel.h"
 #include "iterator.h"
 #include "report.h"
@@ -36,14 +37,6 @@ static int run_here(void *arg)
 }
 
 /* --- seeding ------------------------------------------------------------------------------ */
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 struct progress {
 	size_t entered;

@@ -12,6 +12,7 @@
 
 #include <bpf/bpf.h>
 
+#include "clock.h"
 #include "conncount.skel.h"
 #include "instance.h"
 #include "internal.h"
@@ -45,14 +46,6 @@ struct findings {
 };
 
 /* --- progress ----------------------------------------------------------------------------- */
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Say once a second how far it is, where it takes longer than that. */
 static void show_progress(struct findings *all)
