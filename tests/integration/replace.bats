@@ -17,6 +17,7 @@ setup() {
 teardown() {
 	local rc=0
 	churn_end || rc=1
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || stopped_end
 	instance_teardown || rc=1
 	return $rc
 }
@@ -587,14 +588,24 @@ stopped_at() {
 	local name=$1 n=$2 file=$3
 	shift 3
 	requires strace
+	rm -f "$file.trace" # of an earlier one, which has been stopped
 	strace -f -q -o "$file.trace" -e trace="$name" -e inject="$name:signal=STOP:when=$n" \
 		"$@" >"$file" 2>&1 3>&- &
 	STOPPED=$!
-	wait_until grep -q 'stopped by SIGSTOP' "$file.trace"
+	wait_until grep -qs 'stopped by SIGSTOP' "$file.trace"
 }
 
 goes_on() {
 	kill "-${2:-CONT}" "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$1.trace")"
+}
+
+# stopped_end: after a test that failed, ends what is stopped still: it may have the lock that unload waits
+# for.
+stopped_end() {
+	local trace
+	for trace in "$TEST_DIR"/*.trace; do
+		[ ! -e "$trace" ] || goes_on "${trace%.trace}" KILL 2>/dev/null || :
+	done
 }
 
 ended() {
