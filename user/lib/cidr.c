@@ -20,6 +20,8 @@ _Static_assert(CONNCOUNT_IPV4 == AF_INET && CONNCOUNT_IPV6 == AF_INET6, "address
 enum { MAPPED_LEN = 96 };
 
 static const char not_an_address[] = "not an IP address (no name but localhost is resolved)";
+/* The same where there is a port. */
+static const char not_a_numeric_address[] = "not an IP address (names are not resolved)";
 static const char bad_length[] = "the length after '/' is not a plain number";
 static const char too_long_v4[] = "the length is over 32, the most for IPv4";
 static const char too_long_v6[] = "the length is over 128, the most for IPv6";
@@ -268,21 +270,21 @@ int conncount_cidr_parse(const char *text, const struct conncount_cidr *peer,
 int conncount_address_parse(const char *text, struct conncount_cidr *ret_addr, uint16_t *ret_port,
 			    const char **ret_why)
 {
-	const char *colon = strrchr(text, ':');
+	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']'), *why;
 	struct conncount_cidr addr;
 	unsigned port;
 	bool mapped;
 	int err;
 
-	if (!colon)
+	if (!colon || (bracket && bracket > colon))
 		return fail(ret_why, "no ':PORT' after the address");
 	if (!parse_number(colon + 1, strlen(colon + 1), 5, &port) || !port || port > 65535)
 		return fail(ret_why, "the port is not a number from 1 to 65535");
 	if (text[0] != '[' && memchr(text, ':', (size_t)(colon - text)))
 		return fail(ret_why, "an IPv6 address with a port is written [ADDRESS]:PORT");
-	err = parse_addr(text, (size_t)(colon - text), &addr, &mapped, ret_why);
+	err = parse_addr(text, (size_t)(colon - text), &addr, &mapped, &why);
 	if (err)
-		return err;
+		return fail(ret_why, why == not_an_address ? not_a_numeric_address : why);
 	*ret_addr = addr;
 	*ret_port = (uint16_t)port;
 	return 0;
