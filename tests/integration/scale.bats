@@ -125,6 +125,13 @@ compare() {
 	[ "$killed" -ge "$(scaled 50)" ] || fail "killed: $killed"
 
 	expect 0 conncount status --json
+	if [ "$(json nodes <<<"$output")" != 0 ]; then
+		# What it was, and whether it stays: the kernel's list is empty.
+		conncount list || :
+		in_ns ss -Htan state connected sport = :25 | grep -v TIME-WAIT || :
+		sleep 1
+		conncount verify || :
+	fi
 	expect_eq 0 "$(json nodes <<<"$output")" nodes
 	expect_eq 0 "$(json uncounted <<<"$output")" uncounted
 	expect_eq 0 "$(json lost <<<"$output")" lost

@@ -472,6 +472,34 @@ reloaded() {
 	expect 0 policyd --check -c "$file"
 }
 
+@test "a policy of any content is read, or refused with messages that name the file" {
+	local seed=${POLICIES_SEED:-$RANDOM} n i rc file line read=0
+	requires python3
+	n=$(scaled 150 20)
+	echo "POLICIES_SEED=$seed"
+	mkdir "$TEST_DIR/policies"
+	python3 -I -S "$TOOLS/policies.py" "$TEST_DIR/policies" "$n" "$seed"
+	for ((i = 0; i < n; i++)); do
+		rc=0 file=$TEST_DIR/policies/$i
+		policyd --check -c "$file" >"$TEST_DIR/told" 2>&1 || rc=$?
+		case $rc in
+		0)
+			read=$((read + 1))
+			[ ! -s "$TEST_DIR/told" ] || fail "$(<"$TEST_DIR/told")" "$(<"$file")"
+			;;
+		2)
+			[ -s "$TEST_DIR/told" ] || fail 'refused without a word:' "$(<"$file")"
+			while IFS= read -r line; do
+				[[ $line = "conncount-policyd: $file:"* && $line != *[[:cntrl:]]* ]] ||
+					fail "message: $line" "$(<"$file")"
+			done <"$TEST_DIR/told"
+			;;
+		*) fail "exit status $rc: $(<"$TEST_DIR/told")" "$(<"$file")" ;;
+		esac
+	done
+	((read > 0 && read < n)) || fail "$read of $n were read"
+}
+
 @test "a client that is gone before its answer, and one that sends a part, end nothing" {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
