@@ -12,6 +12,7 @@ setup() {
 }
 
 teardown() {
+	! mountpoint -q "$TEST_DIR/n" || umount "$TEST_DIR/n"
 	instance_teardown
 }
 
@@ -107,6 +108,23 @@ compare() {
 	expect_eq '' "$output" 'conncount list'
 }
 
+# witness_start: a program that does nothing but count the sockets that are released in the cgroup.
+witness_start() {
+	mkdir "$TEST_DIR/n"
+	mount -t bpf bpf "$TEST_DIR/n"
+	"$BUILD/tests/neighbour" load "$BUILD/tests/neighbour-plain.o" "$TEST_DIR/n/witness" "$CGROUP_PATH" link
+}
+
+# witness_saw SOCKETS: skips the test if the kernel has not called the witness for all of them. That was
+# seen under a hypervisor without hardware's help (PVM): one socket of some millions is gone, and no
+# program of any kind was called.
+witness_saw() {
+	local seen
+	read -ra seen <<<"$("$BUILD/tests/neighbour" seen "$TEST_DIR/n/witness")"
+	((seen[3] >= $1)) ||
+		skip "this kernel does not call programs for every socket: ${seen[3]} releases of $1 sockets"
+}
+
 @test "8 processes, 500,000 connections ended in every way: all counts exactly 0" {
 	requires churn
 	local wanted
@@ -117,20 +135,21 @@ compare() {
 		service = SMTP
 	END
 	load
+	witness_start
 	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections "$wanted" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4 --seconds 120
-	expect_match 'accepted=([0-9]+) killed=([0-9]+)' "$output"
-	local accepted=${BASH_REMATCH[1]} killed=${BASH_REMATCH[2]}
+	expect_match 'opened=([0-9]+) accepted=([0-9]+) killed=([0-9]+) retried=([0-9]+)' "$output"
+	local opened=${BASH_REMATCH[1]} accepted=${BASH_REMATCH[2]} killed=${BASH_REMATCH[3]}
+	local retried=${BASH_REMATCH[4]}
 	[ "$accepted" -ge "$wanted" ] || fail "accepted: $accepted"
 	[ "$killed" -ge "$(scaled 50)" ] || fail "killed: $killed"
 
 	expect 0 conncount status --json
 	if [ "$(json nodes <<<"$output")" != 0 ]; then
-		# What it was, and whether it stays: the kernel's list is empty.
-		conncount list || :
-		in_ns ss -Htan state connected sport = :25 | grep -v TIME-WAIT || :
-		sleep 1
+		conncount list
 		conncount verify || :
+		# The sockets of both sides, and the listener.
+		witness_saw $((accepted + opened + retried + 1))
 	fi
 	expect_eq 0 "$(json nodes <<<"$output")" nodes
 	expect_eq 0 "$(json uncounted <<<"$output")" uncounted
