@@ -4,6 +4,9 @@
 
 load ../lib/common
 
+# A build of everything, and slow programs, take minutes beside other work.
+[ -z "${BATS_TEST_TIMEOUT:-}" ] || BATS_TEST_TIMEOUT=900
+
 suites=("$BATS_TEST_DIRNAME"/{cidr,config,lua}.bats)
 
 # wrapper FILE TEXT: makes FILE an executable script.
@@ -19,7 +22,7 @@ run_suites() {
 	local build=$1
 	shift
 	expect 0 env CONNCOUNT_BUILD="$build" PATH="$build/bin:$PATH" \
-		"$ROOT/tests/run" --no-skip "$@" "${suites[@]}"
+		"$ROOT/tests/run" --jobs "$(nproc)" --no-skip "$@" "${suites[@]}"
 }
 
 @test "AddressSanitizer and UBSan find nothing in the unit suites" {
