@@ -17,7 +17,6 @@ setup() {
 teardown() {
 	local rc=0
 	churn_end || rc=1
-	[ -n "${BATS_TEST_COMPLETED:-}" ] || stopped_end
 	instance_teardown || rc=1
 	return $rc
 }
@@ -581,33 +580,6 @@ again() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
-# stopped_at CALL N FILE COMMAND...: starts it, stopped at the end of its N-th system call of that
-# name, with its output in FILE. Its process id is $STOPPED. goes_on FILE [SIGNAL] lets it go on, or kills
-# it.
-stopped_at() {
-	local name=$1 n=$2 file=$3
-	shift 3
-	requires strace
-	rm -f "$file.trace" # of an earlier one, which has been stopped
-	strace -f -q -o "$file.trace" -e trace="$name" -e inject="$name:signal=STOP:when=$n" \
-		"$@" >"$file" 2>&1 3>&- &
-	STOPPED=$!
-	wait_until grep -qs 'stopped by SIGSTOP' "$file.trace"
-}
-
-goes_on() {
-	kill "-${2:-CONT}" "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$1.trace")"
-}
-
-# stopped_end: after a test that failed, ends what is stopped still: it may have the lock that unload waits
-# for.
-stopped_end() {
-	local trace
-	for trace in "$TEST_DIR"/*.trace; do
-		[ ! -e "$trace" ] || goes_on "${trace%.trace}" KILL 2>/dev/null || :
-	done
-}
-
 ended() {
 	! kill -0 "$1" 2>/dev/null
 }
@@ -632,7 +604,7 @@ settled() {
 	other=$!
 	wait_until settled $other "$TEST_DIR/other"
 	goes_on "$TEST_DIR/loaded"
-	wait $load || fail "$(cat "$TEST_DIR/loaded")"
+	wait "$load" || fail "$(cat "$TEST_DIR/loaded")"
 	wait $unload || fail "$(cat "$TEST_DIR/unloaded")"
 	wait $other || fail "$(cat "$TEST_DIR/other")"
 	[ "$(grep -c " $CONNCOUNT_DIR " /proc/self/mountinfo)" -le 1 ] || fail 'two mounts'
@@ -657,7 +629,7 @@ settled() {
 	wait_until grep -q "waiting for process $pid (conncount load -c $CONFIG --cgroup $CGROUP), which has /run/conncount-lock" \
 		"$TEST_DIR/told"
 	goes_on "$TEST_DIR/loaded"
-	wait $load || fail "$(cat "$TEST_DIR/loaded")"
+	wait "$load" || fail "$(cat "$TEST_DIR/loaded")"
 	wait $unload || fail "$(cat "$TEST_DIR/unloaded")"
 	expect_eq "$CONNCOUNT_DIR: counting stopped" "$(<"$TEST_DIR/unloaded")"
 	expect_eq 1 "$(wc -l <"$TEST_DIR/told")" 'lines on stderr'
@@ -666,7 +638,7 @@ settled() {
 	# Killed while it has it: the kernel lets go of the lock.
 	stopped_at mount 1 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	goes_on "$TEST_DIR/loaded" KILL
-	wait $STOPPED || :
+	wait "$STOPPED" || :
 	load
 	exactly $HELD
 }

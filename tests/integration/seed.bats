@@ -351,27 +351,15 @@ churn_end() {
 	wait_until no_processes
 }
 
-# needs_strace: as `requires strace`.
-needs_strace() {
-	command -v strace >/dev/null && return
-	[ -z "${TESTS_NO_SKIP:-}" ] || fail 'no command strace' || return
-	skip 'requires strace: no command strace'
-}
-
 # load_stopped_at CALL N: starts a load that stops at its N-th system call of that name; it
 # goes on by load_goes_on.
 load_stopped_at() {
-	needs_strace
-	rm -f "$TEST_DIR/stopped"
-	strace -f -qq -o "$TEST_DIR/stopped" -e trace="$1" -e inject="$1:signal=STOP:when=$2" \
-		conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loaded" 2>&1 3>&- &
-	LOADING=$!
-	wait_until grep -q 'stopped by SIGSTOP' "$TEST_DIR/stopped"
+	stopped_at "$1" "$2" "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
 }
 
 load_goes_on() {
-	kill -CONT "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/stopped")"
-	wait "$LOADING" || fail "$(cat "$TEST_DIR/loaded")"
+	goes_on "$TEST_DIR/loaded"
+	wait "$STOPPED" || fail "$(cat "$TEST_DIR/loaded")"
 	remember
 }
 
@@ -484,7 +472,7 @@ waits_or_done() {
 
 @test "verify that began before a load replaces the maps compares one set, and says nothing false" {
 	requires speed
-	needs_strace
+	requires strace
 	local n verify load
 	sessions_start
 	sessions listen '*:25'
@@ -492,10 +480,8 @@ waits_or_done() {
 	load
 	# Before and after it opens the maps of what is loaded, and among its own.
 	for n in 1 6 12 20; do
-		strace -f -q -o "$TEST_DIR/stopped" -e trace=bpf -e inject=bpf:signal=STOP:when=$n \
-			conncount verify >"$TEST_DIR/verified" 2>&1 3>&- &
-		verify=$!
-		wait_until grep -q 'stopped by SIGSTOP' "$TEST_DIR/stopped"
+		stopped_at bpf $n "$TEST_DIR/verified" conncount verify
+		verify=$STOPPED
 		printf '[conncount]\ngroup = root\nmax_prefixes = %d\n[smtp]\nlisten = *:25\n' \
 			$((1000 + n)) | configure raw
 		conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loaded" 2>&1 3>&- &
@@ -503,17 +489,16 @@ waits_or_done() {
 		wait_until waits_or_done $load
 		sessions open 1 10.1.2.4 192.0.2.1:25
 		sessions close both from=10.1.2.4
-		kill -CONT "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/stopped")"
-		wait $verify || fail "stopped at call $n: $(cat "$TEST_DIR/verified")"
+		goes_on "$TEST_DIR/verified"
+		wait "$verify" || fail "stopped at call $n: $(cat "$TEST_DIR/verified")"
 		wait $load || fail "$(cat "$TEST_DIR/loaded")"
-		rm "$TEST_DIR/stopped"
 	done
 	exactly 5
 }
 
 @test "status, after a load that died while it entered sessions, says so; the next one goes on" {
 	requires speed
-	needs_strace
+	requires strace
 	sessions_start
 	sessions listen '*:25'
 	sessions listen '*:26'
@@ -522,8 +507,8 @@ waits_or_done() {
 	load
 	smtp '[more]' 'listen = *:26'
 	load_stopped_at membarrier 1
-	kill -KILL "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/stopped")"
-	wait "$LOADING" || :
+	goes_on "$TEST_DIR/loaded" KILL
+	wait "$STOPPED" || :
 	expect 1 conncount status --json
 	expect_eq true "$(json seeding <<<"$output")" seeding
 	expect_eq false "$(json exact <<<"$output")" exact

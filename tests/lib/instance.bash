@@ -378,12 +378,32 @@ instance_discard() {
 	instance_remove
 }
 
+# stopped_at CALL N FILE COMMAND...: starts a command and stops it at the end of its N-th system call
+# of that name. Its output goes to FILE. Sets STOPPED, the process id to wait for.
+stopped_at() {
+	local name=$1 n=$2 file=$3
+	shift 3
+	requires strace
+	rm -f "$file.trace" # of an earlier command, which has a stop in it too
+	strace -f -q -o "$file.trace" -e trace="$name" -e inject="$name:signal=STOP:when=$n" \
+		"$@" >"$file" 2>&1 3>&- &
+	STOPPED=$!
+	wait_until grep -qs 'stopped by SIGSTOP' "$file.trace"
+}
+
+# goes_on FILE [SIGNAL]: continues the command that stopped_at started with that FILE, or kills it.
+goes_on() {
+	kill "-${2:-CONT}" "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$1.trace")"
+}
+
 # instance_teardown: ends the sessions, unloads what is loaded, and fails if something is
 # left: processes, mounts, pins, programs, links, maps, cgroups, the namespace. Takes it away
 # in any case. What is shared stays, if all was well and nothing is counted any more.
 instance_teardown() {
 	local rc=0
 	[ -n "${TEST_DIR:-}" ] && [ -d "$TEST_DIR" ] || return 0
+	# After a failure, a stopped command may hold the lock that unload waits for.
+	[ -z "${STOPPED:-}" ] || pkill -KILL -P "$STOPPED" || :
 	sessions_stop || rc=1
 	if [ -e "$BATS_FILE_TMPDIR/shared" ]; then
 		[ $rc -ne 0 ] || [ -z "${BATS_TEST_COMPLETED:-}" ] || ! instance_leave || return 0
