@@ -7,6 +7,7 @@
 # shellcheck disable=SC2030,SC2031 # functions in tests set it for themselves
 
 load ../lib/common
+load ../lib/neighbours
 load ../lib/instance
 
 setup() {
@@ -16,14 +17,14 @@ setup() {
 		listen = *:25
 		service = SMTP
 	END
-	mkdir "$TEST_DIR/n" "$CGROUP_PATH/inner"
-	mount -t bpf bpf "$TEST_DIR/n"
+	mkdir "$CGROUP_PATH/inner"
+	neighbours_setup
 }
 
 teardown() {
 	sessions_stop || :
 	# With the pins and the cgroup the neighbours go.
-	! mountpoint -q "$TEST_DIR/n" || umount "$TEST_DIR/n"
+	neighbours_end
 	if [ -d "$CGROUP_PATH/inner" ]; then
 		wait_until no_processes || :
 		CGROUP_PATH=$CGROUP_PATH/inner remember || :
@@ -31,17 +32,6 @@ teardown() {
 		rmdir "$CGROUP_PATH/inner"
 	fi
 	instance_teardown
-}
-
-# neighbour NAME VARIANT CGROUP HOW: loads one and attaches both its programs to a cgroup.
-# VARIANT (plain, flags, clears) is a build of tests/tools/neighbour.bpf.c; HOW as in neighbour.c.
-neighbour() {
-	"$BUILD/tests/neighbour" load "$BUILD/tests/neighbour-$2.o" "$TEST_DIR/n/$1" "$3" "$4"
-}
-
-# seen NAME: what a neighbour has seen, `ESTABLISHED STATES ROUND-TRIPS RELEASES`.
-seen() {
-	"$BUILD/tests/neighbour" seen "$TEST_DIR/n/$1"
 }
 
 # expect_seen NAME ESTABLISHED [RELEASES]: so many, and at least so many.

@@ -5,6 +5,7 @@
 # and unload again and again.
 
 load ../lib/common
+load ../lib/neighbours
 load ../lib/instance
 
 setup() {
@@ -12,7 +13,7 @@ setup() {
 }
 
 teardown() {
-	! mountpoint -q "$TEST_DIR/n" || umount "$TEST_DIR/n"
+	neighbours_end
 	instance_teardown
 }
 
@@ -108,21 +109,15 @@ compare() {
 	expect_eq '' "$output" 'conncount list'
 }
 
-# witness_start: a program that does nothing but count the sockets that are released in the cgroup.
-witness_start() {
-	mkdir "$TEST_DIR/n"
-	mount -t bpf bpf "$TEST_DIR/n"
-	"$BUILD/tests/neighbour" load "$BUILD/tests/neighbour-plain.o" "$TEST_DIR/n/witness" "$CGROUP_PATH" link
-}
-
-# witness_saw SOCKETS: skips the test if the kernel has not called the witness for all of them. That was
-# seen under a hypervisor without hardware's help (PVM): one socket of some millions is gone, and no
-# program of any kind was called.
-witness_saw() {
-	local seen
-	read -ra seen <<<"$("$BUILD/tests/neighbour" seen "$TEST_DIR/n/witness")"
-	((seen[3] >= $1)) ||
-		skip "this kernel does not call programs for every socket: ${seen[3]} releases of $1 sockets"
+# explained LIVE SOCKETS: skips the test if LIVE sessions are left because the kernel did not call the
+# witness, either, for at least as many of the SOCKETS that were closed. On a PVM guest (virtualized
+# without hardware support) the kernel called no program for one closed socket in some millions.
+explained() {
+	local saw missed
+	read -ra saw <<<"$(seen witness)"
+	missed=$(($2 - saw[3]))
+	(($1 == 0 || $1 > missed)) ||
+		skip "this kernel does not call programs for every socket: ${saw[3]} releases of $2 sockets, $1 left"
 }
 
 @test "8 processes, 500,000 connections ended in every way: all counts exactly 0" {
@@ -135,7 +130,8 @@ witness_saw() {
 		service = SMTP
 	END
 	load
-	witness_start
+	neighbours_setup
+	neighbour witness plain "$CGROUP_PATH" link
 	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections "$wanted" --to 192.0.2.1:25 \
 		--from-base 10.1.2.3 --addresses 4 --seconds 120
 	expect_match 'opened=([0-9]+) accepted=([0-9]+) killed=([0-9]+) retried=([0-9]+)' "$output"
@@ -146,10 +142,10 @@ witness_saw() {
 
 	expect 0 conncount status --json
 	if [ "$(json nodes <<<"$output")" != 0 ]; then
+		# The sockets of both sides, and the listener.
+		explained "$(json listeners.0.live <<<"$output")" $((accepted + opened + retried + 1))
 		conncount list
 		conncount verify || :
-		# The sockets of both sides, and the listener.
-		witness_saw $((accepted + opened + retried + 1))
 	fi
 	expect_eq 0 "$(json nodes <<<"$output")" nodes
 	expect_eq 0 "$(json uncounted <<<"$output")" uncounted

@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# neighbours.bash - other people's programs in a test's cgroup (tests/tools/neighbour.bpf.c). Load
+# it before instance.bash, which has a `load` of its own.
+
+# neighbours_setup: mounts a bpffs for their pins.
+neighbours_setup() {
+	mkdir "$TEST_DIR/n"
+	mount -t bpf bpf "$TEST_DIR/n"
+}
+
+# neighbours_end: removes their pins, and with these what goes by links.
+neighbours_end() {
+	! mountpoint -q "$TEST_DIR/n" || umount "$TEST_DIR/n"
+}
+
+# neighbour NAME VARIANT CGROUP HOW: loads one and attaches both its programs to a cgroup.
+# VARIANT (plain, flags, clears) is a build of tests/tools/neighbour.bpf.c; HOW as in neighbour.c.
+neighbour() {
+	"$BUILD/tests/neighbour" load "$BUILD/tests/neighbour-$2.o" "$TEST_DIR/n/$1" "$3" "$4"
+}
+
+# seen NAME: what a neighbour has seen, `ESTABLISHED STATES ROUND-TRIPS RELEASES`.
+seen() {
+	"$BUILD/tests/neighbour" seen "$TEST_DIR/n/$1"
+}
