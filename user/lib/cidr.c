@@ -19,9 +19,6 @@ _Static_assert(CONNCOUNT_IPV4 == AF_INET && CONNCOUNT_IPV6 == AF_INET6, "address
 /* Length of the prefix ::ffff:0:0/96 that holds the IPv4-mapped addresses. */
 enum { MAPPED_LEN = 96 };
 
-static const char not_an_address[] = "not an IP address (no name but localhost is resolved)";
-/* The same where there is a port. */
-static const char not_a_numeric_address[] = "not an IP address (names are not resolved)";
 static const char bad_length[] = "the length after '/' is not a plain number";
 static const char too_long_v4[] = "the length is over 32, the most for IPv4";
 static const char too_long_v6[] = "the length is over 128, the most for IPv6";
@@ -131,10 +128,11 @@ static bool parse_netmask(const char *text, unsigned *ret_length)
 
 /*
  * Read the first @len bytes of @text, an address with or without brackets.
+ * @not_an_address: the error for a text that is none; it says whether names are resolved.
  * @ret_mapped: whether it was written as an IPv4-mapped IPv6 address.
  */
-static int parse_addr(const char *text, size_t len, struct conncount_cidr *ret, bool *ret_mapped,
-		      const char **ret_why)
+static int parse_addr(const char *text, size_t len, const char *not_an_address,
+		      struct conncount_cidr *ret, bool *ret_mapped, const char **ret_why)
 {
 	char buf[INET6_ADDRSTRLEN];
 	struct in_addr v4;
@@ -253,7 +251,9 @@ int conncount_cidr_parse(const char *text, const struct conncount_cidr *peer,
 	if (addr_len == strlen("localhost") && !strncmp(text, "localhost", addr_len))
 		err = parse_localhost(slash, &cidr, ret_why);
 	else
-		err = parse_addr(text, addr_len, &cidr, &mapped, ret_why);
+		err = parse_addr(text, addr_len,
+				 "not an IP address (no name but localhost is resolved)", &cidr,
+				 &mapped, ret_why);
 	if (err)
 		return err;
 
@@ -270,7 +270,7 @@ int conncount_cidr_parse(const char *text, const struct conncount_cidr *peer,
 int conncount_address_parse(const char *text, struct conncount_cidr *ret_addr, uint16_t *ret_port,
 			    const char **ret_why)
 {
-	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']'), *why;
+	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
 	struct conncount_cidr addr;
 	unsigned port;
 	bool mapped;
@@ -282,9 +282,10 @@ int conncount_address_parse(const char *text, struct conncount_cidr *ret_addr, u
 		return fail(ret_why, "the port is not a number from 1 to 65535");
 	if (text[0] != '[' && memchr(text, ':', (size_t)(colon - text)))
 		return fail(ret_why, "an IPv6 address with a port is written [ADDRESS]:PORT");
-	err = parse_addr(text, (size_t)(colon - text), &addr, &mapped, &why);
+	err = parse_addr(text, (size_t)(colon - text), "not an IP address (names are not resolved)",
+			 &addr, &mapped, ret_why);
 	if (err)
-		return fail(ret_why, why == not_an_address ? not_a_numeric_address : why);
+		return err;
 	*ret_addr = addr;
 	*ret_port = (uint16_t)port;
 	return 0;
