@@ -513,15 +513,15 @@ reloaded() {
 	kill -0 "$POLICYD"
 }
 
-@test "beside hostile clients of every kind nobody waits long, and little is kept and logged" {
+@test "beside 105 hostile clients of every kind no answer is lost, and little is kept and logged" {
 	local rc=0 address memory
 	requires python3
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	policyd_start --listen "$SOCKET" --listen 127.0.0.1:10126
 	request 203.0.113.1 192.0.2.10 >"$TEST_DIR/request"
-	flood_start 127.0.0.1:10126 2 lines many deaf half large bytes idle
-	flood_start "$SOCKET" 2 lines many deaf half large bytes idle gone
+	flood_start 127.0.0.1:10126 7 lines many deaf half large bytes idle
+	flood_start "$SOCKET" 7 lines many deaf half large bytes idle gone
 	for address in "$SOCKET" 127.0.0.1:10126; do
 		expect 0 nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy" "$address" 1 20 \
 			<"$TEST_DIR/request"
@@ -545,6 +545,40 @@ reloaded() {
 	kill -TERM "$POLICYD"
 	wait "$POLICYD" || rc=$?
 	expect_eq 0 $rc 'exit status'
+}
+
+@test "an answer does not wait until all who connect meanwhile are accepted" {
+	local before
+	requires strace
+	sessions_setup
+	echo 'limit{ v4 = 32, sessions = 5 }' | policy
+	policyd_start --listen 127.0.0.1:10126
+	export POLICYD
+	export -f wait_until
+	# shellcheck disable=SC2016
+	talk '
+		trap "kill -CONT $POLICYD" EXIT
+		dial honest
+		say honest 203.0.113.1 192.0.2.10
+		hear honest "$(refusal 203.0.113.1/32)"
+		kill -STOP "$POLICYD"
+		say honest 203.0.113.1 192.0.2.10
+		for i in {1..100}; do
+			dial c$i
+			say c$i 203.0.113.1 192.0.2.10
+		done
+		strace -q -o "$TEST_DIR/trace" -e trace=accept4,write,sendmsg -p "$POLICYD" &
+		wait_until grep -q "^TracerPid:.[1-9]" "/proc/$POLICYD/status"
+		kill -CONT "$POLICYD"
+		for i in {1..100}; do
+			hear c$i "$(refusal 203.0.113.1/32)"
+		done
+		kill $!
+		wait
+		hear honest "$(refusal 203.0.113.1/32)"'
+	expect_eq 100 "$(grep -c '^accept4(.* = [0-9]' "$TEST_DIR/trace")" 'connections accepted'
+	before=$(sed '/action=/q' "$TEST_DIR/trace" | grep -c '^accept4')
+	((before < 5)) || fail "$before connections were accepted before the answer"
 }
 
 @test "SIGTERM ends it though a client does not read its answers" {
