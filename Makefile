@@ -108,9 +108,9 @@ SONAME := libconncount.so.$(ABI)
 PRODUCTS := $(BUILD)/conncount $(BUILD)/conncount-exporter $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
 	$(LUA_MODULES) $(BUILD)/lua/conncount.so $(LUA_LIBRARIES) $(BUILD)/man/libconncount.3
 # The pages of each section of the manual.
-MAN := $(wildcard user/man/*.[1-9]) $(BUILD)/man/libconncount.3
+MAN := $(wildcard user/dist/man/*.[1-9]) $(BUILD)/man/libconncount.3
 # The units that are templates.
-SERVICES := $(patsubst user/systemd/%.in,%,$(wildcard user/systemd/*.service.in))
+SERVICES := $(patsubst user/dist/systemd/%.in,%,$(wildcard user/dist/systemd/*.service.in))
 MAN_SECTIONS := 1 3 5 7 8
 
 ifdef V
@@ -194,7 +194,7 @@ $(BUILD)/libconncount-lua%.a: $(BUILD)/lua/%/conncount.o
 
 # --- the manual -----------------------------------------------------------------------------
 
-$(BUILD)/man/libconncount.3: user/man/libconncount.awk user/lib/conncount.h
+$(BUILD)/man/libconncount.3: user/dist/man/libconncount.awk user/lib/conncount.h
 	$(call say,MAN)
 	@mkdir -p $(@D)
 	$(Q)awk -f $^ > $@
@@ -344,14 +344,14 @@ install: all
 	$(INSTALL) -m 755 lua/opensmtpd/filter-conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd/
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
-	$(INSTALL) -m 644 user/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
-	$(INSTALL) -m 644 user/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
-	$(INSTALL) -m 644 user/conncount.conf user/monitoring/* lua/policyd/conncount-policy.lua \
+	$(INSTALL) -m 644 user/dist/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
+	$(INSTALL) -m 644 user/dist/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
+	$(INSTALL) -m 644 user/dist/conncount.conf user/dist/monitoring/* lua/policyd/conncount-policy.lua \
 		$(DESTDIR)$(DOCDIR)/examples/
-	$(foreach u,$(SERVICES),$(call fill,user/systemd/$u.in,$(DESTDIR)$(SYSTEMDUNITDIR)/$u) &&) :
-	$(INSTALL) -m 644 user/systemd/*.socket $(DESTDIR)$(SYSTEMDUNITDIR)/
-	$(INSTALL) -m 644 user/systemd/conncount.sysusers $(DESTDIR)$(SYSUSERSDIR)/conncount.conf
-	$(INSTALL) -m 644 user/systemd/conncount.tmpfiles $(DESTDIR)$(TMPFILESDIR)/conncount.conf
+	$(foreach u,$(SERVICES),$(call fill,user/dist/systemd/$u.in,$(DESTDIR)$(SYSTEMDUNITDIR)/$u) &&) :
+	$(INSTALL) -m 644 user/dist/systemd/*.socket $(DESTDIR)$(SYSTEMDUNITDIR)/
+	$(INSTALL) -m 644 user/dist/systemd/conncount.sysusers $(DESTDIR)$(SYSUSERSDIR)/conncount.conf
+	$(INSTALL) -m 644 user/dist/systemd/conncount.tmpfiles $(DESTDIR)$(TMPFILESDIR)/conncount.conf
 ifndef DESTDIR
 	-ldconfig 2>/dev/null
 endif

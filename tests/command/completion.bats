@@ -27,7 +27,7 @@ in_bash() {
 		COMP_WORDS=(conncount "$@") COMP_CWORD=$#
 		read -r _ _ function _ < <(complete -p conncount)
 		"$function"
-		printf "%s\n" "${COMPREPLY[@]}"' bash "$ROOT/user/completions/conncount.bash" "$@" |
+		printf "%s\n" "${COMPREPLY[@]}"' bash "$ROOT/user/dist/completions/conncount.bash" "$@" |
 		sed '/^$/d' | sort
 }
 
@@ -41,7 +41,7 @@ in_zsh() {
 		file=$1
 		shift
 		words=(conncount "$@") CURRENT=$((# + 1))
-		source $file' zsh "$ROOT/user/completions/conncount.zsh" "$@" |
+		source $file' zsh "$ROOT/user/dist/completions/conncount.zsh" "$@" |
 		case ${*: -1} in
 		'' | files | dirs) cat ;;
 		*) grep -E -- "^(${*: -1}|files$|dirs$)" ;;
@@ -95,7 +95,7 @@ NL=$'\n'
 	expect 0 zsh -f -c '
 		_describe() { print -l -- ${(P)@[-1]} }
 		words=(conncount list -) CURRENT=3
-		source $1' zsh "$ROOT/user/completions/conncount.zsh"
+		source $1' zsh "$ROOT/user/dist/completions/conncount.zsh"
 	expect_match '--limit:no more than this many' "$output"
 	expect_match '-6:IPv4 networks of this length' "$output"
 }

@@ -28,7 +28,7 @@ teardown() {
 # documents: those that users read, as paths below $ROOT.
 documents() {
 	(cd "$ROOT" && find . -name .git -prune -o -path ./build -prune -o \
-		\( -name '*.md' -o -path './user/man/*.[1-9]' \) -printf '%P\n' | sort)
+		\( -name '*.md' -o -path './user/dist/man/*.[1-9]' \) -printf '%P\n' | sort)
 	echo libconncount.3
 }
 
@@ -58,23 +58,23 @@ try() {
 	'README.md:          client  '*) ;; # a picture
 	'tests/bench/README.md:sudo ./scripts/deps '*) dry "$2" ;; # integration/cost.bats runs a part
 
-	'user/man/conncount.1:$ conncount count')
+	'user/dist/man/conncount.1:$ conncount count')
 		open_sessions 17 395
 		console "$2"
 		;;
-	'user/man/conncount.1:$ conncount list '*) console "$2" ;;
-	'user/man/conncount.1:conncount status >/dev/null') console <(sed 's/^/$ /' "$2") ;;
-	'user/man/conncount.1:2026-'*) ;; # what is printed, not what to do: command/watch.bats
+	'user/dist/man/conncount.1:$ conncount list '*) console "$2" ;;
+	'user/dist/man/conncount.1:conncount status >/dev/null') console <(sed 's/^/$ /' "$2") ;;
+	'user/dist/man/conncount.1:2026-'*) ;; # what is printed, not what to do: command/watch.bats
 
-	'user/man/conncount.conf.5:'*) configuration "$2" ;;
-	"user/man/conncount-lua.3:require('msys.extended.ac')") policy "$2" ;;
-	"user/man/conncount-lua.3:-- An IPv4 client's /24 "*) translated "$2" ;;
-	"user/man/conncount-lua.3:-- Run a session's policy "*) resumes "$2" ;;
+	'user/dist/man/conncount.conf.5:'*) configuration "$2" ;;
+	"user/dist/man/conncount-lua.3:require('msys.extended.ac')") policy "$2" ;;
+	"user/dist/man/conncount-lua.3:-- An IPv4 client's /24 "*) translated "$2" ;;
+	"user/dist/man/conncount-lua.3:-- Run a session's policy "*) resumes "$2" ;;
 
-	'user/man/conncount-momentum.7:-- How many are there '*) momentum_counts "$2" ;;
-	'user/man/conncount-momentum.7:-- Who has many sessions '*) momentum_waits "$2" ;;
-	'user/man/conncount-momentum.7:-- A client with too many '*) momentum_at_mail "$2" ;;
-	'user/man/conncount-momentum.7:-- At most 2 sessions '*) momentum_limits "$2" ;;
+	'user/dist/man/conncount-momentum.7:-- How many are there '*) momentum_counts "$2" ;;
+	'user/dist/man/conncount-momentum.7:-- Who has many sessions '*) momentum_waits "$2" ;;
+	'user/dist/man/conncount-momentum.7:-- A client with too many '*) momentum_at_mail "$2" ;;
+	'user/dist/man/conncount-momentum.7:-- At most 2 sessions '*) momentum_limits "$2" ;;
 
 	libconncount.3:*) cat "$2" >>"$WORK/declarations.h" ;; # see the test
 	*) fail "$1: nobody tries this example: say in try() how" "$(<"$2")" ;;
@@ -405,20 +405,20 @@ momentum_limits() {
 	try_all tests/bench/README.md
 }
 
-@test "user/man/conncount.1: its examples" {
-	try_all user/man/conncount.1
+@test "user/dist/man/conncount.1: its examples" {
+	try_all user/dist/man/conncount.1
 }
 
-@test "user/man/conncount.conf.5: its examples" {
-	try_all user/man/conncount.conf.5
+@test "user/dist/man/conncount.conf.5: its examples" {
+	try_all user/dist/man/conncount.conf.5
 }
 
-@test "user/man/conncount-lua.3: its examples" {
-	try_all user/man/conncount-lua.3
+@test "user/dist/man/conncount-lua.3: its examples" {
+	try_all user/dist/man/conncount-lua.3
 }
 
-@test "user/man/conncount-momentum.7: its examples" {
-	try_all user/man/conncount-momentum.7
+@test "user/dist/man/conncount-momentum.7: its examples" {
+	try_all user/dist/man/conncount-momentum.7
 }
 
 @test "libconncount.3: its declarations, one after the other, are C" {

@@ -100,7 +100,7 @@ value_is() {
 	exporter
 	cat >"$TEST_DIR/prometheus.yml" <<-END
 		global: {scrape_interval: 1s, evaluation_interval: 1s}
-		rule_files: [$ROOT/user/monitoring/conncount.rules.yml]
+		rule_files: [$ROOT/user/dist/monitoring/conncount.rules.yml]
 		scrape_configs: [{job_name: conncount, static_configs: [{targets: ['127.0.0.1:10125']}]}]
 	END
 	start_in_ns prometheus --config.file="$TEST_DIR/prometheus.yml" --log.level=warn \

@@ -8,7 +8,7 @@ load ../lib/instance
 setup() {
 	requires setpriv
 	instance_setup
-	SERVICE=$ROOT/user/systemd/conncount.service.in
+	SERVICE=$ROOT/user/dist/systemd/conncount.service.in
 	mapfile -t CAPABILITIES < <(sed -n 's/^CapabilityBoundingSet=//p' "$SERVICE" |
 		tr ' ' '\n' | sed 's/^CAP_//' | tr '[:upper:]' '[:lower:]')
 	# Whatever load may have to do: sessions of another user in a network namespace that

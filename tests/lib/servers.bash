@@ -71,7 +71,7 @@ example() {
 		/^\.Ed/ { show = 0 }
 		show
 		on && /^\.Bd -literal/ { show = ++n == want; found += show }
-		END { exit !found }' "$ROOT/user/man/$1"
+		END { exit !found }' "$ROOT/user/dist/man/$1"
 }
 
 # opensmtpd_start CONFIGURATION: Debian's OpenSMTPD on that file, and with it conncount, installed.

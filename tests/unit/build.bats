@@ -230,7 +230,7 @@ make_in() {
 	local file want
 	while read -r file; do
 		case ${file#"$ROOT"/} in
-		scripts/debian/copyright | scripts/debian/source/format) continue ;;
+		user/dist/debian/copyright | user/dist/debian/source/format) continue ;;
 		*.md | LICENSE | .gitignore | vmlinux/types | *.pc.in | *.map | *.txt | *.json | *.svg | tests/fuzz/*/*)
 			continue ;;
 		vmlinux/vmlinux.h) want='GPL-2.0 ' ;;

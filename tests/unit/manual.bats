@@ -7,7 +7,7 @@ load ../lib/common
 
 setup() {
 	requires build
-	MAN=$ROOT/user/man
+	MAN=$ROOT/user/dist/man
 }
 
 # page_options COMMAND: those that conncount(1) gives it, sorted.
@@ -76,8 +76,8 @@ policyd() {
 		'keys in conncount.conf(5)'
 }
 
-@test "user/conncount.conf is a configuration" {
-	expect 0 conncount check "$ROOT/user/conncount.conf"
+@test "user/dist/conncount.conf is a configuration" {
+	expect 0 conncount check "$ROOT/user/dist/conncount.conf"
 }
 
 @test "each example in conncount-servers(7) is run by a test with the servers or the kernel" {

@@ -4,8 +4,8 @@
 
 load ../lib/common
 
-RULES=$ROOT/user/monitoring/conncount.rules.yml
-DASHBOARD=$ROOT/user/monitoring/conncount.dashboard.json
+RULES=$ROOT/user/dist/monitoring/conncount.rules.yml
+DASHBOARD=$ROOT/user/dist/monitoring/conncount.dashboard.json
 
 # expressions: those of the dashboard, a line each, with Grafana's variables filled in.
 expressions() {

@@ -152,7 +152,7 @@ in_chroot() {
 	fresh
 	BEFORE=$(snapshot)
 	printf '[mx]\nlisten = *:25\nservice = SMTP\n' >"$BATS_TEST_TMPDIR/conf"
-	sed 's/^ExecStart=//p; d' "$ROOT/user/systemd/conncount.service.in" >"$TREE/root/start"
+	sed 's/^ExecStart=//p; d' "$ROOT/user/dist/systemd/conncount.service.in" >"$TREE/root/start"
 	sed -i "s|@PREFIX@|/usr|; s|\$| --cgroup /$GROUP|" "$TREE/root/start"
 	cp "$BATS_TEST_TMPDIR/conf" "$TREE/root/conf"
 	# shellcheck disable=SC2016

@@ -65,8 +65,8 @@ bounded() {
 	default=$(tr -s ' \n' ' ' <<<"$output" | sed -n 's/.* Default: \([^ ,]*\),.*/\1/p')
 	expect_eq "$default /run/conncount-policyd.sock" \
 		"$(sed -n 's/^ListenStream=//p' "$UNITS/conncount-policyd.socket" | paste -sd ' ')"
-	expect 0 grep -F "inet:$default," "$ROOT/user/man/conncount-policyd.8"
-	expect 0 grep -F 'readsocket{/run/conncount-policyd.sock}' "$ROOT/user/man/conncount-policyd.8"
+	expect 0 grep -F "inet:$default," "$ROOT/user/dist/man/conncount-policyd.8"
+	expect 0 grep -F 'readsocket{/run/conncount-policyd.sock}' "$ROOT/user/dist/man/conncount-policyd.8"
 }
 
 @test "the exporter's socket is where the exporter listens by itself" {
