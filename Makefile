@@ -63,15 +63,15 @@ CFLAGS ?= -O2 -g
 endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/load \
-	-Iuser/metrics -Iuser/exporter -Iuser/top -Iuser/cmd -I$(BUILD)/bpf
+CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/common \
+	-Iuser/load -Iuser/metrics -Iuser/top -Iuser/exporter -Iuser/cmd -I$(BUILD)/bpf
 # Nobody replaces one function of the library: so they can be inlined in each other.
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-semantic-interposition -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
 CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) -pthread
-EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) -pthread
+EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf libmicrohttpd libmnl) -pthread
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
 
@@ -91,8 +91,8 @@ endif
 LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
 CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
 	$(filter-out user/lib/% user/exporter/%,$(wildcard user/*/*.c)))
-EXPORTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/exporter/*.c user/metrics/*.c)) \
-	$(addprefix $(BUILD)/user/cmd/,cmd.o snapshot.o)
+EXPORTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
+	$(wildcard user/common/*.c user/metrics/*.c user/exporter/*.c))
 # The versions that a module can be built for (5.1 5.3 5.4), and the flags for one of them.
 lua_version = $(patsubst lua%,%,$(subst luajit,lua5.1,$(1)))
 LUA_VERSIONS := $(sort $(call lua_version,$(LUAS)))

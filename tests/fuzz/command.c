@@ -25,11 +25,11 @@
 
 #include <jansson.h>
 
-#include "../load/instance.h"
-#include "../load/load.h"
-#include "../load/verify.h"
-#include "../metrics/metrics.h"
-#include "../top/screen.h"
+#include "instance.h"
+#include "load.h"
+#include "verify.h"
+#include "metrics.h"
+#include "screen.h"
 #include "cmd.h"
 #include "fuzz.h"
 

@@ -37,7 +37,7 @@ sources() {
 	printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
 	config) echo user/load/config.c ;;
-	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/load/config.c user/top/rows.c) ;;
+	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c) ;;
 	lua) echo lua/conncount.c ;;
 	esac
 }
@@ -53,7 +53,8 @@ build() {
 		-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 		-I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/load" -I"$ROOT/lua")
 	[ "$1" != command ] || flags+=(-Dmain=conncount_main -Wno-missing-prototypes
-		-I"$ROOT/user/cmd" -I"$ROOT/user/metrics" -I"$ROOT/user/top" "${wrapped[@]/#/-Wl,--wrap=}")
+		-I"$ROOT/user/common" -I"$ROOT/user/metrics" -I"$ROOT/user/top" -I"$ROOT/user/cmd"
+		"${wrapped[@]/#/-Wl,--wrap=}")
 	mapfile -t files < <(sources "$1" | grep '\.c$')
 	read -ra libraries <<<"$(pkg-config --cflags --libs lua5.4 jansson ncursesw)"
 	expect 0 clang "${flags[@]}" -o "$2" "$fuzz/$1.c" "${files[@]/#/${3:-$ROOT}/}" "${libraries[@]}"
@@ -184,9 +185,8 @@ planted() {
 }
 
 @test "planted bugs in the command's options and messages are found" {
-	local cmd=user/cmd/cmd.c
-	planted command $cmd 's/if (iscntrl(.*))$/if (0)/' 'not so: !iscntrl'
-	planted command $cmd 's/^\texit(STATUS_USAGE);/\texit(3);/' 'not so: status'
+	planted command user/common/report.c 's/if (iscntrl(.*))$/if (0)/' 'not so: !iscntrl'
+	planted command user/cmd/cmd.c 's/^\texit(STATUS_USAGE);/\texit(3);/' 'not so: status'
 }
 
 @test "planted bugs in the Lua module are found" {

@@ -2,48 +2,13 @@
 /*
  * cmd.c - what the subcommands share.
  */
-#include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
-
-/* One line, whatever it quotes: it goes to a terminal or into a log. */
-static void vreport(const char *format, va_list args)
-{
-	char *text;
-
-	fflush(stdout);
-	if (vasprintf(&text, format, args) < 0) {
-		fputs("conncount: out of memory\n", stderr);
-		return;
-	}
-	for (char *c = text; *c; c++)
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
-	fprintf(stderr, "conncount: %s\n", text);
-	free(text);
-}
-
-void report(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vreport(format, args);
-	va_end(args);
-}
-
-void report_detached(const char *cgroup)
-{
-	report("cgroup %s: it was removed, so nothing is counted any more; a service that is "
-	       "started again gets a new one (load when it has: conncount load)",
-	       cgroup);
-}
 
 static void print_usage(FILE *out, const struct command *command)
 {
@@ -156,14 +121,6 @@ bool target_check(const struct command *command, struct target *target)
 	return true;
 }
 
-int target_count(struct conncount *cc, const struct target *target,
-		 const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
-{
-	if (target->listener)
-		return conncount_count_listener(cc, target->listener, cidr, ret_answer);
-	return conncount_count_service(cc, target->service, cidr, ret_answer);
-}
-
 bool lengths_option(const struct command *command, struct lengths *lengths, int option)
 {
 	if (option == OPTION_PREFIX) {
@@ -227,24 +184,6 @@ int query_failed(const char *dir, struct conncount *cc, const struct target *tar
 	return STATUS_USAGE;
 }
 
-char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size)
-{
-	if (answer->flags & CONNCOUNT_DETACHED)
-		snprintf(
-			buf, size,
-			"not exact: the cgroup that is counted in is gone (see: conncount status)");
-	else if (answer->uncounted || answer->lost)
-		snprintf(buf, size,
-			 "not exact: %" PRId64 " open sessions are in no count, %" PRIu64
-			 " changes were lost (see: conncount status)",
-			 answer->uncounted, answer->lost);
-	else
-		snprintf(buf, size,
-			 "not exact: sessions that were open before are still being entered (see: "
-			 "conncount status)");
-	return buf;
-}
-
 void report_inexact(const struct conncount_answer *answer)
 {
 	char text[CONNCOUNT_ERROR_SIZE];
@@ -284,6 +223,16 @@ void add_target(json_t *object, const struct target *target)
 		json_object_set_new(object, "listener", json_text(target->listener));
 	else
 		json_object_set_new(object, "service", json_text(target->service));
+}
+
+json_t *entry_json(const struct conncount_entry *entry)
+{
+	json_t *object = json_object();
+	char text[CONNCOUNT_CIDR_SIZE];
+
+	json_object_set_new(object, "cidr", json_string(conncount_cidr_format(&entry->cidr, text)));
+	json_object_set_new(object, "count", json_integer(entry->count));
+	return object;
 }
 
 int print_json(json_t *object)

@@ -13,6 +13,7 @@
 
 #include "conncount.h"
 #include "report.h"
+#include "target.h"
 
 /* Exit statuses, as the documentation promises them. */
 enum {
@@ -103,34 +104,11 @@ unsigned long number_option(const struct command *command, unsigned long least, 
 
 enum { INTERVAL_MOST = 86400 }; /* seconds, for --interval */
 
-/* What a query is about, from --listener and --service. */
-struct target {
-	const char *listener; /* NULL: a service */
-	const char *service;  /* NULL: the default one */
-};
-
 /* target_option() - whether @option is --listener or --service, and note its value if so. */
 bool target_option(struct target *target, int option);
 
 /* target_check() - give the default; false, with a message, if both options were given. */
 bool target_check(const struct command *command, struct target *target);
-
-/* target_count() - the sessions of a target, in a network or, NULL, in all. As the library's. */
-int target_count(struct conncount *cc, const struct target *target,
-		 const struct conncount_cidr *cidr, struct conncount_answer *ret_answer);
-
-/* Lengths of the networks to list, from --prefix, -4 and -6. */
-struct lengths {
-	int ipv4; /* -1: nothing of this family */
-	int ipv6;
-	bool prefix; /* whether --prefix was given; and whether -4 or -6 was */
-	bool letter;
-};
-
-#define LENGTHS_UNSET                  \
-	{                              \
-		.ipv4 = -1, .ipv6 = -1 \
-	}
 
 /* lengths_option() - whether @option is one of those, and note its value if so. */
 bool lengths_option(const struct command *command, struct lengths *lengths, int option);
@@ -146,9 +124,6 @@ bool lengths_check(const struct command *command, struct lengths *lengths);
  */
 int query_failed(const char *dir, struct conncount *cc, const struct target *target, int err);
 
-/* inexact_text() - why an answer is not exact. CONNCOUNT_ERROR_SIZE is ample. Returns @buf. */
-char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size);
-
 /* report_inexact() - a line on stderr if an answer is not exact. */
 void report_inexact(const struct conncount_answer *answer);
 
@@ -163,6 +138,9 @@ json_t *json_text(const char *text);
 
 /* add_target() - the field of a JSON answer that says what it is about. */
 void add_target(json_t *object, const struct target *target);
+
+/* entry_json() - {"cidr": ..., "count": ...} */
+json_t *entry_json(const struct conncount_entry *entry);
 
 /*
  * print_json() - print an object on a line of its own, and free it.

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../metrics/queues.h"
+#include "queues.h"
 #include "outside.h"
 
 enum {

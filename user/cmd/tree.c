@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd.h"
 #include "tree.h"
 
 /* More than any family has levels: a listing's own length comes below them. */

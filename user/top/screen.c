@@ -12,6 +12,7 @@
 
 #include <ncurses.h>
 
+#include "report.h"
 #include "screen.h"
 
 /* Lines from the top of the screen. The last line of all is for keys, and for typing. */

@@ -123,13 +123,3 @@ const unsigned *levels_of(int family)
 	return family == CONNCOUNT_IPV4 ? ipv4 : ipv6;
 }
 #undef LEVEL
-
-json_t *entry_json(const struct conncount_entry *entry)
-{
-	json_t *object = json_object();
-	char text[CONNCOUNT_CIDR_SIZE];
-
-	json_object_set_new(object, "cidr", json_string(conncount_cidr_format(&entry->cidr, text)));
-	json_object_set_new(object, "count", json_integer(entry->count));
-	return object;
-}

@@ -6,8 +6,9 @@
 #define CONNCOUNT_LISTING_H
 
 #include <stddef.h>
+#include <stdint.h>
 
-#include "cmd.h"
+#include "target.h"
 
 struct listing {
 	struct conncount_entry *entries;
@@ -47,8 +48,5 @@ const unsigned *levels_of(int family);
 
 /* network_compare() - the order of listing_take(), as of memcmp(). */
 int network_compare(const struct conncount_cidr *a, const struct conncount_cidr *b);
-
-/* entry_json() - {"cidr": ..., "count": ...} */
-json_t *entry_json(const struct conncount_entry *entry);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * list.c - conncount list: who is connected, largest first.
+ * cmd_list.c - conncount list: who is connected, largest first.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * top.c - conncount top: who is connected, on a terminal, kept up to date.
+ * cmd_top.c - conncount top: who is connected, on a terminal, kept up to date.
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,8 +13,8 @@
 
 #include <ncurses.h>
 
-#include "../top/screen.h"
-#include "../top/top.h"
+#include "screen.h"
+#include "top.h"
 #include "clock.h"
 #include "cmd.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * exporter.c - conncount exporter: the metrics over HTTP.
+ * cmd_exporter.c - conncount exporter: the metrics over HTTP.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * report.h - what the command says on stderr.
+ * report.h - messages on stderr.
  */
 #ifndef CONNCOUNT_REPORT_H
 #define CONNCOUNT_REPORT_H
 
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "conncount.h"
+
 /* report() - one line on stderr: "conncount: " and, in the format, "what: why (remedy)". */
 void __attribute__((format(printf, 1, 2))) report(const char *format, ...);
 
+void __attribute__((format(printf, 1, 0))) vreport(const char *format, va_list args);
+
 /* report_detached() - say that the cgroup that is counted in was removed, and what to do. */
 void report_detached(const char *cgroup);
+
+/* inexact_text() - why an answer is not exact. CONNCOUNT_ERROR_SIZE is ample. Returns @buf. */
+char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server.c - answer GET /metrics over HTTP, by libmicrohttpd.
+ * http.c - answer GET /metrics over HTTP, by libmicrohttpd.
  *
  * One thread, and one request for each connection. What a client can take is bounded: the
  * connections, of all and of one address, the size of its request, and the time until it has
@@ -26,7 +26,7 @@
 #include "clock.h"
 #include "metrics.h"
 #include "report.h"
-#include "server.h"
+#include "http.h"
 
 enum {
 	MAX_CONNECTIONS = 32,
@@ -428,7 +428,7 @@ static int start_and_serve(struct server *server, int signals)
 	return err;
 }
 
-int server_run(const char *dir, int listen_fd)
+int http_serve(const char *dir, int listen_fd)
 {
 	struct server server = { .dir = dir, .listen_fd = listen_fd };
 	sigset_t stop;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * status.c - conncount status: is it loaded, what does it count, are the counts exact.
+ * cmd_status.c - conncount status: is it loaded, what does it count, are the counts exact.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * count.c - conncount count: how many sessions a network has open.
+ * cmd_count.c - conncount count: how many sessions a network has open.
  */
 #include <inttypes.h>
 #include <stdio.h>

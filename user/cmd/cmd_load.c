@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * load.c - conncount load: start counting, or apply a changed configuration.
+ * cmd_load.c - conncount load: start counting, or apply a changed configuration.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include "cmd.h"
 #include "outside.h"
 #include "snapshot.h"
-#include "../load/load.h"
+#include "load.h"
 
 static void print_result(const struct instance *instance, const struct cgroup *cgroup,
 			 const struct config *config, enum load_result result)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * watch.c - conncount watch: say when a network goes over a number of sessions, and when it
+ * cmd_watch.c - conncount watch: say when a network goes over a number of sessions, and when it
  * comes back.
  */
 #include <errno.h>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * verify.c - conncount verify: compare the counts with the kernel's socket list.
+ * cmd_verify.c - conncount verify: compare the counts with the kernel's socket list.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../load/verify.h"
+#include "verify.h"
 #include "cmd.h"
 
 static int print_result_json(const struct verify_result *result)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * unload.c - conncount unload: stop counting, and remove everything.
+ * cmd_unload.c - conncount unload: stop counting, and remove everything.
  */
 #include <errno.h>
 #include <stdio.h>
 
 #include "cmd.h"
-#include "../load/instance.h"
+#include "instance.h"
 
 static int unload(const char *dir)
 {

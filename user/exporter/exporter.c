@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * main.c - the program behind `conncount exporter`.
+ * exporter.c - the program behind `conncount exporter`.
  *
  * One of its own, because it takes longer to load libmicrohttpd, which brings GnuTLS along,
  * than a query takes. The command has read the options, made the socket and set SIGPIPE to be
@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "report.h"
-#include "server.h"
+#include "http.h"
 
 int main(int argc, char **argv)
 {
@@ -19,5 +19,5 @@ int main(int argc, char **argv)
 		report("conncount-exporter: started by hand (use: conncount exporter)");
 		return 2;
 	}
-	return server_run(argv[1], STDIN_FILENO) ? 1 : 0;
+	return http_serve(argv[1], STDIN_FILENO) ? 1 : 0;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * metrics.c - conncount metrics: the instance as OpenMetrics text.
+ * cmd_metrics.c - conncount metrics: the instance as OpenMetrics text.
  */
 #include <string.h>
 
-#include "../metrics/metrics.h"
+#include "metrics.h"
 #include "cmd.h"
 
 static int metrics(const char *dir)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * check.c - conncount check: parse a configuration.
+ * cmd_check.c - conncount check: parse a configuration.
  */
 #include <stdio.h>
 

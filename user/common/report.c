@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * report.c - messages on stderr.
+ */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "report.h"
+
+void vreport(const char *format, va_list args)
+{
+	char *text;
+
+	fflush(stdout);
+	if (vasprintf(&text, format, args) < 0) {
+		fputs("conncount: out of memory\n", stderr);
+		return;
+	}
+	/* One line, whatever it quotes: it goes to a terminal or into a log. */
+	for (char *c = text; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	fprintf(stderr, "conncount: %s\n", text);
+	free(text);
+}
+
+void report(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vreport(format, args);
+	va_end(args);
+}
+
+void report_detached(const char *cgroup)
+{
+	report("cgroup %s: it was removed, so nothing is counted any more; a service that is "
+	       "started again gets a new one (load when it has: conncount load)",
+	       cgroup);
+}
+
+char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size)
+{
+	if (answer->flags & CONNCOUNT_DETACHED)
+		snprintf(
+			buf, size,
+			"not exact: the cgroup that is counted in is gone (see: conncount status)");
+	else if (answer->uncounted || answer->lost)
+		snprintf(buf, size,
+			 "not exact: %" PRId64 " open sessions are in no count, %" PRIu64
+			 " changes were lost (see: conncount status)",
+			 answer->uncounted, answer->lost);
+	else
+		snprintf(buf, size,
+			 "not exact: sessions that were open before are still being entered (see: "
+			 "conncount status)");
+	return buf;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * target.h - what a query is about.
+ */
+#ifndef CONNCOUNT_TARGET_H
+#define CONNCOUNT_TARGET_H
+
+#include <stdbool.h>
+
+#include "conncount.h"
+
+/* What a query is about. */
+struct target {
+	const char *listener; /* NULL: a service */
+	const char *service;  /* NULL: the default one */
+};
+
+/* target_count() - the sessions of a target, in a network or, NULL, in all. As the library's. */
+int target_count(struct conncount *cc, const struct target *target,
+		 const struct conncount_cidr *cidr, struct conncount_answer *ret_answer);
+
+/* Lengths of the networks to list. */
+struct lengths {
+	int ipv4; /* -1: nothing of this family */
+	int ipv6;
+	bool prefix; /* whether --prefix was given; and whether -4 or -6 was */
+	bool letter;
+};
+
+#define LENGTHS_UNSET                  \
+	{                              \
+		.ipv4 = -1, .ipv6 = -1 \
+	}
+
+#endif
