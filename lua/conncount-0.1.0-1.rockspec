@@ -33,6 +33,7 @@ build = {
 				'user/lib/list.c',
 				'user/lib/mapping.c',
 				'user/lib/maps.c',
+				'user/lib/mountinfo.c',
 				'user/lib/query.c',
 				'user/lib/scope.c',
 				'user/lib/state.c',

@@ -10,112 +10,44 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "mountinfo.h"
 #include "mounts.h"
 #include "report.h"
 
 #define NETNS_DIR "/run/netns"
 
-/* --- the table of mounts -------------------------------------------------------------------- */
-
-struct entry {
-	dev_t device;
-	char root[PATH_MAX]; /* what of the file system is there */
-	char path[PATH_MAX];
-	bool shared; /* other mount namespaces get what is mounted on it */
-	char type[64];
-	char source[64];
-};
-
-/* The kernel writes blanks, backslashes and the like as three octal digits. */
-static void unescape(char *text)
-{
-	char *to = text;
-
-	for (const char *from = text; *from; to++) {
-		unsigned c;
-
-		if (from[0] == '\\' && sscanf(from + 1, "%3o", &c) == 1) {
-			*to = (char)c;
-			from += 4;
-		} else {
-			*to = *from++;
-		}
-	}
-	*to = '\0';
-}
-
-static bool parse(const char *line, struct entry *ret)
-{
-	const char *rest = strstr(line, " - ");
-	unsigned major, minor;
-
-	if (!rest ||
-	    sscanf(line, "%*u %*u %u:%u %4095s %4095s", &major, &minor, ret->root, ret->path) !=
-		    4 ||
-	    sscanf(rest, " - %63s %63s", ret->type, ret->source) != 2)
-		return false;
-	unescape(ret->path);
-	ret->device = makedev(major, minor);
-	ret->shared = strstr(line, " shared:") && strstr(line, " shared:") < rest;
-	return true;
-}
-
-/*
- * Call @visit for each mount that a process sees, until it returns true.
- * Returns whether it did, or a negative errno.
- */
-static int each(const char *process, bool (*visit)(const struct entry *entry, void *arg), void *arg)
-{
-	char path[64], *line = NULL;
-	struct entry entry;
-	size_t size = 0;
-	bool found = false;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%s/mountinfo", process);
-	file = fopen(path, "re");
-	if (!file)
-		return -errno;
-	while (!found && getline(&line, &size, file) > 0)
-		found = parse(line, &entry) && visit(&entry, arg);
-	free(line);
-	fclose(file);
-	return found;
-}
-
 /* --- ours ------------------------------------------------------------------------------------- */
 
-static bool is_device(const struct entry *entry, void *device)
+static int is_device(const struct mount_entry *entry, void *device)
 {
 	return entry->device == *(dev_t *)device;
 }
 
-static bool is_own(const struct entry *entry, void *device)
+static int is_own(const struct mount_entry *entry, void *device)
 {
 	return is_device(entry, device) && !strcmp(entry->source, MOUNT_SOURCE) &&
 	       !strcmp(entry->type, "bpf");
 }
 
-static bool is_shared(const struct entry *entry, void *device)
+static int is_shared(const struct mount_entry *entry, void *device)
 {
 	return is_device(entry, device) && entry->shared;
 }
 
 bool mount_is_own(dev_t device)
 {
-	return each("self", is_own, &device) > 0;
+	return mountinfo_each("self", is_own, &device) > 0;
 }
 
 /* --- how long a mount stays ------------------------------------------------------------------- */
 
-static bool note_root(const struct entry *entry, void *root)
+static int note_root(const struct mount_entry *entry, void *root)
 {
 	if (!strcmp(entry->path, "/"))
-		*(struct entry *)root = *entry;
-	return false; /* the last one is on top */
+		*(struct mount_entry *)root = *entry;
+	return 0; /* the last one is on top */
 }
 
 /*
@@ -124,9 +56,10 @@ static bool note_root(const struct entry *entry, void *root)
  */
 static bool has_first_root(void)
 {
-	struct entry own = { 0 }, first = { 0 };
+	struct mount_entry own = { 0 }, first = { 0 };
 
-	return each("self", note_root, &own) < 0 || each("1", note_root, &first) < 0 ||
+	return mountinfo_each("self", note_root, &own) < 0 ||
+	       mountinfo_each("1", note_root, &first) < 0 ||
 	       (own.device == first.device && !strcmp(own.root, first.root));
 }
 
@@ -163,8 +96,8 @@ static bool has_company(void)
 bool mount_lasts(dev_t device)
 {
 	if (getpid() == 1)
-		return each("self", is_shared, &device);
-	return each("1", is_device, &device) || (!has_first_root() && has_company());
+		return mountinfo_each("self", is_shared, &device);
+	return mountinfo_each("1", is_device, &device) || (!has_first_root() && has_company());
 }
 
 /* The name by which `ip netns` knows our network namespace; writes @buf, of NAME_MAX + 1 bytes. */
@@ -202,21 +135,21 @@ void mount_report_lost(const char *dir)
 
 /* --- those of others -------------------------------------------------------------------------- */
 
-static bool warn(const struct entry *entry, void *group)
+static int warn(const struct mount_entry *entry, void *group)
 {
 	struct stat st;
 
 	if (strcmp(entry->type, "bpf") || !strcmp(entry->source, MOUNT_SOURCE) ||
 	    stat(entry->path, &st) || st.st_dev != entry->device)
-		return false;
+		return 0;
 	if (st.st_uid || st.st_mode & S_IWOTH || (st.st_gid && st.st_mode & S_IWGRP))
 		report("note: %s: users other than root can write to this bpffs, so members of "
 		       "the group '%s' can change counts by it (close it: chmod 0700 %s)",
 		       entry->path, (const char *)group, entry->path);
-	return false;
+	return 0;
 }
 
 void mount_warn_writable(const char *group)
 {
-	each("self", warn, (char *)group);
+	mountinfo_each("self", warn, (char *)group);
 }
