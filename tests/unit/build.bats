@@ -226,6 +226,36 @@ make_in() {
 	done
 }
 
+# Base names that more than one source file may have. First those that a tool or a reader expects.
+same_names=(README.md Makefile .gitattributes
+	# To be renamed:
+	ask.lua boot.bats cidr.c config.c conncount.lua listeners.bats load.bats metrics.bats policy.c policy.lua
+	programs.c run smtp.py sockets.c stall.bats versions.bats)
+
+@test "no two source files have the same name" {
+	local duplicates
+	duplicates=$(sources | grep -v "^$ROOT/tests/fuzz/corpus/" | sed 's|.*/||' | sort | uniq -d |
+		grep -vxF "$(printf '%s\n' "${same_names[@]}")" || true)
+	expect_eq '' "$duplicates" 'names that more than one file has'
+}
+
+@test "a folder of user/ includes only itself and folders below it" {
+	local -A levels=([lib]=0 [common]=1 [load]=2 [metrics]=2 [top]=2 [exporter]=3 [cmd]=3)
+	local -A folders
+	local file header from to wrong=''
+	cd "$ROOT/user"
+	for file in */*.h; do
+		folders[${file##*/}]=${file%/*}
+	done
+	while IFS=: read -r file header; do
+		from=${file%/*} to=${folders[${header##*/}]:-}
+		# Those of bpf/, and what is made from them, may be included everywhere.
+		[ -z "$to" ] || [ "$from" = "$to" ] || ((${levels[$from]?} > ${levels[$to]?})) ||
+			wrong+=$'\n'"user/$file includes user/$to/$header"
+	done < <(grep -oE '^#include "[^"]+"' -- */*.[ch] | sed -E 's/#include "(.*)"/\1/')
+	expect_eq '' "$wrong" 'wrong includes'
+}
+
 @test "every source file begins with its licence" {
 	local file want
 	while read -r file; do
