@@ -25,13 +25,13 @@
 
 #include <jansson.h>
 
-#include "instance.h"
-#include "load.h"
-#include "verify.h"
-#include "metrics.h"
-#include "screen.h"
 #include "cmd.h"
 #include "fuzz.h"
+#include "instance.h"
+#include "load.h"
+#include "metrics.h"
+#include "screen.h"
+#include "verify.h"
 
 enum {
 	ARGUMENTS_MOST = 16,

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "load.h"
 #include "outside.h"
 #include "snapshot.h"
-#include "load.h"
 
 static void print_result(const struct instance *instance, const struct cgroup *cgroup,
 			 const struct config *config, enum load_result result)

@@ -4,8 +4,8 @@
  */
 #include <string.h>
 
-#include "metrics.h"
 #include "cmd.h"
+#include "metrics.h"
 
 static int metrics(const char *dir)
 {

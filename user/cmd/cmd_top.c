@@ -13,10 +13,10 @@
 
 #include <ncurses.h>
 
-#include "screen.h"
-#include "top.h"
 #include "clock.h"
 #include "cmd.h"
+#include "screen.h"
+#include "top.h"
 
 /* Of all time, no more than one part in this many goes into looking. */
 enum { LOOK_SHARE = 4 };

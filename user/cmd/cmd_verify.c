@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "verify.h"
 #include "cmd.h"
+#include "verify.h"
 
 static int print_result_json(const struct verify_result *result)
 {

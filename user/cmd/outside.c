@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "queues.h"
 #include "outside.h"
+#include "queues.h"
 
 enum {
 	OUTSIDE_MOST = 20, /* sockets that are named */

@@ -10,8 +10,8 @@
  */
 #include <unistd.h>
 
-#include "report.h"
 #include "http.h"
+#include "report.h"
 
 int main(int argc, char **argv)
 {

@@ -24,9 +24,9 @@
 
 #include "accept.h"
 #include "clock.h"
+#include "http.h"
 #include "metrics.h"
 #include "report.h"
-#include "http.h"
 
 enum {
 	MAX_CONNECTIONS = 32,

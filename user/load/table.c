@@ -17,8 +17,8 @@
 #include <bpf/bpf.h>
 #include <linux/membarrier.h>
 
-#include "maps.h"
 #include "mapping.h"
+#include "maps.h"
 #include "report.h"
 #include "table.h"
 
