@@ -326,7 +326,7 @@ install: all
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
 		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
-	$(INSTALL) -m 755 lua/policyd/conncount-policyd $(DESTDIR)$(PREFIX)/sbin/
+	$(INSTALL) -m 755 lua/servers/policyd/conncount-policyd $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(DESTDIR)$(PREFIX)/lib/conncount/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(LUA_LIBRARIES) $(DESTDIR)$(LIBDIR)/
@@ -339,14 +339,14 @@ install: all
 	$(INSTALL) -m 644 lua/example/*.* lua/example/Makefile $(DESTDIR)$(DOCDIR)/examples/server/
 	$(foreach v,$(LUA_VERSIONS),$(call install_lua,$v))
 	ln -sf conncount-lua5.4.pc $(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc
-	$(INSTALL) -m 644 lua/haproxy/conncount.lua $(DESTDIR)$(PREFIX)/share/conncount/haproxy.lua
-	$(INSTALL) -m 644 lua/rspamd/conncount.lua $(DESTDIR)$(PREFIX)/share/conncount/rspamd.lua
-	$(INSTALL) -m 755 lua/opensmtpd/filter-conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd/
+	$(INSTALL) -m 644 lua/servers/haproxy/haproxy.lua $(DESTDIR)$(PREFIX)/share/conncount/haproxy.lua
+	$(INSTALL) -m 644 lua/servers/rspamd/rspamd.lua $(DESTDIR)$(PREFIX)/share/conncount/rspamd.lua
+	$(INSTALL) -m 755 lua/servers/opensmtpd/filter-conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd/
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/dist/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
 	$(INSTALL) -m 644 user/dist/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
-	$(INSTALL) -m 644 user/dist/conncount.conf user/dist/monitoring/* lua/policyd/conncount-policy.lua \
+	$(INSTALL) -m 644 user/dist/conncount.conf user/dist/monitoring/* lua/servers/policyd/conncount-policy.lua \
 		$(DESTDIR)$(DOCDIR)/examples/
 	$(foreach u,$(SERVICES),$(call fill,user/dist/systemd/$u.in,$(DESTDIR)$(SYSTEMDUNITDIR)/$u) &&) :
 	$(INSTALL) -m 644 user/dist/systemd/*.socket $(DESTDIR)$(SYSTEMDUNITDIR)/

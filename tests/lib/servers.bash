@@ -80,7 +80,7 @@ opensmtpd_start() {
 	local files=$TEST_DIR/files
 	mkdir "$TEST_DIR/smtpd"
 	# What is in this tree may not be seen from there.
-	install -D -t "$files/usr/libexec/opensmtpd" "$ROOT/lua/opensmtpd/filter-conncount"
+	install -D -t "$files/usr/libexec/opensmtpd" "$ROOT/lua/servers/opensmtpd/filter-conncount"
 	install -D -t "$files/usr/local/share/lua/5.4/conncount" "$ROOT/lua/conncount/ask.lua"
 	install -D -t "$files/usr/local/lib/lua/5.4" "$BUILD/lua/5.4/conncount.so"
 	install -D -t "$files/usr/local/bin" "$BUILD/conncount"

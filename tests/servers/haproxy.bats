@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-2-Clause
-# Debian's HAProxy with the policy of lua/haproxy, as conncount-servers(7) has it, before Debian's
+# Debian's HAProxy with the policy of lua/servers/haproxy, as conncount-servers(7) has it, before Debian's
 # OpenSMTPD.
 
 load ../lib/common
@@ -24,7 +24,7 @@ teardown() {
 
 # in_tree: the configuration on stdin with the paths of this tree, and a group that each machine has.
 in_tree() {
-	sed "s|/usr/share/conncount/haproxy.lua|$ROOT/lua/haproxy/conncount.lua|
+	sed "s|/usr/share/conncount/haproxy.lua|$ROOT/lua/servers/haproxy/haproxy.lua|
 		s|group conncount|group nogroup|"
 }
 

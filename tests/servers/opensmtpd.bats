@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-2-Clause
-# Debian's OpenSMTPD with the filter of lua/opensmtpd, as conncount-servers(7) has it.
+# Debian's OpenSMTPD with the filter of lua/servers/opensmtpd, as conncount-servers(7) has it.
 
 load ../lib/common
 load ../lib/servers
@@ -98,12 +98,12 @@ inside() {
 	expect_smtp '220 220' open 2 198.51.100.7 192.0.2.1:25
 	logged 1 "bad argument #2 (service_type) 'smtp': unknown service type"
 
-	expect 2 "$LUA" "$ROOT/lua/opensmtpd/filter-conncount" SMTP /24,=5
+	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount" SMTP /24,=5
 	expect_match "^/24,=5: .*'/24,'" "$errors"
-	expect 2 "$LUA" "$ROOT/lua/opensmtpd/filter-conncount" SMTP /24=x
+	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount" SMTP /24=x
 	expect_eq '/24=x: not NETWORK=LIMIT' "$errors"
-	expect 2 "$LUA" "$ROOT/lua/opensmtpd/filter-conncount" SMTP
+	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount" SMTP
 	expect_match '^usage: ' "$errors"
-	expect 2 "$LUA" "$ROOT/lua/opensmtpd/filter-conncount"
+	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount"
 	expect_match '^usage: ' "$errors"
 }

@@ -31,7 +31,7 @@ teardown() {
 
 # policyd OPTION...: conncount-policyd in the foreground.
 policyd() {
-	in_ns env LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$ROOT/lua/policyd/conncount-policyd" "$@"
+	in_ns env LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$ROOT/lua/servers/policyd/conncount-policyd" "$@"
 }
 
 # sessions_setup: 6 of 203.0.113.1 and 3 of 203.0.113.2 to mx, 2 of 203.0.113.1 to submission.
@@ -418,7 +418,7 @@ reloaded() {
 	while IFS='|' read -r text want; do
 		printf '%s\n' "$text" | policy
 		expect 2 timeout 60 prlimit --as=4000000000 env LUA_CPATH="$BUILD/lua/5.4/?.so;;" \
-			"$ROOT/lua/policyd/conncount-policyd" --check -c "$file"
+			"$ROOT/lua/servers/policyd/conncount-policyd" --check -c "$file"
 		expect_match "^conncount-policyd: $file:$want" "$errors" "messages about $text"
 	done <<-'END'
 		while true do end|1: takes too long: is there a loop without an end\?$
@@ -610,7 +610,7 @@ reloaded() {
 }
 
 @test "a relay that is allowed: the example does not refuse its neighbours" {
-	cp "$ROOT/lua/policyd/conncount-policy.lua" "$TEST_DIR/policy.lua"
+	cp "$ROOT/lua/servers/policyd/conncount-policy.lua" "$TEST_DIR/policy.lua"
 	load
 	sessions_start
 	sessions <<-'END'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-2-Clause
-# Debian's rspamd with the rule of lua/rspamd, as conncount-servers(7) has it.
+# Debian's rspamd with the rule of lua/servers/rspamd, as conncount-servers(7) has it.
 
 load ../lib/common
 load ../lib/servers
@@ -21,7 +21,7 @@ setup() {
 	mkdir -p "$LOCAL/local.d" "$LOCAL/db"
 	chown _rspamd "$LOCAL/db"
 	example conncount-servers.7 RSPAMD 1 |
-		sed "s|/usr/share/conncount/rspamd.lua|$ROOT/lua/rspamd/conncount.lua|" \
+		sed "s|/usr/share/conncount/rspamd.lua|$ROOT/lua/servers/rspamd/rspamd.lua|" \
 			>"$LOCAL/rspamd.local.lua"
 }
 

@@ -21,7 +21,7 @@ by_exporter() {
 
 by_policyd() {
 	echo "limit{ v4 = 32, sessions = 5 }" >"$BATS_TEST_TMPDIR/policy.lua"
-	LUA_CPATH="$BUILD/lua/5.4/?.so;;" timeout 10 "$ROOT/lua/policyd/conncount-policyd" \
+	LUA_CPATH="$BUILD/lua/5.4/?.so;;" timeout 10 "$ROOT/lua/servers/policyd/conncount-policyd" \
 		-c "$BATS_TEST_TMPDIR/policy.lua" --listen "$1"
 }
 

@@ -82,11 +82,11 @@ make_in() {
 		./usr/share/doc/conncount/examples/server/Makefile
 		./usr/share/doc/conncount/examples/server/limits.lua
 		./usr/share/doc/conncount/examples/server/msys.lua
-		./usr/share/doc/conncount/examples/server/policy.c
-		./usr/share/doc/conncount/examples/server/policy.h
-		./usr/share/doc/conncount/examples/server/server.c
-		./usr/share/doc/conncount/examples/server/session.c
-		./usr/share/doc/conncount/examples/server/session.h
+		./usr/share/doc/conncount/examples/server/smtp_policy.c
+		./usr/share/doc/conncount/examples/server/smtp_policy.h
+		./usr/share/doc/conncount/examples/server/smtp_server.c
+		./usr/share/doc/conncount/examples/server/smtp_session.c
+		./usr/share/doc/conncount/examples/server/smtp_session.h
 		./usr/share/lua/5.1/conncount/ask.lua
 		./usr/share/lua/5.1/msys/audit.lua
 		./usr/share/lua/5.1/msys/extended/ac.lua

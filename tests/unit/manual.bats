@@ -25,7 +25,7 @@ page_options() {
 
 # policyd OPTION...
 policyd() {
-	LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$ROOT/lua/policyd/conncount-policyd" "$@"
+	LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$ROOT/lua/servers/policyd/conncount-policyd" "$@"
 }
 
 @test "mandoc finds nothing wrong with the pages" {
@@ -143,7 +143,7 @@ policyd() {
 		on { print >(dir "/page" n) }
 		/^\.Bd/ { on = 1; n++ }' "$MAN/conncount-policyd.8"
 	sed -n '/^limit{/p' "$ROOT/README.md" >"$BATS_TEST_TMPDIR/page-readme"
-	for file in "$ROOT/lua/policyd/conncount-policy.lua" \
+	for file in "$ROOT/lua/servers/policyd/conncount-policy.lua" \
 		$(grep -lE '^limit\{' "$BATS_TEST_TMPDIR"/page*); do
 		expect 0 policyd --check -c "$file"
 		n=$((n + 1))

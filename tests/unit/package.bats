@@ -117,7 +117,7 @@ in_chroot() {
 	expect_match "(^|$NL)conncount /lib/systemd/system/conncount-exporter.socket$NL" "$files$NL"
 	expect_match "(^|$NL)libconncount-dev /usr/share/man/man3/libconncount.3.gz$NL" "$files$NL"
 	expect_match "(^|$NL)libconncount-dev /usr/lib/[^/]*/cmake/conncount/conncount-config.cmake$NL" "$files$NL"
-	expect_match "(^|$NL)libconncount-dev /usr/share/doc/libconncount-dev/examples/server/server.c$NL" \
+	expect_match "(^|$NL)libconncount-dev /usr/share/doc/libconncount-dev/examples/server/smtp_server.c$NL" \
 		"$files$NL"
 	expect_match "(^|$NL)conncount /usr/share/doc/conncount/examples/conncount.conf$NL" "$files$NL"
 	for name in 5.1 5.3 5.4; do
@@ -324,7 +324,7 @@ expect_inside() {
 	expect_inside inactive sh -c 'systemctl is-active conncount-policyd.socket || :'
 	printf '%s\n' '[mx]' 'listen = *:25' >"$TREE/etc/conncount.conf"
 	expect 0 inside systemctl start conncount
-	cp "$ROOT/lua/policyd/conncount-policy.lua" "$TREE/etc/"
+	cp "$ROOT/lua/servers/policyd/conncount-policy.lua" "$TREE/etc/"
 	sed -i '/^allow/d' "$TREE/etc/conncount-policy.lua"
 	expect 0 inside sh -e -c "$(example conncount-policyd.8 SYSTEMD 1)"
 	serve mail 25 6

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * policy.c - the server's Lua: one state, and in it msys.lua, which has what Momentum's
+ * smtp_policy.c - the server's Lua: one state, and in it msys.lua, which has what Momentum's
  * policies expect around them. This file only goes in and out.
  *
  * In Lua nearly every call can raise an error, if only because there is no memory. So all that
@@ -16,7 +16,7 @@
 
 #include <conncount_lua.h>
 
-#include "policy.h"
+#include "smtp_policy.h"
 
 struct policy {
 	lua_State *L;

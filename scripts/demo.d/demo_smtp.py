@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""smtp.py - the demo's clients, and servers where smtp-sink cannot be had.
+"""demo_smtp.py - the demo's clients, and servers where smtp-sink cannot be had.
 
-usage: smtp.py serve ADDR:PORT
+usage: demo_smtp.py serve ADDR:PORT
            greet whoever connects, and answer every line, like an SMTP server
-       smtp.py hold ADDR:PORT SOURCE...
+       demo_smtp.py hold ADDR:PORT SOURCE...
            open a session from each source address, say EHLO, and print a line when all are
            answered. On SIGTERM say QUIT in each, wait until the server has closed it, and end
 """
@@ -74,7 +74,7 @@ def expect(stream, code):
     while True:
         line = stream.readline()
         if not line.startswith(code):
-            sys.exit("smtp.py: %r expected, got %r" % (code, line))
+            sys.exit("demo_smtp.py: %r expected, got %r" % (code, line))
         if line[3:4] != b"-":
             return
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server.c - an SMTP server that asks a Lua policy about each session, as Momentum's policies
+ * smtp_server.c - an SMTP server that asks a Lua policy about each session, as Momentum's policies
  * expect it; what a server has to do to use conncount from its own Lua. It takes mail and throws
  * it away.
  *
  *	server -l ADDRESS:PORT [-l ADDRESS:PORT]... POLICY...
  *
- * One thread and one epoll(7) serve all sessions. session.c speaks SMTP in each of them, policy.c
- * has the part that is about Lua and conncount.
+ * One thread and one epoll(7) serve all sessions. smtp_session.c speaks SMTP in each of them,
+ * smtp_policy.c has the part that is about Lua and conncount.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -25,8 +25,8 @@
 
 #include <conncount.h>
 
-#include "policy.h"
-#include "session.h"
+#include "smtp_policy.h"
+#include "smtp_session.h"
 
 enum {
 	MAX_LISTENERS = 16,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * session.h - the SMTP sessions of the server, and what it watches.
+ * smtp_session.h - the SMTP sessions of the server, and what it watches.
  */
-#ifndef SESSION_H
-#define SESSION_H
+#ifndef SMTP_SESSION_H
+#define SMTP_SESSION_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * policy.h - what the server asks its Lua policies, and what they answer.
+ * smtp_policy.h - what the server asks its Lua policies, and what they answer.
  */
-#ifndef POLICY_H
-#define POLICY_H
+#ifndef SMTP_POLICY_H
+#define SMTP_POLICY_H
 
 #include <stdbool.h>
 #include <stddef.h>

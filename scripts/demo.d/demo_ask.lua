@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- Print what a policy can ask about sessions, a column each, and what policy.lua decides.
--- usage: lua5.4 ask.lua REMOTE LOCAL:PORT [REMOTE LOCAL:PORT]...
-local policy = dofile(arg[0]:match('^(.*/)') .. 'policy.lua')
+-- Print what a policy can ask about sessions, a column each, and what demo_policy.lua decides.
+-- usage: lua5.4 demo_ask.lua REMOTE LOCAL:PORT [REMOTE LOCAL:PORT]...
+local policy = dofile(arg[0]:match('^(.*/)') .. 'demo_policy.lua')
 local accept = require('conncount').accept
 
 local questions = {

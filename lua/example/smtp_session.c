@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * session.c - sessions: SMTP as far as it takes mail, which is thrown away, with the policies asked
- * in each phase.
+ * smtp_session.c - sessions: SMTP as far as it takes mail, which is thrown away, with the policies
+ * asked in each phase.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "policy.h"
-#include "session.h"
+#include "smtp_policy.h"
+#include "smtp_session.h"
 
 enum {
 	IDLE_SECONDS = 300, /* RFC 5321, 4.5.3.2.7 */
@@ -26,7 +26,7 @@ enum {
 struct session {
 	struct source source;
 	TAILQ_ENTRY(session) entry;
-	int policy;      /* what stands for it in policy.h */
+	int policy;      /* what stands for it in smtp_policy.h */
 	bool held;       /* the replies wait until `deadline` */
 	bool ending;     /* ends as soon as the replies are written */
 	bool greeted;    /* EHLO or HELO was accepted */
