@@ -97,6 +97,8 @@ EXPORTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
 lua_version = $(patsubst lua%,%,$(subst luajit,lua5.1,$(1)))
 LUA_VERSIONS := $(sort $(call lua_version,$(LUAS)))
 lua_cflags = $(shell $(PKG_CONFIG) --cflags $(firstword $(filter lua$(1),$(LUAS)) luajit))
+# Of a module, in the directory of its version.
+LUA_OBJS := $(patsubst lua/%.c,%.o,$(wildcard lua/*.c))
 LUA_MODULES := $(LUA_VERSIONS:%=$(BUILD)/lua/%/conncount.so)
 LUA_LIBRARIES := $(LUA_VERSIONS:%=$(BUILD)/libconncount-lua%.a)
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(wildcard tests/tools/*.c)))
@@ -174,13 +176,18 @@ $(BUILD)/conncount-exporter: $(EXPORTER_OBJS) $(BUILD)/libconncount.a
 
 # --- the Lua module -------------------------------------------------------------------------
 
-$(BUILD)/lua/%/conncount.o: lua/conncount.c Makefile
-	$(call say,CC)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(call lua_cflags,$*) $(ALL_CFLAGS) -c $< -o $@
+# One of its files, for each version: $(eval $(call lua_object,NAME))
+define lua_object
+$(BUILD)/lua/%/$(1).o: lua/$(1).c Makefile
+	$$(call say,CC)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(call lua_cflags,$$*) $$(ALL_CFLAGS) -c $$< -o $$@
+endef
+
+$(foreach o,$(LUA_OBJS),$(eval $(call lua_object,$(basename $o))))
 
 # It carries libconncount inside, so that it works wherever it is copied to.
-$(BUILD)/lua/%/conncount.so: $(BUILD)/lua/%/conncount.o $(BUILD)/libconncount.a
+$(BUILD)/lua/%/conncount.so: $(addprefix $(BUILD)/lua/%/,$(LUA_OBJS)) $(BUILD)/libconncount.a
 	$(call say,LD)
 	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,--exclude-libs,ALL -o $@ $^ $(LIB_LIBS)
 
@@ -188,7 +195,7 @@ $(BUILD)/lua/%/conncount.so: $(BUILD)/lua/%/conncount.o $(BUILD)/libconncount.a
 $(BUILD)/lua/conncount.so: $(BUILD)/lua/5.4/conncount.so
 	$(Q)ln -sf 5.4/conncount.so $@
 
-$(BUILD)/libconncount-lua%.a: $(BUILD)/lua/%/conncount.o
+$(BUILD)/libconncount-lua%.a: $(addprefix $(BUILD)/lua/%/,$(LUA_OBJS))
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 

@@ -27,7 +27,10 @@ build = {
 	modules = {
 		conncount = {
 			sources = {
+				'lua/accept_construct.c',
+				'lua/arguments.c',
 				'lua/conncount.c',
+				'lua/socket_lookup.c',
 				'user/lib/cgroup_mount.c',
 				'user/lib/cidr.c',
 				'user/lib/list.c',

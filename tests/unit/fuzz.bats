@@ -38,7 +38,7 @@ sources() {
 	case $1 in
 	config) echo user/load/config.c ;;
 	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c) ;;
-	lua) echo lua/conncount.c ;;
+	lua) (cd "$ROOT" && printf '%s\n' lua/*.c) ;;
 	esac
 }
 
@@ -190,9 +190,9 @@ planted() {
 }
 
 @test "planted bugs in the Lua module are found" {
-	local lua=lua/conncount.c
-	planted lua $lua "s/c < ' ' || c == 0x7f/c == 0x7f/" "not so: .*text\[i\] >= ' '"
-	planted lua $lua 's/strlen(text) != len/strlen(text) > len/' 'not so'
+	local lua=lua/conncount.c arguments=lua/arguments.c
+	planted lua $arguments "s/c < ' ' || c == 0x7f/c == 0x7f/" "not so: .*text\[i\] >= ' '"
+	planted lua $arguments 's/strlen(text) != len/strlen(text) > len/' 'not so'
 	planted lua $lua 's/conncount_close(rd->cc);/;/' 'not so: !handles'
-	planted lua $lua 's/= test_accept(L, 1)/= lua_touserdata(L, 1)/' 'not so|AddressS'
+	planted lua $lua 's/= ccl_test_accept(L, 1)/= lua_touserdata(L, 1)/' 'not so|AddressS'
 }

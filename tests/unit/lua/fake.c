@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * fake.c - stands in for the parts of libconncount that ask the kernel, so that answers.lua
- * can decide what they answer and see what they were asked. It is linked with lua/conncount.c
+ * can decide what they answer and see what they were asked. It is linked with the binding
  * and the library's cidr.c into a module `conncount`, whose second entry, luaopen_fake(),
  * gives the functions that steer it.
  */

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * binding.h - what the files of the Lua module share. Its functions are named ccl_*, because
+ * libconncount-lua*.a is linked into servers; conncount.so does not export them.
+ */
+#ifndef BINDING_H
+#define BINDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "conncount.h"
+
+#pragma GCC visibility push(hidden)
+
+#define ACCEPT_TYPE "conncount.accept"
+
+/* An accept construct: one session, as a policy sees it. Written once, when it is made. */
+struct accept {
+	struct conncount_cidr remote; /* exactly the client's address */
+	struct conncount_cidr local;  /* exactly the address it connected to */
+	uint16_t port;                /* the port it connected to, host byte order */
+};
+
+/*
+ * A Lua state's way to the counts: a userdata in its registry and the first upvalue of every
+ * function here.
+ */
+struct reader {
+	struct conncount *cc; /* NULL until a query needs it and it could be opened */
+	int diag;             /* a socket to ask the kernel for sockets; -1: none yet */
+	bool closed;          /* the state is closing: a handle opened now would leak */
+};
+
+/* One end of a connection. */
+struct endpoint {
+	struct conncount_cidr addr; /* exactly one address */
+	uint16_t port;              /* host byte order */
+};
+
+/* arguments.c */
+
+/*
+ * ccl_bad() - raise "WHAT 'TEXT': WHY" about the value at @idx, which may be missing. @format, as
+ * for lua_pushfstring(), is the why.
+ */
+_Noreturn void ccl_bad(lua_State *L, int idx, const char *what, const char *format, ...);
+
+/* ccl_bad_type() - raise "WHAT 'TEXT': EXPECTED expected, got TYPE" about the value at @idx. */
+_Noreturn void ccl_bad_type(lua_State *L, int idx, const char *what, const char *expected);
+
+/*
+ * ccl_refuse_surplus() - raise an error if there are more than @max arguments. @self: the number of
+ * values on the stack before the first.
+ */
+void ccl_refuse_surplus(lua_State *L, const char *function, int self, int max);
+
+/*
+ * ccl_check_string() - the string at @idx, valid for as long as it is there. Raises an error if the
+ * value is not a string, or has a NUL byte.
+ */
+const char *ccl_check_string(lua_State *L, int idx, const char *what);
+
+/* ccl_check_endpoint() - the 'ADDRESS:PORT' at @idx. Raises an error if it is malformed. */
+struct endpoint ccl_check_endpoint(lua_State *L, int idx, const char *what);
+
+/* accept_construct.c */
+
+/*
+ * ccl_push_accept_metatable() - push the metatable of accept constructs. Its __index is the table
+ * of their methods, empty until a module adds some.
+ */
+void ccl_push_accept_metatable(lua_State *L);
+
+/* ccl_test_accept() - the accept construct at @idx; NULL if the value is not one. */
+const struct accept *ccl_test_accept(lua_State *L, int idx);
+
+int ccl_accept(lua_State *L); /* conncount.accept() */
+
+/* socket_lookup.c */
+
+int ccl_socket(lua_State *L); /* conncount.socket() */
+
+#pragma GCC visibility pop
+
+#endif
