@@ -327,13 +327,15 @@ install: all
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/conncount) \
-		$(DESTDIR)$(PREFIX)/share/conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd \
+		$(DESTDIR)$(PREFIX)/share/conncount/policyd $(DESTDIR)$(PREFIX)/libexec/opensmtpd \
 		$(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
 		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 755 lua/servers/policyd/conncount-policyd $(DESTDIR)$(PREFIX)/sbin/
+	$(INSTALL) -m 644 $(filter-out %/conncount-policy.lua,$(wildcard lua/servers/policyd/*.lua)) \
+		$(DESTDIR)$(PREFIX)/share/conncount/policyd/
 	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(DESTDIR)$(PREFIX)/lib/conncount/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(LUA_LIBRARIES) $(DESTDIR)$(LIBDIR)/

@@ -17,7 +17,7 @@ policyd_start() {
 # directory in which it may make its sockets.
 policyd_copy() {
 	mkdir "$TEST_DIR/policyd"
-	cp "$ROOT/lua/servers/policyd/conncount-policyd" "$BUILD/lua/5.4/conncount.so" "$TEST_DIR/policyd/"
+	cp "$ROOT"/lua/servers/policyd/{conncount-policyd,*.lua} "$BUILD/lua/5.4/conncount.so" "$TEST_DIR/policyd/"
 	chmod 0777 "$TEST_DIR/policyd"
 }
 

@@ -73,6 +73,14 @@ make_in() {
 		./usr/sbin/conncount-policyd
 		./usr/share/bash-completion/completions/conncount
 		./usr/share/conncount/haproxy.lua
+		./usr/share/conncount/policyd/clients.lua
+		./usr/share/conncount/policyd/connections.lua
+		./usr/share/conncount/policyd/decisions.lua
+		./usr/share/conncount/policyd/listeners.lua
+		./usr/share/conncount/policyd/log.lua
+		./usr/share/conncount/policyd/policy_file.lua
+		./usr/share/conncount/policyd/sandbox.lua
+		./usr/share/conncount/policyd/sessions.lua
 		./usr/share/conncount/rspamd.lua
 		./usr/share/doc/conncount/examples/conncount-policy.lua
 		./usr/share/doc/conncount/examples/conncount.conf

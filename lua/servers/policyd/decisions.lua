@@ -1,0 +1,112 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- What is decided about a session, by the policy.
+local uv = require('luv')
+local conncount = require('conncount')
+local log = require('policyd.log')
+local sessions = require('policyd.sessions')
+
+local decisions = {}
+
+local WAIT_MS = 4000 -- for a count to come down; Exim waits for 5 s
+local ESRCH = 3
+
+local policy
+
+-- Decide by a policy, as policy_file.read() returns it, from now on.
+function decisions.follow(new)
+	policy = new
+end
+
+local function is_allowed(allow, session)
+	for length, networks in pairs(allow[session.family]) do
+		if networks[conncount.network(session.address .. '/' .. length)] then
+			return true
+		end
+	end
+	return false
+end
+
+local function fill_in(reply, network, open, limit)
+	return (reply:gsub('{(.-)}', { network = network, open = open, limit = limit }))
+end
+
+-- The action of a session that is to be judged again later.
+local WAIT = {}
+decisions.WAIT = WAIT
+
+-- Decide on a session. Returns the action for Postfix, and for how many seconds to wait with it;
+-- or WAIT; or nil, message, errno where it cannot be known how many sessions are open. To be refused
+-- comes before a delay, and a longer delay before a shorter one.
+local function decide(session)
+	local service, why, errno = conncount.service(session.server)
+	local limits = policy.limits[service]
+	local networks, keys = {}, {} -- of each limit; of all
+	local delay, wait = 0, false
+
+	if not service then
+		return nil, why, errno
+	elseif not limits or is_allowed(policy.allow, session) then
+		return 'DUNNO', 0
+	end
+	for i, limit in ipairs(limits) do
+		local length = limit['v' .. session.family]
+		if length then
+			networks[i] = conncount.network(session.address .. '/' .. length)
+			keys[service .. ' ' .. networks[i]] = true
+		end
+	end
+	for i, limit in ipairs(limits) do
+		local network, open = networks[i], 0
+		if network then
+			open, why, errno = sessions.count_unrefused(network, service)
+		end
+		if not open then
+			return nil, why, errno
+		elseif open <= limit.sessions then
+			-- not over this one
+		elseif not limit.reply then
+			delay = math.max(delay, limit.delay)
+		elseif session.socket and uv.now() - session.since < WAIT_MS
+			and sessions.count_staying(session, service .. ' ' .. network) < limit.sessions then
+			wait = true
+		else
+			sessions.remember(session, sessions.refused, keys)
+			return fill_in(limit.reply, network, open, limit.sessions), 0
+		end
+	end
+	sessions.remember(session, sessions.staying, keys)
+	if wait then
+		return WAIT
+	end
+	return 'DUNNO', delay
+end
+
+local unavailable = false -- nothing can be counted, which was said
+
+-- decide() that always has an answer. The third result: it is a decision, to be kept.
+function decisions.action_of(session)
+	local good, action, delay_or_why, errno = pcall(decide, session)
+
+	if not good then
+		log.once('a request cannot be answered', action)
+	elseif action then
+		if unavailable then
+			unavailable = false
+			log.line('sessions are counted again')
+		end
+		return action, delay_or_why, true
+	elseif errno == ESRCH then
+		log.once(delay_or_why)
+	elseif not unavailable then
+		unavailable = true
+		log.line('every client is let in until sessions are counted again', delay_or_why)
+	end
+	return 'DUNNO', 0, false
+end
+
+-- Have a session that waits be decided on when it is judged next.
+function decisions.end_wait(session)
+	session.since = -WAIT_MS
+end
+
+return decisions

@@ -1,0 +1,180 @@
+-- SPDX-License-Identifier: BSD-2-Clause
+-- The policy file.
+--
+-- It calls allow and limit, so that an error has a line. What becomes of it:
+--   allow[family][length][network] = true, network as conncount.network() writes it
+--   limits[service] = list of limits in the order of the file; each has the fields of limit{},
+--                     and `reply` or `delay` by its action
+-- A family is 4 or 6.
+local conncount = require('conncount')
+local log = require('policyd.log')
+local sandbox = require('policyd.sandbox')
+
+local policy_file = {}
+
+local DELAY_MAX = 90 -- seconds: Postfix waits for 100
+local MESSAGE_MAX = 400 -- bytes: a reply line of SMTP has 512
+
+-- The reply code of an action. After 421 and 521, Postfix closes the session.
+local CODES = { defer = '421 4.7.0', reject = '521 5.7.0' }
+
+-- Checks of a field's value: nil, or what is wrong with it.
+
+local function whole_number(least, most)
+	return function(value)
+		if math.type(value) ~= 'integer' or value < least or value > most then
+			return ('not a whole number from %d to %d'):format(least, most)
+		end
+	end
+end
+
+local function service_name(value)
+	if type(value) ~= 'string' or value == '' then
+		return 'not the name of a service'
+	end
+end
+
+local function action_name(value)
+	if value ~= 'tarpit' and not CODES[value] then
+		return "not 'defer', 'reject' or 'tarpit'"
+	end
+end
+
+local function seconds(value)
+	if type(value) ~= 'number' or not (value > 0 and value <= DELAY_MAX) then
+		return ('not a number of seconds up to %d'):format(DELAY_MAX)
+	end
+end
+
+local PLACEHOLDERS = { network = true, open = true, limit = true }
+
+local function reply_text(value)
+	if type(value) ~= 'string' or not string.find(value, '^[\x20-\x7e]+$') then
+		return 'not a line of ASCII'
+	elseif #value > MESSAGE_MAX then
+		return ('longer than %d characters'):format(MESSAGE_MAX)
+	end
+	for name in string.gmatch(value, '{(.-)}') do
+		if not PLACEHOLDERS[name] then
+			return ('unknown {%s} (known: {network}, {open}, {limit})'):format(name)
+		end
+	end
+end
+
+local FIELDS = {
+	service = service_name,
+	v4 = whole_number(0, 32),
+	v6 = whole_number(0, 128),
+	sessions = whole_number(0, math.maxinteger),
+	action = action_name,
+	message = reply_text,
+	delay = seconds,
+}
+local DEFAULT_MESSAGE = 'too many sessions from {network}'
+local DEFAULT_DELAY = 5
+
+-- A value as an error shows it. Calls no metamethod: that could return anything, or fail.
+local function shown(value)
+	if type(value) == 'string' then
+		return ("'%s'"):format((string.gsub(value, '%c', '?')))
+	elseif type(value) == 'number' or type(value) == 'boolean' then
+		return tostring(value)
+	end
+	return 'a ' .. type(value)
+end
+
+-- A limit out of the argument of limit{}; or nil and what is wrong with it.
+local function limit_of(fields)
+	if type(fields) ~= 'table' then
+		return nil, 'a table expected: limit{ v4 = 32, v6 = 64, sessions = 10 }'
+	end
+	local limit = { service = 'SMTP', action = 'defer' }
+	for name, value in pairs(fields) do
+		local why
+		if FIELDS[name] then
+			why = FIELDS[name](value)
+		else
+			return nil, ('unknown field %s (known: service, v4, v6, sessions, action, message, delay)')
+				:format(shown(name))
+		end
+		if why then
+			return nil, ('%s = %s: %s'):format(name, shown(value), why)
+		end
+		limit[name] = value
+	end
+	if not limit.sessions then
+		return nil, 'sessions is missing: how many may be open'
+	elseif not limit.v4 and not limit.v6 then
+		return nil, 'v4 and v6 are missing: the length of the network that is counted'
+	elseif limit.action == 'tarpit' and limit.message then
+		return nil, 'a message with a tarpit, which says nothing'
+	elseif limit.action ~= 'tarpit' and limit.delay then
+		return nil, ("a delay with the action '%s': it is for a tarpit"):format(limit.action)
+	end
+	if limit.action == 'tarpit' then
+		limit.delay = limit.delay or DEFAULT_DELAY
+	else
+		limit.reply = CODES[limit.action] .. ' ' .. (limit.message or DEFAULT_MESSAGE)
+	end
+	return limit
+end
+
+local function allow_network(allow, text)
+	local network, family, length = conncount.network(text)
+	allow[family][length] = allow[family][length] or {}
+	allow[family][length][network] = true
+end
+
+-- Read a policy. Returns it, and how many limits and networks it has; or nil and a message that
+-- names file and line.
+function policy_file.read(path)
+	local policy = { allow = { [4] = {}, [6] = {} }, limits = {} }
+	local limits, networks = 0, 0
+	local environment, watch = sandbox.environment(path)
+
+	function environment.allow(list)
+		if type(list) ~= 'table' then
+			error("allow: a table expected: allow{ '192.0.2.0/24' }", 2)
+		end
+		for _, text in ipairs(list) do
+			local good, why = pcall(allow_network, policy.allow, text)
+			if not good then
+				error('allow: ' .. string.gsub(why, '^.-%(cidr%):? ?', ''), 2)
+			end
+			networks = networks + 1
+		end
+	end
+
+	function environment.limit(fields)
+		local limit, why = limit_of(fields)
+		if not limit then
+			error('limit: ' .. why, 2)
+		end
+		local of_service = policy.limits[limit.service] or {}
+		policy.limits[limit.service] = of_service
+		table.insert(of_service, limit)
+		limits = limits + 1
+	end
+
+	local chunk, why = loadfile(path, 't', environment)
+	if not chunk then
+		return nil, why
+	end
+	why = sandbox.run(path, watch, chunk, environment.string)
+	if why then
+		return nil, why
+	end
+	return policy, limits, networks
+end
+
+-- Say where a policy can have no effect. It may have later: conncount may be loaded anew.
+function policy_file.check_services(path, policy)
+	for service in pairs(policy.limits) do
+		local known, why = pcall(conncount.audit.inbound_session_count, '0.0.0.0/0', service)
+		if not known then
+			log.line(path, 'these limits have no effect', (why:gsub('^.-%(service_type%) ', '')))
+		end
+	end
+end
+
+return policy_file
