@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * conncount.bpf.c - the programs: count a connection when its handshake is done, and stop
- * when its socket is released or closed, whichever comes first. (seed.bpf.h has those that
- * go through the sockets there are, sum.bpf.h the one that readers run.)
- *
- * Both are attached to a cgroup. cgroup programs are never skipped for being active already
- * on the same CPU, as tracing programs are: every event counts.
+ * conncount.bpf.c - all programs. Two count: a connection when its handshake is done, until its
+ * socket is released or closed, whichever comes first. They are attached to a cgroup: the kernel
+ * never skips a cgroup program because it is already active on the same CPU, as it does with
+ * tracing programs.
  */
+#include "connections.bpf.h"
 #include "find.bpf.h"
+#include "seed.bpf.h"
 #include "sum.bpf.h"
+
+/* --- attached to a cgroup: count connections as they come and go ---------------------------- */
 
 static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpoint *local,
 					  struct endpoint *peer)
@@ -201,6 +203,165 @@ int conncount_release(struct bpf_sock *sk)
 	else if (session_end(session) == CC_SESSION_SUBFLOW)
 		subflow_end(session, NULL);
 	return 1;
+}
+
+/* --- iterators: the sockets there are (seed.bpf.h) ------------------------------------------- */
+
+/*
+ * Enter the connections that have no record. Writes a byte for each, for progress to be seen.
+ */
+SEC("iter/tcp")
+int conncount_seed(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
+	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
+	struct cc_session *own, as;
+	__u8 byte = 0;
+
+	if (!tp)
+		return 0;
+	own = record_get(tp, 0);
+	if (socket_is_dead(socket_holder(tp, msk))) {
+		/*
+		 * Its release began before ours was attached and ended after a run had
+		 * entered it. (A session of MPTCP then ends with its last subflow.)
+		 */
+		if (own && !msk)
+			session_end(own);
+		return 0;
+	}
+	if (own && own->state != CC_SESSION_NEW)
+		return 0;
+	if (!socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup) ||
+	    (!connection_was(tp, &as) && !connection_identify(tp, msk, NULL, &as)))
+		return 0;
+	if (connection_seed(tp, msk, &as))
+		bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
+	return 0;
+}
+
+/*
+ * Write all sessions as struct cc_scanned, whether they are counted or not; one of several subflows
+ * as often.
+ */
+SEC("iter/tcp")
+int conncount_scan(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
+	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
+	struct cc_session as;
+
+	if (!tp || !socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup) ||
+	    !connection_identify(tp, msk, record_get(tp, 0), &as))
+		return 0;
+
+	struct cc_scanned out = {
+		.id = msk ? (__u64)msk : bpf_get_socket_cookie(tp),
+		.listener = bpf_ntohs(as.listener),
+		.family = bpf_ntohs(as.family),
+		.addr = { as.addr[0], as.addr[1], as.addr[2], as.addr[3] },
+	};
+
+	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+	return 0;
+}
+
+/* --- run by `load` and `verify`: the other network namespaces (find.bpf.h) -------------------- */
+
+/* Write the tables of connections to `tables_found`. Most often all namespaces share one. */
+SEC("raw_tp")
+int conncount_tables(void *unused)
+{
+	struct net___conncount *own = net_own();
+	struct nets nets = { .own = own, .at = own, .ops = BPF_CORE_READ(own, ns.ops) };
+
+	(void)unused;
+	bpf_loop(NETS_MOST, net_visit, &nets, 0);
+	if (nets.full)
+		return CC_FIND_FULL;
+	return nets.at == own ? CC_FIND_DONE : CC_FIND_AGAIN;
+}
+
+/*
+ * Write the namespaces of sessions in some buckets of a table to `netns_found`. CC_FIND_GONE if the
+ * namespace that the table was found by is no more.
+ */
+SEC("raw_tp")
+int conncount_look(const struct cc_look *ask)
+{
+	struct net___conncount *net = (void *)ask->net;
+	struct look look = {
+		.buckets = BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo, ehash),
+		.own = net_own(),
+		.first = ask->first,
+		.result = CC_FIND_DONE,
+	};
+
+	if (BPF_CORE_READ(net, net_cookie) != ask->cookie)
+		return CC_FIND_GONE;
+	bpf_loop(ask->n, look_at_bucket, &look, 0);
+	return look.result;
+}
+
+/* Write the files of all threads by which the namespaces in `netns_found` can be entered. */
+SEC("iter/task_file")
+int conncount_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	bool is_socket;
+	__u32 number;
+
+	if (!file || !task)
+		return 0;
+	number = file_netns(file, &is_socket);
+	if (!number || !bpf_map_lookup_elem(&netns_found, &number))
+		return 0;
+
+	struct cc_found out = {
+		.netns = number,
+		.pid = task_number(BPF_CORE_READ(task, group_leader, thread_pid)),
+		.tid = task_number(BPF_CORE_READ(task, thread_pid)),
+		.fd = ctx->fd,
+		.is_socket = is_socket,
+	};
+
+	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+	return 0;
+}
+
+/* --- run by readers (sum.bpf.h) ----------------------------------------------------------------
+ */
+
+SEC("raw_tp")
+int conncount_sum(const struct cc_sum *question)
+{
+	struct cc_count_key key;
+	struct sum sum = {};
+	__u32 zero = 0, result;
+
+	if (question->mark != CC_SUM_MARK)
+		return 0;
+	key = question->network;
+	sum.network[0] = (__u64)bpf_ntohs(key.listener) << 48 | (__u64)bpf_ntohs(key.family) << 32 |
+			 bpf_ntohl(key.addr[0]);
+	sum.network[1] = (__u64)bpf_ntohl(key.addr[1]) << 32 | bpf_ntohl(key.addr[2]);
+	sum.network[2] = (__u64)bpf_ntohl(key.addr[3]) << 32;
+	sum.length = key.prefixlen;
+	sum.level = question->level;
+	sum.most = question->most;
+	sum.node = (__u64)((struct lpm_trie *)&counts)->root;
+	sum.waiting = bpf_map_lookup_elem(&waiting, &zero);
+	if (!sum.waiting || sum.length > KEY_BITS || !node_is_known())
+		return 0;
+	/* The kernel lets nothing else run on the CPU meanwhile; if that changes, nobody waits. */
+	if (__sync_val_compare_and_swap(&sum.waiting->busy, 0, 1))
+		return 0;
+	result = sum_take(&sum);
+	__sync_lock_test_and_set(&sum.waiting->busy, 0);
+	return result;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

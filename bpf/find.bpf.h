@@ -105,20 +105,6 @@ static long net_visit(__u32 index, struct nets *nets)
 	return net == nets->own || nets->full;
 }
 
-/* Write the tables of connections to `tables_found`. Most often all namespaces share one. */
-SEC("raw_tp")
-int conncount_tables(void *unused)
-{
-	struct net___conncount *own = net_own();
-	struct nets nets = { .own = own, .at = own, .ops = BPF_CORE_READ(own, ns.ops) };
-
-	(void)unused;
-	bpf_loop(NETS_MOST, net_visit, &nets, 0);
-	if (nets.full)
-		return CC_FIND_FULL;
-	return nets.at == own ? CC_FIND_DONE : CC_FIND_AGAIN;
-}
-
 /* --- which namespaces have sessions ---------------------------------------------------------- */
 
 struct look {
@@ -184,27 +170,6 @@ static long look_at_bucket(__u32 index, struct look *look)
 	return look->result == CC_FIND_FULL;
 }
 
-/*
- * Write the namespaces of sessions in some buckets of a table to `netns_found`. CC_FIND_GONE if the
- * namespace that the table was found by is no more.
- */
-SEC("raw_tp")
-int conncount_look(const struct cc_look *ask)
-{
-	struct net___conncount *net = (void *)ask->net;
-	struct look look = {
-		.buckets = BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo, ehash),
-		.own = net_own(),
-		.first = ask->first,
-		.result = CC_FIND_DONE,
-	};
-
-	if (BPF_CORE_READ(net, net_cookie) != ask->cookie)
-		return CC_FIND_GONE;
-	bpf_loop(ask->n, look_at_bucket, &look, 0);
-	return look.result;
-}
-
 /* --- what a namespace can be entered by ------------------------------------------------------- */
 
 /* The number of a thread, or of its process, as the asker knows it: in a container, another one. */
@@ -236,33 +201,6 @@ static __always_inline __u32 file_netns(struct file *file, bool *ret_is_socket)
 	}
 	inode = BPF_CORE_READ((struct file___conncount *)file, f_inode);
 	return BPF_CORE_READ(inode, i_sb, s_magic) == NSFS_MAGIC ? BPF_CORE_READ(inode, i_ino) : 0;
-}
-
-/* Write the files of all threads by which the namespaces in `netns_found` can be entered. */
-SEC("iter/task_file")
-int conncount_files(struct bpf_iter__task_file *ctx)
-{
-	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
-	bool is_socket;
-	__u32 number;
-
-	if (!file || !task)
-		return 0;
-	number = file_netns(file, &is_socket);
-	if (!number || !bpf_map_lookup_elem(&netns_found, &number))
-		return 0;
-
-	struct cc_found out = {
-		.netns = number,
-		.pid = task_number(BPF_CORE_READ(task, group_leader, thread_pid)),
-		.tid = task_number(BPF_CORE_READ(task, thread_pid)),
-		.fd = ctx->fd,
-		.is_socket = is_socket,
-	};
-
-	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
-	return 0;
 }
 
 #endif

@@ -10,7 +10,7 @@
 #ifndef CONNCOUNT_SEED_BPF_H
 #define CONNCOUNT_SEED_BPF_H
 
-#include "mptcp.bpf.h"
+#include "connections.bpf.h"
 
 enum {
 	SOL_TCP = 6,
@@ -89,67 +89,6 @@ static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *ms
 	else
 		stray_start(bpf_get_socket_cookie(tp), as);
 	return own;
-}
-
-/*
- * Enter the connections that have no record. Writes a byte for each, for progress to be seen.
- */
-SEC("iter/tcp")
-int conncount_seed(struct bpf_iter__tcp *ctx)
-{
-	struct sock_common *skc = ctx->sk_common;
-	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
-	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
-	struct cc_session *own, as;
-	__u8 byte = 0;
-
-	if (!tp)
-		return 0;
-	own = record_get(tp, 0);
-	if (socket_is_dead(socket_holder(tp, msk))) {
-		/*
-		 * Its release began before ours was attached and ended after a run had
-		 * entered it. (A session of MPTCP then ends with its last subflow.)
-		 */
-		if (own && !msk)
-			session_end(own);
-		return 0;
-	}
-	if (own && own->state != CC_SESSION_NEW)
-		return 0;
-	if (!socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup) ||
-	    (!connection_was(tp, &as) && !connection_identify(tp, msk, NULL, &as)))
-		return 0;
-	if (connection_seed(tp, msk, &as))
-		bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
-	return 0;
-}
-
-/*
- * Write all sessions as struct cc_scanned, whether they are counted or not; one of several subflows
- * as often.
- */
-SEC("iter/tcp")
-int conncount_scan(struct bpf_iter__tcp *ctx)
-{
-	struct sock_common *skc = ctx->sk_common;
-	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
-	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
-	struct cc_session as;
-
-	if (!tp || !socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup) ||
-	    !connection_identify(tp, msk, record_get(tp, 0), &as))
-		return 0;
-
-	struct cc_scanned out = {
-		.id = msk ? (__u64)msk : bpf_get_socket_cookie(tp),
-		.listener = bpf_ntohs(as.listener),
-		.family = bpf_ntohs(as.family),
-		.addr = { as.addr[0], as.addr[1], as.addr[2], as.addr[3] },
-	};
-
-	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
-	return 0;
 }
 
 #endif

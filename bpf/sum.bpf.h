@@ -194,33 +194,4 @@ static __always_inline __u32 sum_take(struct sum *sum)
 	return sum->count < CC_SUM_RAN ? CC_SUM_RAN | sum->count : 0;
 }
 
-SEC("raw_tp")
-int conncount_sum(const struct cc_sum *question)
-{
-	struct cc_count_key key;
-	struct sum sum = {};
-	__u32 zero = 0, result;
-
-	if (question->mark != CC_SUM_MARK)
-		return 0;
-	key = question->network;
-	sum.network[0] = (__u64)bpf_ntohs(key.listener) << 48 | (__u64)bpf_ntohs(key.family) << 32 |
-			 bpf_ntohl(key.addr[0]);
-	sum.network[1] = (__u64)bpf_ntohl(key.addr[1]) << 32 | bpf_ntohl(key.addr[2]);
-	sum.network[2] = (__u64)bpf_ntohl(key.addr[3]) << 32;
-	sum.length = key.prefixlen;
-	sum.level = question->level;
-	sum.most = question->most;
-	sum.node = (__u64)((struct lpm_trie *)&counts)->root;
-	sum.waiting = bpf_map_lookup_elem(&waiting, &zero);
-	if (!sum.waiting || sum.length > KEY_BITS || !node_is_known())
-		return 0;
-	/* The kernel lets nothing else run on the CPU meanwhile; if that changes, nobody waits. */
-	if (__sync_val_compare_and_swap(&sum.waiting->busy, 0, 1))
-		return 0;
-	result = sum_take(&sum);
-	__sync_lock_test_and_set(&sum.waiting->busy, 0);
-	return result;
-}
-
 #endif
