@@ -24,7 +24,7 @@
 #include "namespaces.h"
 #include "report.h"
 #include "sockets.h"
-#include "table.h"
+#include "publish.h"
 
 /* libbpf's warnings are the best there is on why a kernel refuses a program. */
 static int print_warnings(enum libbpf_print_level level, const char *format, va_list args)

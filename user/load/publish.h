@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * table.h - make a configuration the one in force.
+ * publish.h - make a configuration the one in force.
  */
-#ifndef CONNCOUNT_TABLE_H
-#define CONNCOUNT_TABLE_H
+#ifndef CONNCOUNT_PUBLISH_H
+#define CONNCOUNT_PUBLISH_H
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * table.c - make a configuration the one in force.
+ * publish.c - make a configuration the one in force.
  *
  * There are two tables; the generation says which one holds (abi.h). The new one is made up
  * in the other, and stepping the generation is the last thing done.
@@ -20,7 +20,7 @@
 #include "mapping.h"
 #include "maps.h"
 #include "report.h"
-#include "table.h"
+#include "publish.h"
 
 /* --- listener ids ------------------------------------------------------------------------- */
 
