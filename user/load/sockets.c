@@ -117,16 +117,16 @@ int sockets_seed(struct conncount_bpf *skel, const struct cgroup *cgroup,
 	return err;
 }
 
-/* --- listing ------------------------------------------------------------------------------ */
+/* --- a scan ------------------------------------------------------------------------------ */
 
-struct listing {
+struct scan {
 	struct cc_scanned *sockets;
 	size_t n, room;
 };
 
 static int on_scanned(void *arg, const void *records, size_t size)
 {
-	struct listing *all = arg;
+	struct scan *all = arg;
 	size_t n = size / sizeof(*all->sockets);
 
 	if (all->n + n > all->room) {
@@ -154,7 +154,7 @@ static int by_id(const void *a, const void *b)
  * In order of their ids, each once: a session may have several subflows, and up to 6.1 the
  * iterator may visit a socket again.
  */
-static void listing_sort(struct listing *all)
+static void scan_sort(struct scan *all)
 {
 	size_t kept = 0;
 
@@ -170,9 +170,9 @@ static void listing_sort(struct listing *all)
 int sockets_scan(struct conncount_bpf *skel, const struct cgroup *cgroup,
 		 const struct netns *counted, struct cc_scanned **ret_sockets, size_t *ret_n)
 {
-	struct listing listing = { .n = 0 };
+	struct scan scan = { .n = 0 };
 	struct iterator iterator = { skel->progs.conncount_scan, sizeof(struct cc_scanned),
-				     on_scanned, &listing };
+				     on_scanned, &scan };
 	struct namespaces all;
 	int err;
 
@@ -183,11 +183,11 @@ int sockets_scan(struct conncount_bpf *skel, const struct cgroup *cgroup,
 	err = namespaces_enter(&all, run_here, &iterator);
 	namespaces_free(&all);
 	if (err) {
-		free(listing.sockets);
+		free(scan.sockets);
 		return err;
 	}
-	listing_sort(&listing);
-	*ret_sockets = listing.sockets;
-	*ret_n = listing.n;
+	scan_sort(&scan);
+	*ret_sockets = scan.sockets;
+	*ret_n = scan.n;
 	return 0;
 }
