@@ -11,7 +11,7 @@
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
 # make LOSES=N            for tests: every N-th end of a session is not counted
 # make RACES=N            for tests: every N-th record of a socket is made by another program
-# make BARE=2             for make bench: without the protocol; BARE=1: nor is a node ever deleted
+# make BASELINE=2         for make bench: without the protocol; BASELINE=1: nor is a node ever deleted
 #
 # Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libjansson,
 # libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.
@@ -84,8 +84,8 @@ endif
 ifdef RACES
 BPF_CFLAGS += -DCONNCOUNT_RACES=$(RACES)
 endif
-ifdef BARE
-BPF_CFLAGS += -DCONNCOUNT_BARE=$(BARE)
+ifdef BASELINE
+BPF_CFLAGS += -DCONNCOUNT_BASELINE=$(BASELINE)
 endif
 
 LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
@@ -292,10 +292,10 @@ $(BENCHES): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/tests/bench/connections.o
 		$(LIB_LIBS) $(BENCH_LIBS)
 
 # QUICK=1: whether it works; and the page stays as it is.
-$(BUILD)/bench/bare-%/conncount: FORCE
-	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) BARE=$* $@
+$(BUILD)/bench/baseline-%/conncount: FORCE
+	$(Q)$(MAKE) -s --no-print-directory BUILD=$(@D) BASELINE=$* $@
 
-bench: all $(BENCHES) $(addprefix $(BUILD)/bench/bare-,1/conncount 2/conncount) \
+bench: all $(BENCHES) $(addprefix $(BUILD)/bench/baseline-,1/conncount 2/conncount) \
 		$(addprefix $(BUILD)/tests/,objects tell json)
 	tests/bench/run $(if $(QUICK),--quick,--page)
 

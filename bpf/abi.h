@@ -14,7 +14,7 @@
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 5
+#define CC_ABI 6
 
 /*
  * An instance's directory has everything pinned in CC_DIR_LIVE, and while a load makes up
@@ -24,17 +24,20 @@
 #define CC_DIR_NEXT "next"
 
 /* What is pinned there, by name. */
-#define CC_PIN_DIRECTORY "directory"
-#define CC_PIN_TABLES    "tables"
+#define CC_PIN_CONTROL   "control"
+#define CC_PIN_CONFIGS   "configs"
 #define CC_PIN_LISTENERS "listeners"
 #define CC_PIN_COUNTS    "counts"
 #define CC_PIN_SESSIONS  "sessions"
 #define CC_PIN_STATS     "stats"
 #define CC_PIN_FILL      "fill"
-#define CC_PIN_KEPT      "kept"
+#define CC_PIN_CACHE     "cache"
 #define CC_PIN_SOCKOPS   "sockops"
 #define CC_PIN_RELEASE   "release"
 #define CC_PIN_SUM       "sum"
+
+/* What `control` was called up to CC_ABI 5. */
+#define CC_PIN_CONTROL_OLD "directory"
 
 enum {
 	/* Listener ids run from 0 to CC_LISTENERS_MAX - 1. */
@@ -82,8 +85,8 @@ enum { CC_FAMILIES = 2 };
  * address that plus 32 or 128.
  */
 struct cc_listener_key {
-	__u32 prefixlen; /* bits that count, from `table` on */
-	__be16 table;    /* which of the two tables: generation & 1 */
+	__u32 prefixlen; /* bits that count, from `config` on */
+	__be16 config;   /* which of the two tables: generation & 1 */
 	__be16 port;     /* local port */
 	__be16 family;   /* CC_IPV4 or CC_IPV6 */
 	__u16 zero;
@@ -130,9 +133,9 @@ struct cc_count {
 };
 
 enum {
-	CC_COUNT_DEAD = 1, /* somebody is deleting the node; additions are carried over */
-	CC_COUNT_GONE = 2, /* unlinked and read for the last time; additions are too late */
-	CC_COUNT_KEPT = 4, /* not deleted at 0: its key is in `kept` */
+	CC_COUNT_DEAD = 1,   /* somebody is deleting the node; additions are carried over */
+	CC_COUNT_GONE = 2,   /* unlinked and read for the last time; additions are too late */
+	CC_COUNT_CACHED = 4, /* not deleted at 0: its key is in `cache` */
 	CC_COUNT_LENGTH_SHIFT = 3,
 	CC_COUNT_LENGTH_BITS = 8,
 	CC_COUNT_SHIFT = CC_COUNT_LENGTH_SHIFT + CC_COUNT_LENGTH_BITS,
@@ -145,18 +148,18 @@ enum {
 #define CC_COUNT_ZERO(prefixlen) ((__s64)(prefixlen) << CC_COUNT_LENGTH_SHIFT)
 
 /*
- * Slot of the `kept` array: a network whose node is not deleted when its count returns to 0
+ * Slot of the `cache` array: a network whose node is not deleted when its count returns to 0
  * (counts.bpf.h).
  */
-struct cc_kept {
-	__u32 busy; /* not 0 while a program has the slot to itself */
-	__u32 kept; /* whether its node is kept */
+struct cc_cache_slot {
+	__u32 busy;   /* not 0 while a program has the slot to itself */
+	__u32 cached; /* whether its node is kept */
 	struct cc_count_key key;
 	__u32 zero;
 };
 
 /* How many nodes can be kept: a power of two. */
-enum { CC_KEPT_MAX = 1024 };
+enum { CC_CACHE_SLOTS = 1024 };
 
 /* --- sessions: what a socket was counted under ------------------------------------------- */
 
@@ -185,15 +188,15 @@ enum {
 };
 
 /*
- * Value of the `strays` map, by socket cookie: a session that is uncounted because the kernel
+ * Value of the `untracked` map, by socket cookie: a session that is uncounted because the kernel
  * gave its socket no storage for a record.
  */
-struct cc_stray {
+struct cc_untracked {
 	__be16 listener; /* id */
 	__be16 family;   /* CC_IPV4 or CC_IPV6 */
 };
 
-enum { CC_STRAYS_MAX = 65536 };
+enum { CC_UNTRACKED_MAX = 65536 };
 
 /* --- stats: totals per listener ------------------------------------------------------------ */
 
@@ -214,12 +217,12 @@ struct cc_stats {
 
 /* The one value of the `fill` array: how many entries the maps have that can be full. */
 struct cc_fill {
-	__s64 nodes;  /* in `counts` */
-	__s64 strays; /* in `strays` */
-	__s64 kept;   /* of the nodes: those in `kept` */
+	__s64 nodes;     /* in `counts` */
+	__s64 untracked; /* in `untracked` */
+	__s64 cached;    /* of the nodes: those in `cache` */
 };
 
-/* --- directory and tables: names and services ---------------------------------------------- */
+/* --- control and configs: names and services ---------------------------------------------- */
 
 enum {
 	CC_LISTENER_FREE = 0, /* the id is not in use */
@@ -234,8 +237,8 @@ struct cc_listener {
 	__u32 zero;
 };
 
-/* Value of the `tables` array, of two: what `load` was told, with the listeners by id. */
-struct cc_table {
+/* Value of the `configs` array, of two: what `load` was told, with the listeners by id. */
+struct cc_config {
 	char build[CC_BUILD_SIZE];   /* version of the build whose programs run */
 	char cgroup[CC_CGROUP_SIZE]; /* counted in, as a path below the cgroup v2 mount */
 	__u64 cgroup_id;             /* its inode number: if it is made anew, that is another */
@@ -247,9 +250,9 @@ struct cc_table {
 };
 
 /*
- * The one value of the `directory` array. The programs and `verify` change
+ * The one value of the `control` array. The programs and `verify` change
  * `inexact`, `load` the rest.
- * `generation` selects the table in force, in `tables` and in the `listeners` trie: it is number
+ * `generation` selects the table in force, in `configs` and in the `listeners` trie: it is number
  * generation & 1. A load writes the other table and then steps the generation, so programs and
  * readers go from the old configuration to the new one in a single store, and a load that dies on
  * the way has changed nothing.
@@ -257,7 +260,7 @@ struct cc_table {
  * The fields up to `generation` are the same in every ABI: what a build cannot read it can
  * still recognise, and retire.
  */
-struct cc_directory {
+struct cc_control {
 	__u32 abi; /* CC_ABI of the build that made the maps */
 	/*
 	 * Not 0 while sessions that were open before are being entered: counts may be too
@@ -324,7 +327,7 @@ enum {
 enum { CC_NETNS_MAX = 65536 };
 
 /* A table of connections, by `conncount_tables`. */
-struct cc_table_of {
+struct cc_hash_table {
 	__u64 net;     /* where a namespace that uses it is in the kernel's memory */
 	__u64 cookie;  /* that namespace's cookie */
 	__u64 buckets; /* how many it has */
@@ -332,7 +335,7 @@ struct cc_table_of {
 
 /* What `conncount_look` is asked, in the place of a tracepoint's arguments. */
 struct cc_look {
-	__u64 net, cookie; /* of struct cc_table_of */
+	__u64 net, cookie; /* of struct cc_hash_table */
 	__u64 first;       /* number of a bucket */
 	__u64 n;           /* how many from there on */
 };
@@ -358,21 +361,21 @@ _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BIT
 	       "CC_COUNT_BITS_OWNER");
 _Static_assert(sizeof(struct cc_count) == 8, "cc_count");
 _Static_assert(CC_COUNT_BITS_OWNER + 128 < 1 << CC_COUNT_LENGTH_BITS, "CC_COUNT_LENGTH_BITS");
-_Static_assert(sizeof(struct cc_kept) == 40, "cc_kept");
+_Static_assert(sizeof(struct cc_cache_slot) == 40, "cc_cache_slot");
 _Static_assert(sizeof(struct cc_session) == 32, "cc_session");
-_Static_assert(sizeof(struct cc_stray) == 4, "cc_stray");
+_Static_assert(sizeof(struct cc_untracked) == 4, "cc_untracked");
 _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");
 _Static_assert(sizeof(struct cc_fill) == 24, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
-_Static_assert(__builtin_offsetof(struct cc_table, netns_cookie) == 4144, "cc_table");
-_Static_assert(__builtin_offsetof(struct cc_table, listener) == 4160, "cc_table");
+_Static_assert(__builtin_offsetof(struct cc_config, netns_cookie) == 4144, "cc_config");
+_Static_assert(__builtin_offsetof(struct cc_config, listener) == 4160, "cc_config");
 _Static_assert(sizeof(struct cc_sum) == 12 * 8, "cc_sum");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");
-_Static_assert(sizeof(struct cc_table_of) == 24, "cc_table_of");
+_Static_assert(sizeof(struct cc_hash_table) == 24, "cc_hash_table");
 _Static_assert(sizeof(struct cc_look) == 32, "cc_look");
 _Static_assert(sizeof(struct cc_found) == 20, "cc_found");
-_Static_assert(sizeof(struct cc_directory) == 24, "cc_directory");
-_Static_assert(__builtin_offsetof(struct cc_directory, generation) == 8, "cc_directory");
+_Static_assert(sizeof(struct cc_control) == 24, "cc_control");
+_Static_assert(__builtin_offsetof(struct cc_control, generation) == 8, "cc_control");
 
 #endif

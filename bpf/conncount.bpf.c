@@ -143,8 +143,8 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 		return;
 	own = record_get(sk, 0);
 	if (!own) {
-		if (strays_exist())
-			stray_end(bpf_get_socket_cookie(ctx));
+		if (untracked_exist())
+			untracked_end(bpf_get_socket_cookie(ctx));
 		return;
 	}
 	if (session_end(own) != CC_SESSION_SUBFLOW)
@@ -178,14 +178,14 @@ int conncount_sockops(struct bpf_sock_ops *ctx)
  */
 static __always_inline void on_unknown_release(struct bpf_sock *sk)
 {
-	struct cc_directory *dir = directory_get();
+	struct cc_control *control = control_get();
 	struct cc_session *session;
 
 	if (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP)
 		return;
-	if (strays_exist())
-		stray_end(bpf_get_socket_cookie(sk));
-	if (!dir || !*(volatile __u32 *)&dir->seeding)
+	if (untracked_exist())
+		untracked_end(bpf_get_socket_cookie(sk));
+	if (!control || !*(volatile __u32 *)&control->seeding)
 		return;
 	session = record_get(sk, BPF_SK_STORAGE_GET_F_CREATE);
 	if (session)
@@ -270,7 +270,7 @@ int conncount_scan(struct bpf_iter__tcp *ctx)
 
 /* --- run by `load` and `verify`: the other network namespaces (find.bpf.h) -------------------- */
 
-/* Write the tables of connections to `tables_found`. Most often all namespaces share one. */
+/* Write the tables of connections to `hash_tables`. Most often all namespaces share one. */
 SEC("raw_tp")
 int conncount_tables(void *unused)
 {

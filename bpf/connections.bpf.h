@@ -70,7 +70,7 @@ static __always_inline bool connection_start(void *sk, struct sock *msk, void *o
 		return true;
 	}
 	if (!session || session->state == CC_SESSION_NEW)
-		stray_start(bpf_get_socket_cookie(of), as);
+		untracked_start(bpf_get_socket_cookie(of), as);
 	return false;
 }
 

@@ -41,13 +41,14 @@
  * note of its hash, and the end of its session lets go of one node that is kept, if any is: what is
  * of no use any more is gone soon, and what is in use is kept anew.
  *
- *  - A kept node has KEPT, its key is in its slot, and the slot says so. All that is changed
+ *  - A cached node has CACHED, its key is in its slot, and the slot says so. All that is changed
  *    by who has the slot to himself; who finds it taken deletes his node, as if there was none.
- *  - KEPT is set by swapping exactly 0 for it. A count that returns to 0 with KEPT is left alone.
- *  - Who takes the slot for another node lets go of this one: he clears KEPT by one operation,
+ *  - CACHED is set by swapping exactly 0 for it. A count that returns to 0 with CACHED is left
+ *alone.
+ *  - Who takes the slot for another node lets go of this one: he clears CACHED by one operation,
  *    which says whether the count is 0. If it is, he goes on as the one who has brought it
  *    there; if not, that will be somebody else.
- *  - A kept node takes no room from others: where the trie is full, they are let go of.
+ *  - A cached node takes no room from others: where the trie is full, they are let go of.
  *
  * What it rests on: LPM tries that honour BPF_NOEXIST (Linux 6.13, 6.12.5, 6.1.120, 5.10.231)
  * and free nodes by RCU (all).
@@ -120,7 +121,7 @@ static __always_inline int node_add(const struct cc_count_key *key, __s64 n)
  * Delete a node that is DEAD by our hand and take its count out.
  * Returns what was in it: additions that are now the caller's to make again.
  */
-static __always_inline __s64 count_bury(const struct cc_count_key *key, struct cc_count *node)
+static __always_inline __s64 node_reap(const struct cc_count_key *key, struct cc_count *node)
 {
 	__s64 zero = CC_COUNT_ZERO(key->prefixlen);
 	int err = node_delete(key);
@@ -152,8 +153,8 @@ static __always_inline struct cc_count *node_find(const struct cc_count_key *key
  * So few, because what is kept has to fit: 64 IPv6 addresses have 576 networks. More of them than
  * there are slots would only displace each other.
  */
-enum { CALLED_MAX = 64 };
-__u64 called[CALLED_MAX];
+enum { SEEN_MAX = 64 };
+__u64 seen[SEEN_MAX];
 
 /* Multiplicative hashing; @salt is anything else that an address may differ by. */
 static __always_inline __u64 address_hash(__u64 salt, const __be32 addr[4])
@@ -170,49 +171,49 @@ static __always_inline __u64 key_hash(const struct cc_count_key *key)
 			    key->addr);
 }
 
-/* Have a slot to oneself, until kept_unlock(). Nobody waits: false if another program has it. */
-static __always_inline bool kept_trylock(struct cc_kept *slot)
+/* Have a slot to oneself, until cache_unlock(). Nobody waits: false if another program has it. */
+static __always_inline bool cache_trylock(struct cc_cache_slot *slot)
 {
 	return !fault_busy() && __sync_val_compare_and_swap(&slot->busy, 0, 1) == 0;
 }
 
-static __always_inline void kept_unlock(struct cc_kept *slot)
+static __always_inline void cache_unlock(struct cc_cache_slot *slot)
 {
 	__sync_lock_test_and_set(&slot->busy, 0);
 }
 
 /* Set whether the node that a slot names is kept; the slot is the caller's. */
-static __always_inline void kept_set(struct cc_kept *slot, __u32 is_kept)
+static __always_inline void cache_set(struct cc_cache_slot *slot, __u32 is_cached)
 {
 	struct cc_fill *entry = fill_get();
 
-	if (entry && slot->kept != is_kept)
-		__sync_fetch_and_add(&entry->kept, is_kept ? 1 : -1);
-	slot->kept = is_kept;
+	if (entry && slot->cached != is_cached)
+		__sync_fetch_and_add(&entry->cached, is_cached ? 1 : -1);
+	slot->cached = is_cached;
 }
 
 /*
  * Keep a node that has returned to 0.
- * @displaced: gets the key of a node that must be let go of instead; or else prefixlen 0.
+ * @evicted: gets the key of a node that must be let go of instead; or else prefixlen 0.
  * Returns false if it is not kept.
  */
-static __always_inline bool kept_enter(const struct cc_count_key *key, struct cc_count *node,
-				       struct cc_count_key *displaced)
+static __always_inline bool cache_enter(const struct cc_count_key *key, struct cc_count *node,
+					struct cc_count_key *evicted)
 {
 	__s64 zero = CC_COUNT_ZERO(key->prefixlen);
-	__u32 index = key_hash(key) >> 48 & (CC_KEPT_MAX - 1);
-	struct cc_kept *slot = bpf_map_lookup_elem(&kept, &index);
+	__u32 index = key_hash(key) >> 48 & (CC_CACHE_SLOTS - 1);
+	struct cc_cache_slot *slot = bpf_map_lookup_elem(&cache, &index);
 
-	if (!slot || !kept_trylock(slot))
+	if (!slot || !cache_trylock(slot))
 		return false;
 	/* Unless somebody has added since. */
-	if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_KEPT) == zero) {
-		if (slot->kept)
-			*displaced = slot->key;
-		kept_set(slot, 1);
+	if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_CACHED) == zero) {
+		if (slot->cached)
+			*evicted = slot->key;
+		cache_set(slot, 1);
 		slot->key = *key;
 	}
-	kept_unlock(slot);
+	cache_unlock(slot);
 	return true;
 }
 
@@ -232,8 +233,8 @@ struct change {
 	struct cc_count_key key;
 	int err;    /* what count_change() is to return */
 	__s64 todo; /* what is yet to be entered */
-	bool again, carried;
-	struct cc_count_key *displaced;
+	bool cacheable, carried;
+	struct cc_count_key *evicted;
 };
 
 /* Try to make a change. Returns false if the node has moved to its next state meanwhile. */
@@ -255,8 +256,8 @@ static __always_inline bool change_try(struct change *change)
 		word = __sync_fetch_and_add(&node->word, change->todo * CC_COUNT_ONE) +
 		       change->todo * CC_COUNT_ONE;
 	else
-		word = __sync_fetch_and_and(&node->word, ~(__s64)CC_COUNT_KEPT) &
-		       ~(__s64)CC_COUNT_KEPT;
+		word = __sync_fetch_and_and(&node->word, ~(__s64)CC_COUNT_CACHED) &
+		       ~(__s64)CC_COUNT_CACHED;
 	if (word & CC_COUNT_GONE)
 		return false;
 	change->err = 0;
@@ -264,11 +265,12 @@ static __always_inline bool change_try(struct change *change)
 	if (word != zero)
 		return true;
 	/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
-	if (change->again && !change->carried && kept_enter(&change->key, node, change->displaced))
+	if (change->cacheable && !change->carried &&
+	    cache_enter(&change->key, node, change->evicted))
 		return true;
 	if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_DEAD) != zero)
 		return true;
-	change->todo = count_bury(&change->key, node);
+	change->todo = node_reap(&change->key, node);
 	/* What is to be entered now is others'. */
 	change->carried = change->todo;
 	change->err = change->carried ? -EAGAIN : 1;
@@ -287,8 +289,8 @@ static long change_retry(__u32 index, void *change)
  * @of: its key.
  * @n: +1, -1, or 0 for a node that was kept and is so no more.
  * @absent: the node is thought not to be there: try to insert it before looking it up.
- * @again: keep it if it returns to 0.
- * @displaced: gets the key of a node that is to be let go of; or else prefixlen 0. It may be @of.
+ * @cacheable: keep it if it returns to 0.
+ * @evicted: gets the key of a node that is to be let go of; or else prefixlen 0. It may be @of.
  *
  * May be called on any CPU at any time, also by a program that interrupts another one here.
  * A function of its own to the verifier, which checks it once and not once per level.
@@ -298,23 +300,23 @@ static long change_retry(__u32 index, void *change)
  * (-ETIMEDOUT, from 6.15), or retries are spent (-EAGAIN). What others added and this call could
  * not carry over is reported as `lost`.
  */
-int count_change(const struct cc_count_key *of, int n, int absent, bool again,
-		 struct cc_count_key *displaced)
+int count_change(const struct cc_count_key *of, int n, int absent, bool cacheable,
+		 struct cc_count_key *evicted)
 {
 	struct change change;
 
-	if (!of || !displaced)
+	if (!of || !evicted)
 		return 0;
 	change = (struct change){
 		.key = *of, /* up to 6.2, a map's key is to be on one's own stack */
 		.err = -EAGAIN,
 		.todo = n,
-		.again = again,
-		.displaced = displaced,
+		.cacheable = cacheable,
+		.evicted = evicted,
 	};
-	displaced->prefixlen = 0;
-	if (is_bare())
-		return bare_add(&change.key, n, absent);
+	evicted->prefixlen = 0;
+	if (is_baseline())
+		return baseline_add(&change.key, n, absent);
 	if (n < 0 && loses())
 		return 0;
 	if (absent && n > 0 && node_add(&change.key, n) == 0)
@@ -331,49 +333,50 @@ int count_change(const struct cc_count_key *of, int n, int absent, bool again,
 /* --- making room ----------------------------------------------------------------------------- */
 
 /* Let go of the node that a slot keeps; for bpf_loop(), which goes on until one is deleted. */
-static long kept_drop_one(__u32 index, void *unused)
+static long cache_evict_one(__u32 index, void *unused)
 {
-	struct cc_kept *slot = bpf_map_lookup_elem(&kept, &index);
+	struct cc_cache_slot *slot = bpf_map_lookup_elem(&cache, &index);
 	struct cc_count_key key;
-	bool was_kept;
+	bool was_cached;
 
 	(void)unused;
-	if (!slot || !*(volatile __u32 *)&slot->kept || !kept_trylock(slot))
+	if (!slot || !*(volatile __u32 *)&slot->cached || !cache_trylock(slot))
 		return 0;
 	key = slot->key;
-	was_kept = slot->kept;
-	kept_set(slot, 0);
-	kept_unlock(slot);
-	return was_kept && count_change(&key, 0, 0, false, &key) > 0;
+	was_cached = slot->cached;
+	cache_set(slot, 0);
+	cache_unlock(slot);
+	return was_cached && count_change(&key, 0, 0, false, &key) > 0;
 }
 
 /* Whether any node is kept. */
-static __always_inline bool kept_exist(void)
+static __always_inline bool cache_is_used(void)
 {
 	struct cc_fill *entry = fill_get();
 
-	return entry && *(volatile __s64 *)&entry->kept > 0;
+	return entry && *(volatile __s64 *)&entry->cached > 0;
 }
 
 /* Make room in a trie that is full, if any node is kept. Returns whether there is. */
-static __always_inline bool kept_drop(void)
+static __always_inline bool cache_evict(void)
 {
 	/* To one more than there are: who got there deleted none. */
-	return kept_exist() && bpf_loop(CC_KEPT_MAX + 1, kept_drop_one, NULL, 0) <= CC_KEPT_MAX;
+	return cache_is_used() &&
+	       bpf_loop(CC_CACHE_SLOTS + 1, cache_evict_one, NULL, 0) <= CC_CACHE_SLOTS;
 }
 
 /* The slot whose turn it is to be let go of; read and written as it comes. */
-__u32 kept_turn;
+__u32 cache_turn;
 
 /*
- * called_again() - note the end of a session; and if none of the same address has ended lately, let
- * go of what the next slot keeps, if anything.
+ * seen_recently() - note the end of a session; and if none of the same address has ended lately,
+ * let go of what the next slot keeps, if anything.
  *
  * A function of its own, for its stack is not needed below.
  *
  * Returns 1 if one has, else 0.
  */
-int called_again(const struct cc_session *session)
+int seen_recently(const struct cc_session *session)
 {
 	__u64 hash, *entry;
 
@@ -381,33 +384,33 @@ int called_again(const struct cc_session *session)
 		return 0;
 	hash = address_hash((__u64)session->listener << 32 | (__u64)session->family << 48,
 			    session->addr);
-	entry = &called[hash >> 32 & (CALLED_MAX - 1)];
+	entry = &seen[hash >> 32 & (SEEN_MAX - 1)];
 	if (*entry == hash)
 		return 1;
 	*entry = hash;
-	if (kept_exist())
-		kept_drop_one(kept_turn++ & (CC_KEPT_MAX - 1), NULL);
+	if (cache_is_used())
+		cache_evict_one(cache_turn++ & (CC_CACHE_SLOTS - 1), NULL);
 	return 0;
 }
 
 /*
- * count_settle() - what is left to do of a change that was not made, or that displaced a node.
+ * count_finish() - what is left to do of a change that was not made, or that evicted a node.
  * @key, @n: as they were given to count_change().
  * @err: what that returned.
- * @displaced: what it has set, or else prefixlen 0.
+ * @evicted: what it has set, or else prefixlen 0.
  *
  * A function of its own, for it is seldom called.
  *
  * Returns what count_change() would. But what cannot be taken off is `lost`, and 0 returned.
  */
-int count_settle(const struct cc_count_key *key, int n, int err, struct cc_count_key *displaced)
+int count_finish(const struct cc_count_key *key, int n, int err, struct cc_count_key *evicted)
 {
-	if (!key || !displaced)
+	if (!key || !evicted)
 		return 0;
-	if (err == -ENOSPC && kept_drop())
-		err = count_change(key, n, 0, false, displaced);
-	if (displaced->prefixlen)
-		count_change(displaced, 0, 0, false, displaced);
+	if (err == -ENOSPC && cache_evict())
+		err = count_change(key, n, 0, false, evicted);
+	if (evicted->prefixlen)
+		count_change(evicted, 0, 0, false, evicted);
 	if (err >= 0 || n > 0)
 		return err;
 	count_lost(key);

@@ -2,7 +2,7 @@
 /*
  * faults.bpf.h - in builds for the tests, make map operations fail (make FAULTS=N), lose decrements
  * (make LOSES=N) or have records made by another (make RACES=N); in one for the benchmark, count
- * without the protocol (make BARE=N).
+ * without the protocol (make BASELINE=N).
  */
 #ifndef CONNCOUNT_FAULTS_BPF_H
 #define CONNCOUNT_FAULTS_BPF_H
@@ -94,18 +94,18 @@ static __always_inline bool loses_race(void)
 
 #endif
 
-#ifdef CONNCOUNT_BARE
+#ifdef CONNCOUNT_BASELINE
 
-static __always_inline bool is_bare(void)
+static __always_inline bool is_baseline(void)
 {
 	return true;
 }
 
 /*
  * In place of count_change(): the least that would do if no two programs ever ran at once; with
- * CONNCOUNT_BARE 1 no node is ever deleted.
+ * CONNCOUNT_BASELINE 1 no node is ever deleted.
  */
-static __always_inline int bare_add(const struct cc_count_key *key, int n, bool absent)
+static __always_inline int baseline_add(const struct cc_count_key *key, int n, bool absent)
 {
 	struct cc_count fresh = { .word = CC_COUNT_ZERO(key->prefixlen) + CC_COUNT_ONE };
 	struct cc_count *node = NULL;
@@ -115,19 +115,19 @@ static __always_inline int bare_add(const struct cc_count_key *key, int n, bool 
 	if (!node || CC_COUNT_LENGTH(node->word) != key->prefixlen)
 		return n > 0 && !bpf_map_update_elem(&counts, key, &fresh, BPF_NOEXIST);
 	if (__sync_fetch_and_add(&node->word, n * CC_COUNT_ONE) == fresh.word && n < 0 &&
-	    CONNCOUNT_BARE != 1)
+	    CONNCOUNT_BASELINE != 1)
 		bpf_map_delete_elem(&counts, key);
 	return 0;
 }
 
 #else
 
-static __always_inline bool is_bare(void)
+static __always_inline bool is_baseline(void)
 {
 	return false;
 }
 
-static __always_inline int bare_add(const struct cc_count_key *key, int n, bool absent)
+static __always_inline int baseline_add(const struct cc_count_key *key, int n, bool absent)
 {
 	(void)key, (void)n, (void)absent;
 	return 0;

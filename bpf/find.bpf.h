@@ -87,14 +87,14 @@ static long net_visit(__u32 index, struct nets *nets)
 	struct inet_hashinfo___conncount *hashinfo =
 		BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo);
 	__u64 key = (__u64)hashinfo;
-	struct cc_table_of table = {
+	struct cc_hash_table table = {
 		.net = (__u64)net,
 		.cookie = BPF_CORE_READ(net, net_cookie),
 		.buckets = BPF_CORE_READ(hashinfo, ehash_mask) + 1ULL,
 	};
 
 	(void)index;
-	if (bpf_map_update_elem(&tables_found, &key, &table, BPF_ANY))
+	if (bpf_map_update_elem(&hash_tables, &key, &table, BPF_ANY))
 		nets->full = true;
 	net = net_next(net);
 	if (BPF_CORE_READ(net, ns.ops) != nets->ops) {

@@ -33,18 +33,18 @@ static __always_inline void endpoint_unmap(struct endpoint *end)
 static __always_inline struct cc_listener_id *listener_find(const struct endpoint *local,
 							    __u32 port)
 {
-	struct cc_directory *dir = directory_get();
+	struct cc_control *control = control_get();
 	__u64 generation;
 
-	if (!dir)
+	if (!control)
 		return NULL;
-	generation = *(volatile __u64 *)&dir->generation;
+	generation = *(volatile __u64 *)&control->generation;
 	if (!generation)
 		return NULL;
 
 	struct cc_listener_key key = {
 		.prefixlen = CC_LISTENER_BITS_FAMILY + (local->family == CC_IPV6 ? 128 : 32),
-		.table = bpf_htons(generation & 1),
+		.config = bpf_htons(generation & 1),
 		.port = bpf_htons(port),
 		.family = bpf_htons(local->family),
 		.addr = { local->addr[0], local->addr[1], local->addr[2], local->addr[3] },

@@ -34,8 +34,8 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct cc_directory);
-} directory SEC(".maps");
+	__type(value, struct cc_control);
+} control SEC(".maps");
 
 /*
  * Names and services of the listeners, for both tables.
@@ -45,8 +45,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2);
 	__type(key, __u32);
-	__type(value, struct cc_table);
-} tables SEC(".maps");
+	__type(value, struct cc_config);
+} configs SEC(".maps");
 
 /*
  * Local address and port to listener id, for both tables.
@@ -80,10 +80,10 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CC_KEPT_MAX);
+	__uint(max_entries, CC_CACHE_SLOTS);
 	__type(key, __u32);
-	__type(value, struct cc_kept);
-} kept SEC(".maps");
+	__type(value, struct cc_cache_slot);
+} cache SEC(".maps");
 
 /*
  * What each session was counted under, so that its end takes back exactly that.
@@ -114,10 +114,10 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, CC_STRAYS_MAX);
+	__uint(max_entries, CC_UNTRACKED_MAX);
 	__type(key, __u64);
-	__type(value, struct cc_stray);
-} strays SEC(".maps");
+	__type(value, struct cc_untracked);
+} untracked SEC(".maps");
 
 /*
  * Totals per listener.
@@ -132,7 +132,7 @@ struct {
 } stats SEC(".maps");
 
 /*
- * How full `counts` and `strays` are: the kernel does not tell.
+ * How full `counts` and `untracked` are: the kernel does not tell.
  * Written by the programs; read by readers.
  */
 struct {
@@ -164,8 +164,8 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, CC_NETNS_MAX);
 	__type(key, __u64);
-	__type(value, struct cc_table_of);
-} tables_found SEC(".maps");
+	__type(value, struct cc_hash_table);
+} hash_tables SEC(".maps");
 
 /* A listener's totals for one family, or NULL if @listener is no id. */
 static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)
@@ -175,20 +175,20 @@ static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)
 	return entry ? &entry->tally[CC_FAMILY_INDEX(family)] : NULL;
 }
 
-/* The one value of `directory`; NULL only to the verifier. */
-static __always_inline struct cc_directory *directory_get(void)
+/* The one value of `control`; NULL only to the verifier. */
+static __always_inline struct cc_control *control_get(void)
 {
 	__u32 zero = 0;
 
-	return bpf_map_lookup_elem(&directory, &zero);
+	return bpf_map_lookup_elem(&control, &zero);
 }
 
 static __always_inline void inexact_add(__s64 n)
 {
-	struct cc_directory *dir = directory_get();
+	struct cc_control *control = control_get();
 
-	if (dir)
-		__sync_fetch_and_add(&dir->inexact, n);
+	if (control)
+		__sync_fetch_and_add(&control->inexact, n);
 }
 
 /* Note that @n sessions more are in no count. */

@@ -10,7 +10,7 @@
  *
  * Without any subflow a session is in no count, and its record is NEW again: a client may
  * yet come back by another subflow. So a change of `subflows` is followed by a look at both:
- * subflows_settle() starts or suspends the session until the two agree. A subflow that
+ * subflows_reconcile() starts or suspends the session until the two agree. A subflow that
  * comes while the last one goes has either seen the record NEW, or is seen by who made it that.
  */
 #ifndef CONNCOUNT_MPTCP_BPF_H
@@ -20,7 +20,7 @@
 
 enum {
 	/* Each further round means that another subflow has come or gone meanwhile. */
-	SETTLE_ROUNDS = 4,
+	RECONCILE_ROUNDS = 4,
 };
 
 /*
@@ -41,11 +41,12 @@ static __always_inline void session_suspend(struct cc_session *session)
 }
 
 /* Count a session if it has a subflow, and do not if it has none. */
-static __always_inline void subflows_settle(struct cc_session *session, const struct cc_session *as)
+static __always_inline void subflows_reconcile(struct cc_session *session,
+					       const struct cc_session *as)
 {
 	struct cc_tally *tally;
 
-	for (int i = 0; i < SETTLE_ROUNDS; i++) {
+	for (int i = 0; i < RECONCILE_ROUNDS; i++) {
 		bool live = *(volatile __s32 *)&session->subflows > 0;
 
 		if (live)
@@ -74,7 +75,7 @@ int subflow_start(struct cc_session *subflow, struct cc_session *session,
 	if (!subflow || !session || !as || !session_claim(subflow, as))
 		return 0;
 	__sync_fetch_and_add(&session->subflows, 1);
-	subflows_settle(session, as);
+	subflows_reconcile(session, as);
 	subflow->within = session->state;
 	subflow->state = CC_SESSION_SUBFLOW;
 	return 0;
@@ -96,7 +97,7 @@ int subflow_end(const struct cc_session *subflow, struct cc_session *session)
 		return 0;
 	}
 	__sync_fetch_and_add(&session->subflows, -1);
-	subflows_settle(session, subflow);
+	subflows_reconcile(session, subflow);
 	return 0;
 }
 

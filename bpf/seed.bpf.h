@@ -87,7 +87,7 @@ static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *ms
 	if (own)
 		session_refuse(own, as);
 	else
-		stray_start(bpf_get_socket_cookie(tp), as);
+		untracked_start(bpf_get_socket_cookie(tp), as);
 	return own;
 }
 

@@ -55,7 +55,7 @@ enum {
 };
 
 /* How many levels a session's address has. */
-static __always_inline int levels_of(const struct cc_session *session)
+static __always_inline int level_count(const struct cc_session *session)
 {
 	return session->family == bpf_htons(CC_IPV6) ? LEVELS_IPV6 : LEVELS_IPV4;
 }
@@ -72,17 +72,17 @@ static __always_inline int levels_of(const struct cc_session *session)
  */
 int levels_add(const struct cc_session *session, int limit, int n)
 {
-	struct cc_count_key key = {}, displaced;
+	struct cc_count_key key = {}, evicted;
 	int all, done, absent = 0;
 	const struct level *level;
-	bool again;
+	bool cacheable;
 
 	if (!session)
 		return 0;
 	key.listener = session->listener;
 	key.family = session->family;
-	again = n < 0 && !is_bare() && called_again(session);
-	all = levels_of(session);
+	cacheable = n < 0 && !is_baseline() && seen_recently(session);
+	all = level_count(session);
 	level = all == LEVELS_IPV6 ? levels_ipv6 : levels_ipv4;
 
 #pragma clang loop unroll(disable)
@@ -94,9 +94,9 @@ int levels_add(const struct cc_session *session, int limit, int n)
 		key.addr[1] = session->addr[1] & level->mask[1];
 		key.addr[2] = session->addr[2] & level->mask[2];
 		key.addr[3] = session->addr[3] & level->mask[3];
-		err = count_change(&key, n, absent, again, &displaced);
-		if (err < 0 || displaced.prefixlen)
-			err = count_settle(&key, n, err, &displaced);
+		err = count_change(&key, n, absent, cacheable, &evicted);
+		if (err < 0 || evicted.prefixlen)
+			err = count_finish(&key, n, err, &evicted);
 		if (err < 0)
 			break;
 		absent = err;
@@ -112,7 +112,7 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 {
 	struct cc_tally *tally =
 		tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
-	int all = levels_of(session), done = levels_add(session, all, 1);
+	int all = level_count(session), done = levels_add(session, all, 1);
 
 	if (!tally)
 		return CC_SESSION_UNCOUNTED;
@@ -137,7 +137,7 @@ static __always_inline void session_leave(const struct cc_session *session, __u3
 	if (state == CC_SESSION_UNCOUNTED) {
 		uncounted_add(tally, -1);
 	} else if (state == CC_SESSION_COUNTED) {
-		levels_add(session, levels_of(session), -1);
+		levels_add(session, level_count(session), -1);
 		__sync_fetch_and_add(&tally->live, -1);
 		__sync_fetch_and_add(&tally->closed, 1);
 	}
@@ -146,7 +146,7 @@ static __always_inline void session_leave(const struct cc_session *session, __u3
 /*
  * Claim a record for counting, and write what to count it under. False if it was claimed, or
  * ended, before. Two starters may disagree, on either side of a reload: the fields are written
- * by the one that has the claim, and read by nobody else before session_settle() lets them.
+ * by the one that has the claim, and read by nobody else before session_finish() lets them.
  */
 static __always_inline bool session_claim(struct cc_session *session, const struct cc_session *as)
 {
@@ -160,7 +160,7 @@ static __always_inline bool session_claim(struct cc_session *session, const stru
 }
 
 /* Give a claimed record the @state that was entered, unless its end has come meanwhile. */
-static __always_inline void session_settle(struct cc_session *session, __u32 state)
+static __always_inline void session_finish(struct cc_session *session, __u32 state)
 {
 	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, state) !=
 	    CC_SESSION_STARTING)
@@ -195,7 +195,7 @@ static __always_inline bool session_look_up(const struct endpoint *local, __u32 
 static __always_inline void session_start(struct cc_session *session, const struct cc_session *as)
 {
 	if (session_claim(session, as))
-		session_settle(session, session_enter(session));
+		session_finish(session, session_enter(session));
 }
 
 /* session_refuse() - the same for a session that cannot be counted: it is uncounted. */
@@ -206,20 +206,20 @@ static __always_inline void session_refuse(struct cc_session *session, const str
 	if (!tally || !session_claim(session, as))
 		return;
 	uncounted_add(tally, 1);
-	session_settle(session, CC_SESSION_UNCOUNTED);
+	session_finish(session, CC_SESSION_UNCOUNTED);
 }
 
 /*
- * stray_start() - a session whose socket got no storage for a record: it is uncounted. Without
+ * untracked_start() - a session whose socket got no storage for a record: it is uncounted. Without
  * room for that either it is lost, as its end could not be told from any other socket's.
  * @cookie: the socket's.
  */
-static __always_inline void stray_start(__u64 cookie, const struct cc_session *as)
+static __always_inline void untracked_start(__u64 cookie, const struct cc_session *as)
 {
-	struct cc_stray stray = { .listener = as->listener, .family = as->family };
+	struct cc_untracked session = { .listener = as->listener, .family = as->family };
 	struct cc_tally *tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
 	struct cc_fill *entry = fill_get();
-	int err = (int)bpf_map_update_elem(&strays, &cookie, &stray, BPF_NOEXIST);
+	int err = (int)bpf_map_update_elem(&untracked, &cookie, &session, BPF_NOEXIST);
 
 	if (!tally || !entry || err == -EEXIST)
 		return;
@@ -228,37 +228,37 @@ static __always_inline void stray_start(__u64 cookie, const struct cc_session *a
 		return;
 	}
 	uncounted_add(tally, 1);
-	__sync_fetch_and_add(&entry->strays, 1);
+	__sync_fetch_and_add(&entry->untracked, 1);
 }
 
 /*
- * stray_end() - the end of a session that may be a stray. The entry's deletion succeeds once,
+ * untracked_end() - the end of a session that may be untracked. The entry's deletion succeeds once,
  * and so says which of the events that end a session came first.
  */
-static __always_inline void stray_end(__u64 cookie)
+static __always_inline void untracked_end(__u64 cookie)
 {
 	struct cc_fill *entry = fill_get();
-	struct cc_stray *found, stray;
+	struct cc_untracked *found, session;
 	struct cc_tally *tally;
 
-	found = bpf_map_lookup_elem(&strays, &cookie);
+	found = bpf_map_lookup_elem(&untracked, &cookie);
 	if (!found || !entry)
 		return;
-	stray = *found; /* the memory is given to another entry as soon as this one is deleted */
-	if (bpf_map_delete_elem(&strays, &cookie))
+	session = *found; /* the memory is given to another entry as soon as this one is deleted */
+	if (bpf_map_delete_elem(&untracked, &cookie))
 		return;
-	__sync_fetch_and_add(&entry->strays, -1);
-	tally = tally_get(bpf_ntohs(stray.listener), bpf_ntohs(stray.family));
+	__sync_fetch_and_add(&entry->untracked, -1);
+	tally = tally_get(bpf_ntohs(session.listener), bpf_ntohs(session.family));
 	if (tally)
 		uncounted_add(tally, -1);
 }
 
 /* Whether there is any: the look-up by cookie is for those who have to. */
-static __always_inline bool strays_exist(void)
+static __always_inline bool untracked_exist(void)
 {
 	struct cc_fill *entry = fill_get();
 
-	return entry && *(volatile __s64 *)&entry->strays;
+	return entry && *(volatile __s64 *)&entry->untracked;
 }
 
 /*

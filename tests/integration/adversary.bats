@@ -126,7 +126,7 @@ holder() {
 	[[ $errors != *closed.bpf* ]] || fail "$errors"
 	counting 1
 	expect 0 as_user daemon python3 -I -S "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR" "$TEST_DIR/open.bpf"
-	! grep -v '^pin ' <<<"$output" | grep -wE 'counts|kept|fill|sessions|strays|sum' ||
+	! grep -v '^pin ' <<<"$output" | grep -wE 'counts|cache|fill|sessions|untracked|sum' ||
 		fail 'a member can do this'
 	# The rest it could write to. The next load counts anew, and the programs can write.
 	umount "$TEST_DIR/open.bpf"
@@ -176,34 +176,34 @@ forged() {
 		forged "$name" "$((type))" "$key" "$value" "$entries" "$flags"
 		restore_pin "$name"
 	done <<-END
-		directory $per_cpu_array 4 24 1 0
-		directory $hash 4 24 1 0
-		directory $array 4 24 1 0
-		directory $array 4 24 2 $mmapable
-		directory $array 4 32 1 $mmapable
-		directory $array_of_maps 4 4 1 0
-		tables $per_cpu_hash 4 16384 2 0
-		tables $array 4 139576 1 0
+		control $per_cpu_array 4 24 1 0
+		control $hash 4 24 1 0
+		control $array 4 24 1 0
+		control $array 4 24 2 $mmapable
+		control $array 4 32 1 $mmapable
+		control $array_of_maps 4 4 1 0
+		configs $per_cpu_hash 4 16384 2 0
+		configs $array 4 139576 1 0
 		listeners $hash 28 4 65536 0
 		listeners $lpm 20 4 65536 1
 		stats $per_cpu_array 4 128 1024 0
 		stats $array 4 128 1 $mmapable
 		stats $array 4 128 1024 0
 		fill $per_cpu_array 4 24 1 0
-		kept $per_cpu_array 4 40 1024 0
-		kept $lru 4 40 1024 0
+		cache $per_cpu_array 4 40 1024 0
+		cache $lru 4 40 1024 0
 		counts $per_cpu_hash 28 8 1048576 1
 		counts $lpm 28 16 1000 1
 	END
 	expect_count 1
 	# Nor do load and unload believe them.
-	forged directory "$per_cpu_array" 4 24 1 0
+	forged control "$per_cpu_array" 4 24 1 0
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match 'new maps' "$output"
 	remember
 	expect_count 1
 	forged stats "$per_cpu_array" 4 128 1024 0
-	forged directory "$array" 4 8 1 "$mmapable"
+	forged control "$array" 4 8 1 "$mmapable"
 	rmdir "$CONNCOUNT_DIR/keep"
 	expect 0 conncount unload
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
@@ -232,7 +232,7 @@ restore_pin() {
 	expect 1 conncount count 10.1.0.0/17
 	mv "$live/sum" "$live/fill"
 	expect_count 3 10.1.0.0/17
-	for name in directory tables stats counts; do
+	for name in control configs stats counts; do
 		mv "$live/$name" "$live/moved"
 		mv "$live/release" "$live/$name"
 		expect 1 conncount count
@@ -242,13 +242,13 @@ restore_pin() {
 	expect_count 3
 }
 
-@test "texts without an end in the tables: cut where they have to end" {
+@test "texts without an end in the configurations: cut where they have to end" {
 	local as
 	printf -v as '%63s' ''
 	as=${as// /A}
 	load
 	counting 1
-	python3 -I -S "$TOOLS/forge.py" tables "$CONNCOUNT_DIR/live/tables"
+	python3 -I -S "$TOOLS/forge.py" configs "$CONNCOUNT_DIR/live/configs"
 	conncount status >"$TEST_DIR/out" 2>&1 || :
 	expect_match $'\n'"$as +$as +" "$(<"$TEST_DIR/out")"
 	! grep -q "A\{4097\}" "$TEST_DIR/out" || fail 'one text goes on into the next'

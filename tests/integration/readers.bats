@@ -324,7 +324,7 @@ for_group() {
 	remember
 	expect 0 python3 -I -S "$TOOLS/poke.py" "$TEST_DIR/j"
 	local what
-	for what in 'update tables' 'delete from listeners' 'freeze tables' 'map directory' \
+	for what in 'update configs' 'delete from listeners' 'freeze configs' 'map control' \
 		'detach link sockops' 'detach link release' 'update link release' 'pin counts' 'pin sum' \
 		'get hold of a map' 'get hold of a prog' 'rename the maps'; do
 		expect_match "$what" "$output"

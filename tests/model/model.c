@@ -23,14 +23,14 @@
  *   --orphans ab    records a and b are those of subflows whose MPTCP socket the kernel has taken
  * from them; their sessions are counted
  *   --fresh         no session has a record from the beginning: who needs it makes it, record_get()
- *   --called N      a session of listener N was the last to end
+ *   --seen N        a session of listener N was the last to end
  *   --open ab       sessions a and b are open and counted from the beginning, with a subflow for
  * each script that has it end before any comes
  *   --levels N      levels per session, 1 or 2 (default 1)
  *   --failures      every insert and every delete may fail
  *   --retries N     COUNT_RETRIES. Not given, it is 16 and must never be used up; given, it
  *                   may be, if that is reported
- *   --rounds N      SETTLE_ROUNDS. The same, with 4
+ *   --rounds N      RECONCILE_ROUNDS. The same, with 4
  *   --ends          check only how it ends: a flaw that shows there does harm
  *   --check WHAT    check also what is not promised to a reader (see below)
  *   --without RULE  leave out one rule of the protocol; `list` names them
@@ -67,7 +67,7 @@
  * What must hold when all scripts are done
  *   - No key is dead: one more session, with no failure, is counted and leaves no trace.
  *   - Each count is the number of open sessions counted there, or `lost` says that it is not.
- *   - No node has a flag, but that which the slot keeps, KEPT. None else is at 0, but for those
+ *   - No node has a flag, but that which the slot keeps, CACHED. None else is at 0, but for those
  *     whose deletion failed.
  *   - Each record's state is right; `live`, `opened`, `closed`, `uncounted` and fill are exact.
  *   - If nothing can fail, nothing is lost, and nobody uncounted without having been refused.
@@ -76,7 +76,7 @@
  * as retries used up.
  *
  * --check: what a reader might like to rely on and must not; the run that refutes it says why
- *   settled   it sees all sessions whose start is over and whose end has not begun
+ *   counted   it sees all sessions whose start is over and whose end has not begun
  *   open      it sees none but sessions that have begun and are not over
  *   peak      it never sees more than were ever open at one time
  */
@@ -90,7 +90,7 @@
 enum { EAGAIN = 11, ENOMEM = 12, EEXIST = 17, ENOSPC = 28 };
 
 /* bpf/abi.h */
-enum { DEAD = 1, GONE = 2, KEPT = 4, SHIFT = 3, ONE = 1 << SHIFT };
+enum { DEAD = 1, GONE = 2, CACHED = 4, SHIFT = 3, ONE = 1 << SHIFT };
 enum { NEW, STARTING, COUNTED, UNCOUNTED, ENDED, SUBFLOW };
 
 enum {
@@ -115,17 +115,18 @@ enum {
 	X(ZERO_CAS, "zero-cas", "who brings a count to 0 sets DEAD, whatever the word is now")     \
 	X(DEAD_MARK, "dead-mark", "who brings a count to 0 deletes at once, with no flag")         \
 	X(UNLINK_FIRST, "unlink-first", "the word is taken out before the node is deleted")        \
-	X(BURY_EXCHANGE, "bury-exchange", "the word is taken out by a read and a write")           \
+	X(REAP_EXCHANGE, "reap-exchange", "the word is taken out by a read and a write")           \
 	X(GONE_MARK, "gone-mark", "the word is taken out and not marked GONE")                     \
 	X(DEAD_CARRY, "dead-carry", "what the word had in it when it was taken out is dropped")    \
 	X(DELETE_FAILURE_CHECK, "delete-failure-check", "a delete that failed is taken for done")  \
 	X(DELETE_FAILURE_REVIVE, "delete-failure-revive", "a node whose delete failed stays DEAD") \
-	X(KEPT_LOCK, "kept-lock", "several programs have the slot to themselves")                  \
-	X(KEPT_CAS, "kept-cas", "who keeps a node sets KEPT, whatever the word is now")            \
-	X(KEPT_LOCKED, "kept-locked", "a node gets KEPT after the slot was given back")            \
-	X(KEPT_DISPLACED, "kept-displaced", "a kept node that loses its slot is left as it is")    \
-	X(KEPT_CLEAR, "kept-clear", "a node that loses its slot keeps KEPT if its count is not 0") \
-	X(KEPT_DROP, "kept-drop", "who makes room leaves it to the slot to say kept")              \
+	X(CACHE_LOCK, "cache-lock", "several programs have the slot to themselves")                \
+	X(CACHE_CAS, "cache-cas", "who keeps a node sets CACHED, whatever the word is now")        \
+	X(CACHE_LOCKED, "cache-locked", "a node gets CACHED after the slot was given back")        \
+	X(CACHE_EVICTED, "cache-evicted", "a kept node that loses its slot is left as it is")      \
+	X(CACHE_CLEAR, "cache-clear",                                                              \
+	  "a node that loses its slot keeps CACHED if its count is not 0")                         \
+	X(CACHE_ROOM, "cache-room", "who makes room leaves it to the slot to say kept")            \
 	X(CARRY_LOST, "carry-lost", "what could not be carried over is not reported")              \
 	X(SPENT_ERROR, "spent-error", "retries used up are not reported")                          \
 	X(END_LOST, "end-lost", "what could not be subtracted is not reported")                    \
@@ -144,9 +145,9 @@ enum {
 	X(UNCOUNTED_STATE, "uncounted-state", "a start that failed says COUNTED")                  \
 	X(SUBFLOW_FIRST, "subflow-first",                                                          \
 	  "a session starts before its subflow is among those it has")                             \
-	X(SETTLE_AGAIN, "settle-again",                                                            \
+	X(RECONCILE_AGAIN, "reconcile-again",                                                      \
 	  "who has started or suspended a session looks no second time")                           \
-	X(UNSETTLED_LOST, "unsettled-lost",                                                        \
+	X(UNRECONCILED_LOST, "unreconciled-lost",                                                  \
 	  "who has looked often enough does not report that it was in vain")                       \
 	X(SUSPEND_CLAIM, "suspend-claim",                                                          \
 	  "a session is suspended and its record is read after that")                              \
@@ -179,10 +180,10 @@ struct node {
 	uint8_t linked;
 };
 
-/* struct cc_kept: one, that all keys share. */
+/* struct cc_cache_slot: one, that all keys share. */
 struct slot {
 	uint8_t busy;
-	uint8_t kept;
+	uint8_t cached;
 	uint8_t key; /* + 1; 0: none */
 };
 
@@ -202,14 +203,14 @@ struct proc {
 	uint8_t event; /* of its script */
 	int8_t ret;    /* what the function called last returned */
 	struct {
-		uint16_t at, claim, enter, settle, leave;
+		uint16_t at, claim, enter, finish, leave;
 		uint16_t event, record;
 		uint8_t state;
 		uint8_t done;
 		uint8_t claimed; /* a start is ours and not over */
 	} session;
 	struct {
-		uint16_t at, settle, suspend;
+		uint16_t at, reconcile, suspend;
 		uint8_t round;
 		uint8_t live;
 		uint8_t state;
@@ -218,15 +219,15 @@ struct proc {
 		uint16_t at;
 		uint8_t listener;
 		uint8_t done;
-		uint8_t absent, again;
+		uint8_t absent, cacheable;
 	} levels;
 	struct {
-		uint16_t settle, change, keep, drop, bury;
+		uint16_t finish, change, cache, evict, reap;
 		uint8_t key; /* the one that is being changed */
 		int8_t err;
-		uint8_t dropped;
+		uint8_t evicting;
 		uint8_t marked;
-		uint8_t displaced; /* a key + 1, or 0 */
+		uint8_t evicted; /* a key + 1, or 0 */
 	} count;
 	struct {
 		uint8_t i;
@@ -242,11 +243,11 @@ struct proc {
 struct state {
 	struct node node[NODES];
 	struct slot slot;
-	uint8_t called;                       /* a listener's, or 0 */
+	uint8_t seen;                         /* a listener's, or 0 */
 	struct session session[SESSIONS + 1]; /* the last is try_keys()'s */
 	struct proc proc[PROCS];
 	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
-	int8_t fill, kept;                            /* struct cc_fill */
+	int8_t fill, cached;                          /* struct cc_fill */
 	/* Not in the code: what count_change() has entered, by key, and what was open at once. */
 	int8_t entered[KEYS];
 	uint8_t peak;
@@ -272,12 +273,12 @@ static struct {
 	int retries;
 	bool may_spend;
 	int rounds;
-	bool may_unsettle;
-	int called;
+	bool may_disagree;
+	int seen;
 	bool failures;
 	enum rule without;
 	bool ends_only;
-	bool check_settled, check_open, check_peak;
+	bool check_counted, check_open, check_peak;
 } options = { .levels = 1, .retries = 16, .rounds = 4, .without = RULE_NONE };
 
 static struct state now;    /* the steps are taken here */
@@ -317,7 +318,7 @@ static const char *word_name(int word)
 
 	turn = !turn;
 	snprintf(name[turn], sizeof(name[turn]), "%d%s%s%s", word >> SHIFT,
-		 word & KEPT ? "|KEPT" : "", word & DEAD ? "|DEAD" : "",
+		 word & CACHED ? "|CACHED" : "", word & DEAD ? "|DEAD" : "",
 		 word & GONE ? "|GONE" : "");
 	return name[turn];
 }
@@ -566,12 +567,12 @@ static int state_read(const struct session *session)
 
 /* --- counts.bpf.h --------------------------------------------------------------------------- */
 
-static bool count_bury(struct proc *proc, int key)
+static bool node_reap(struct proc *proc, int key)
 {
 	struct node *node = &now.node[proc->add.node - 1];
 	int err;
 
-	BEGIN(proc->count.bury);
+	BEGIN(proc->count.reap);
 	if (!rule(RULE_UNLINK_FIRST)) {
 		STEP();
 		proc->add.old = word_exchange(node, DEAD | GONE);
@@ -591,7 +592,7 @@ static bool count_bury(struct proc *proc, int key)
 	if (!rule(RULE_UNLINK_FIRST))
 		RETURN(proc->add.old >> SHIFT);
 	STEP();
-	if (!rule(RULE_BURY_EXCHANGE)) {
+	if (!rule(RULE_REAP_EXCHANGE)) {
 		proc->add.old = word_read(node);
 		STEP();
 		word_write(node, DEAD | GONE);
@@ -603,65 +604,65 @@ static bool count_bury(struct proc *proc, int key)
 	END();
 }
 
-static bool kept_trylock(void)
+static bool cache_trylock(void)
 {
-	bool busy = now.slot.busy && rule(RULE_KEPT_LOCK);
+	bool busy = now.slot.busy && rule(RULE_CACHE_LOCK);
 
 	now.slot.busy = true;
 	say("lock the slot%s", busy ? ": busy" : "");
 	return !busy;
 }
 
-static void kept_unlock(void)
+static void cache_unlock(void)
 {
 	now.slot.busy = false;
 	say("unlock the slot: %s%s", now.slot.key ? key_name(now.slot.key - 1) : "nothing",
-	    now.slot.kept ? ", kept" : "");
+	    now.slot.cached ? ", cached" : "");
 }
 
-static void kept_set(bool is_kept)
+static void cache_set(bool is_cached)
 {
-	now.kept += is_kept - now.slot.kept;
-	now.slot.kept = is_kept;
+	now.cached += is_cached - now.slot.cached;
+	now.slot.cached = is_cached;
 }
 
-static bool kept_enter(struct proc *proc, int key)
+static bool cache_enter(struct proc *proc, int key)
 {
 	struct node *node = &now.node[proc->add.node - 1];
 
-	BEGIN(proc->count.keep);
+	BEGIN(proc->count.cache);
 	STEP();
-	if (!kept_trylock())
+	if (!cache_trylock())
 		RETURN(false);
-	if (!rule(RULE_KEPT_LOCKED)) {
+	if (!rule(RULE_CACHE_LOCKED)) {
 		STEP();
-		if (now.slot.kept)
-			proc->count.displaced = now.slot.key;
-		kept_set(true);
+		if (now.slot.cached)
+			proc->count.evicted = now.slot.key;
+		cache_set(true);
 		now.slot.key = key + 1;
-		kept_unlock();
+		cache_unlock();
 		STEP();
-		word_cas(node, 0, KEPT);
+		word_cas(node, 0, CACHED);
 		RETURN(true);
 	}
 	STEP();
 	/* Unless somebody has added since. */
-	if (!rule(RULE_KEPT_CAS))
-		proc->count.marked = word_fetch_or(node, KEPT) | true;
+	if (!rule(RULE_CACHE_CAS))
+		proc->count.marked = word_fetch_or(node, CACHED) | true;
 	else
-		proc->count.marked = word_cas(node, 0, KEPT) == 0;
+		proc->count.marked = word_cas(node, 0, CACHED) == 0;
 	if (proc->count.marked) {
 		STEP();
-		if (now.slot.kept && rule(RULE_KEPT_DISPLACED))
-			proc->count.displaced = now.slot.key;
-		say("displaces %s", now.slot.kept ? key_name(now.slot.key - 1) : "nothing");
+		if (now.slot.cached && rule(RULE_CACHE_EVICTED))
+			proc->count.evicted = now.slot.key;
+		say("evicts %s", now.slot.cached ? key_name(now.slot.key - 1) : "nothing");
 		STEP();
-		kept_set(true);
+		cache_set(true);
 		now.slot.key = key + 1;
 		say("write the slot");
 	}
 	STEP();
-	kept_unlock();
+	cache_unlock();
 	RETURN(true);
 	END();
 }
@@ -686,7 +687,7 @@ static int node_add(struct proc *proc, int key, int n)
 	return 0;
 }
 
-static bool count_change_run(struct proc *proc, int key, int n, bool absent, bool again)
+static bool count_change_run(struct proc *proc, int key, int n, bool absent, bool cacheable)
 {
 	struct node *node;
 	int old;
@@ -727,8 +728,8 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 
 		STEP();
 		if (!proc->add.todo) {
-			if (rule(RULE_KEPT_CLEAR) || node->word == KEPT)
-				word_fetch_and(node, ~KEPT);
+			if (rule(RULE_CACHE_CLEAR) || node->word == CACHED)
+				word_fetch_and(node, ~CACHED);
 			old = node->word;
 		} else if (rule(RULE_FETCH_ADD)) {
 			old = word_fetch_add(node, proc->add.todo);
@@ -747,8 +748,8 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 		if (old != 0)
 			RETURN(0);
 		/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
-		if (again && !proc->add.carried) {
-			CALL(kept_enter(proc, key));
+		if (cacheable && !proc->add.carried) {
+			CALL(cache_enter(proc, key));
 			if (proc->ret)
 				RETURN(0);
 		}
@@ -759,7 +760,7 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 			else if (word_cas(node, 0, DEAD) != 0)
 				RETURN(0);
 		}
-		CALL(count_bury(proc, key));
+		CALL(node_reap(proc, key));
 		proc->add.todo = rule(RULE_DEAD_CARRY) ? proc->ret : 0;
 		if (proc->add.todo == 0)
 			RETURN(1);
@@ -777,50 +778,50 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 	END();
 }
 
-static bool count_change(struct proc *proc, int key, int n, bool absent, bool again)
+static bool count_change(struct proc *proc, int key, int n, bool absent, bool cacheable)
 {
-	if (!count_change_run(proc, key, n, absent, again))
+	if (!count_change_run(proc, key, n, absent, cacheable))
 		return false;
 	memset(&proc->add, 0, sizeof(proc->add));
 	return true;
 }
 
-static bool kept_drop(struct proc *proc)
+static bool cache_evict(struct proc *proc)
 {
-	BEGIN(proc->count.drop);
-	if (!now.slot.kept)
+	BEGIN(proc->count.evict);
+	if (!now.slot.cached)
 		RETURN(false);
 	STEP();
-	if (!kept_trylock())
+	if (!cache_trylock())
 		RETURN(false);
 	STEP();
-	proc->count.dropped = now.slot.kept ? now.slot.key : 0;
-	if (rule(RULE_KEPT_DROP))
-		kept_set(0);
-	say("no more kept");
+	proc->count.evicting = now.slot.cached ? now.slot.key : 0;
+	if (rule(RULE_CACHE_ROOM))
+		cache_set(0);
+	say("no longer cached");
 	STEP();
-	kept_unlock();
-	if (!proc->count.dropped)
+	cache_unlock();
+	if (!proc->count.evicting)
 		RETURN(false);
-	CALL(count_change(proc, proc->count.dropped - 1, 0, false, false));
+	CALL(count_change(proc, proc->count.evicting - 1, 0, false, false));
 	RETURN(proc->ret > 0);
 	END();
 }
 
 /* What count_change() has returned is in proc->ret. */
-static bool count_settle(struct proc *proc, int key, int n)
+static bool count_finish(struct proc *proc, int key, int n)
 {
-	BEGIN(proc->count.settle);
+	BEGIN(proc->count.finish);
 	proc->count.err = proc->ret;
 	if (proc->count.err == -ENOSPC) {
-		CALL(kept_drop(proc));
+		CALL(cache_evict(proc));
 		if (proc->ret) {
 			CALL(count_change(proc, key, n, false, false));
 			proc->count.err = proc->ret;
 		}
 	}
-	if (proc->count.displaced) {
-		CALL(count_change(proc, proc->count.displaced - 1, 0, false, false));
+	if (proc->count.evicted) {
+		CALL(count_change(proc, proc->count.evicted - 1, 0, false, false));
 	}
 	if (proc->count.err >= 0 || n > 0)
 		RETURN(proc->count.err);
@@ -831,13 +832,13 @@ static bool count_settle(struct proc *proc, int key, int n)
 }
 
 /* The sessions of a listener are all of one address here. */
-static bool called_again(int listener)
+static bool seen_recently(int listener)
 {
-	bool again = now.called == listener;
+	bool cacheable = now.seen == listener;
 
-	say("the last to end: of listener %d", now.called);
-	now.called = listener;
-	return again;
+	say("the last to end: of listener %d", now.seen);
+	now.seen = listener;
+	return cacheable;
 }
 
 /* --- sessions.bpf.h ------------------------------------------------------------------------- */
@@ -850,17 +851,17 @@ static bool levels_add(struct proc *proc, int listener, int limit, int n)
 	proc->levels.listener = listener;
 	if (n < 0) {
 		STEP();
-		proc->levels.again = called_again(listener);
-		if (!proc->levels.again)
-			CALL(kept_drop(proc));
+		proc->levels.cacheable = seen_recently(listener);
+		if (!proc->levels.cacheable)
+			CALL(cache_evict(proc));
 	}
 	for (proc->levels.done = 0; proc->levels.done < options.levels; proc->levels.done++) {
 		if (proc->levels.done >= limit)
 			break;
 		CALL(count_change(proc, key_of(proc->levels.listener, proc->levels.done), n,
-				  proc->levels.absent && n > 0, proc->levels.again));
-		if (proc->ret < 0 || proc->count.displaced)
-			CALL(count_settle(proc, key_of(proc->levels.listener, proc->levels.done),
+				  proc->levels.absent && n > 0, proc->levels.cacheable));
+		if (proc->ret < 0 || proc->count.evicted)
+			CALL(count_finish(proc, key_of(proc->levels.listener, proc->levels.done),
 					  n));
 		memset(&proc->count, 0, sizeof(proc->count));
 		if (proc->ret < 0)
@@ -938,9 +939,9 @@ static bool session_claim(struct proc *proc, struct session *session, int as)
 	END();
 }
 
-static bool session_settle(struct proc *proc, struct session *session, int as, int state)
+static bool session_finish(struct proc *proc, struct session *session, int as, int state)
 {
-	BEGIN(proc->session.settle);
+	BEGIN(proc->session.finish);
 	STEP();
 	if (!rule(RULE_PUBLISH_CAS)) {
 		state_exchange(session, state);
@@ -964,7 +965,7 @@ static bool session_start(struct proc *proc, struct session *session, int as)
 		CALL(session_enter(proc,
 				   rule(RULE_RECORD_BEFORE_PUBLISH) ? session->listener : as));
 		proc->session.state = proc->ret;
-		CALL(session_settle(proc, session, as, proc->session.state));
+		CALL(session_finish(proc, session, as, proc->session.state));
 	}
 	RETURN(0);
 	END();
@@ -977,7 +978,7 @@ static bool session_refuse(struct proc *proc, struct session *session, int as)
 	if (!proc->ret)
 		RETURN(0);
 	now.uncounted++;
-	CALL(session_settle(proc, session, as, UNCOUNTED));
+	CALL(session_finish(proc, session, as, UNCOUNTED));
 	RETURN(0);
 	END();
 }
@@ -1036,9 +1037,9 @@ static bool subflows_read(const struct session *session)
 	return session->subflows > 0;
 }
 
-static bool subflows_settle(struct proc *proc, struct session *session, int as)
+static bool subflows_reconcile(struct proc *proc, struct session *session, int as)
 {
-	BEGIN(proc->subflow.settle);
+	BEGIN(proc->subflow.reconcile);
 	for (proc->subflow.round = 0; proc->subflow.round < options.rounds; proc->subflow.round++) {
 		STEP();
 		proc->subflow.live = subflows_read(session);
@@ -1046,13 +1047,13 @@ static bool subflows_settle(struct proc *proc, struct session *session, int as)
 			CALL(session_start(proc, session, as));
 		else
 			CALL(session_suspend(proc, session));
-		if (!rule(RULE_SETTLE_AGAIN))
+		if (!rule(RULE_RECONCILE_AGAIN))
 			RETURN(0);
 		STEP();
 		if (subflows_read(session) == proc->subflow.live)
 			RETURN(0);
 	}
-	if (rule(RULE_UNSETTLED_LOST))
+	if (rule(RULE_UNRECONCILED_LOST))
 		now.lost++;
 	RETURN(0);
 	END();
@@ -1072,7 +1073,7 @@ static bool subflow_start(struct proc *proc, struct session *session, int as)
 	STEP();
 	subflows_add(session, 1);
 	if (rule(RULE_SUBFLOW_FIRST))
-		CALL(subflows_settle(proc, session, as));
+		CALL(subflows_reconcile(proc, session, as));
 	RETURN(0);
 	END();
 }
@@ -1082,7 +1083,7 @@ static bool subflow_end(struct proc *proc, struct session *session, int as)
 	BEGIN(proc->subflow.at);
 	STEP();
 	subflows_add(session, -1);
-	CALL(subflows_settle(proc, session, as));
+	CALL(subflows_reconcile(proc, session, as));
 	RETURN(0);
 	END();
 }
@@ -1115,7 +1116,7 @@ static bool connection_start(struct proc *proc, struct session *session, int as)
 	if (proc->ret)
 		CALL(session_start(proc, session, as));
 	else
-		now.uncounted++; /* stray_start() */
+		now.uncounted++; /* untracked_start() */
 	RETURN(0);
 	END();
 }
@@ -1206,7 +1207,7 @@ static bool is_counted(const struct session *session)
 }
 
 /* Sessions of @listener that are. */
-static int sessions_settled(int listener)
+static int sessions_counted(int listener)
 {
 	int n = 0;
 
@@ -1246,17 +1247,17 @@ static bool check_nodes(void)
 {
 	for (int i = 0; i < NODES; i++) {
 		const struct node *node = &now.node[i];
-		int buriers = 0;
+		int reapers = 0;
 
 		if (!node->linked)
 			continue;
 		if (node->word & GONE)
 			return wrong("%s is in the trie and GONE", key_name(node->key));
 		for (int p = 0; p < options.procs; p++)
-			buriers += now.proc[p].count.bury && now.proc[p].add.node == i + 1;
-		if (buriers != !!(node->word & DEAD))
+			reapers += now.proc[p].count.reap && now.proc[p].add.node == i + 1;
+		if (reapers != !!(node->word & DEAD))
 			return wrong("%s is %s, and %d processes delete it", key_name(node->key),
-				     word_name(node->word), buriers);
+				     word_name(node->word), reapers);
 	}
 	return true;
 }
@@ -1276,7 +1277,7 @@ static bool check_key(int key)
 		if (!proc->count.change || proc->count.key != key)
 			continue;
 		carried += proc->add.carrying;
-		if (proc->add.carrying || proc->count.bury)
+		if (proc->add.carrying || proc->count.reap)
 			quiet = false;
 	}
 	if (now.lost)
@@ -1284,9 +1285,9 @@ static bool check_key(int key)
 	if (there + carried != now.entered[key])
 		return wrong("%d entered for %s, but %d in nodes and %d carried", now.entered[key],
 			     key_name(key), there, carried);
-	if ((quiet || options.check_settled) && count_read(key) < sessions_settled(key / LEVELS))
+	if ((quiet || options.check_counted) && count_read(key) < sessions_counted(key / LEVELS))
 		return wrong("a reader of %s sees %d; %d are open", key_name(key), count_read(key),
-			     sessions_settled(key / LEVELS));
+			     sessions_counted(key / LEVELS));
 	if ((quiet || options.check_open) && count_read(key) > sessions_open())
 		return wrong("a reader of %s sees %d; %d are open", key_name(key), count_read(key),
 			     sessions_open());
@@ -1340,9 +1341,9 @@ static bool check_last(void)
 
 		if (key % LEVELS >= options.levels)
 			continue;
-		if (!now.lost && count_of(key) != sessions_settled(key / LEVELS))
+		if (!now.lost && count_of(key) != sessions_counted(key / LEVELS))
 			return wrong("count of %s is %d; %d are open and counted; nothing is lost",
-				     key_name(key), count_of(key), sessions_settled(key / LEVELS));
+				     key_name(key), count_of(key), sessions_counted(key / LEVELS));
 		if (there < 0)
 			continue;
 		nodes++;
@@ -1350,22 +1351,22 @@ static bool check_last(void)
 			return wrong("%s stays %s", key_name(key), word_name(now.node[there].word));
 		if (!now.node[there].word && !options.failures)
 			return wrong("%s stays in the trie at 0", key_name(key));
-		if (now.node[there].word & KEPT && !(now.slot.kept && now.slot.key == key + 1))
+		if (now.node[there].word & CACHED && !(now.slot.cached && now.slot.key == key + 1))
 			return wrong("%s stays %s, and no slot has it", key_name(key),
 				     word_name(now.node[there].word));
 	}
-	if (now.slot.kept) {
+	if (now.slot.cached) {
 		int there = trie_find(now.slot.key - 1);
 
-		if (there < 0 || !(now.node[there].word & KEPT))
-			return wrong("the slot keeps %s, which is not KEPT",
+		if (there < 0 || !(now.node[there].word & CACHED))
+			return wrong("the slot has %s, which is not CACHED",
 				     key_name(now.slot.key - 1));
 	}
-	if (now.slot.busy || now.kept != now.slot.kept)
-		return wrong("the slot is busy, or fill says %d kept", now.kept);
+	if (now.slot.busy || now.cached != now.slot.cached)
+		return wrong("the slot is busy, or fill says %d cached", now.cached);
 	if (now.fill != nodes)
 		return wrong("fill is %d; %d nodes are in the trie", now.fill, nodes);
-	if (!options.failures && !options.may_spend && !options.may_unsettle &&
+	if (!options.failures && !options.may_spend && !options.may_disagree &&
 	    (now.lost || (now.uncounted && !options.refused)))
 		return wrong("lost %d, uncounted %d, though nothing failed", now.lost,
 			     now.uncounted);
@@ -1545,8 +1546,8 @@ static void state_first(const char *open, const char *orphans)
 		now.entered[key] = now.live;
 		now.fill++;
 	}
-	if (options.called)
-		now.called = options.called;
+	if (options.seen)
+		now.seen = options.seen;
 	for (int p = 0; p < options.procs; p++)
 		run(p); /* to its first step */
 	peak_update();
@@ -1759,8 +1760,8 @@ int main(int argc, char **argv)
 			if (strspn(value, "abcdefg") != strlen(value))
 				usage("'%s' are not sessions", value);
 			orphans = value;
-		} else if (!strcmp(argv[i], "--called")) {
-			options.called = number(value, 1, LISTENERS - 1);
+		} else if (!strcmp(argv[i], "--seen")) {
+			options.seen = number(value, 1, LISTENERS - 1);
 		} else if (!strcmp(argv[i], "--levels")) {
 			options.levels = number(value, 1, LEVELS);
 		} else if (!strcmp(argv[i], "--retries")) {
@@ -1768,11 +1769,11 @@ int main(int argc, char **argv)
 			options.may_spend = true;
 		} else if (!strcmp(argv[i], "--rounds")) {
 			options.rounds = number(value, 1, 100);
-			options.may_unsettle = true;
+			options.may_disagree = true;
 		} else if (!strcmp(argv[i], "--without")) {
 			options.without = rule_named(value);
-		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "settled")) {
-			options.check_settled = true;
+		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "counted")) {
+			options.check_counted = true;
 		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "open")) {
 			options.check_open = true;
 		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "peak")) {

@@ -3,7 +3,7 @@
 
 usage: forge.py map PIN TYPE KEY VALUE ENTRIES FLAGS    a new map of these, in decimal
        forge.py program PIN TYPE                        a program that returns -1
-       forge.py tables PIN                              leaves the map, and writes 0xff and 'A' to all of it
+       forge.py configs PIN                             leaves the map, and writes 0xff and 'A' to all of it
 """
 
 import ctypes
@@ -43,7 +43,7 @@ def pin(path, fd):
     bpf(OBJ_PIN, struct.pack("=QII", ctypes.addressof(text), fd, 0))
 
 
-def fill_tables(path):
+def fill_configs(path):
     """All texts without an end, all numbers as great as they can be, and every listener in use."""
     text = ctypes.create_string_buffer(path.encode())
     fd = bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(text), 0, 0))[0]
@@ -62,7 +62,7 @@ if __name__ == "__main__":
         pin(sys.argv[2], create(*map(int, sys.argv[3:])))
     elif len(sys.argv) == 4 and sys.argv[1] == "program":
         pin(sys.argv[2], load(int(sys.argv[3])))
-    elif len(sys.argv) == 3 and sys.argv[1] == "tables":
-        fill_tables(sys.argv[2])
+    elif len(sys.argv) == 3 and sys.argv[1] == "configs":
+        fill_configs(sys.argv[2])
     else:
         sys.exit(__doc__)

@@ -89,33 +89,33 @@ without() {
 }
 
 @test "the end of a node: without each step of it" {
-	without zero-cas 'the slot keeps 1/n, which is not KEPT' '+a -a' '+b -b' '+c -c'
-	without dead-mark 'the slot keeps 1/n, which is not KEPT' '+a -a' '+b -b' '+c -c'
+	without zero-cas 'the slot has 1/n, which is not CACHED' '+a -a' '+b -b' '+c -c'
+	without dead-mark 'the slot has 1/n, which is not CACHED' '+a -a' '+b -b' '+c -c'
 	without unlink-first 'though nothing failed' '+a -a' '+b -b'
-	without bury-exchange 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
+	without reap-exchange 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 	without gone-mark 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 	without dead-carry 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 }
 
-@test "nodes are kept, displace each other and make room" {
-	holds --called 1 '+a -a +d -d' '+b -b' '+c -c'
-	holds --called 1 '+a -a +b@2 -b' '+c -c' '+d@2 -d'
-	holds --called 1 --levels 2 '+a -a' '+b@2 -b' '+c -c'
-	holds --called 1 --levels 2 --open a '-a +b -b' '+c -c' '+d@2 -d'
-	holds --called 2 --failures --levels 2 '+a@1 -a +b@2 -b' '+c@1 -c +d@2 -d'
-	holds --called 1 --failures '+a -a +b@2 -b' '+c -c' '+d@2 -d'
+@test "nodes are cached, evict each other and make room" {
+	holds --seen 1 '+a -a +d -d' '+b -b' '+c -c'
+	holds --seen 1 '+a -a +b@2 -b' '+c -c' '+d@2 -d'
+	holds --seen 1 --levels 2 '+a -a' '+b@2 -b' '+c -c'
+	holds --seen 1 --levels 2 --open a '-a +b -b' '+c -c' '+d@2 -d'
+	holds --seen 2 --failures --levels 2 '+a@1 -a +b@2 -b' '+c@1 -c +d@2 -d'
+	holds --seen 1 --failures '+a -a +b@2 -b' '+c -c' '+d@2 -d'
 }
 
-@test "kept nodes: without each step of it" {
-	without kept-lock '1/n stays 0.KEPT, and no slot has it' --called 1 \
+@test "cached nodes: without each step of it" {
+	without cache-lock '1/n stays 0.CACHED, and no slot has it' --seen 1 \
 		'+a -a +b@2 -b' '+c -c' '+d@2 -d'
-	without kept-cas 'the slot keeps 1/n, which is not KEPT' --called 1 '+a -a' '+b -b' '+c -c'
-	without kept-locked 'the slot keeps 1/n, which is not KEPT' --called 1 '+a -a' '+b -b' '+c -c'
-	without kept-displaced '1/n stays 0.KEPT, and no slot has it' --called 1 \
+	without cache-cas 'the slot has 1/n, which is not CACHED' --seen 1 '+a -a' '+b -b' '+c -c'
+	without cache-locked 'the slot has 1/n, which is not CACHED' --seen 1 '+a -a' '+b -b' '+c -c'
+	without cache-evicted '1/n stays 0.CACHED, and no slot has it' --seen 1 \
 		'+a -a +b@2 -b' '+c -c' '+d@2 -d'
-	without kept-clear '1/n stays 0.KEPT, and no slot has it' --called 1 \
+	without cache-clear '1/n stays 0.CACHED, and no slot has it' --seen 1 \
 		'+a -a +b@2 -b' '+c -c' '+d@2 -d'
-	without kept-drop 'the slot keeps 1/n, which is not KEPT' --called 1 --failures \
+	without cache-room 'the slot has 1/n, which is not CACHED' --seen 1 --failures \
 		'+a -a +b@2 -b' '+c@2 -c'
 }
 
@@ -153,8 +153,8 @@ without() {
 
 @test "subflows: without each step of their protocol" {
 	without subflow-first 'session a has 0 subflows and stays COUNTED' '<a' '>a'
-	without settle-again 'session a has 1 subflows and stays NEW' --open a '>a' '<a'
-	without unsettled-lost 'session a has 0 subflows and stays COUNTED' --rounds 1 \
+	without reconcile-again 'session a has 1 subflows and stays NEW' --open a '>a' '<a'
+	without unreconciled-lost 'session a has 0 subflows and stays COUNTED' --rounds 1 \
 		'<a >a' '<a >a'
 	without suspend-claim 'count of 1/n is 1; 0 are open' --open a '>a' '<a@2'
 	without suspend-cas 'session a has ended and stays NEW' --open a '>a' '-a'
@@ -186,7 +186,7 @@ without() {
 }
 
 @test "what no reader may rely on while a node ends" {
-	refuted 'sees 0; 1 are open' --check settled '+a -a' '+b -b'
+	refuted 'sees 0; 1 are open' --check counted '+a -a' '+b -b'
 	holds --check open '+a -a' '+b -b' '+c -c'
 	refuted 'sees 2; 1 are open' --check open --open a '-a' '+b +c -b' '+e@2 -e -c +d'
 	holds --check peak --open a '-a' '+b +c -b' '-c +d +e'

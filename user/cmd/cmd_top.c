@@ -15,6 +15,7 @@
 
 #include "clock.h"
 #include "cmd.h"
+#include "levels.h"
 #include "screen.h"
 #include "top.h"
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "levels.h"
 #include "tree.h"
 
 /* More than any family has levels: a listing's own length comes below them. */

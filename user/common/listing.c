@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <linux/types.h>
-
-#include "abi.h"
 #include "listing.h"
 
 static int append(struct listing *listing, const struct conncount_entry *entries, size_t n,
@@ -113,13 +110,3 @@ int version_get(struct conncount *cc, struct version *ret_version)
 	*ret_version = version;
 	return 0;
 }
-
-#define LEVEL(length) length,
-const unsigned *levels_of(int family)
-{
-	static const unsigned ipv4[] = { CC_LEVELS_IPV4(LEVEL) 0 };
-	static const unsigned ipv6[] = { CC_LEVELS_IPV6(LEVEL) 0 };
-
-	return family == CONNCOUNT_IPV4 ? ipv4 : ipv6;
-}
-#undef LEVEL

@@ -43,9 +43,6 @@ struct version {
 /* version_get() - Returns 0 or a negative errno, as conncount_listeners(). */
 int version_get(struct conncount *cc, struct version *ret_version);
 
-/* levels_of() - the lengths for which the kernel keeps counts, shortest first; then 0. */
-const unsigned *levels_of(int family);
-
 /* network_compare() - the order of listing_take(), as of memcmp(). */
 int network_compare(const struct conncount_cidr *a, const struct conncount_cidr *b);
 

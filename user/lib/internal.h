@@ -23,17 +23,17 @@ _Static_assert((int)CONNCOUNT_IPV6 == (int)CC_IPV6, "IPv6");
 /* A loaded instance, open for reading. */
 struct view {
 	bool open;
-	int directory_fd, tables_fd, listeners_fd, counts_fd, stats_fd, fill_fd, kept_fd;
+	int control_fd, configs_fd, listeners_fd, counts_fd, stats_fd, fill_fd, cache_fd;
 	int sum_fd; /* the program that adds up counts; -1 where it cannot be had */
 	/*
 	 * The values of two of them, for who may map them; or else NULL. The kernel maps an array
 	 * only by a descriptor that could be written to, which takes the permission to write.
 	 */
-	const struct cc_directory *directory;
+	const struct cc_control *control;
 	const struct cc_stats *stats; /* CC_LISTENERS_MAX */
 	uint32_t max_prefixes;
-	uint64_t generation;   /* that `table` is of */
-	struct cc_table table; /* what is in force: read anew when the generation changes */
+	uint64_t generation;     /* that `config` is of */
+	struct cc_config config; /* what is in force: read anew when the generation changes */
 	/* The cgroup is looked for below this directory; -1 if it is all, or out of sight. */
 	int mount_fd;
 	/* By atomic operations, as queries change them: */
@@ -58,11 +58,11 @@ struct conncount {
 /*
  * view_acquire() - hold the handle's view for a query: brought up to date, and opened anew if
  * the instance it had was unloaded.
- * @ret_directory: where not NULL, the directory as it is now.
+ * @ret_control: where not NULL, the control map as it is now.
  *
  * Returns 0, then view_release() is due; or a negative errno.
  */
-int view_acquire(struct conncount *cc, struct cc_directory *ret_directory);
+int view_acquire(struct conncount *cc, struct cc_control *ret_control);
 
 void view_release(struct conncount *cc);
 
@@ -75,9 +75,9 @@ bool view_is_current(const struct view *view);
 /* Copy what others change meanwhile: each of its 64-bit words is as it was at some moment. */
 void copy_words(void *to, const void *from, size_t size);
 
-static inline uint32_t table_used(const struct cc_table *table)
+static inline uint32_t config_used(const struct cc_config *config)
 {
-	return table->used < CC_LISTENERS_MAX ? table->used : CC_LISTENERS_MAX;
+	return config->used < CC_LISTENERS_MAX ? config->used : CC_LISTENERS_MAX;
 }
 
 /*
@@ -93,7 +93,7 @@ struct scope {
 	uint32_t id; /* where both are NULL */
 };
 
-bool scope_has(const struct scope *scope, const struct cc_table *table, uint32_t id);
+bool scope_has(const struct scope *scope, const struct cc_config *config, uint32_t id);
 
 /* Whether @scope, in which no listener is, names something all the same: 0 or -ESRCH. */
 int scope_without_listeners(const struct scope *scope);
@@ -103,7 +103,7 @@ int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats);
 
 /* Add what a tally says of exactness to an answer; its flags, when all is added and is @exact. */
 void answer_add(struct conncount_answer *answer, const struct cc_tally *tally);
-uint32_t answer_flags(struct view *view, const struct cc_directory *directory, bool exact);
+uint32_t answer_flags(struct view *view, const struct cc_control *control, bool exact);
 
 /* The level that is @length, or else the next longer one; and the next shorter one, or 0. */
 unsigned level_from(int family, unsigned length);

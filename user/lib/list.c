@@ -25,7 +25,7 @@ struct part {
 
 struct collection {
 	struct view *view;
-	const struct cc_directory *directory;
+	const struct cc_control *control;
 	const struct scope *scope;
 	int family;
 	unsigned level;     /* length of the nodes that are added up */
@@ -67,8 +67,8 @@ static int collect_node(const struct cc_count_key *key, int64_t count, void *arg
 	if (id >= all->end || (id + 1 == all->end && ntohs(key->family) > all->family))
 		return 1;
 	if (count == 0 || key->prefixlen != CC_COUNT_BITS_OWNER + all->level ||
-	    ntohs(key->family) != all->family || id >= table_used(&all->view->table) ||
-	    !scope_has(all->scope, &all->view->table, id))
+	    ntohs(key->family) != all->family || id >= config_used(&all->view->config) ||
+	    !scope_has(all->scope, &all->view->config, id))
 		return 0;
 	memcpy(cidr.addr, key->addr, sizeof(cidr.addr));
 	return collect(all, id, &cidr, count);
@@ -79,7 +79,7 @@ static int count_changes(const struct view *view, uint64_t *ret)
 {
 	uint64_t changes = 0;
 
-	for (uint32_t id = 0; id < table_used(&view->table); id++) {
+	for (uint32_t id = 0; id < config_used(&view->config); id++) {
 		struct cc_stats stats;
 		int err = stats_get(view, id, &stats);
 
@@ -164,14 +164,14 @@ static int merge(struct collection *all)
 static int collect_tallies(struct collection *all, bool totals, struct conncount_answer *answer)
 {
 	const struct conncount_cidr whole = { .family = all->family };
-	const struct cc_table *table = &all->view->table;
+	const struct cc_config *config = &all->view->config;
 	int err = 0;
 
-	for (uint32_t id = 0; !err && id < table_used(table); id++) {
+	for (uint32_t id = 0; !err && id < config_used(config); id++) {
 		const struct cc_tally *tally;
 		struct cc_stats stats;
 
-		if (!scope_has(all->scope, table, id))
+		if (!scope_has(all->scope, config, id))
 			continue;
 		err = stats_get(all->view, id, &stats);
 		if (err)
@@ -179,7 +179,7 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 		tally = &stats.tally[CC_FAMILY_INDEX(all->family)];
 		answer_add(answer, tally);
 		answer->listeners++;
-		if (tally->live > 0 || all->directory->inexact)
+		if (tally->live > 0 || all->control->inexact)
 			all->end = id + 1;
 		if (totals && tally->live > 0)
 			err = collect(all, id, &whole, tally->live);
@@ -202,7 +202,7 @@ static int collect_all(struct collection *all, struct conncount_answer *ret_answ
 		return err;
 	for (size_t i = 0; i < all->n; i++)
 		answer.count += all->entries[i].count;
-	answer.flags = answer_flags(all->view, all->directory, !answer.uncounted && !answer.lost);
+	answer.flags = answer_flags(all->view, all->control, !answer.uncounted && !answer.lost);
 	*ret_answer = answer;
 	return 0;
 }
@@ -212,7 +212,7 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 		   struct conncount_answer *ret_answer)
 {
 	struct scope scope = { .service = service, .listener = listener };
-	struct cc_directory directory;
+	struct cc_control control;
 	struct collection all = { .scope = &scope, .family = family, .prefixlen = prefixlen };
 	int err;
 
@@ -223,11 +223,11 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 		scope.service = CONNCOUNT_SERVICE;
 	all.level = level_from(family, prefixlen);
 
-	err = view_acquire(cc, &directory);
+	err = view_acquire(cc, &control);
 	if (err)
 		return err;
 	all.view = &cc->view;
-	all.directory = &directory;
+	all.control = &control;
 	err = collect_all(&all, ret_answer);
 	view_release(cc);
 

@@ -21,9 +21,9 @@ static const struct shape {
 	__u32 max_entries; /* 0: as configured */
 	__u32 flags;
 } shapes[] = {
-	{ CC_PIN_DIRECTORY, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_directory), 1,
+	{ CC_PIN_CONTROL, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_control), 1,
 	  BPF_F_MMAPABLE },
-	{ CC_PIN_TABLES, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_table), 2, 0 },
+	{ CC_PIN_CONFIGS, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_config), 2, 0 },
 	{ CC_PIN_LISTENERS, BPF_MAP_TYPE_LPM_TRIE, sizeof(struct cc_listener_key),
 	  sizeof(struct cc_listener_id), 2 * CC_LISTENS_MAX, BPF_F_NO_PREALLOC },
 	{ CC_PIN_COUNTS, BPF_MAP_TYPE_LPM_TRIE, sizeof(struct cc_count_key),
@@ -31,7 +31,8 @@ static const struct shape {
 	{ CC_PIN_STATS, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_stats),
 	  CC_LISTENERS_MAX, BPF_F_MMAPABLE },
 	{ CC_PIN_FILL, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_fill), 1, 0 },
-	{ CC_PIN_KEPT, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_kept), CC_KEPT_MAX, 0 },
+	{ CC_PIN_CACHE, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_cache_slot),
+	  CC_CACHE_SLOTS, 0 },
 };
 
 static const struct shape *shape_of(const char *name)
@@ -80,13 +81,13 @@ int map_open(const char *dir, const char *set, const char *name, __u32 flags, __
 	return fd;
 }
 
-void table_bound(struct cc_table *table)
+void config_bound(struct cc_config *config)
 {
-	table->used = table_used(table);
-	table->build[sizeof(table->build) - 1] = '\0';
-	table->cgroup[sizeof(table->cgroup) - 1] = '\0';
+	config->used = config_used(config);
+	config->build[sizeof(config->build) - 1] = '\0';
+	config->cgroup[sizeof(config->cgroup) - 1] = '\0';
 	for (size_t id = 0; id < CC_LISTENERS_MAX; id++) {
-		struct cc_listener *listener = &table->listener[id];
+		struct cc_listener *listener = &config->listener[id];
 
 		listener->name[sizeof(listener->name) - 1] = '\0';
 		listener->service[sizeof(listener->service) - 1] = '\0';

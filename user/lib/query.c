@@ -13,47 +13,29 @@
 #include <bpf/bpf.h>
 
 #include "internal.h"
+#include "levels.h"
 #include "mask.h"
-
-#define LEVEL(length) length,
-static const unsigned ipv4_levels[] = { CC_LEVELS_IPV4(LEVEL) };
-static const unsigned ipv6_levels[] = { CC_LEVELS_IPV6(LEVEL) };
-#undef LEVEL
 
 /* Where no program adds up: 2 to the power of this many parts can be, and always are, looked up. */
 enum { PROBE_BITS = 15, PROBE_BITS_LEAST = 7 };
 
-static const unsigned *levels_of(int family, size_t *ret_n)
-{
-	if (family == CONNCOUNT_IPV4) {
-		*ret_n = ARRAY_SIZE(ipv4_levels);
-		return ipv4_levels;
-	}
-	*ret_n = ARRAY_SIZE(ipv6_levels);
-	return ipv6_levels;
-}
-
 unsigned level_from(int family, unsigned length)
 {
-	size_t n;
-	const unsigned *levels = levels_of(family, &n);
-	size_t i = 0;
+	const unsigned *level = levels_of(family);
 
 	if (length == 0)
 		return 0;
-	while (levels[i] < length)
-		i++;
-	return levels[i];
+	while (*level < length)
+		level++;
+	return *level;
 }
 
 unsigned level_below(int family, unsigned length)
 {
-	size_t n;
-	const unsigned *levels = levels_of(family, &n);
 	unsigned below = 0;
 
-	for (size_t i = 0; i < n && levels[i] < length; i++)
-		below = levels[i];
+	for (const unsigned *level = levels_of(family); *level && *level < length; level++)
+		below = *level;
 	return below;
 }
 
@@ -363,11 +345,11 @@ void answer_add(struct conncount_answer *answer, const struct cc_tally *tally)
 	answer->lost += tally->lost;
 }
 
-uint32_t answer_flags(struct view *view, const struct cc_directory *directory, bool exact)
+uint32_t answer_flags(struct view *view, const struct cc_control *control, bool exact)
 {
 	uint32_t flags = 0;
 
-	if (directory->seeding)
+	if (control->seeding)
 		flags |= CONNCOUNT_SEEDING;
 	if (view_is_detached(view))
 		flags |= CONNCOUNT_DETACHED;
@@ -417,21 +399,21 @@ static int answer_listener(struct conncount_answer *answer, const struct view *v
 }
 
 /* Add up what the listeners in @scope have of @cidr, or of all where that is NULL. */
-static int count_scope(struct view *view, const struct cc_directory *directory,
+static int count_scope(struct view *view, const struct cc_control *control,
 		       const struct scope *scope, const struct conncount_cidr *cidr,
 		       struct conncount_answer *ret_answer)
 {
 	struct conncount_answer answer = { 0 };
 	int err = 0;
 
-	for (uint32_t id = 0; !err && id < table_used(&view->table); id++)
-		if (scope_has(scope, &view->table, id))
-			err = answer_listener(&answer, view, id, cidr, !directory->inexact);
+	for (uint32_t id = 0; !err && id < config_used(&view->config); id++)
+		if (scope_has(scope, &view->config, id))
+			err = answer_listener(&answer, view, id, cidr, !control->inexact);
 	if (!err && !answer.listeners)
 		err = scope_without_listeners(scope);
 	if (err)
 		return err;
-	answer.flags = answer_flags(view, directory, !answer.uncounted && !answer.lost);
+	answer.flags = answer_flags(view, control, !answer.uncounted && !answer.lost);
 	*ret_answer = answer;
 	return 0;
 }
@@ -442,7 +424,7 @@ static int local_find(const struct view *view, const struct conncount_cidr *loca
 {
 	struct cc_listener_key key = {
 		.prefixlen = CC_LISTENER_BITS_FAMILY + local->prefixlen,
-		.table = htons(view->generation & 1),
+		.config = htons(view->generation & 1),
 		.port = htons(port),
 		.family = htons((uint16_t)local->family),
 	};
@@ -462,12 +444,12 @@ static int local_find(const struct view *view, const struct conncount_cidr *loca
 static int count(struct conncount *cc, const struct scope *scope, const struct conncount_cidr *cidr,
 		 struct conncount_answer *ret_answer)
 {
-	struct cc_directory directory;
-	int err = view_acquire(cc, &directory);
+	struct cc_control control;
+	int err = view_acquire(cc, &control);
 
 	if (err)
 		return err;
-	err = count_scope(&cc->view, &directory, scope, cidr, ret_answer);
+	err = count_scope(&cc->view, &control, scope, cidr, ret_answer);
 	view_release(cc);
 	return err;
 }
@@ -492,18 +474,18 @@ int conncount_count_local(struct conncount *cc, const struct conncount_cidr *loc
 			  const struct conncount_cidr *cidr, struct conncount_answer *ret_answer)
 {
 	struct scope scope = { .service = NULL };
-	struct cc_directory directory;
+	struct cc_control control;
 	bool current;
 	int err;
 
 	do {
-		err = view_acquire(cc, &directory);
+		err = view_acquire(cc, &control);
 		if (err)
 			return err;
 		err = local_find(&cc->view, local, port, &scope.id);
 		current = view_is_current(&cc->view);
 		if (!err)
-			err = count_scope(&cc->view, &directory, &scope, cidr, ret_answer);
+			err = count_scope(&cc->view, &control, &scope, cidr, ret_answer);
 		view_release(cc);
 	} while (!current);
 	return err;
@@ -523,7 +505,7 @@ int conncount_service_of(struct conncount *cc, const struct conncount_cidr *loca
 		err = local_find(&cc->view, local, port, &id);
 		current = view_is_current(&cc->view);
 		if (!err)
-			memcpy(ret_service, cc->view.table.listener[id].service,
+			memcpy(ret_service, cc->view.config.listener[id].service,
 			       CONNCOUNT_NAME_SIZE);
 		view_release(cc);
 	} while (!current);

@@ -24,9 +24,9 @@ static bool is_builtin(const char *service)
 	return false;
 }
 
-bool scope_has(const struct scope *scope, const struct cc_table *table, uint32_t id)
+bool scope_has(const struct scope *scope, const struct cc_config *config, uint32_t id)
 {
-	const struct cc_listener *listener = &table->listener[id];
+	const struct cc_listener *listener = &config->listener[id];
 
 	if (listener->state == CC_LISTENER_FREE)
 		return false;
@@ -53,15 +53,15 @@ static void append(char *buf, size_t size, size_t *used, const char *name)
 }
 
 /* Whether a listener before @id has the same service as @id, or it is built in. */
-static bool service_listed(const struct cc_table *table, uint32_t id)
+static bool service_listed(const struct cc_config *config, uint32_t id)
 {
-	const char *service = table->listener[id].service;
+	const char *service = config->listener[id].service;
 
 	if (is_builtin(service))
 		return true;
 	for (uint32_t i = 0; i < id; i++)
-		if (table->listener[i].state != CC_LISTENER_FREE &&
-		    !strcmp(table->listener[i].service, service))
+		if (config->listener[i].state != CC_LISTENER_FREE &&
+		    !strcmp(config->listener[i].service, service))
 			return true;
 	return false;
 }
@@ -77,11 +77,11 @@ char *conncount_services(struct conncount *cc, char *buf, size_t size)
 	if (!cc || view_acquire(cc, NULL))
 		return buf;
 
-	const struct cc_table *table = &cc->view.table;
+	const struct cc_config *config = &cc->view.config;
 
-	for (uint32_t id = 0; id < table_used(table); id++)
-		if (table->listener[id].state != CC_LISTENER_FREE && !service_listed(table, id))
-			append(buf, size, &used, table->listener[id].service);
+	for (uint32_t id = 0; id < config_used(config); id++)
+		if (config->listener[id].state != CC_LISTENER_FREE && !service_listed(config, id))
+			append(buf, size, &used, config->listener[id].service);
 	view_release(cc);
 	return buf;
 }

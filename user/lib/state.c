@@ -30,8 +30,8 @@ static int read_listeners(const struct view *view, struct conncount_listener *li
 {
 	size_t n = 0;
 
-	for (uint32_t id = 0; id < table_used(&view->table); id++) {
-		const struct cc_listener *from = &view->table.listener[id];
+	for (uint32_t id = 0; id < config_used(&view->config); id++) {
+		const struct cc_listener *from = &view->config.listener[id];
 		struct conncount_listener *to = &listeners[n];
 		struct cc_stats stats;
 
@@ -74,7 +74,7 @@ int conncount_listeners(struct conncount *cc, struct conncount_listener **ret_li
 	return 0;
 }
 
-/* Put what @key stands for into *@ret; whose it is, by the table. */
+/* Put what @key stands for into *@ret; whose it is, by the configuration. */
 static void read_listen(const struct cc_listener_key *key, const struct cc_listener *listener,
 			struct conncount_listen *ret)
 {
@@ -107,7 +107,7 @@ static int read_listens(const struct view *view, struct conncount_listen **liste
 
 	while (view_is_current(view) && !bpf_map_get_next_key(view->listeners_fd, last, &key)) {
 		last = &key;
-		if (ntohs(key.table) != (view->generation & 1) || !is_listen(&key) ||
+		if (ntohs(key.config) != (view->generation & 1) || !is_listen(&key) ||
 		    bpf_map_lookup_elem(view->listeners_fd, &key, &value) ||
 		    value.id >= CC_LISTENERS_MAX)
 			continue;
@@ -115,7 +115,7 @@ static int read_listens(const struct view *view, struct conncount_listen **liste
 		if (!grown)
 			return -ENOMEM;
 		*listens = grown;
-		read_listen(&key, &view->table.listener[value.id], &grown[n++]);
+		read_listen(&key, &view->config.listener[value.id], &grown[n++]);
 	}
 	*ret_n = n;
 	return 0;
@@ -155,18 +155,18 @@ static int nodes_in_use(const struct view *view, int64_t *ret_nodes)
 
 	if (err)
 		return err;
-	for (__u32 i = 0; i < CC_KEPT_MAX && fill.kept > 0; i++) {
+	for (__u32 i = 0; i < CC_CACHE_SLOTS && fill.cached > 0; i++) {
 		struct cc_count count;
-		struct cc_kept slot;
+		struct cc_cache_slot slot;
 
-		err = bpf_map_lookup_elem(view->kept_fd, &i, &slot);
+		err = bpf_map_lookup_elem(view->cache_fd, &i, &slot);
 		if (err)
 			return err;
-		if (!slot.kept)
+		if (!slot.cached)
 			continue;
-		fill.kept--;
+		fill.cached--;
 		if (!bpf_map_lookup_elem(view->counts_fd, &slot.key, &count) &&
-		    count.word == (CC_COUNT_ZERO(slot.key.prefixlen) | CC_COUNT_KEPT))
+		    count.word == (CC_COUNT_ZERO(slot.key.prefixlen) | CC_COUNT_CACHED))
 			fill.nodes--;
 	}
 	*ret_nodes = fill.nodes > 0 ? fill.nodes : 0;
@@ -176,22 +176,22 @@ static int nodes_in_use(const struct view *view, int64_t *ret_nodes)
 int conncount_state(struct conncount *cc, struct conncount_state *ret_state)
 {
 	struct conncount_state state = { 0 };
-	struct cc_directory directory;
-	int err = view_acquire(cc, &directory);
+	struct cc_control control;
+	int err = view_acquire(cc, &control);
 
 	if (err)
 		return err;
 	err = nodes_in_use(&cc->view, &state.nodes);
 	if (!err) {
 		state.generation = cc->view.generation;
-		state.seeding = directory.seeding != 0;
+		state.seeding = control.seeding != 0;
 		state.detached = view_is_detached(&cc->view);
 		state.max_prefixes = cc->view.max_prefixes;
-		state.netns = cc->view.table.netns;
-		state.cgroup_id = cc->view.table.cgroup_id;
-		state.cgroup_root_id = cc->view.table.cgroup_root_id;
-		memcpy(state.build, cc->view.table.build, sizeof(state.build) - 1);
-		memcpy(state.cgroup, cc->view.table.cgroup, sizeof(state.cgroup) - 1);
+		state.netns = cc->view.config.netns;
+		state.cgroup_id = cc->view.config.cgroup_id;
+		state.cgroup_root_id = cc->view.config.cgroup_root_id;
+		memcpy(state.build, cc->view.config.build, sizeof(state.build) - 1);
+		memcpy(state.cgroup, cc->view.config.cgroup, sizeof(state.cgroup) - 1);
 	}
 	view_release(cc);
 	if (err)

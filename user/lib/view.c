@@ -30,9 +30,9 @@ void copy_words(void *to, const void *from, size_t size)
 static void view_close(struct view *view)
 {
 	const int fds[] = {
-		view->directory_fd, view->tables_fd, view->listeners_fd,
-		view->counts_fd,    view->stats_fd,  view->fill_fd,
-		view->kept_fd,      view->sum_fd,    view->mount_fd,
+		view->control_fd, view->configs_fd, view->listeners_fd,
+		view->counts_fd,  view->stats_fd,   view->fill_fd,
+		view->cache_fd,   view->sum_fd,     view->mount_fd,
 	};
 
 	if (!view->open)
@@ -40,7 +40,7 @@ static void view_close(struct view *view)
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	unmap_value((void *)view->directory, sizeof(*view->directory));
+	unmap_value((void *)view->control, sizeof(*view->control));
 	unmap_value((void *)view->stats, CC_LISTENERS_MAX * sizeof(*view->stats));
 	view->open = false;
 }
@@ -80,28 +80,28 @@ static int sum_open(const char *dir)
 	return fd;
 }
 
-static int directory_get(const struct view *view, struct cc_directory *ret_directory)
+static int control_get(const struct view *view, struct cc_control *ret_control)
 {
 	__u32 zero = 0;
 
-	if (view->directory) {
-		copy_words(ret_directory, view->directory, sizeof(*ret_directory));
+	if (view->control) {
+		copy_words(ret_control, view->control, sizeof(*ret_control));
 		return 0;
 	}
-	return bpf_map_lookup_elem(view->directory_fd, &zero, ret_directory);
+	return bpf_map_lookup_elem(view->control_fd, &zero, ret_control);
 }
 
 /* The generation in force; 0 if the instance is unloaded. -EPROTO if another ABI made it. */
 static int generation_get(const struct view *view, uint64_t *ret_generation)
 {
-	struct cc_directory directory;
-	int err = directory_get(view, &directory);
+	struct cc_control control;
+	int err = control_get(view, &control);
 
 	if (err)
 		return err;
-	if (directory.generation && directory.abi != CC_ABI)
+	if (control.generation && control.abi != CC_ABI)
 		return -EPROTO;
-	*ret_generation = directory.generation;
+	*ret_generation = control.generation;
 	return 0;
 }
 
@@ -125,7 +125,8 @@ static void find_cgroup(struct view *view)
 	/* The cgroup of a set of maps does not change, and a process may have changed its root. */
 	if (view->mount_fd >= 0)
 		return;
-	if (strcmp(view->table.cgroup, "/") && !cgroup2_mount_of(view->table.cgroup_root_id, mount))
+	if (strcmp(view->config.cgroup, "/") &&
+	    !cgroup2_mount_of(view->config.cgroup_root_id, mount))
 		view->mount_fd = open(mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
@@ -138,7 +139,8 @@ bool view_is_detached(struct view *view)
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	uint32_t second = (uint32_t)now.tv_sec + 1;
 	if (__atomic_load_n(&view->cgroup_checked, __ATOMIC_RELAXED) != second) {
-		bool gone = inode(view->mount_fd, view->table.cgroup + 1) != view->table.cgroup_id;
+		bool gone =
+			inode(view->mount_fd, view->config.cgroup + 1) != view->config.cgroup_id;
 
 		__atomic_store_n(&view->cgroup_gone, gone, __ATOMIC_RELAXED);
 		__atomic_store_n(&view->cgroup_checked, second, __ATOMIC_RELAXED);
@@ -146,7 +148,7 @@ bool view_is_detached(struct view *view)
 	return __atomic_load_n(&view->cgroup_gone, __ATOMIC_RELAXED);
 }
 
-/* Read the table in force, if it is not the one that is held already. */
+/* Read the active configuration, unless it is the one that is held already. */
 static int view_update(struct view *view)
 {
 	uint64_t generation, again = 0;
@@ -158,11 +160,11 @@ static int view_update(struct view *view)
 		if (!generation)
 			return -ENOENT;
 		view->generation = 0;
-		err = bpf_map_lookup_elem(view->tables_fd, &slot, &view->table);
-		table_bound(&view->table);
+		err = bpf_map_lookup_elem(view->configs_fd, &slot, &view->config);
+		config_bound(&view->config);
 		if (!err)
 			err = generation_get(view, &again);
-		/* A load in between may have begun to write the table that was read. */
+		/* A load in between may have begun to overwrite what was read. */
 		if (!err && again == generation)
 			view->generation = generation;
 		if (view->generation)
@@ -172,15 +174,25 @@ static int view_update(struct view *view)
 	return err;
 }
 
+/* Whether a build up to CC_ABI 5 has loaded what there is. */
+static bool is_old(const char *dir)
+{
+	int fd = pin_open(dir, CC_DIR_LIVE, CC_PIN_CONTROL_OLD, BPF_F_RDONLY);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 static int try_open(const char *dir, struct view *view)
 {
 	struct {
 		const char *name;
 		int *fd;
 	} maps[] = {
-		{ CC_PIN_DIRECTORY, &view->directory_fd }, { CC_PIN_TABLES, &view->tables_fd },
+		{ CC_PIN_CONTROL, &view->control_fd },     { CC_PIN_CONFIGS, &view->configs_fd },
 		{ CC_PIN_LISTENERS, &view->listeners_fd }, { CC_PIN_STATS, &view->stats_fd },
-		{ CC_PIN_FILL, &view->fill_fd },           { CC_PIN_KEPT, &view->kept_fd },
+		{ CC_PIN_FILL, &view->fill_fd },           { CC_PIN_CACHE, &view->cache_fd },
 		{ CC_PIN_COUNTS, &view->counts_fd },
 	};
 	int err = 0;
@@ -189,7 +201,7 @@ static int try_open(const char *dir, struct view *view)
 		*maps[i].fd = -1;
 	view->sum_fd = -1;
 	view->mount_fd = -1;
-	view->directory = NULL;
+	view->control = NULL;
 	view->stats = NULL;
 	view->open = true;
 	view->generation = 0;
@@ -199,8 +211,10 @@ static int try_open(const char *dir, struct view *view)
 			map_open(dir, CC_DIR_LIVE, maps[i].name, BPF_F_RDONLY, &view->max_prefixes);
 		err = *maps[i].fd < 0 ? *maps[i].fd : 0;
 	}
+	if (err == -ENOENT && is_old(dir))
+		err = -EPROTO;
 	if (!err) {
-		view->directory = map_pinned(dir, CC_PIN_DIRECTORY, sizeof(*view->directory));
+		view->control = map_pinned(dir, CC_PIN_CONTROL, sizeof(*view->control));
 		view->stats =
 			map_pinned(dir, CC_PIN_STATS, CC_LISTENERS_MAX * sizeof(*view->stats));
 		view->sum_fd = sum_open(dir);
@@ -282,21 +296,21 @@ void conncount_close(struct conncount *cc)
 	free(cc);
 }
 
-/* Whether the view is that of the configuration in force, and what the directory says. */
-static bool view_check(const struct view *view, struct cc_directory *ret_directory)
+/* Whether the view is that of the active configuration, and what `control` says. */
+static bool view_check(const struct view *view, struct cc_control *ret_control)
 {
-	return view->open && !directory_get(view, ret_directory) &&
-	       ret_directory->generation == view->generation;
+	return view->open && !control_get(view, ret_control) &&
+	       ret_control->generation == view->generation;
 }
 
 bool view_is_current(const struct view *view)
 {
-	struct cc_directory directory;
+	struct cc_control control;
 
-	return view_check(view, &directory);
+	return view_check(view, &control);
 }
 
-/* Bring the view up to date: by reading the new table, or by opening the new instance. */
+/* Bring the view up to date: by reading the new configuration, or by opening the new instance. */
 static int view_refresh(struct conncount *cc)
 {
 	if (cc->view.open) {
@@ -331,16 +345,16 @@ static int view_change(struct conncount *cc)
 	return err;
 }
 
-int view_acquire(struct conncount *cc, struct cc_directory *ret_directory)
+int view_acquire(struct conncount *cc, struct cc_control *ret_control)
 {
-	struct cc_directory unused;
+	struct cc_control unused;
 	int err = 0;
 
-	if (!ret_directory)
-		ret_directory = &unused;
+	if (!ret_control)
+		ret_control = &unused;
 	for (;;) {
 		if (!(__atomic_fetch_add(&cc->queries, 1, __ATOMIC_ACQUIRE) & VIEW_CHANGES) &&
-		    view_check(&cc->view, ret_directory))
+		    view_check(&cc->view, ret_control))
 			return 0;
 		view_release(cc);
 		if (err)

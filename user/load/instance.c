@@ -409,31 +409,33 @@ int instance_find(const char *dir, struct instance *ret)
 /* --- sets of pins -------------------------------------------------------------------------------
  */
 
-/* Whether @fd is a map of one value that begins as struct cc_directory does in every ABI. */
-static bool is_directory(int fd)
+/* Whether @fd is a map of one value that begins as struct cc_control does in every ABI. */
+static bool is_control(int fd)
 {
 	struct bpf_map_info info = { 0 };
 	__u32 size = sizeof(info);
 
 	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == BPF_MAP_TYPE_ARRAY &&
 	       info.map_flags & BPF_F_MMAPABLE && info.max_entries == 1 &&
-	       info.value_size >= offsetof(struct cc_directory, inexact);
+	       info.value_size >= offsetof(struct cc_control, inexact);
 }
 
 /* Tell readers that have a set open, of whatever ABI, that it is no more. */
 static void retire(const char *dir, const char *set)
 {
-	struct cc_directory *directory = NULL;
+	struct cc_control *control = NULL;
 	char path[PATH_MAX];
-	int fd = bpf_obj_get(instance_path(dir, set, CC_PIN_DIRECTORY, path));
+	int fd = bpf_obj_get(instance_path(dir, set, CC_PIN_CONTROL, path));
 
 	if (fd < 0)
+		fd = bpf_obj_get(instance_path(dir, set, CC_PIN_CONTROL_OLD, path));
+	if (fd < 0)
 		return;
-	if (is_directory(fd))
-		directory = map_value(fd, sizeof(*directory), PROT_READ | PROT_WRITE);
-	if (directory)
-		__atomic_store_n(&directory->generation, 0, __ATOMIC_RELEASE);
-	unmap_value(directory, sizeof(*directory));
+	if (is_control(fd))
+		control = map_value(fd, sizeof(*control), PROT_READ | PROT_WRITE);
+	if (control)
+		__atomic_store_n(&control->generation, 0, __ATOMIC_RELEASE);
+	unmap_value(control, sizeof(*control));
 	close(fd);
 }
 
@@ -468,8 +470,8 @@ static int clear(const struct instance *instance, const char *set, int fd)
 		if (unlinkat(fd, links[i], 0) && errno != ENOENT)
 			err = -errno;
 	if (!err)
-		err = unlink_pins(fd, CC_PIN_DIRECTORY);
-	if (!err && unlinkat(fd, CC_PIN_DIRECTORY, 0) && errno != ENOENT)
+		err = unlink_pins(fd, CC_PIN_CONTROL);
+	if (!err && unlinkat(fd, CC_PIN_CONTROL, 0) && errno != ENOENT)
 		err = -errno;
 	if (!err && unlinkat(instance->dir_fd, set, AT_REMOVEDIR))
 		err = -errno;

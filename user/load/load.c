@@ -82,7 +82,7 @@ static bool is_same_map(const char *dir, const struct bpf_map *map)
 static bool is_of_set(const struct conncount_bpf *skel, const struct bpf_map *map)
 {
 	return !bpf_map__is_internal(map) && map != skel->maps.former &&
-	       map != skel->maps.netns_found && map != skel->maps.tables_found &&
+	       map != skel->maps.netns_found && map != skel->maps.hash_tables &&
 	       map != skel->maps.waiting;
 }
 
@@ -96,36 +96,36 @@ static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
 	return true;
 }
 
-/* The directory of what is loaded; all 0 if nothing is, or maps of another ABI. */
-static struct cc_directory live_directory(const char *dir)
+/* The control of what is loaded; all 0 if nothing is, or maps of another ABI. */
+static struct cc_control live_control(const char *dir)
 {
-	struct cc_directory directory = { 0 };
+	struct cc_control control = { 0 };
 	__u32 zero = 0;
-	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_DIRECTORY, 0, NULL);
+	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_CONTROL, 0, NULL);
 
-	if (fd >= 0 && bpf_map_lookup_elem(fd, &zero, &directory))
-		memset(&directory, 0, sizeof(directory));
+	if (fd >= 0 && bpf_map_lookup_elem(fd, &zero, &control))
+		memset(&control, 0, sizeof(control));
 	if (fd >= 0)
 		close(fd);
-	if (directory.abi != CC_ABI)
-		memset(&directory, 0, sizeof(directory));
-	return directory;
+	if (control.abi != CC_ABI)
+		memset(&control, 0, sizeof(control));
+	return control;
 }
 
-/* Whether what is loaded, as its directory says, counts in that network namespace. */
-static bool is_same_netns(const char *dir, const struct cc_directory *directory,
+/* Whether what is loaded, as its control says, counts in that network namespace. */
+static bool is_same_netns(const char *dir, const struct cc_control *control,
 			  const struct netns *counted)
 {
-	struct cc_table *table = calloc(1, sizeof(*table));
-	__u32 slot = directory->generation & 1;
-	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_TABLES, 0, NULL);
+	struct cc_config *active = calloc(1, sizeof(*active));
+	__u32 slot = control->generation & 1;
+	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_CONFIGS, 0, NULL);
 	bool same;
 
-	same = table && fd >= 0 && !bpf_map_lookup_elem(fd, &slot, table) &&
-	       table->netns_cookie == counted->cookie;
+	same = active && fd >= 0 && !bpf_map_lookup_elem(fd, &slot, active) &&
+	       active->netns_cookie == counted->cookie;
 	if (fd >= 0)
 		close(fd);
-	free(table);
+	free(active);
 	return same;
 }
 
@@ -133,13 +133,13 @@ static bool is_same_netns(const char *dir, const struct cc_directory *directory,
 static bool can_continue(const char *dir, const struct conncount_bpf *skel,
 			 const struct cgroup *cgroup, const struct netns *counted)
 {
-	struct cc_directory directory = live_directory(dir);
+	struct cc_control control = live_control(dir);
 
 	/* What is not exact is mended by counting anew, as far as there is room and memory. */
-	return directory.generation && !directory.inexact &&
+	return control.generation && !control.inexact &&
 	       link_cgroup(dir, CC_PIN_SOCKOPS) == cgroup->id &&
 	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id && has_same_maps(dir, skel) &&
-	       is_same_netns(dir, &directory, counted);
+	       is_same_netns(dir, &control, counted);
 }
 
 /* --- permissions --------------------------------------------------------------------------- */
@@ -188,8 +188,8 @@ static int permit_one(const char *path, gid_t gid, mode_t mode)
 static int permit(const char *dir, const char *set, gid_t gid)
 {
 	static const char *const readable[] = {
-		CC_PIN_DIRECTORY, CC_PIN_TABLES, CC_PIN_LISTENERS, CC_PIN_COUNTS,
-		CC_PIN_STATS,     CC_PIN_FILL,   CC_PIN_KEPT,
+		CC_PIN_CONTROL, CC_PIN_CONFIGS, CC_PIN_LISTENERS, CC_PIN_COUNTS,
+		CC_PIN_STATS,   CC_PIN_FILL,    CC_PIN_CACHE,
 	};
 	char path[PATH_MAX];
 	int err = permit_one(dir, gid, 0750);
@@ -208,8 +208,8 @@ static int permit(const char *dir, const char *set, gid_t gid)
 static int freeze(const struct conncount_bpf *skel)
 {
 	const struct bpf_map *const maps[] = {
-		skel->maps.counts,   skel->maps.kept,   skel->maps.fill,
-		skel->maps.sessions, skel->maps.strays,
+		skel->maps.counts,   skel->maps.cache,     skel->maps.fill,
+		skel->maps.sessions, skel->maps.untracked,
 	};
 	int err = 0;
 
@@ -312,17 +312,17 @@ static int replace(const char *dir, const char *name, const struct bpf_program *
 
 /*
  * The set that is loaded, for a new one to take over who was counted under which listener. Its
- * directory is a copy.
+ * control is a copy.
  */
 struct former {
-	struct table_maps maps;
-	struct cc_directory directory;
+	struct config_maps maps;
+	struct cc_control control;
 };
 
 static void former_close(struct former *former)
 {
-	if (former->maps.tables_fd >= 0)
-		close(former->maps.tables_fd);
+	if (former->maps.configs_fd >= 0)
+		close(former->maps.configs_fd);
 	if (former->maps.stats_fd >= 0)
 		close(former->maps.stats_fd);
 }
@@ -334,19 +334,19 @@ static void former_close(struct former *former)
 static bool former_open(const char *dir, struct conncount_bpf *skel, struct former *ret)
 {
 	struct former former = {
-		.maps = { .listeners_fd = -1, .tables_fd = -1, .stats_fd = -1 },
-		.directory = live_directory(dir),
+		.maps = { .listeners_fd = -1, .configs_fd = -1, .stats_fd = -1 },
+		.control = live_control(dir),
 	};
 	int sessions_fd = -1;
-	bool found = former.directory.generation && is_same_map(dir, skel->maps.sessions) &&
-		     is_same_map(dir, skel->maps.tables) && is_same_map(dir, skel->maps.stats);
+	bool found = former.control.generation && is_same_map(dir, skel->maps.sessions) &&
+		     is_same_map(dir, skel->maps.configs) && is_same_map(dir, skel->maps.stats);
 
 	if (!found)
 		return false;
-	former.maps.tables_fd = open_live(dir, CC_PIN_TABLES);
+	former.maps.configs_fd = open_live(dir, CC_PIN_CONFIGS);
 	former.maps.stats_fd = open_live(dir, CC_PIN_STATS);
 	sessions_fd = open_live(dir, CC_PIN_SESSIONS);
-	found = former.maps.tables_fd >= 0 && former.maps.stats_fd >= 0 && sessions_fd >= 0 &&
+	found = former.maps.configs_fd >= 0 && former.maps.stats_fd >= 0 && sessions_fd >= 0 &&
 		!bpf_map__reuse_fd(skel->maps.former, sessions_fd);
 	if (sessions_fd >= 0)
 		close(sessions_fd); /* the skeleton has its own */
@@ -355,7 +355,7 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 		return false;
 	}
 	*ret = former;
-	ret->maps.directory = &ret->directory;
+	ret->maps.control = &ret->control;
 	return true;
 }
 
@@ -365,35 +365,35 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
  * Put the configuration in force in loaded maps, and enter the sessions that are open on
  * listeners it brings. A load that died while it entered sessions has left that to be done.
  */
-static int bring_up_to_date(struct conncount_bpf *skel, const struct table_maps *former,
+static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps *former,
 			    const struct cgroup *cgroup, const struct netns *counted,
 			    const struct config *config, bool *ret_changed)
 {
-	struct table_maps maps = {
+	struct config_maps maps = {
 		.listeners_fd = bpf_map__fd(skel->maps.listeners),
-		.tables_fd = bpf_map__fd(skel->maps.tables),
+		.configs_fd = bpf_map__fd(skel->maps.configs),
 		.stats_fd = bpf_map__fd(skel->maps.stats),
-		.directory = map_value(bpf_map__fd(skel->maps.directory),
-				       sizeof(struct cc_directory), PROT_READ | PROT_WRITE),
+		.control = map_value(bpf_map__fd(skel->maps.control), sizeof(struct cc_control),
+				     PROT_READ | PROT_WRITE),
 	};
 
-	if (!maps.directory) {
+	if (!maps.control) {
 		int err = -errno;
 
-		report("%s: cannot be mapped: %s", CC_PIN_DIRECTORY, strerror(-err));
+		report("%s: cannot be mapped: %s", CC_PIN_CONTROL, strerror(-err));
 		return err;
 	}
-	int err = table_publish(&maps, former, config, cgroup, counted, ret_changed);
-	if (!err && maps.directory->seeding) {
+	int err = config_publish(&maps, former, config, cgroup, counted, ret_changed);
+	if (!err && maps.control->seeding) {
 		err = sockets_seed(skel, cgroup, counted);
 		/* A release that found no record may have yet to look whether it needs one. */
-		table_wait_for_programs();
+		programs_wait();
 		if (!err)
-			__atomic_store_n(&maps.directory->seeding, 0, __ATOMIC_RELEASE);
+			__atomic_store_n(&maps.control->seeding, 0, __ATOMIC_RELEASE);
 	}
 	if (!err && former)
-		err = table_carry_totals(&maps, former);
-	unmap_value(maps.directory, sizeof(struct cc_directory));
+		err = config_carry_totals(&maps, former);
+	unmap_value(maps.control, sizeof(struct cc_control));
 	return err;
 }
 

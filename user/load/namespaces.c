@@ -110,7 +110,7 @@ static int run_until_done(const struct bpf_program *program, void *ask, uint32_t
 }
 
 /* Look for sessions of other namespaces in one of the kernel's tables. */
-static int look_in_table(struct conncount_bpf *skel, const struct cc_table_of *table)
+static int look_in_table(struct conncount_bpf *skel, const struct cc_hash_table *table)
 {
 	struct cc_look ask = { .net = table->net, .cookie = table->cookie, .n = BUCKETS };
 	int err = 0;
@@ -135,8 +135,8 @@ static int clear_map(int fd, void *key)
 /* Have the kernel write to `netns_found` which other namespaces have sessions. */
 static int look(struct conncount_bpf *skel)
 {
-	int tables_fd = bpf_map__fd(skel->maps.tables_found);
-	struct cc_table_of table;
+	int tables_fd = bpf_map__fd(skel->maps.hash_tables);
+	struct cc_hash_table table;
 	__u64 key, none[4] = { 0 }, *last = NULL;
 	__u32 number;
 	int err = clear_map(tables_fd, &key);

@@ -2,8 +2,8 @@
 /*
  * publish.c - make a configuration the one in force.
  *
- * There are two tables; the generation says which one holds (abi.h). The new one is made up
- * in the other, and stepping the generation is the last thing done.
+ * There are two configurations in the maps; the generation says which one is active (abi.h). The
+ * new one is made up in the other, and stepping the generation is the last thing done.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,21 +24,21 @@
 
 /* --- listener ids ------------------------------------------------------------------------- */
 
-/* The id of the listener called @name in @table, or CC_LISTENERS_MAX. */
-static uint32_t table_find(const struct cc_table *table, const char *name)
+/* The id of the listener called @name in @active, or CC_LISTENERS_MAX. */
+static uint32_t find_listener(const struct cc_config *active, const char *name)
 {
-	for (uint32_t id = 0; id < table->used; id++)
-		if (table->listener[id].state != CC_LISTENER_FREE &&
-		    !strcmp(table->listener[id].name, name))
+	for (uint32_t id = 0; id < active->used; id++)
+		if (active->listener[id].state != CC_LISTENER_FREE &&
+		    !strcmp(active->listener[id].name, name))
 			return id;
 	return CC_LISTENERS_MAX;
 }
 
-static uint32_t table_find_free(const struct cc_table *table)
+static uint32_t find_free(const struct cc_config *active)
 {
 	uint32_t id = 0;
 
-	while (id < CC_LISTENERS_MAX && table->listener[id].state != CC_LISTENER_FREE)
+	while (id < CC_LISTENERS_MAX && active->listener[id].state != CC_LISTENER_FREE)
 		id++;
 	return id;
 }
@@ -60,14 +60,14 @@ static bool is_idle(int stats_fd, uint32_t id)
 }
 
 /*
- * What is left of the old table: all listeners drain, until the configuration is found to
+ * What is left of the old configuration: all listeners drain, until the configuration is found to
  * have them. Those that drained before and are idle are forgotten. Not those that begin to
  * drain now: a program that runs at this moment may still find them.
  */
-static void drain(struct cc_table *table, int stats_fd)
+static void drain(struct cc_config *active, int stats_fd)
 {
-	for (uint32_t id = 0; id < table->used; id++) {
-		struct cc_listener *listener = &table->listener[id];
+	for (uint32_t id = 0; id < active->used; id++) {
+		struct cc_listener *listener = &active->listener[id];
 
 		if (listener->state == CC_LISTENER_DRAINING && is_idle(stats_fd, id))
 			memset(listener, 0, sizeof(*listener));
@@ -76,41 +76,41 @@ static void drain(struct cc_table *table, int stats_fd)
 	}
 }
 
-/* Enter the configured listeners into what is left of the old table. */
-static int enter_listeners(struct cc_table *table, const struct config *config)
+/* Enter the configured listeners into what is left of the old configuration. */
+static int enter_listeners(struct cc_config *active, const struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		const struct config_listener *from = &config->listeners[i];
-		uint32_t id = table_find(table, from->name);
+		uint32_t id = find_listener(active, from->name);
 
 		if (id == CC_LISTENERS_MAX)
-			id = table_find_free(table);
+			id = find_free(active);
 		if (id == CC_LISTENERS_MAX) {
 			report("[%s]: all %d listener ids are in use; those of removed listeners "
 			       "are free again when their sessions have ended",
 			       from->name, CC_LISTENERS_MAX);
 			return -ENOSPC;
 		}
-		struct cc_listener *to = &table->listener[id];
+		struct cc_listener *to = &active->listener[id];
 		memset(to, 0, sizeof(*to));
 		memcpy(to->name, from->name, sizeof(to->name));
 		memcpy(to->service, from->service, sizeof(to->service));
 		to->state = CC_LISTENER_ACTIVE;
 	}
 
-	table->used = CC_LISTENERS_MAX;
-	while (table->used && table->listener[table->used - 1].state == CC_LISTENER_FREE)
-		table->used--;
+	active->used = CC_LISTENERS_MAX;
+	while (active->used && active->listener[active->used - 1].state == CC_LISTENER_FREE)
+		active->used--;
 	return 0;
 }
 
 /* --- addresses and ports ------------------------------------------------------------------ */
 
-static struct cc_listener_key listen_key(const struct config_listen *listen, unsigned table)
+static struct cc_listener_key listen_key(const struct config_listen *listen, unsigned slot)
 {
 	struct cc_listener_key key = {
 		.prefixlen = CC_LISTENER_BITS_PORT,
-		.table = htons((uint16_t)table),
+		.config = htons((uint16_t)slot),
 		.port = htons(listen->port),
 	};
 
@@ -122,7 +122,8 @@ static struct cc_listener_key listen_key(const struct config_listen *listen, uns
 	return key;
 }
 
-/* Addresses and ports with the ids of their listeners, as a table of the trie has them. */
+/* Addresses and ports with the ids of their listeners, as one configuration in the trie has them.
+ */
 struct listens {
 	struct listen_entry {
 		struct cc_listener_key key;
@@ -158,14 +159,14 @@ static void sort_listens(struct listens *listens)
 }
 
 /* What @config has, for number @slot. To be freed whatever is returned. */
-static int configured_listens(const struct config *config, const struct cc_table *table,
+static int configured_listens(const struct config *config, const struct cc_config *active,
 			      unsigned slot, struct listens *ret)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		const struct config_listener *listener = &config->listeners[i];
-		struct listen_entry entry = { .value.id = table_find(table, listener->name) };
+		struct listen_entry entry = { .value.id = find_listener(active, listener->name) };
 
 		for (size_t j = 0; !err && j < listener->n_listens; j++) {
 			entry.key = listen_key(&listener->listens[j], slot);
@@ -185,7 +186,7 @@ static int entered_listens(int fd, unsigned slot, struct listens *ret)
 
 	while (!(err = bpf_map_get_next_key(fd, last, &entry.key))) {
 		last = &entry.key;
-		if (ntohs(entry.key.table) != slot)
+		if (ntohs(entry.key.config) != slot)
 			continue;
 		err = bpf_map_lookup_elem(fd, &entry.key, &entry.value);
 		if (!err)
@@ -198,14 +199,14 @@ static int entered_listens(int fd, unsigned slot, struct listens *ret)
 }
 
 /* Whether number @slot of the trie is what @config has. Returns 0 or a negative errno. */
-static int compare_listens(int fd, const struct config *config, const struct cc_table *table,
+static int compare_listens(int fd, const struct config *config, const struct cc_config *active,
 			   unsigned slot, bool *ret_same)
 {
 	struct listens entered = { 0 }, wanted = { 0 };
 	int err = entered_listens(fd, slot, &entered);
 
 	if (!err)
-		err = configured_listens(config, table, slot, &wanted);
+		err = configured_listens(config, active, slot, &wanted);
 	*ret_same = entered.n == wanted.n &&
 		    (!wanted.n ||
 		     !memcmp(entered.entry, wanted.entry, wanted.n * sizeof(*wanted.entry)));
@@ -226,11 +227,11 @@ static int clear_listens(int fd, unsigned slot)
 	return err;
 }
 
-static int enter_listens(int fd, const struct config *config, const struct cc_table *table,
+static int enter_listens(int fd, const struct config *config, const struct cc_config *active,
 			 unsigned slot)
 {
 	struct listens listens = { 0 };
-	int err = configured_listens(config, table, slot, &listens);
+	int err = configured_listens(config, active, slot, &listens);
 
 	for (size_t i = 0; !err && i < listens.n; i++)
 		err = bpf_map_update_elem(fd, &listens.entry[i].key, &listens.entry[i].value,
@@ -242,7 +243,7 @@ static int enter_listens(int fd, const struct config *config, const struct cc_ta
 /* --- publishing --------------------------------------------------------------------------- */
 
 /* Totals begin anew with an id that was not in use. */
-static int clear_tallies(int stats_fd, const struct cc_table *from, const struct cc_table *to)
+static int clear_tallies(int stats_fd, const struct cc_config *from, const struct cc_config *to)
 {
 	static const struct cc_stats zero;
 	int err = 0;
@@ -255,37 +256,37 @@ static int clear_tallies(int stats_fd, const struct cc_table *from, const struct
 }
 
 /* Programs run in RCU read sections, and this is an RCU grace period. */
-void table_wait_for_programs(void)
+void programs_wait(void)
 {
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
-/* Write @table and its listens as number @slot, and step to @generation, which selects it. */
-static int publish(const struct table_maps *maps, const struct config *config,
-		   const struct cc_table *old, const struct cc_table *table, uint64_t generation)
+/* Write @active and its listens as number @slot, and step to @generation, which selects it. */
+static int publish(const struct config_maps *maps, const struct config *config,
+		   const struct cc_config *old, const struct cc_config *active, uint64_t generation)
 {
 	__u32 slot = generation & 1;
 	int err = clear_listens(maps->listeners_fd, slot);
 
 	if (!err)
-		err = enter_listens(maps->listeners_fd, config, table, slot);
+		err = enter_listens(maps->listeners_fd, config, active, slot);
 	if (!err)
-		err = clear_tallies(maps->stats_fd, old, table);
+		err = clear_tallies(maps->stats_fd, old, active);
 	if (!err)
-		err = bpf_map_update_elem(maps->tables_fd, &slot, table, BPF_ANY);
+		err = bpf_map_update_elem(maps->configs_fd, &slot, active, BPF_ANY);
 	if (err) {
 		report("listeners: cannot be entered: %s", strerror(-err));
 		return err;
 	}
-	maps->directory->abi = CC_ABI;
-	__atomic_store_n(&maps->directory->seeding, 1, __ATOMIC_RELEASE);
-	__atomic_store_n(&maps->directory->generation, generation, __ATOMIC_RELEASE);
-	table_wait_for_programs();
+	maps->control->abi = CC_ABI;
+	__atomic_store_n(&maps->control->seeding, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&maps->control->generation, generation, __ATOMIC_RELEASE);
+	programs_wait();
 	return 0;
 }
 
-/* Whether two tables have the same listeners configured, under the same ids. */
-static bool same_listeners(const struct cc_table *a, const struct cc_table *b)
+/* Whether two configurations have the same listeners configured, under the same ids. */
+static bool same_listeners(const struct cc_config *a, const struct cc_config *b)
 {
 	for (uint32_t id = 0; id < CC_LISTENERS_MAX; id++) {
 		const struct cc_listener *first = &a->listener[id], *second = &b->listener[id];
@@ -299,60 +300,60 @@ static bool same_listeners(const struct cc_table *a, const struct cc_table *b)
 	return true;
 }
 
-/* The table in force; empty if none is. */
-static int read_table(const struct table_maps *maps, struct cc_table *ret)
+/* The active configuration; empty if there is none. */
+static int read_config(const struct config_maps *maps, struct cc_config *ret)
 {
-	uint64_t generation = maps->directory->generation;
+	uint64_t generation = maps->control->generation;
 	__u32 slot = generation & 1;
-	int err = generation ? bpf_map_lookup_elem(maps->tables_fd, &slot, ret) : 0;
+	int err = generation ? bpf_map_lookup_elem(maps->configs_fd, &slot, ret) : 0;
 
-	table_bound(ret);
+	config_bound(ret);
 	return err;
 }
 
-int table_publish(const struct table_maps *maps, const struct table_maps *former,
-		  const struct config *config, const struct cgroup *cgroup,
-		  const struct netns *counted, bool *ret_changed)
+int config_publish(const struct config_maps *maps, const struct config_maps *former,
+		   const struct config *config, const struct cgroup *cgroup,
+		   const struct netns *counted, bool *ret_changed)
 {
-	const struct table_maps *from = former ? former : maps;
-	uint64_t generation = maps->directory->generation;
+	const struct config_maps *from = former ? former : maps;
+	uint64_t generation = maps->control->generation;
 	__u32 slot = generation & 1;
-	struct cc_table *old = calloc(1, sizeof(*old));
-	struct cc_table *table = calloc(1, sizeof(*table));
+	struct cc_config *old = calloc(1, sizeof(*old));
+	struct cc_config *active = calloc(1, sizeof(*active));
 	bool same_addresses;
 	int err = -ENOMEM;
 
-	if (!old || !table)
+	if (!old || !active)
 		goto cleanup;
-	err = read_table(from, old);
+	err = read_config(from, old);
 	if (err)
 		goto cleanup;
-	*table = *old;
-	drain(table, from->stats_fd);
-	err = enter_listeners(table, config);
+	*active = *old;
+	drain(active, from->stats_fd);
+	err = enter_listeners(active, config);
 	if (err)
 		goto cleanup;
-	memset(table->build, 0, sizeof(table->build));
-	snprintf(table->build, sizeof(table->build), "%s", conncount_version());
-	memset(table->cgroup, 0, sizeof(table->cgroup));
-	snprintf(table->cgroup, sizeof(table->cgroup), "%s", cgroup->path);
-	table->cgroup_id = cgroup->id;
-	table->cgroup_root_id = cgroup->root_id;
-	table->netns_cookie = counted->cookie;
-	table->netns = counted->number;
+	memset(active->build, 0, sizeof(active->build));
+	snprintf(active->build, sizeof(active->build), "%s", conncount_version());
+	memset(active->cgroup, 0, sizeof(active->cgroup));
+	snprintf(active->cgroup, sizeof(active->cgroup), "%s", cgroup->path);
+	active->cgroup_id = cgroup->id;
+	active->cgroup_root_id = cgroup->root_id;
+	active->netns_cookie = counted->cookie;
+	active->netns = counted->number;
 
-	err = compare_listens(maps->listeners_fd, config, table, slot, &same_addresses);
+	err = compare_listens(maps->listeners_fd, config, active, slot, &same_addresses);
 	if (err) {
 		report("listeners: cannot be read: %s", strerror(-err));
 		goto cleanup;
 	}
-	*ret_changed = !generation || !same_listeners(table, old) || !same_addresses;
+	*ret_changed = !generation || !same_listeners(active, old) || !same_addresses;
 	/* Else it is another build, or a listener that has drained is forgotten. */
-	if (*ret_changed || memcmp(table, old, sizeof(*table)))
-		err = publish(maps, config, old, table, generation + 1);
+	if (*ret_changed || memcmp(active, old, sizeof(*active)))
+		err = publish(maps, config, old, active, generation + 1);
 cleanup:
 	free(old);
-	free(table);
+	free(active);
 	return err;
 }
 
@@ -373,16 +374,16 @@ static void carry_tally(struct cc_tally *tally, const struct cc_tally *former)
 	__atomic_fetch_add(&tally->opened, (uint64_t)raise, __ATOMIC_SEQ_CST);
 }
 
-static int carry_tallies(struct cc_stats *stats, const struct cc_table *table,
-			 const struct table_maps *former, const struct cc_table *was)
+static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
+			 const struct config_maps *former, const struct cc_config *was)
 {
-	for (uint32_t id = 0; id < table->used; id++) {
+	for (uint32_t id = 0; id < active->used; id++) {
 		struct cc_stats old;
 		int err;
 
 		/* An id that was given out again begins with its listener. */
-		if (table->listener[id].state == CC_LISTENER_FREE ||
-		    strcmp(table->listener[id].name, was->listener[id].name))
+		if (active->listener[id].state == CC_LISTENER_FREE ||
+		    strcmp(active->listener[id].name, was->listener[id].name))
 			continue;
 		err = bpf_map_lookup_elem(former->stats_fd, &id, &old);
 		if (err)
@@ -393,23 +394,23 @@ static int carry_tallies(struct cc_stats *stats, const struct cc_table *table,
 	return 0;
 }
 
-int table_carry_totals(const struct table_maps *maps, const struct table_maps *former)
+int config_carry_totals(const struct config_maps *maps, const struct config_maps *former)
 {
 	const size_t size = CC_LISTENERS_MAX * sizeof(struct cc_stats);
 	struct cc_stats *stats = map_value(maps->stats_fd, size, PROT_READ | PROT_WRITE);
-	struct cc_table *table = calloc(1, sizeof(*table)), *was = calloc(1, sizeof(*was));
-	int err = stats && table && was ? 0 : -ENOMEM;
+	struct cc_config *active = calloc(1, sizeof(*active)), *was = calloc(1, sizeof(*was));
+	int err = stats && active && was ? 0 : -ENOMEM;
 
 	if (!err)
-		err = read_table(maps, table);
+		err = read_config(maps, active);
 	if (!err)
-		err = read_table(former, was);
+		err = read_config(former, was);
 	if (!err)
-		err = carry_tallies(stats, table, former, was);
+		err = carry_tallies(stats, active, former, was);
 	if (err)
 		report("totals: cannot be carried over: %s", strerror(-err));
 	unmap_value(stats, size);
-	free(table);
+	free(active);
 	free(was);
 	return err;
 }

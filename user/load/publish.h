@@ -12,13 +12,13 @@
 #include "namespaces.h"
 
 /* The maps that say which listener is which, of a loaded instance. */
-struct table_maps {
-	int listeners_fd, tables_fd, stats_fd;
-	struct cc_directory *directory; /* mapped for writing, unless it is of a former set */
+struct config_maps {
+	int listeners_fd, configs_fd, stats_fd;
+	struct cc_control *control; /* mapped for writing, unless it is of a former set */
 };
 
 /*
- * table_publish() - put @config, for @cgroup and @counted, in force in one step; nothing at
+ * config_publish() - put @config, for @cgroup and @counted, in force in one step; nothing at
  * all if it is already.
  *
  * @former: where @maps are new, those they are to replace; or NULL.
@@ -33,24 +33,24 @@ struct table_maps {
  * @ret_changed: whether that is another configuration than the one that was in force.
  * Returns 0, or a negative errno, reported, with the old configuration still in force.
  */
-int table_publish(const struct table_maps *maps, const struct table_maps *former,
-		  const struct config *config, const struct cgroup *cgroup,
-		  const struct netns *counted, bool *ret_changed);
+int config_publish(const struct config_maps *maps, const struct config_maps *former,
+		   const struct config *config, const struct cgroup *cgroup,
+		   const struct netns *counted, bool *ret_changed);
 
 /*
- * table_carry_totals() - have `opened` and `closed` of each listener in @maps go on from where they
- * are in
+ * config_carry_totals() - have `opened` and `closed` of each listener in @maps go on from where
+ * they are in
  * @former, whose place they are about to take: never less, for a metric that goes back is taken for
  * a restart. What happens meanwhile may be in them twice.
  *
  * Returns 0, or a negative errno, reported.
  */
-int table_carry_totals(const struct table_maps *maps, const struct table_maps *former);
+int config_carry_totals(const struct config_maps *maps, const struct config_maps *former);
 
 /*
- * table_wait_for_programs() - wait until every run of a program that began before this call
+ * programs_wait() - wait until every run of a program that began before this call
  * has ended.
  */
-void table_wait_for_programs(void);
+void programs_wait(void);
 
 #endif

@@ -126,7 +126,7 @@ static int add_totals(struct findings *all, const struct view *view)
 {
 	static const int families[] = { CC_IPV4, CC_IPV6 };
 
-	for (uint32_t id = 0; id < table_used(&view->table); id++) {
+	for (uint32_t id = 0; id < config_used(&view->config); id++) {
 		struct cc_stats stats;
 		int err = stats_get(view, id, &stats);
 
@@ -261,7 +261,7 @@ static void round_free(struct round *round)
 static int round_take(struct conncount_bpf *skel, const struct cgroup *cgroup,
 		      const struct view *view, struct round *round)
 {
-	const struct netns counted = { view->table.netns_cookie, view->table.netns };
+	const struct netns counted = { view->config.netns_cookie, view->config.netns };
 	struct lists *lists = &round->lists;
 	int err;
 
@@ -331,8 +331,8 @@ static int describe(const struct view *view, const struct findings *suspects,
 		struct verify_difference *to = &result->differences[i];
 		uint32_t id = ntohs(from->key.listener);
 
-		if (id < table_used(&view->table))
-			memcpy(to->listener, view->table.listener[id].name, sizeof(to->listener));
+		if (id < config_used(&view->config))
+			memcpy(to->listener, view->config.listener[id].name, sizeof(to->listener));
 		to->cidr.family = ntohs(from->key.family);
 		to->cidr.prefixlen = from->key.prefixlen - CC_COUNT_BITS_OWNER;
 		memcpy(to->cidr.addr, from->key.addr, sizeof(to->cidr.addr));
@@ -369,22 +369,22 @@ static int verify_view(struct conncount_bpf *skel, const struct cgroup *cgroup,
 /* Note that counts are wrong, so that the next load counts anew. */
 static void note_difference(struct conncount_bpf *skel)
 {
-	struct cc_directory *directory = map_value(bpf_map__fd(skel->maps.directory),
-						   sizeof(*directory), PROT_READ | PROT_WRITE);
+	struct cc_control *control = map_value(bpf_map__fd(skel->maps.control), sizeof(*control),
+					       PROT_READ | PROT_WRITE);
 
-	if (directory)
-		__atomic_fetch_add(&directory->inexact, 1, __ATOMIC_SEQ_CST);
-	unmap_value(directory, sizeof(*directory));
+	if (control)
+		__atomic_fetch_add(&control->inexact, 1, __ATOMIC_SEQ_CST);
+	unmap_value(control, sizeof(*control));
 }
 
 /* Open the cgroup that is counted in. One that was made later under its name is another one. */
 static int counted_cgroup_open(struct view *view, struct cgroup *ret_cgroup)
 {
 	if (view_is_detached(view)) {
-		report_detached(view->table.cgroup);
+		report_detached(view->config.cgroup);
 		return -ESTALE;
 	}
-	return cgroup_open_below(view->table.cgroup_root_id, view->table.cgroup, ret_cgroup);
+	return cgroup_open_below(view->config.cgroup_root_id, view->config.cgroup, ret_cgroup);
 }
 
 int verify(const char *dir, struct verify_result *ret_result)
