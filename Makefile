@@ -102,7 +102,7 @@ LUA_OBJS := $(patsubst lua/%.c,%.o,$(wildcard lua/*.c))
 LUA_MODULES := $(LUA_VERSIONS:%=$(BUILD)/lua/%/conncount.so)
 LUA_LIBRARIES := $(LUA_VERSIONS:%=$(BUILD)/libconncount-lua%.a)
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(wildcard tests/tools/*.c)))
-BENCHES := $(patsubst %,$(BUILD)/bench/%,ask cycle live programs sockets split trie)
+BENCHES := $(patsubst %,$(BUILD)/bench/%,ask cycle daemons live runtime split trie)
 EMBEDS := $(LUAS:%=$(BUILD)/tests/embed-%)
 EXAMPLE := $(BUILD)/tests/server
 
@@ -297,7 +297,7 @@ $(BUILD)/bench/baseline-%/conncount: FORCE
 
 bench: all $(BENCHES) $(addprefix $(BUILD)/bench/baseline-,1/conncount 2/conncount) \
 		$(addprefix $(BUILD)/tests/,objects tell json)
-	tests/bench/run $(if $(QUICK),--quick,--page)
+	tests/bench/bench $(if $(QUICK),--quick,--page)
 
 check: tests
 	./tests/run all

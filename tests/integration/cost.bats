@@ -19,7 +19,7 @@ expect_runs() {
 	connections=$(scaled 1000 100)
 	digits=${#connections}
 	((digits--))
-	expect 0 in_ns "$BUILD/bench/programs" "$CGROUP_PATH" \
+	expect 0 in_ns "$BUILD/bench/runtime" "$CGROUP_PATH" \
 		"$BUILD/bench/cycle" --clients "$CLIENTS" "$1" "$2" "$connections"
 	expect_match "sockops ([0-9]+)[0-9]{$digits} " "$output"
 	[ "${BASH_REMATCH[1]}" -le "$3" ] || fail "IPv$1, port $2: sockops runs: ${BASH_REMATCH[1]}, not $3"
@@ -89,10 +89,10 @@ calls() {
 @test "tests/bench measures, and makes a table of it" {
 	local dir=$BATS_TEST_TMPDIR/bench
 	requires root bpf cgroup2 netns ipv6 ip python3 build speed
-	expect 0 env -u CONNCOUNT_DIR "$ROOT/tests/bench/run" --quick --into "$dir" split
+	expect 0 env -u CONNCOUNT_DIR "$ROOT/tests/bench/bench" --quick --into "$dir" split
 	expect_match '\| passive_established \| 1 \| [0-9.]+ [nu]s \|' "$output"
 	expect_match '\| release \| 1 \| [0-9.]+ [nu]s \|' "$(<"$dir/table.md")"
 	python3 -I -c 'import json, sys; json.load(open(sys.argv[1]))["measured"]["split"][0]' "$dir/results.json"
-	expect 1 "$ROOT/tests/bench/run" everything
+	expect 1 "$ROOT/tests/bench/bench" everything
 	expect_match '^bench: usage: ' "$errors"
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Which listener a session belongs to, and which service: several addresses and ports, the
-# most specific one, both families. A changed configuration: command/listeners.bats.
+# most specific one, both families. A changed configuration: command/reconfigure.bats.
 
 load ../lib/common
 load ../lib/instance

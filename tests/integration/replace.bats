@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # A load in place of another: by other configurations and other builds, under traffic, killed
 # at any of its system calls, against others; and no session is missed, lost or counted twice. To which
-# listener open sessions belong, where the maps stay, is in command/listeners.bats.
+# listener open sessions belong, where the maps stay, is in command/reconfigure.bats.
 
 load ../lib/common
 load ../lib/instance
@@ -97,7 +97,7 @@ churn_end() {
 # watch_start CIDR...: asks for these all the time, as nice as the traffic. When watch_end returns, the
 # answers are in $TEST_DIR/watched. (Not for a subshell, which cannot wait for a child of ours.)
 watch_start() {
-	nice -n 10 "$BUILD/tests/watch" "$TEST_DIR/watching" "$@" >"$TEST_DIR/watched" 2>&1 3>&- &
+	nice -n 10 "$BUILD/tests/poll_counts" "$TEST_DIR/watching" "$@" >"$TEST_DIR/watched" 2>&1 3>&- &
 	WATCH=$!
 	wait_until test -e "$TEST_DIR/watching"
 }

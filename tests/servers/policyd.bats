@@ -50,7 +50,7 @@ sessions_setup() {
 
 # ask SOCKET: what is on stdin, and the answers to it.
 ask() {
-	nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy" "$1" 1 1 |
+	nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy_client" "$1" 1 1 |
 		sed -n 's/^ *1 action=//p'
 }
 
@@ -333,7 +333,7 @@ talk() {
 	policyd_start --listen "$SOCKET" --listen 127.0.0.1:10126
 	request 203.0.113.1 192.0.2.10 >"$TEST_DIR/request"
 	# shellcheck disable=SC2016
-	start_in_ns bash -c 'exec "$1" "$2" 4 <"$3" >"$4"' bash "$BUILD/tests/policy" "$SOCKET" \
+	start_in_ns bash -c 'exec "$1" "$2" 4 <"$3" >"$4"' bash "$BUILD/tests/policy_client" "$SOCKET" \
 		"$TEST_DIR/request" "$TEST_DIR/load"
 	load=$STARTED
 	for i in {1..100}; do
@@ -508,7 +508,7 @@ reloaded() {
 	flood_start "$SOCKET" 5 gone
 	flood_start 127.0.0.1:10126 5 gone
 	request 203.0.113.1 192.0.2.10 >"$TEST_DIR/request"
-	expect 0 nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy" "$SOCKET" 1 500 <"$TEST_DIR/request"
+	expect 0 nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy_client" "$SOCKET" 1 500 <"$TEST_DIR/request"
 	expect_match 'requests 500 lost 0' "$output"
 	kill -0 "$POLICYD"
 }
@@ -523,7 +523,7 @@ reloaded() {
 	flood_start 127.0.0.1:10126 7 lines many deaf half large bytes idle
 	flood_start "$SOCKET" 7 lines many deaf half large bytes idle gone
 	for address in "$SOCKET" 127.0.0.1:10126; do
-		expect 0 nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy" "$address" 1 20 \
+		expect 0 nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy_client" "$address" 1 20 \
 			<"$TEST_DIR/request"
 		expect_match 'lost 0 ' "$output"
 		expect_match "[0-9] action=421 4.7.0 too many sessions from 203.0.113.1/32"'$' "$output"
@@ -659,7 +659,7 @@ reloaded() {
 	policyd_start --listen "$SOCKET"
 	for n in 1 2; do
 		request 203.0.113.1 192.0.2.10 | nsenter --net="$TEST_DIR/net" -- \
-			"$BUILD/tests/policy" "$SOCKET" 2 500 >"$TEST_DIR/load"
+			"$BUILD/tests/policy_client" "$SOCKET" 2 500 >"$TEST_DIR/load"
 		expect_match '^ +500 action=DUNNO$' "$(tail -n 1 "$TEST_DIR/load")"
 		logged $n "every client is let in until sessions are counted again: $CONNCOUNT_DIR: not loaded"
 		[ "$n" = 1 ] || break

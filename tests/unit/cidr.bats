@@ -6,25 +6,25 @@ load ../lib/common
 
 # is TEXT WANT [PEER]: TEXT is the network WANT.
 is() {
-	expect 0 "$BUILD/tests/cidr" cidr "$1" ${3+"$3"}
+	expect 0 "$BUILD/tests/parse" cidr "$1" ${3+"$3"}
 	expect_eq "$2" "$output" "'$1'"
 }
 
 # bad TEXT WHY [PEER]: TEXT is an error whose reason has WHY in it.
 bad() {
-	expect 1 "$BUILD/tests/cidr" cidr "$1" ${3+"$3"}
+	expect 1 "$BUILD/tests/parse" cidr "$1" ${3+"$3"}
 	expect_match "^error: .*$2" "$output" "'$1'"
 }
 
 # address TEXT WANT
 address() {
-	expect 0 "$BUILD/tests/cidr" address "$1"
+	expect 0 "$BUILD/tests/parse" address "$1"
 	expect_eq "$2" "$output" "'$1'"
 }
 
 # bad_address TEXT WHY
 bad_address() {
-	expect 1 "$BUILD/tests/cidr" address "$1"
+	expect 1 "$BUILD/tests/parse" address "$1"
 	expect_match "^error: .*$2" "$output" "'$1'"
 }
 

@@ -57,7 +57,7 @@ build() {
 		"${wrapped[@]/#/-Wl,--wrap=}")
 	mapfile -t files < <(sources "$1" | grep '\.c$')
 	read -ra libraries <<<"$(pkg-config --cflags --libs lua5.4 jansson ncursesw)"
-	expect 0 clang "${flags[@]}" -o "$2" "$fuzz/$1.c" "${files[@]/#/${3:-$ROOT}/}" "${libraries[@]}"
+	expect 0 clang "${flags[@]}" -o "$2" "$fuzz/fuzz_$1.c" "${files[@]/#/${3:-$ROOT}/}" "${libraries[@]}"
 }
 
 # start TARGET PROGRAM [OPTION...]: runs PROGRAM on TARGET's stored corpus in the background;
@@ -83,7 +83,7 @@ finish() {
 	grep -vE '^(#[0-9]|\s*NEW_FUNC|INFO:)' "$1.log" | tail -n 60
 	for file in "$1.found"/*; do
 		[ -f "$file" ] || continue
-		echo "the input, for base64 -d (tests/fuzz/${1##*/}.c):"
+		echo "the input, for base64 -d (tests/fuzz/fuzz_${1##*/}.c):"
 		base64 "$file"
 	done
 	return "$rc"
@@ -162,7 +162,7 @@ planted() {
 @test "a planted bug is found without the stored inputs, too" {
 	fuzz=$BATS_TEST_TMPDIR/fuzz
 	mkdir -p "$fuzz/corpus/cidr"
-	cp "$ROOT"/tests/fuzz/{cidr.c,cidr.dict,fuzz.h} "$fuzz"
+	cp "$ROOT"/tests/fuzz/{fuzz_cidr.c,cidr.dict,fuzz.h} "$fuzz"
 	planted cidr user/lib/mask.h 's/prefixlen - 64 : 0/prefixlen - 64 : 64/' 'not so: same' -seed=1
 }
 

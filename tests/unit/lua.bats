@@ -41,7 +41,7 @@ build_fake() {
 }
 
 @test "what runs inside a server: no failure and no error reaches it, and the log has each once a minute" {
-	assertions ask
+	assertions ask_log
 }
 
 @test "what the library is asked, what the policy gets; one handle, closed with the state" {
@@ -54,7 +54,7 @@ build_fake() {
 
 @test "an embedding server hands over its sessions" {
 	requires ipv6
-	expect 0 "$BUILD/tests/embed-$LUA" "$BATS_TEST_DIRNAME/lua/policy.lua"
+	expect 0 "$BUILD/tests/embed-$LUA" "$BATS_TEST_DIRNAME/lua/embed_policy.lua"
 	expect_eq $'ipv4: done\nipv6: done\nmapped: done' "$output"
 }
 
@@ -65,5 +65,5 @@ build_fake() {
 
 @test "no shortage of memory crashes an embedding server" {
 	requires ipv6
-	expect 0 "$BUILD/tests/embed-$LUA" -m "$BATS_TEST_DIRNAME/lua/policy.lua"
+	expect 0 "$BUILD/tests/embed-$LUA" -m "$BATS_TEST_DIRNAME/lua/embed_policy.lua"
 }

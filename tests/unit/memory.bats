@@ -55,7 +55,7 @@ run_suites() {
 	requires valgrind build
 	local build=$BATS_TEST_TMPDIR/wrapped program
 	local valgrind='exec valgrind -q --leak-check=full --error-exitcode=99'
-	for program in conncount tests/cidr "tests/embed-$LUA"; do
+	for program in conncount tests/parse "tests/embed-$LUA"; do
 		wrapper "$build/$program" "$valgrind ${BUILD:?}/$program \"\$@\""
 	done
 	wrapper "$build/bin/$LUA" "$valgrind $(command -v "$LUA") \"\$@\""

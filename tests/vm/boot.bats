@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # A Debian 12 with systemd, Postfix and our package, booted with its own kernel. What is checked is
-# in guest/boot.bats, which runs in it; this installs it, and boots it twice.
+# in guest/booted.bats, which runs in it; this installs it, and boots it twice.
 
 load ../lib/common
 
@@ -50,10 +50,10 @@ install_in_tree() {
 	rm "$TREE/usr/sbin/policy-rc.d"
 }
 
-# boot REGEX: starts the machine for the tests of guest/boot.bats whose names match; all must pass.
+# boot REGEX: starts the machine for the tests of guest/booted.bats whose names match; all must pass.
 boot() {
 	expect 0 "$ROOT/scripts/vm" --root "$TREE" --memory 1G --timeout 600 -- \
-		bats --formatter tap --filter "$1" tests/vm/guest/boot.bats
+		bats --formatter tap --filter "$1" tests/vm/guest/booted.bats
 	expect_match '^1\.\.[1-9]' "$output"
 	sed -n 's/^ok/# &/p' <<<"$output" >&3
 }

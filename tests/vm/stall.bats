@@ -3,7 +3,7 @@
 #
 # A lock that times out (Linux 6.15 and later): a virtual CPU is stopped while it holds the
 # lock of the table of counts, so that those who wait for it give up. What is checked is in
-# guest/stall.bats, which runs in the machine; this starts it and stalls its processors.
+# guest/stalled.bats, which runs in the machine; this starts it and stalls its processors.
 
 load ../lib/common
 
@@ -43,7 +43,7 @@ qemu() {
 @test "a virtual CPU is stalled under load: nothing leaks, no key goes dead" {
 	local rc=0 machine
 	"$ROOT/scripts/vm" --kernel sid --cpus $CPUS --timeout 220 -- \
-		bats --formatter tap tests/vm/guest/stall.bats >"$log" 2>&1 3>&- &
+		bats --formatter tap tests/vm/guest/stalled.bats >"$log" 2>&1 3>&- &
 	VM=$!
 	wait_until -t 120 told begin
 	machine=$(qemu) || fail 'no machine' "$(<"$log")"

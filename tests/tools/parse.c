@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cidr - what the library makes of addresses and networks as text.
+ * parse - what the library makes of addresses and networks as text.
  *
- *	cidr cidr TEXT [PEER]	a network; PEER is the address of a connecting session
- *	cidr address TEXT	a local address and port
+ *	parse cidr TEXT [PEER]	a network; PEER is the address of a connecting session
+ *	parse address TEXT	a local address and port
  *
  * Prints the network, or the address and port, or "error: WHY" with exit status 1.
  */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * programs.c - how often and how long conncount's programs run while a command does.
+ * runtime.c - how often and how long conncount's programs run while a command does.
  *
- *	programs CGROUP COMMAND...
+ *	runtime CGROUP COMMAND...
  *
  * Runs the command, and prints after what that prints, for each program of the instance
  * $CONNCOUNT_DIR: `NAME RUNS NANOSECONDS INSTRUCTIONS VERIFIED`. The second and third are of
@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 	int program[PROGRAMS];
 
 	if (argc < 3)
-		errx(2, "usage: programs CGROUP COMMAND...");
+		errx(2, "usage: runtime CGROUP COMMAND...");
 	for (int i = 0; i < EMPTY; i++)
 		program[i] = program_of(names[i]);
 	program[EMPTY] = attach_empty(argv[1]);

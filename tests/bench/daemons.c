@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * sockets.c - what a question costs that a daemon answers over a unix socket.
+ * daemons.c - what a question costs that a daemon answers over a unix socket.
  *
- *	sockets haproxy SOCKET SESSIONS  to HAProxy's admin socket, for the /24s of so many
+ *	daemons haproxy SOCKET SESSIONS  to HAProxy's admin socket, for the /24s of so many
  *	                                 clients, that are connected to its port 2525 for that
- *	sockets anvil PROGRAM            to Postfix' anvil(8), which is started for that;
+ *	daemons anvil PROGRAM            to Postfix' anvil(8), which is started for that;
  *	                                 $MAIL_CONFIG has its configuration
  *
  * Prints nanoseconds, the median of many.
@@ -206,6 +206,6 @@ int main(int argc, char **argv)
 	else if (argc == 3 && !strcmp(argv[1], "anvil"))
 		measure_anvil(argv[2]);
 	else
-		errx(2, "usage: sockets haproxy SOCKET SESSIONS | anvil PROGRAM");
+		errx(2, "usage: daemons haproxy SOCKET SESSIONS | anvil PROGRAM");
 	return 0;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * policy.c - asks a policy service, as Postfix's processes do: over so many connections at a
+ * policy_client.c - asks a policy service, as Postfix's processes do: over so many connections at a
  * time, on each one request after the other.
  *
- * usage: policy ADDRESS CONNECTIONS [REQUESTS]
+ * usage: policy_client ADDRESS CONNECTIONS [REQUESTS]
  *
  * ADDRESS is the path of a unix socket, or IPV4:PORT. The requests come from standard input,
  * as they are to be sent, each with an empty line at its end; after the last comes the first.
@@ -65,7 +65,7 @@ static void stop(int signal)
 
 static void die(const char *what)
 {
-	fprintf(stderr, "policy: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "policy_client: %s: %s\n", what, strerror(errno));
 	exit(1);
 }
 
@@ -125,7 +125,7 @@ static void tally(const char *answer)
 			return;
 		}
 	}
-	fprintf(stderr, "policy: more than %d different answers\n", ANSWERS);
+	fprintf(stderr, "policy_client: more than %d different answers\n", ANSWERS);
 	exit(1);
 }
 
@@ -143,7 +143,7 @@ static void on_readable(struct connection *c)
 		return;
 	if (strncmp(c->answer, "action=", 7) ||
 	    strchr(c->answer, '\n') != c->answer + c->received - 2) {
-		fprintf(stderr, "policy: not an answer: %s\n", c->answer);
+		fprintf(stderr, "policy_client: not an answer: %s\n", c->answer);
 		exit(1);
 	}
 	bucket = (now() - c->asked) / BUCKET_NS;
@@ -185,14 +185,14 @@ int main(int argc, char **argv)
 	int n;
 
 	if (argc < 3 || argc > 4 || atoi(argv[2]) < 1) {
-		fprintf(stderr, "usage: policy ADDRESS CONNECTIONS [REQUESTS] <REQUEST\n");
+		fprintf(stderr, "usage: policy_client ADDRESS CONNECTIONS [REQUESTS] <REQUEST\n");
 		return 2;
 	}
 	n = atoi(argv[2]);
 	wanted = argc == 4 ? strtoul(argv[3], NULL, 10) : 0;
 	size = fread(requests, 1, REQUESTS_SIZE, stdin);
 	if (size < 2 || strcmp(requests + size - 2, "\n\n")) {
-		fprintf(stderr, "policy: no request on standard input\n");
+		fprintf(stderr, "policy_client: no request on standard input\n");
 		return 2;
 	}
 	sigaction(SIGTERM, &action, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * watch - ask for counts without pause, and tell what the answers were.
+ * poll_counts - ask for counts without pause, and tell what the answers were.
  *
- *	watch FILE CIDR...
+ *	poll_counts FILE CIDR...
  *
  * Asks the instance $CONNCOUNT_DIR for the sessions of the default service in each network,
  * in turn by a handle that it keeps and by a new one. FILE is made when every network was
@@ -46,7 +46,7 @@ static void ask(struct conncount *cc, struct watched *watched, unsigned *errors,
 		err = conncount_count_service(cc, NULL, &watched->cidr, &answer);
 	if (err) {
 		if ((*errors)++ < TOLD_MAX)
-			fprintf(stderr, "watch: %s\n",
+			fprintf(stderr, "poll_counts: %s\n",
 				conncount_strerror(NULL, err, text, sizeof(text)));
 		return;
 	}
@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 		printf("%s %" PRId64 " %" PRId64 "\n", conncount_cidr_format(&all[i].cidr, text),
 		       all[i].least, all[i].most);
 	if (errors)
-		fprintf(stderr, "watch: %u answers refused\n", errors);
+		fprintf(stderr, "poll_counts: %u answers refused\n", errors);
 	conncount_close(kept);
 	free(all);
 	return errors != 0;
