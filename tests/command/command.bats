@@ -8,14 +8,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-		[control]
-		listen = 192.0.2.1:4000
-		service = Control
-	END
+	configure_smtp '[control]' 'listen = 192.0.2.1:4000' 'service = Control'
 	load
 	sessions_start
 }
@@ -461,10 +454,7 @@ unread() {
 }
 
 @test "a reader that leaves ends a query without a word, but not a load" {
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp
 	load
 	unread -13 conncount count
 	unread -13 conncount list --json

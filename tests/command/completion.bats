@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # What bash and zsh offer to complete on conncount's command line, asked of their functions as
 # the shells ask them, against an instance that is loaded.
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Every example in the documentation is tried: run, compiled, or held against what is there. try()

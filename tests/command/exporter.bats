@@ -11,11 +11,7 @@ URL=http://127.0.0.1:10125/metrics
 setup() {
 	requires curl openmetrics
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	EXPORTER=
 }
 

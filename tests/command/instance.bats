@@ -9,14 +9,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-		[control]
-		listen = *:4000
-		service = Control
-	END
+	configure_smtp '[control]' 'listen = *:4000' 'service = Control'
 }
 
 teardown() {

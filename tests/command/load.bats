@@ -10,11 +10,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 }
 
 teardown() {
@@ -107,14 +103,7 @@ refused() {
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP_PATH"
 	counting 1
 	expect 0 conncount unload
-	configure raw <<-END
-		[conncount]
-		group = root
-		cgroup = $CGROUP
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp_with "cgroup = $CGROUP"
 	expect 0 conncount load -c "$CONFIG"
 	remember
 	sessions close server
@@ -131,13 +120,7 @@ counts_in() {
 	local top=$CGROUP_PATH
 	local CGROUP=$CGROUP$1 CGROUP_PATH=$CGROUP_PATH$1
 	mkdir -p "$CGROUP_PATH"
-	configure raw <<-END
-		[conncount]
-		group = root
-		cgroup = $CGROUP
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp_with "cgroup = $CGROUP"
 	expect 0 conncount load -c "$CONFIG"
 	remember
 	counting 1
@@ -168,14 +151,7 @@ counts_in() {
 	load
 	counting 1
 	counting 2
-	configure raw <<-'END'
-		[conncount]
-		group = root
-		max_prefixes = 100
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp_with 'max_prefixes = 100'
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match 'new maps' "$output"
 	expect_eq 100 "$(state max_prefixes)"
@@ -222,13 +198,7 @@ counts_in() {
 }
 
 @test "a table that is no longer full: the next load counts what it did not" {
-	configure raw <<-'END'
-		[conncount]
-		group = root
-		max_prefixes = 64
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp_with 'max_prefixes = 64'
 	load
 	sessions_start
 	sessions listen '*:25'
@@ -368,23 +338,14 @@ counts_in() {
 }
 
 @test "a listener that names no service is of service SMTP" {
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-	END
+	printf '%s\n' '[smtp]' 'listen = *:25' | configure
 	load
 	expect_eq SMTP "$(state listeners.0.service)"
 	counting 1
 }
 
 @test "a group that does not exist: an error that names it" {
-	configure raw <<-'END'
-		[conncount]
-		group = no-such-group-at-all
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp_with 'group = no-such-group-at-all'
 	run conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	[ "$status" -ne 0 ] || fail 'load went on'
 	expect_match 'no-such-group-at-all' "$output"

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # What Lua is told of real sessions, again with the other versions of Lua: what depends on the
 # binding, a test of each kind.
 

@@ -90,13 +90,7 @@ expect_metric() {
 }
 
 @test "metrics: uncounted sessions, and that counts are not exact" {
-	configure raw <<-'END'
-		[conncount]
-		group = root
-		max_prefixes = 8
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp_with 'max_prefixes = 8'
 	load
 	sessions listen '*:25'
 	sessions open 2 10.1.2.3 192.0.2.1:25

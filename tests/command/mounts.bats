@@ -10,10 +10,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp
 	mkdir "$CGROUP_PATH/box" "$CGROUP_PATH/box/in" "$CGROUP_PATH/beside" "$TEST_DIR/host" "$TEST_DIR/kept"
 }
 

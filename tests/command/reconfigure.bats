@@ -24,11 +24,7 @@ held() {
 }
 
 @test "load again: nothing changes, nothing is counted twice" {
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	load
 	sessions_start
 	sessions listen '*:25'
@@ -48,14 +44,7 @@ held() {
 }
 
 @test "load of a changed configuration: open sessions stay counted, new ones go by it" {
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-		[gone]
-		listen = *:26
-		service = ECStream
-	END
+	configure_smtp '[gone]' 'listen = *:26' 'service = ECStream'
 	load
 	sessions_start
 	sessions <<-'END'

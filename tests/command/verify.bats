@@ -8,7 +8,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	printf '%s\n' '[smtp]' 'listen = *:25' | configure
+	configure_smtp
 }
 
 teardown() {

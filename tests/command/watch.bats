@@ -8,14 +8,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-		[control]
-		listen = 192.0.2.1:4000
-		service = Control
-	END
+	configure_smtp '[control]' 'listen = 192.0.2.1:4000' 'service = Control'
 	load
 	sessions_start
 	sessions <<-'END'

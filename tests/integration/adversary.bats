@@ -10,13 +10,7 @@ load ../lib/instance
 setup() {
 	instance_setup
 	HOLDERS=()
-	configure raw <<-'END'
-		[conncount]
-		group = daemon
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp_with 'group = daemon'
 }
 
 teardown() {

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The capabilities that conncount.service leaves: enough for all of it, and not one too many.
 
 load ../lib/common
@@ -13,7 +14,7 @@ setup() {
 		tr ' ' '\n' | sed 's/^CAP_//' | tr '[:upper:]' '[:lower:]')
 	# Whatever load may have to do: sessions of another user in a network namespace that
 	# only they hold, and a group that is not root's.
-	printf '%s\n' '[conncount]' 'group = nogroup' '[smtp]' 'listen = *:25' | configure raw
+	configure_smtp_with 'group = nogroup'
 	chmod 0777 "$TEST_DIR"
 	start_in_ns python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/left" 25 1
 	ELSEWHERE=$STARTED

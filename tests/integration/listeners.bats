@@ -108,11 +108,7 @@ teardown() {
 }
 
 @test "a socket bound to an IPv4 address, to 0.0.0.0, to an IPv6 address" {
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	load
 	sessions <<-'END'
 		listen 192.0.2.1:25

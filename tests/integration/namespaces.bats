@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # Which network namespaces are counted: by default the one that load runs in, and nothing that
 # happens in another changes a count; or all, and then no session is missed, whatever leads to it.
 
@@ -19,8 +20,7 @@ teardown() {
 
 # smtp own|all: configures a listener, in those namespaces.
 smtp() {
-	printf '%s\n' '[conncount]' 'group = root' "namespaces = $1" '[smtp]' 'listen = *:25' |
-		configure raw
+	configure_smtp_with "namespaces = $1"
 }
 
 # load_in_ns: loads in the test's network namespace.

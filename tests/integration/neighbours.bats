@@ -12,11 +12,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	mkdir "$CGROUP_PATH/inner"
 	neighbours_setup
 }

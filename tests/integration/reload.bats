@@ -8,11 +8,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 }
 
 teardown() {
@@ -74,13 +70,7 @@ as_user() {
 
 @test "who is in the group reads, and cannot change anything; nobody else reads" {
 	requires speed setpriv lua
-	configure raw <<-'END'
-		[conncount]
-		group = daemon
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp_with 'group = daemon'
 	load
 	counting 1
 	expect_eq 'root:daemon 750' "$(stat -c '%U:%G %a' "$CONNCOUNT_DIR")" directory

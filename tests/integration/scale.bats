@@ -124,11 +124,7 @@ explained() {
 	requires churn
 	local wanted
 	wanted=$(scaled 500000 4000)
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	load
 	neighbours_setup
 	neighbour witness plain "$CGROUP_PATH" link
@@ -169,11 +165,7 @@ explained() {
 @test "200 loads and unloads leave no pin, link, mount or process" {
 	local i times remembered=0
 	times=$(scaled 200 2)
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	for ((i = 1; i <= times; i++)); do
 		expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 		if ((i % 20 == 1)); then
@@ -190,11 +182,7 @@ explained() {
 
 @test "a program that loses one decrement in 10,000 is caught" {
 	requires churn
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	"$BUILD/tests/loses-10000/conncount" load -c "$CONFIG" --cgroup "$CGROUP"
 	remember
 	# Each session is a decrement on four levels.

@@ -73,10 +73,7 @@ expect_metric() {
 }
 
 @test "metrics: the queue of a server in another cgroup is not a listener's" {
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp
 	mkdir "$CGROUP_PATH/inner" "$CGROUP_PATH/inner/most"
 	load --cgroup "$CGROUP/inner"
 	# One server in the cgroup that is counted in, one in a cgroup of that one, one beside it.

@@ -10,11 +10,7 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	load_shared
 	sessions_start
 	sessions listen '*:25'

@@ -13,7 +13,7 @@ MARK=0x6e7563206d757332            # CC_SUM_MARK
 setup() {
 	requires setpriv
 	instance_setup
-	printf '%s\n' '[conncount]' 'group = daemon' '[smtp]' 'listen = *:25' | configure raw
+	configure_smtp_with 'group = daemon'
 	load
 	sessions_start
 	sessions <<-'END' >/dev/null

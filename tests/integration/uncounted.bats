@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # What cannot be counted is known, on every answer, and mended: a full table, no storage for a
 # record, map operations that fail (design, section 5).
 
@@ -18,13 +19,7 @@ teardown() {
 
 # listener [MAX_PREFIXES]: configures one.
 listener() {
-	configure raw <<-END
-		[conncount]
-		group = root
-		${1:+max_prefixes = $1}
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp_with "${1:+max_prefixes = $1}"
 }
 
 # known OPEN: of OPEN sessions each is counted, on every level alike, or known as uncounted.

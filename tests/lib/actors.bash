@@ -10,11 +10,7 @@ declare -gA ACTORS=()
 
 actors_setup() {
 	instance_setup
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		service = SMTP
-	END
+	configure_smtp
 	load_shared
 }
 

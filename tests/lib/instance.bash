@@ -119,6 +119,18 @@ configure() {
 	printf '%s\n' "$text" >"$CONFIG"
 }
 
+# configure_smtp [LINE...]: the listener smtp, port 25 of every address, for the service SMTP, which is the
+# default; then LINEs, of other sections.
+configure_smtp() {
+	printf '%s\n' '[smtp]' 'listen = *:25' "$@" | configure
+}
+
+# configure_smtp_with LINE...: the same listener; LINEs are in the section [conncount].
+configure_smtp_with() {
+	[[ $* = *'group = '* ]] || set -- 'group = root' "$@"
+	printf '%s\n' '[conncount]' "$@" '[smtp]' 'listen = *:25' | configure raw
+}
+
 # load [OPTION...]: loads $CONFIG into the test's cgroup, and remembers the kernel objects
 # that came with it for the leak check.
 # shellcheck disable=SC2120 # who gives options is in other files

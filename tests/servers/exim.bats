@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # Debian's Exim, which asks conncount-policyd as conncount-policyd(8) has it.
 
 load ../lib/common
@@ -10,12 +11,7 @@ load ../lib/instance
 setup() {
 	requires exim4-daemon-light setpriv
 	instance_setup
-	configure raw <<-'END'
-		[conncount]
-		group = nogroup
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp_with 'group = nogroup'
 	load
 	smtp_start
 	exim_start

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # Debian's HAProxy with the policy of lua/servers/haproxy, as conncount-servers(7) has it, before Debian's
 # OpenSMTPD.
 

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # Debian's OpenSMTPD with the filter of lua/servers/opensmtpd, as conncount-servers(7) has it.
 
 load ../lib/common

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # conncount-policyd by itself, with sessions of the test's own.
 
 load ../lib/common

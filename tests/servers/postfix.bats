@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # Debian's Postfix, which asks conncount-policyd as conncount-policyd(8) has it, about the limits that
 # the README has.
 
@@ -11,12 +12,7 @@ load ../lib/instance
 setup() {
 	requires postfix setpriv
 	instance_setup
-	configure raw <<-'END'
-		[conncount]
-		group = nogroup
-		[smtp]
-		listen = *:25
-	END
+	configure_smtp_with 'group = nogroup'
 	load
 	# The README's: 5 of a client, 20 of its neighbourhood.
 	sed -n '/^limit{/p' "$ROOT/README.md" | policy

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # Debian's rspamd with the rule of lua/servers/rspamd, as conncount-servers(7) has it.
 
 load ../lib/common

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # An address with a port is read by one parser wherever it is given, with one error.
 
 load ../lib/common

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The build itself: both compilers, the installed tree, the library's symbols, the scripts.
 
 load ../lib/common

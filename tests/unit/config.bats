@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The configuration file (design, section 6), by `conncount check`.
 
 load ../lib/common

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # Fuzzing with libFuzzer, AddressSanitizer and UBSan: text, configuration, Lua arguments, and the
 # options, arguments and environment of the command. The targets and what they assert are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says for how long.
 

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The Lua binding where nothing is loaded. The assertions are in lua/*.lua.
 
 load ../lib/common

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The manual pages, held against what they describe: the command's own help, the keys of the
 # configuration, the header, the Lua functions, the messages.
 

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The unit suites again, under AddressSanitizer and UBSan, and under valgrind.
 
 load ../lib/common

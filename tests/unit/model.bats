@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The count protocol in every interleaving (design, section 4), by tests/model/model.c: it
 # holds, and without any one of its rules it does not.
 

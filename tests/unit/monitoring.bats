@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The alerting rules and the dashboard, by Prometheus' own promtool.
 
 load ../lib/common

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The Debian packages: built by scripts/deb, installed by apt in a fresh Debian 12, purged. Once
 # in a chroot, where no systemd runs, and once in a container that systemd boots, with the units as
 # they are installed: in a cgroup and a network namespace of its own.

@@ -1,5 +1,6 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
+#
 # The systemd units and what belongs to them, as far as it can be told without systemd running.
 # What the units do is in package.bats, and the capabilities that they leave
 # in tests/integration/capabilities.bats.

@@ -1,4 +1,4 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # A Debian 12 with systemd, Postfix and our package, booted with its own kernel. What is checked is

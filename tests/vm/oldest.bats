@@ -1,4 +1,4 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # A kernel that is too old, Debian 11's: load refuses in one sentence, and leaves nothing.

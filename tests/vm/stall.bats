@@ -1,4 +1,4 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # A lock that times out (Linux 6.15 and later): a virtual CPU is stopped while it holds the

@@ -1,4 +1,4 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # scripts/vm itself: what it passes on of the command, and what it makes of a machine that does

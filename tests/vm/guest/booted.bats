@@ -1,4 +1,4 @@
-#!/usr/bin/env bats
+# shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Runs in the Debian that ../boot.bats installs and boots, after its start. The sessions are

@@ -21,12 +21,7 @@ setup() {
 	CHURN=
 	sessions_start
 	sessions listen '*:25'
-	configure <<-'END'
-		[smtp]
-		listen = *:25
-		[churned]
-		listen = *:2525
-	END
+	configure_smtp '[churned]' 'listen = *:2525'
 	load
 }
 

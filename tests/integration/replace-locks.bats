@@ -1,0 +1,126 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Loads and unloads at the same time, and mounts on one another.
+
+load ../lib/common
+load ../lib/replace
+load ../lib/instance
+
+setup() {
+	instance_setup
+}
+
+teardown() {
+	instance_teardown
+}
+
+# again TIMES COMMAND...: all of them succeed.
+again() {
+	local i times=$1
+	shift
+	for ((i = 0; i < times; i++)); do
+		"$@" || return
+	done
+}
+
+@test "loads and unloads at the same time: none fails, and nothing is left" {
+	requires speed
+	local i pids=()
+	held
+	configure_smtp
+	for i in 1 2; do
+		again "$(scaled 20 2)" conncount load -c "$CONFIG" --cgroup "$CGROUP" 3>&- &
+		pids+=($!)
+	done
+	for i in 1 2; do
+		again "$(scaled 100 6)" conncount unload >"$TEST_DIR/unload$i" 2>&1 3>&- &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		wait "$i" || fail "exit status $?" "$(tail -n 3 "$TEST_DIR"/unload*)"
+	done
+	load
+	exactly "$HELD"
+	expect 0 conncount unload
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+}
+
+ended() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+# settled PID FILE: that command has ended, or waits for the lock and says so in FILE.
+settled() {
+	ended "$1" || grep -q 'waiting for process' "$2"
+}
+
+@test "unload, load and load at once, one of them slow: one mount, one set, and unload takes all" {
+	requires speed
+	local load unload other
+	held
+	configure_smtp
+	# After it has seen that the directory is empty, before it mounts.
+	stopped_at getdents64 2 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	load=$STOPPED
+	conncount unload >"$TEST_DIR/unloaded" 2>&1 3>&- &
+	unload=$!
+	wait_until settled $unload "$TEST_DIR/unloaded"
+	conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/other" 2>&1 3>&- &
+	other=$!
+	wait_until settled $other "$TEST_DIR/other"
+	goes_on "$TEST_DIR/loaded"
+	wait "$load" || fail "$(cat "$TEST_DIR/loaded")"
+	wait $unload || fail "$(cat "$TEST_DIR/unloaded")"
+	wait $other || fail "$(cat "$TEST_DIR/other")"
+	[ "$(grep -c " $CONNCOUNT_DIR " /proc/self/mountinfo)" -le 1 ] || fail 'two mounts'
+	load
+	expect_eq 2 "$(grep -c ^prog <("$BUILD/tests/objects" attached "$CGROUP_PATH"))" 'programs attached'
+	exactly "$HELD"
+	expect 0 conncount unload
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+	expect_eq '' "$("$BUILD/tests/objects" attached "$CGROUP_PATH")" attached
+}
+
+@test "a command that holds the lock for long is named, and waited for" {
+	requires speed
+	local load unload pid
+	held
+	configure_smtp
+	stopped_at mount 1 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	load=$STOPPED
+	pid=$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/loaded.trace")
+	conncount unload >"$TEST_DIR/unloaded" 2>"$TEST_DIR/told" 3>&- &
+	unload=$!
+	wait_until grep -q "waiting for process $pid (conncount load -c $CONFIG --cgroup $CGROUP), which has /run/conncount-lock" \
+		"$TEST_DIR/told"
+	goes_on "$TEST_DIR/loaded"
+	wait "$load" || fail "$(cat "$TEST_DIR/loaded")"
+	wait $unload || fail "$(cat "$TEST_DIR/unloaded")"
+	expect_eq "$CONNCOUNT_DIR: counting stopped" "$(<"$TEST_DIR/unloaded")"
+	expect_eq 1 "$(wc -l <"$TEST_DIR/told")" 'lines on stderr'
+	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
+
+	# Killed while it has it: the kernel lets go of the lock.
+	stopped_at mount 1 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	goes_on "$TEST_DIR/loaded" KILL
+	wait "$STOPPED" || :
+	load
+	exactly "$HELD"
+}
+
+@test "mounts on one another, each with a set that counts: unload takes all" {
+	local i
+	held
+	configure_smtp
+	for i in 1 2 3; do
+		load --dir "$TEST_DIR/j$i"
+		[ $i = 1 ] || mount --move "$TEST_DIR/j$i" "$TEST_DIR/j1"
+	done
+	expect_eq 3 "$(grep -c " $TEST_DIR/j1 " /proc/self/mountinfo)" mounts
+	expect 0 conncount unload --dir "$TEST_DIR/j1"
+	expect_eq '' "$("$BUILD/tests/objects" attached "$CGROUP_PATH")" attached
+	expect_eq 0 "$(grep -c " $TEST_DIR/j" /proc/self/mountinfo)" mounts
+	rmdir "$TEST_DIR/j2" "$TEST_DIR/j3"
+	[ ! -e "$TEST_DIR/j1" ] || fail "$TEST_DIR/j1 is left"
+}
