@@ -236,10 +236,7 @@ make_in() {
 }
 
 # Base names that more than one source file may have. First those that a tool or a reader expects.
-same_names=(README.md Makefile .gitattributes
-	# To be renamed:
-	ask.lua boot.bats cidr.c config.c listeners.bats load.bats metrics.bats
-	programs.c run sockets.c stall.bats versions.bats)
+same_names=(README.md Makefile .gitattributes run)
 
 @test "no two source files have the same name" {
 	local duplicates
