@@ -5,6 +5,7 @@
 # make install            DESTDIR=, PREFIX= (default /usr/local), and the directories below
 # make bench              what it costs, into build/bench and tests/bench/README.md; QUICK=1: in a minute
 # make deb                Debian packages, into build/deb
+# make help               these lines
 # make V=1                show the commands
 # make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
 # make BUILD=DIR          into another directory
@@ -124,7 +125,7 @@ say = @printf '  %-8s %s\n' $(1) '$@'
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: all tests check bench install deb clean FORCE
+.PHONY: all tests check bench install deb clean help FORCE
 .SUFFIXES:
 .SECONDARY:
 
@@ -372,5 +373,9 @@ deb:
 
 clean:
 	rm -rf $(BUILD)
+
+# The targets and variables, from the head of this file.
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
