@@ -202,7 +202,7 @@ $(BUILD)/libconncount-lua%.a: $(addprefix $(BUILD)/lua/%/,$(LUA_OBJS))
 
 # --- the manual -----------------------------------------------------------------------------
 
-$(BUILD)/man/libconncount.3: user/dist/man/libconncount.awk user/lib/conncount.h
+$(BUILD)/man/libconncount.3: user/dist/man/libconncount.awk user/lib/conncount.h user/dist/man/libconncount.mdoc
 	$(call say,MAN)
 	@mkdir -p $(@D)
 	$(Q)awk -f $^ > $@

@@ -45,17 +45,15 @@ try() {
 	case $1:$(head -n 1 "$2") in
 	'README.md:sudo ./scripts/demo '*) dry "$2" ;; # command/demo.bats; and this is scripts/check
 	'README.md:sudo ./scripts/deps '*) dry "$2" ;; # unit/package.bats, and unit/build.bats
-	'README.md:[mx]' | 'README.md:[conncount] '*) configuration "$2" ;;
+	'README.md:$ conncount status') pictured "$2" ;;
+	'README.md:conncount '[0-9]*) ;; # a screen of top: command/top.bats
+	'README.md:[mx]') configuration "$2" ;;
 	'README.md:# conncount load') console "$2" ;;
-	'README.md:systemd-sysusers '*) ;; # would change this machine. unit/package.bats has a container
-	'README.md:-- At most 20 sessions '*) policy "$2" ;;
-	'README.md:local accept = '*) accepts "$2" ;;
+	*':systemd-sysusers '*) ;; # would change this machine. unit/package.bats has a container
 	'README.md:limit{ '*) ;; # servers/postfix.bats has Postfix under these limits
-	'README.md:#include <conncount.h>') cp "$2" "$WORK/x.c" ;; # for the next two
-	'README.md:cc x.c '*) compiles "$2" ;;
-	'README.md:find_package('*) finds "$2" ;;
-	'README.md:#include <conncount_lua.h>') embeds "$2" ;;
-	'README.md:          client  '*) ;; # a picture
+	'README.md:-- At most 20 sessions '*) policy "$2" ;;
+	'.github/CONTRIBUTING.md:          client  '*) ;; # a picture
+	'.github/CONTRIBUTING.md:'*) dry "$2" ;;
 	'tests/bench/README.md:sudo ./scripts/deps '*) dry "$2" ;; # integration/cost.bats runs a part
 
 	'user/dist/man/conncount.1:$ conncount count')
@@ -67,6 +65,8 @@ try() {
 	'user/dist/man/conncount.1:2026-'*) ;; # what is printed, not what to do: command/watch.bats
 
 	'user/dist/man/conncount.conf.5:'*) configuration "$2" ;;
+	'user/dist/man/conncount-lua.3:#include <conncount_lua.h>') embeds "$2" ;;
+	'user/dist/man/conncount-lua.3:local accept = '*) accepts "$2" ;;
 	"user/dist/man/conncount-lua.3:require('msys.extended.ac')") policy "$2" ;;
 	"user/dist/man/conncount-lua.3:-- An IPv4 client's /24 "*) translated "$2" ;;
 	"user/dist/man/conncount-lua.3:-- Run a session's policy "*) resumes "$2" ;;
@@ -76,6 +76,9 @@ try() {
 	'user/dist/man/conncount-momentum.7:-- A client with too many '*) momentum_at_mail "$2" ;;
 	'user/dist/man/conncount-momentum.7:-- At most 2 sessions '*) momentum_limits "$2" ;;
 
+	'libconncount.3:#include <conncount.h>') cp "$2" "$WORK/x.c" ;; # for the next two
+	'libconncount.3:cc x.c '*) compiles "$2" ;;
+	'libconncount.3:find_package('*) finds "$2" ;;
 	libconncount.3:*) cat "$2" >>"$WORK/declarations.h" ;; # see the test
 	*) fail "$1: nobody tries this example: say in try() how" "$(<"$2")" ;;
 	esac
@@ -123,6 +126,39 @@ open_sessions() {
 	fi
 }
 
+# pictured FILE: commands behind `$ `, and what each prints; but for the place, which is the test's own.
+pictured() {
+	local n command place='^(instance|cgroup|netns|build) '
+	configure <<-'END'
+		[mx]
+		listen = 192.0.2.10:25
+		listen = [2001:db8::10]:25
+		[submission]
+		listen = 192.0.2.10:587
+	END
+	load
+	sessions_start
+	{
+		printf 'listen %s\n' 192.0.2.10:25 '[2001:db8::10]:25' 192.0.2.10:587
+		for n in 1 2 3 4 5 6 8 9 10 11 12; do
+			echo "open 2 198.51.100.$n 192.0.2.10:25"
+		done
+		printf 'open %s\n' '2 198.51.100.7 192.0.2.10:25' '1 198.51.100.7 192.0.2.10:587' \
+			'6 203.0.113.25 192.0.2.10:25' '2 203.0.113.9 192.0.2.10:587' '3 192.0.2.77 192.0.2.10:25'
+		for n in 1 2 3 4 6 7 8 9 {10..24}; do
+			echo "open 1 2001:db8:7:1::$n [2001:db8::10]:25"
+		done
+		printf 'open 1 2001:db8:7:2::%s [2001:db8::10]:25\n' 1 2 3 4
+	} | sessions >"$WORK/sessions"
+	while read -r command; do
+		expect 0 eval "${command#\$ }"
+		printf '%s\n%s\n' "$command" "$output" >>"$WORK/screen"
+	done < <(grep '^\$ ' "$1")
+	expect_eq "$(grep -vE "$place|^$" "$1")" "$(grep -vE "$place|^$" "$WORK/screen")" 'on the screen'
+	sessions_stop
+	expect 0 conncount unload
+}
+
 # console FILE: commands behind `$ ` or `# `, all of which succeed, and print what is below them,
 # if anything is. In this test's place: another directory, another cgroup.
 console() {
@@ -161,7 +197,7 @@ dry() {
 		line=${line%%#*}
 		read -ra words <<<"${line#sudo }"
 		case ${words[0]} in
-		./scripts/*) [ -x "$ROOT/${words[0]}" ] || fail "no ${words[0]}" ;;
+		./scripts/* | ./tests/*) [ -x "$ROOT/${words[0]}" ] || fail "no ${words[0]}" ;;
 		make) expect 0 make -n -C "$ROOT" BUILD="$BUILD" "${words[@]:1}" ;;
 		apt) ;;
 		*) fail "neither a script nor make: $line" ;;
@@ -399,6 +435,10 @@ momentum_limits() {
 
 @test "README.md: its examples" {
 	try_all README.md
+}
+
+@test ".github/CONTRIBUTING.md: its examples" {
+	try_all .github/CONTRIBUTING.md
 }
 
 @test "tests/bench/README.md: its examples" {

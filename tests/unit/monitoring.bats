@@ -117,9 +117,9 @@ metrics() {
 	done < <(families)
 }
 
-@test "the README describes every metric, and no other" {
+@test "conncount-metrics(7) describes every metric, and no other" {
 	local described
-	described=$(sed -n '/^| metric |/,/^$/p' "$ROOT/README.md" | cut -d '|' -f 2 |
+	described=$(grep '^\.It Ic ' "$ROOT/user/dist/man/conncount-metrics.7" |
 		grep -oE 'conncount_[a-z_]+' | sed 's/_total$//; s/_info$//' | sort)
 	[ "$(families | wc -l)" -gt 10 ] || fail 'metrics not found in the source'
 	expect_eq "$(families)" "$described" 'metrics'

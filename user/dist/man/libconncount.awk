@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# libconncount(3) out of conncount.h, whose doc blocks are its one source:
-#	awk -f libconncount.awk conncount.h >libconncount.3
+# libconncount(3) out of conncount.h, whose doc blocks are its one source, and of its examples:
+#	awk -f libconncount.awk conncount.h libconncount.mdoc >libconncount.3
 #
 # A line that begins a comment of `--- TITLE ---` begins a subsection. A comment is the text of
 # the declarations behind it, up to an empty line; in it, an empty line ends a paragraph, and
@@ -86,6 +86,14 @@ BEGIN {
 	print ".Nd ask how many inbound TCP sessions are open right now"
 	print ".Sh LIBRARY\nlibconncount (\\-lconncount), pkg\\-config: conncount"
 	print ".Sh SYNOPSIS\n.In conncount.h\n.Sh DESCRIPTION"
+}
+
+# The examples are mdoc already.
+FILENAME ~ /\.mdoc$/ {
+	if (FNR == 1)
+		end_code()
+	print
+	next
 }
 
 # What is for the compiler alone, and the file's own name.
