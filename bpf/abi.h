@@ -2,13 +2,26 @@
 /*
  * abi.h - the maps' keys and values, as the BPF programs and user space share them.
  *
- * Both sides include this file and nothing else describes the layout. Every field has a
- * fixed width, all padding is explicit and zero, and the assertions at the end are compiled
- * by both compilers. Whoever changes a layout raises CC_ABI: maps made by another ABI are
- * never reused (user/load/).
+ * Both sides include this file, and nothing else describes the layout. Every field has a fixed
+ * width, all padding is explicit and zero, and both compilers check the assertions at the end. A
+ * change of a layout or of a pin's name raises CC_ABI: a load never reuses maps of another ABI
+ * (user/load/).
  *
  * The including file provides the __u8 ... __be32 types: vmlinux.h in BPF, <linux/types.h>
  * in user space.
+ *
+ * The words, here and everywhere:
+ *
+ *	network     an address and a prefix length; what a user asks about
+ *	level       a prefix length whose counts are stored; that of other networks is a sum of them
+ *	prefix      a network at a level, of one listener: a key of the `counts` trie
+ *	node        what the trie has for a prefix: its count and flags
+ *	entry       what any other map has for a key; in a listing, a network and its count
+ *	cached      of a node: left in the trie at 0, for a client that returns
+ *	evicted     of a node: no longer cached
+ *	uncounted   of a session: open, and in no count
+ *	untracked   of an uncounted session: its socket has no record
+ *	lost        of a change: not entered, so that a count is wrong
  */
 #ifndef CONNCOUNT_ABI_H
 #define CONNCOUNT_ABI_H
@@ -17,13 +30,13 @@
 #define CC_ABI 6
 
 /*
- * An instance's directory has everything pinned in CC_DIR_LIVE, and while a load makes up
- * another set of maps, that set in CC_DIR_NEXT: exchanging the two is one step.
+ * An instance's directory has the pins of the set that counts in CC_DIR_LIVE. While a load
+ * prepares another set of maps, that one is in CC_DIR_NEXT. The load exchanges the two in one step.
  */
 #define CC_DIR_LIVE "live"
 #define CC_DIR_NEXT "next"
 
-/* What is pinned there, by name. */
+/* The names of the pins in it. */
 #define CC_PIN_CONTROL   "control"
 #define CC_PIN_CONFIGS   "configs"
 #define CC_PIN_LISTENERS "listeners"
@@ -36,26 +49,26 @@
 #define CC_PIN_RELEASE   "release"
 #define CC_PIN_SUM       "sum"
 
-/* What `control` was called up to CC_ABI 5. */
+/* The name of `control` up to CC_ABI 5. */
 #define CC_PIN_CONTROL_OLD "directory"
 
 enum {
 	/* Listener ids run from 0 to CC_LISTENERS_MAX - 1. */
 	CC_LISTENERS_MAX = 1024,
-	/* Addresses and ports that the listeners of a configuration can have together. */
+	/* How many addresses and ports all listeners of a configuration can have together. */
 	CC_LISTENS_MAX = 1048576,
-	/* Bytes of a listener's or a service's name, the terminating NUL included. */
+	/* Bytes of a listener's or a service's name, with the terminating NUL. */
 	CC_NAME_SIZE = 64,
-	/* Bytes of the build's version text, the terminating NUL included. */
+	/* Bytes of the build's version text, with the terminating NUL. */
 	CC_BUILD_SIZE = 32,
-	/* Bytes of a cgroup's path, the terminating NUL included: the kernel's PATH_MAX. */
+	/* Bytes of a cgroup's path, with the terminating NUL: the kernel's PATH_MAX. */
 	CC_CGROUP_SIZE = 4096,
 };
 
 /*
- * Address families, with the kernel's numbers (AF_INET, AF_INET6): the UAPI headers that
- * define those cannot be included beside vmlinux.h. An IPv4-mapped IPv6 address is IPv4
- * everywhere: programs and user space unmap it before it gets near a map.
+ * Address families, with the kernel's numbers (AF_INET, AF_INET6): the UAPI headers that define
+ * those cannot be included beside vmlinux.h. No map has an IPv4-mapped IPv6 address: programs and
+ * user space turn it into IPv4 first.
  */
 enum {
 	CC_IPV4 = 2,
@@ -63,16 +76,16 @@ enum {
 };
 
 /*
- * Index of a family in a tally. Anything but CC_IPV6 is IPv4, so the index is in range
- * whatever the verifier believes of its argument.
+ * Index of a family in a tally. Anything but CC_IPV6 is IPv4: the verifier then sees that the
+ * index is in range, whatever it knows of the argument.
  */
 enum { CC_FAMILIES = 2 };
 #define CC_FAMILY_INDEX(family) ((family) == CC_IPV6 ? 1 : 0)
 
 /*
- * The levels: prefix lengths for which a count is kept, shortest first. Length 0 is kept in
- * the tallies instead. Each is no more than 8 bits longer than the one before, up to 64: what is in
- * between is added up from at most 128 counts. X(length) is expanded once for each.
+ * The levels: prefix lengths for which counts are stored, shortest first. The tallies have the
+ * counts of length 0. Up to 64, each level is at most 8 bits longer than the one before, so the
+ * count of a length in between is the sum of at most 128 counts. X(length) is expanded for each.
  */
 #define CC_LEVELS_IPV4(X) X(8) X(16) X(24) X(32)
 #define CC_LEVELS_IPV6(X) X(8) X(16) X(24) X(32) X(40) X(48) X(56) X(64) X(128)
@@ -80,13 +93,13 @@ enum { CC_FAMILIES = 2 };
 /* --- listeners: which listener a local address and port belong to ------------------------ */
 
 /*
- * Key of the `listeners` LPM trie. The most specific entry wins: `*:25` is a prefix of
- * CC_LISTENER_BITS_PORT bits, "port 25 of one family" is CC_LISTENER_BITS_FAMILY long, an
- * address that plus 32 or 128.
+ * Key of the `listeners` LPM trie. The most specific entry wins. The key of `*:25` has
+ * CC_LISTENER_BITS_PORT bits, that of port 25 of one family CC_LISTENER_BITS_FAMILY bits, and that
+ * of an address 32 or 128 bits more.
  */
 struct cc_listener_key {
-	__u32 prefixlen; /* bits that count, from `config` on */
-	__be16 config;   /* which of the two tables: generation & 1 */
+	__u32 prefixlen; /* how many bits matter, from `config` on */
+	__be16 config;   /* which of the two configurations: generation & 1 */
 	__be16 port;     /* local port */
 	__be16 family;   /* CC_IPV4 or CC_IPV6 */
 	__u16 zero;
@@ -106,8 +119,8 @@ struct cc_listener_id {
 /* --- counts: live sessions per listener and prefix --------------------------------------- */
 
 /*
- * Key of the `counts` LPM trie. 24 bytes of key data, not 20: the kernel lays the value
- * right behind them, and only then is it aligned for 64-bit atomics.
+ * Key of the `counts` LPM trie. It has 24 bytes of data, not 20: the kernel puts the value right
+ * behind them, where 64-bit atomics need an address that is a multiple of 8.
  */
 struct cc_count_key {
 	__u32 prefixlen; /* CC_COUNT_BITS_OWNER + the level's length */
@@ -120,21 +133,21 @@ struct cc_count_key {
 enum { CC_COUNT_BITS_OWNER = 32 };
 
 /*
- * Value of the `counts` trie. `word` is the count (signed) * CC_COUNT_ONE + the `prefixlen` of the
- * node's own key << CC_COUNT_LENGTH_SHIFT + flags, and is only ever changed by the protocol in
- * counts.bpf.h. A look-up of a key that is not there returns the longest shorter prefix: compare
- * CC_COUNT_LENGTH() with the key's before believing the count.
+ * Value of the `counts` trie. `word` is the sum of the count (signed) * CC_COUNT_ONE, the
+ * `prefixlen` of the node's own key << CC_COUNT_LENGTH_SHIFT, and flags. Only the protocol in
+ * counts.bpf.h changes it. A look-up of a key that is missing returns the longest shorter prefix:
+ * compare CC_COUNT_LENGTH() with the key's prefixlen before you use the count.
  *
- * All in one word, because memory is handed out in sizes: a node with a key's 24 bytes and these 8
- * takes 64 of them (on Linux 6.18, which adds 32), and with more it would take 96.
+ * One word holds it all, because the kernel allocates memory in fixed sizes. On Linux 6.18 a node
+ * takes 64 bytes: 24 of its key, these 8, and 32 of the kernel's. With more it would take 96.
  */
 struct cc_count {
 	__s64 word;
 };
 
 enum {
-	CC_COUNT_DEAD = 1,   /* somebody is deleting the node; additions are carried over */
-	CC_COUNT_GONE = 2,   /* unlinked and read for the last time; additions are too late */
+	CC_COUNT_DEAD = 1,   /* a program is deleting the node, and carries additions over */
+	CC_COUNT_GONE = 2,   /* unlinked and read for the last time: additions are too late */
 	CC_COUNT_CACHED = 4, /* not deleted at 0: its key is in `cache` */
 	CC_COUNT_LENGTH_SHIFT = 3,
 	CC_COUNT_LENGTH_BITS = 8,
@@ -148,48 +161,47 @@ enum {
 #define CC_COUNT_ZERO(prefixlen) ((__s64)(prefixlen) << CC_COUNT_LENGTH_SHIFT)
 
 /*
- * Slot of the `cache` array: a network whose node is not deleted when its count returns to 0
- * (counts.bpf.h).
+ * Slot of the `cache` array: the prefix of a cached node (counts.bpf.h).
  */
 struct cc_cache_slot {
-	__u32 busy;   /* not 0 while a program has the slot to itself */
-	__u32 cached; /* whether its node is kept */
+	__u32 busy;   /* not 0 while a program holds the slot */
+	__u32 cached; /* whether the node of `key` is cached */
 	struct cc_count_key key;
 	__u32 zero;
 };
 
-/* How many nodes can be kept: a power of two. */
+/* How many nodes can be cached: a power of two. */
 enum { CC_CACHE_SLOTS = 1024 };
 
 /* --- sessions: what a socket was counted under ------------------------------------------- */
 
 /*
- * Socket storage of the server's side of a session. `state` moves only by atomic operations
- * (sessions.bpf.h), and so does `subflows`; the other fields are written while it is
- * CC_SESSION_STARTING and never after.
+ * A session's record: socket storage on the server's side. `state` and `subflows` change only by
+ * atomic operations (sessions.bpf.h). Programs write the other fields only while `state` is
+ * CC_SESSION_STARTING.
  */
 struct cc_session {
 	__u32 state;
 	__be16 listener; /* id */
 	__be16 family;   /* CC_IPV4 or CC_IPV6 */
 	__be32 addr[4];  /* peer, as in struct cc_count_key */
-	/* Of MPTCP (mptcp.bpf.h), else 0. */
-	__s32 subflows; /* in the MPTCP socket's record: how many there are */
-	__u32 within;   /* in a subflow's: the state of its session when it came */
+	/* MPTCP only (mptcp.bpf.h), else 0. */
+	__s32 subflows; /* in the record of an MPTCP socket: how many it has */
+	__u32 within;   /* in that of a subflow: its session's state when it started */
 };
 
 enum {
 	CC_SESSION_NEW = 0,   /* fresh storage is all zero */
-	CC_SESSION_STARTING,  /* its counts are being entered, or taken back (mptcp.bpf.h) */
+	CC_SESSION_STARTING,  /* a program enters its counts, or takes them back */
 	CC_SESSION_COUNTED,   /* on every level */
-	CC_SESSION_UNCOUNTED, /* on none; part of the tally's `uncounted` */
-	CC_SESSION_ENDED,     /* nothing of it is in any count */
-	CC_SESSION_SUBFLOW,   /* no session: one of the `subflows` in its MPTCP socket's record */
+	CC_SESSION_UNCOUNTED, /* on none; the tally's `uncounted` includes it */
+	CC_SESSION_ENDED,     /* in no count */
+	CC_SESSION_SUBFLOW, /* not a session: one of the `subflows` in its MPTCP socket's record */
 };
 
 /*
- * Value of the `untracked` map, by socket cookie: a session that is uncounted because the kernel
- * gave its socket no storage for a record.
+ * Value of the `untracked` map, whose key is a socket cookie: a session that is uncounted because
+ * the kernel gave its socket no storage for a record.
  */
 struct cc_untracked {
 	__be16 listener; /* id */
@@ -200,13 +212,13 @@ enum { CC_UNTRACKED_MAX = 65536 };
 
 /* --- stats: totals per listener ------------------------------------------------------------ */
 
-/* Totals of one listener and one family. A cache line each. */
+/* Totals of one listener and one family, in a cache line of its own. */
 struct cc_tally {
-	__s64 live;      /* sessions open and counted */
+	__s64 live;      /* open, counted sessions */
 	__u64 opened;    /* counted sessions that ever started */
 	__u64 closed;    /* counted sessions that ended */
-	__s64 uncounted; /* sessions open and on no level: no memory, or the trie is full */
-	__u64 lost;      /* changes of a count that could not be entered: counts are off */
+	__s64 uncounted; /* open sessions in no count: no memory, or the trie was full */
+	__u64 lost;      /* changes of a count that could not be entered: counts are wrong */
 	__u64 zero[3];
 };
 
@@ -215,11 +227,11 @@ struct cc_stats {
 	struct cc_tally tally[CC_FAMILIES]; /* by CC_FAMILY_INDEX */
 };
 
-/* The one value of the `fill` array: how many entries the maps have that can be full. */
+/* The one value of the `fill` array: how full the maps are that can run full. */
 struct cc_fill {
 	__s64 nodes;     /* in `counts` */
 	__s64 untracked; /* in `untracked` */
-	__s64 cached;    /* of the nodes: those in `cache` */
+	__s64 cached;    /* those of the nodes that are cached */
 };
 
 /* --- control and configs: names and services ---------------------------------------------- */
@@ -227,7 +239,7 @@ struct cc_fill {
 enum {
 	CC_LISTENER_FREE = 0, /* the id is not in use */
 	CC_LISTENER_ACTIVE,   /* in the configuration */
-	CC_LISTENER_DRAINING, /* no longer configured; sessions were open when it was removed */
+	CC_LISTENER_DRAINING, /* no longer in the configuration, which left open sessions */
 };
 
 struct cc_listener {
@@ -237,70 +249,70 @@ struct cc_listener {
 	__u32 zero;
 };
 
-/* Value of the `configs` array, of two: what `load` was told, with the listeners by id. */
+/* Value of the `configs` array of two: a configuration, with its listeners by id. */
 struct cc_config {
-	char build[CC_BUILD_SIZE];   /* version of the build whose programs run */
-	char cgroup[CC_CGROUP_SIZE]; /* counted in, as a path below the cgroup v2 mount */
-	__u64 cgroup_id;             /* its inode number: if it is made anew, that is another */
-	__u64 cgroup_root_id;        /* that of the mount: readers may have another one */
-	__u64 netns_cookie;          /* of the network namespace that is counted in; 0: every one */
-	__u32 netns;                 /* its inode number, or 0 */
-	__u32 used;                  /* ids from here on are free */
+	char build[CC_BUILD_SIZE];   /* version of the build whose programs count */
+	char cgroup[CC_CGROUP_SIZE]; /* counted in; a path below the cgroup v2 mount */
+	__u64 cgroup_id;      /* its inode number, which changes if the cgroup is made again */
+	__u64 cgroup_root_id; /* that of the mount: a reader may see another mount */
+	__u64 netns_cookie;   /* of the network namespace that is counted; 0: all are */
+	__u32 netns;          /* its inode number, or 0 */
+	__u32 used;           /* ids from here on are free */
 	struct cc_listener listener[CC_LISTENERS_MAX];
 };
 
 /*
- * The one value of the `control` array. The programs and `verify` change
- * `inexact`, `load` the rest.
- * `generation` selects the table in force, in `configs` and in the `listeners` trie: it is number
- * generation & 1. A load writes the other table and then steps the generation, so programs and
- * readers go from the old configuration to the new one in a single store, and a load that dies on
- * the way has changed nothing.
+ * The one value of the `control` array. The programs and `verify` change `inexact`, `load` the
+ * rest. `generation` selects the active configuration, in `configs` and in the `listeners` trie:
+ * its number is generation & 1. A load writes the other configuration and then increments the
+ * generation. So programs and readers change to the new configuration by a single store, and a load
+ * that dies before it has changed nothing.
  *
- * The fields up to `generation` are the same in every ABI: what a build cannot read it can
- * still recognise, and retire.
+ * The fields up to `generation` are the same in every ABI: a build can recognise and retire a set
+ * whose maps it cannot read.
  */
 struct cc_control {
 	__u32 abi; /* CC_ABI of the build that made the maps */
 	/*
-	 * Not 0 while sessions that were open before are being entered: counts may be too
-	 * small, and a socket that closes without a record gets one that says so.
+	 * Not 0 while a load enters the sessions that were open before: counts may be too small,
+	 * and a socket that closes without a record gets one that says ENDED.
 	 */
 	__u32 seeding;
 	__u64 generation; /* 0: not counting yet, or unloaded */
 	/*
-	 * All that is `uncounted` and `lost`, of all listeners, and 1 for each `verify` that
-	 * found a difference. Where it is 0 a query is exact without a look at any tally, and
-	 * a load can go on with these maps.
+	 * The sum of `uncounted` and `lost` of all listeners, and 1 for each `verify` that found a
+	 * difference. While it is 0, a query is exact and need not read a tally, and a load can go
+	 * on with these maps.
 	 */
 	__s64 inexact;
 };
 
-/* --- what the `sum` program is asked ---------------------------------------------------------- */
+/* --- the question to the `sum` program ------------------------------------------------------ */
 
 /*
- * How many sessions there are in a network, by the counts of a level that is longer. This is what a
- * reader gives to BPF_PROG_TEST_RUN in the place of a tracepoint's arguments: as many as one can
- * have, of 64 bits each (sum.bpf.h). The program returns CC_SUM_RAN and the sum; CC_SUM_MANY where
- * the network has more nodes than CC_SUM_NODES: then ask about its halves; or 0 where it has none.
+ * "How many sessions does a network have, by the counts of a longer level?" A reader gives this to
+ * BPF_PROG_TEST_RUN in place of a tracepoint's arguments: 12 of 64 bits, as many as a tracepoint
+ * can have (sum.bpf.h). The program returns CC_SUM_RAN and the sum. It returns CC_SUM_MANY if the
+ * network has more nodes than CC_SUM_NODES: then ask about its halves. It returns 0 if it has no
+ * answer.
  *
- * A set need not have the program, and a reader need not be able to run it: it can look up each.
+ * A set may lack the program, and a reader may be unable to run it: it can look up each prefix.
  */
 struct cc_sum {
 	struct cc_count_key network;
-	__u32 level; /* prefixlen of the keys to add up */
-	__s64 most;  /* where as many are found, the rest need not be looked at */
+	__u32 level; /* prefixlen of the keys whose counts are added up */
+	__s64 most;  /* stop as soon as the sum is this much */
 	__u64 zero[6];
 	__u64 mark; /* CC_SUM_MARK */
 };
 
-/* Nothing that a tracepoint passes. Another layout has another one: no build misunderstands it. */
+/* No tracepoint passes this. Change it with the layout: then no build misunderstands another. */
 #define CC_SUM_MARK 0x6e7563206d757332
 #define CC_SUM_RAN  0x80000000u
 
 enum {
 	CC_SUM_MANY = 1,
-	/* Nodes of the trie that are visited in a run: no other task gets the CPU meanwhile. */
+	/* How many nodes a run visits at most: no other task gets the CPU meanwhile. */
 	CC_SUM_NODES = 1 << 17,
 };
 
@@ -308,8 +320,8 @@ enum {
 
 /* A session in the kernel's list of sockets, by the `conncount_scan` program. */
 struct cc_scanned {
-	__u64 id;       /* the socket's cookie, or the address of an MPTCP socket */
-	__u32 listener; /* id: what it was counted under, or else what it would be now */
+	__u64 id;       /* the socket's cookie, or the kernel's address of an MPTCP socket */
+	__u32 listener; /* id: the one it was counted under, or would be now */
 	__u32 family;   /* CC_IPV4 or CC_IPV6 */
 	__be32 addr[4]; /* peer, as in struct cc_count_key */
 };
@@ -319,34 +331,34 @@ struct cc_scanned {
 /* What `conncount_tables` and `conncount_look` return. */
 enum {
 	CC_FIND_DONE = 1,
-	CC_FIND_AGAIN, /* something has moved meanwhile: run it again */
-	CC_FIND_FULL,  /* more than the map has room for, or no memory */
-	CC_FIND_GONE,  /* the namespace that was named is no more */
+	CC_FIND_AGAIN, /* a list changed meanwhile: run it again */
+	CC_FIND_FULL,  /* the map is full, or there is no memory */
+	CC_FIND_GONE,  /* the namespace no longer exists */
 };
 
 enum { CC_NETNS_MAX = 65536 };
 
-/* A table of connections, by `conncount_tables`. */
+/* A hash table of the kernel's connections, by `conncount_tables`. */
 struct cc_hash_table {
-	__u64 net;     /* where a namespace that uses it is in the kernel's memory */
+	__u64 net;     /* the kernel's address of a namespace that uses it */
 	__u64 cookie;  /* that namespace's cookie */
-	__u64 buckets; /* how many it has */
+	__u64 buckets; /* how many the table has */
 };
 
-/* What `conncount_look` is asked, in the place of a tracepoint's arguments. */
+/* The question to `conncount_look`, in place of a tracepoint's arguments. */
 struct cc_look {
-	__u64 net, cookie; /* of struct cc_hash_table */
-	__u64 first;       /* number of a bucket */
-	__u64 n;           /* how many from there on */
+	__u64 net, cookie; /* as in struct cc_hash_table */
+	__u64 first;       /* number of the first bucket */
+	__u64 n;           /* how many buckets */
 };
 
-/* A file that a network namespace can be entered by, by `conncount_files`. */
+/* A file by which a process can enter a network namespace, by `conncount_files`. */
 struct cc_found {
 	__u32 netns;     /* inode number */
-	__u32 pid;       /* of a process, in the asker's own namespace of process ids */
-	__u32 tid;       /* and of its thread that has the file */
-	__u32 fd;        /* the file */
-	__u32 is_socket; /* 0: it is a handle of the namespace */
+	__u32 pid;       /* of a process, in the PID namespace of the program that asks */
+	__u32 tid;       /* of its thread that has the file open */
+	__u32 fd;        /* its file descriptor */
+	__u32 is_socket; /* 0: the file is a handle of the namespace */
 };
 
 /* The layouts above, checked by both compilers. */

@@ -10,7 +10,8 @@
 #include "seed.bpf.h"
 #include "sum.bpf.h"
 
-/* --- attached to a cgroup: count connections as they come and go ---------------------------- */
+/* --- attached to a cgroup: count connections as they open and close ----------------------------
+ */
 
 static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpoint *local,
 					  struct endpoint *peer)
@@ -33,7 +34,7 @@ static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpo
 	endpoint_unmap(peer);
 }
 
-/* Whether a socket is connected to itself: that takes no listener. */
+/* Whether a socket is connected to itself: such a connection has no listener. */
 static __always_inline bool is_itself(struct bpf_sock_ops *ctx, const struct endpoint *local,
 				      const struct endpoint *peer)
 {
@@ -43,8 +44,9 @@ static __always_inline bool is_itself(struct bpf_sock_ops *ctx, const struct end
 }
 
 /*
- * Whether a connection is between two sockets that have called each other. Such a socket has a file
- * already; a listener's child has none before it is accepted, unless it joins a session of MPTCP.
+ * Whether a connection is a simultaneous open: two sockets that called connect(2) to each other.
+ * Such a socket has a file already. A listener's child has none before it is accepted, unless it
+ * joins a session of MPTCP.
  */
 static __always_inline bool is_mutual(struct bpf_sock *sk, const struct sock *msk)
 {
@@ -54,26 +56,26 @@ static __always_inline bool is_mutual(struct bpf_sock *sk, const struct sock *ms
 }
 
 /*
- * The cookie of the network namespace whose sockets are counted; 0: those of every one. Set by
- * `load`, so that what is not configured is not even verified.
+ * The cookie of the network namespace whose sockets are counted; 0: those of all. `load` sets it
+ * before it loads the programs: the verifier then skips the check if it is 0.
  */
 const volatile __u64 counted_netns = 0;
 
-/* Whether connections in the network namespace of this socket are counted. */
+/* Whether sockets of this network namespace are counted. */
 static __always_inline bool is_counted_here(struct bpf_sock_ops *ctx)
 {
 	return !counted_netns || bpf_get_netns_cookie(ctx) == counted_netns;
 }
 
-/* Only sockets of our listeners pay for a call on every change of state. */
+/* Have us called on every change of state: only sockets of our listeners pay for that. */
 static __always_inline void watch(struct bpf_sock_ops *ctx)
 {
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 /*
- * What to count a new connection under; false if that is nothing. A function of its own, as
- * session_identify().
+ * Put what to count a new connection under into @ret. Returns false if it is not to be counted. A
+ * function of its own, as session_identify().
  */
 static __noinline bool identify(struct bpf_sock_ops *ctx, struct cc_session *ret)
 {
@@ -85,7 +87,7 @@ static __noinline bool identify(struct bpf_sock_ops *ctx, struct cc_session *ret
 	return session_look_up(&local, ctx->local_port, &peer, ret);
 }
 
-/* The MPTCP socket that a new connection is a subflow of, or NULL. */
+/* The MPTCP socket of a subflow; NULL for plain TCP. */
 static __always_inline struct sock *mptcp_get(struct bpf_sock *sk)
 {
 	if (!bpf_core_field_exists(struct tcp_sock, is_mptcp))
@@ -93,7 +95,7 @@ static __always_inline struct sock *mptcp_get(struct bpf_sock *sk)
 	return (struct sock *)bpf_skc_to_mptcp_sock(sk);
 }
 
-/* A handshake on some listening socket is done. Count it, if the listener is one of ours. */
+/* A handshake on a listening socket is done. Count the connection if the listener is ours. */
 static __always_inline void on_established(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
@@ -104,7 +106,10 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 
 	if (!sk || !is_counted_here(ctx))
 		return;
-	/* A further subflow may have other addresses. (6.1 has the first's when it is accepted.) */
+	/*
+	 * The session has the addresses of its first subflow, and a further one may have others.
+	 * (On Linux 6.1 the MPTCP socket has them only once it is accepted.)
+	 */
 	if (msk && socket_has_peer(skc))
 		ours = session_identify(skc, record_get(msk, 0), &as);
 	else
@@ -116,8 +121,8 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 }
 
 /*
- * A connection out is established. It may be a subflow that a session of MPTCP has called for, in
- * the session's own network namespace.
+ * An outgoing connection is established. It may be a subflow that our side of a session of MPTCP
+ * has opened, in the session's own network namespace.
  */
 static __always_inline void on_connected(struct bpf_sock_ops *ctx)
 {
@@ -132,7 +137,7 @@ static __always_inline void on_connected(struct bpf_sock_ops *ctx)
 	connection_start(sk, msk, ctx, &as);
 }
 
-/* A socket with our callback flag, or somebody else's, changes its TCP state. */
+/* A socket with the callback flag, ours or another program's, changes its TCP state. */
 static __always_inline void on_state(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
@@ -171,10 +176,9 @@ int conncount_sockops(struct bpf_sock_ops *ctx)
 }
 
 /*
- * A socket without a record is released. It may be a stray. And while the sessions that were
- * open before are being entered, it may be one of them, and about to be entered: it gets a
- * record that says that it has ended. Its address cannot be read here, so every TCP socket
- * gets one.
+ * A socket without a record is released. It may be an untracked session. And while a load enters
+ * the sessions that were open before, it may be one of those, about to be entered: it gets a record
+ * that says ENDED. Its address cannot be read here, so every TCP socket gets one.
  */
 static __always_inline void on_unknown_release(struct bpf_sock *sk)
 {
@@ -192,7 +196,7 @@ static __always_inline void on_unknown_release(struct bpf_sock *sk)
 		session_end(session);
 }
 
-/* The last descriptor of a socket is closed; also when its process dies. */
+/* The last file descriptor of a socket is closed, perhaps because its process died. */
 SEC("cgroup/sock_release")
 int conncount_release(struct bpf_sock *sk)
 {
@@ -205,10 +209,10 @@ int conncount_release(struct bpf_sock *sk)
 	return 1;
 }
 
-/* --- iterators: the sockets there are (seed.bpf.h) ------------------------------------------- */
+/* --- iterators over sockets (seed.bpf.h) ------------------------------------------- */
 
 /*
- * Enter the connections that have no record. Writes a byte for each, for progress to be seen.
+ * Enter the connections that have no record. Writes a byte for each, to show progress.
  */
 SEC("iter/tcp")
 int conncount_seed(struct bpf_iter__tcp *ctx)
@@ -224,8 +228,8 @@ int conncount_seed(struct bpf_iter__tcp *ctx)
 	own = record_get(tp, 0);
 	if (socket_is_dead(socket_holder(tp, msk))) {
 		/*
-		 * Its release began before ours was attached and ended after a run had
-		 * entered it. (A session of MPTCP then ends with its last subflow.)
+		 * Its release began before our release program was attached, and ended after a
+		 * run had entered it. (A session of MPTCP ends with its last subflow.)
 		 */
 		if (own && !msk)
 			session_end(own);
@@ -242,8 +246,8 @@ int conncount_seed(struct bpf_iter__tcp *ctx)
 }
 
 /*
- * Write all sessions as struct cc_scanned, whether they are counted or not; one of several subflows
- * as often.
+ * Write all sessions, counted or not, as struct cc_scanned. A session of several subflows is
+ * written once for each.
  */
 SEC("iter/tcp")
 int conncount_scan(struct bpf_iter__tcp *ctx)
@@ -268,9 +272,9 @@ int conncount_scan(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-/* --- run by `load` and `verify`: the other network namespaces (find.bpf.h) -------------------- */
+/* --- run by `load` and `verify`, to find network namespaces (find.bpf.h) -------------------- */
 
-/* Write the tables of connections to `hash_tables`. Most often all namespaces share one. */
+/* Write the kernel's hash tables of connections to `hash_tables`: usually one for all. */
 SEC("raw_tp")
 int conncount_tables(void *unused)
 {
@@ -285,8 +289,8 @@ int conncount_tables(void *unused)
 }
 
 /*
- * Write the namespaces of sessions in some buckets of a table to `netns_found`. CC_FIND_GONE if the
- * namespace that the table was found by is no more.
+ * Write the network namespaces of the sessions in some buckets of a table to `netns_found`. Returns
+ * CC_FIND_GONE if the namespace by which the table was found no longer exists.
  */
 SEC("raw_tp")
 int conncount_look(const struct cc_look *ask)
@@ -305,7 +309,7 @@ int conncount_look(const struct cc_look *ask)
 	return look.result;
 }
 
-/* Write the files of all threads by which the namespaces in `netns_found` can be entered. */
+/* Write the files of all threads by which a process can enter the namespaces in `netns_found`. */
 SEC("iter/task_file")
 int conncount_files(struct bpf_iter__task_file *ctx)
 {
@@ -356,7 +360,8 @@ int conncount_sum(const struct cc_sum *question)
 	sum.waiting = bpf_map_lookup_elem(&waiting, &zero);
 	if (!sum.waiting || sum.length > KEY_BITS || !node_is_known())
 		return 0;
-	/* The kernel lets nothing else run on the CPU meanwhile; if that changes, nobody waits. */
+	/* Nothing else runs on the CPU during a test run; if a kernel changes that, nobody waits.
+	 */
 	if (__sync_val_compare_and_swap(&sum.waiting->busy, 0, 1))
 		return 0;
 	result = sum_take(&sum);

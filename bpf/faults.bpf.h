@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * faults.bpf.h - in builds for the tests, make map operations fail (make FAULTS=N), lose decrements
- * (make LOSES=N) or have records made by another (make RACES=N); in one for the benchmark, count
- * without the protocol (make BASELINE=N).
+ * faults.bpf.h - builds for the tests and the benchmark.
+ *
+ * In builds for the tests, map operations fail (make FAULTS=N), decrements are lost (make LOSES=N),
+ * or another program seems to make a record at the same time (make RACES=N). The baseline of the
+ * benchmark counts without the protocol (make BASELINE=N).
  */
 #ifndef CONNCOUNT_FAULTS_BPF_H
 #define CONNCOUNT_FAULTS_BPF_H
@@ -14,8 +16,8 @@
 __u64 fault_calls;
 
 /*
- * 0, or on every CONNCOUNT_FAULTS-th call one of the errnos that an LPM trie's insert (all of
- * them) or delete (the last) gives, in turn.
+ * Returns 0; on every CONNCOUNT_FAULTS-th call an errno instead: for an insert the three that an
+ * LPM trie can return, in turn; for a delete -ETIMEDOUT, the only one.
  */
 static __always_inline int fault(bool deletes)
 {
@@ -35,7 +37,7 @@ static __always_inline int fault(bool deletes)
 	}
 }
 
-/* No slot can be had: a node that is kept is not deleted, and deletions are what is to fail. */
+/* Every slot is held: a cached node is not deleted, and deletions should fail here. */
 static __always_inline bool fault_busy(void)
 {
 	return true;
@@ -60,7 +62,7 @@ static __always_inline bool fault_busy(void)
 
 __u64 decrements;
 
-/* True on every CONNCOUNT_LOSES-th call: what a test must find when all is said and done. */
+/* True on every CONNCOUNT_LOSES-th call: a loss that a test must find in the end. */
 static __always_inline bool loses(void)
 {
 	return __sync_fetch_and_add(&decrements, 1) % CONNCOUNT_LOSES == CONNCOUNT_LOSES - 1;
@@ -79,7 +81,7 @@ static __always_inline bool loses(void)
 
 __u64 records_made;
 
-/* True on every CONNCOUNT_RACES-th call: as if another program had made the record at once. */
+/* True on every CONNCOUNT_RACES-th call: as if another program made the record just then. */
 static __always_inline bool loses_race(void)
 {
 	return __sync_fetch_and_add(&records_made, 1) % CONNCOUNT_RACES == CONNCOUNT_RACES - 1;
@@ -102,8 +104,8 @@ static __always_inline bool is_baseline(void)
 }
 
 /*
- * In place of count_change(): the least that would do if no two programs ever ran at once; with
- * CONNCOUNT_BASELINE 1 no node is ever deleted.
+ * In place of count_change(): what would suffice if no two programs ever ran at once. With
+ * CONNCOUNT_BASELINE 1 it never deletes a node.
  */
 static __always_inline int baseline_add(const struct cc_count_key *key, int n, bool absent)
 {

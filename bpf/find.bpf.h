@@ -2,14 +2,14 @@
 /*
  * find.bpf.h - find the other network namespaces that have sessions, and a way into each.
  *
- * An iterator over TCP sockets sees one network namespace (seed.bpf.h). The kernel's tables of
- * connections have the sockets of all namespaces, whoever holds them: a process, a queue of
- * descriptors in flight, or nobody but the accept queue. So they say which namespaces have
+ * An iterator over TCP sockets sees one network namespace (seed.bpf.h). The kernel's hash tables of
+ * connections have the sockets of all namespaces, wherever they are held: by a process, by file
+ * descriptors in flight, or only in an accept queue. So the tables say which namespaces have
  * sessions. Processes, with their files and mounts, are only the way into those.
  *
- * `load` and `verify` run the first two programs by BPF_PROG_TEST_RUN, in the place of a
- * tracepoint: in an RCU read section. They read by probes. What the kernel changes meanwhile is no
- * session that was open before: the other programs count it.
+ * `load` and `verify` run the first two programs by BPF_PROG_TEST_RUN, in place of a tracepoint: in
+ * an RCU read section. They read by probes. A session that the kernel adds meanwhile was not open
+ * before: the programs on the cgroup count it.
  */
 #ifndef CONNCOUNT_FIND_BPF_H
 #define CONNCOUNT_FIND_BPF_H
@@ -19,12 +19,12 @@
 enum {
 	NSFS_MAGIC = 0x6e736673,
 
-	/* More than a host has of either: only so that loops have an end. */
+	/* More than any host has: a limit that loops need. */
 	NETS_MOST = 1 << 20,
 	CHAIN_MOST = 1 << 20,
 };
 
-/* Kernel types, as far as they are read here. */
+/* Kernel types: only the fields that are read here. */
 struct upid {
 	int nr;
 } __attribute__((preserve_access_index));
@@ -55,32 +55,32 @@ struct file___conncount {
 	struct inode___conncount *f_inode;
 } __attribute__((preserve_access_index));
 
-/* The network namespace of the process that asks. */
+/* The network namespace of the process that runs the program. */
 static __always_inline struct net___conncount *net_own(void)
 {
 	return BPF_CORE_READ((struct task_struct___conncount *)bpf_get_current_task(), nsproxy,
 			     net_ns);
 }
 
-/* --- which tables of connections there are ------------------------------------------------- */
+/* --- hash tables of connections ------------------------------------------------------------- */
 
-/* Out: inode number of the first namespace there is: the one that the kernel was booted with. */
+/* Out: inode number of the initial network namespace, the first in the kernel's list. */
 __u32 first_netns = 0;
 
 struct nets {
 	struct net___conncount *own, *at;
-	const struct proc_ns_operations *ops; /* that of every network namespace */
+	const struct proc_ns_operations *ops; /* the same in every network namespace */
 	bool full;
 };
 
-/* The one after @net in the kernel's list; or what the list's head would be, which is none. */
+/* The namespace after @net in the kernel's list; or the list's head, taken for a namespace. */
 static __always_inline struct net___conncount *net_next(struct net___conncount *net)
 {
 	return (void *)BPF_CORE_READ(net, list.next) -
 	       bpf_core_field_offset(struct net___conncount, list);
 }
 
-/* Note the table of a namespace, and go on to the next; for bpf_loop(). */
+/* Record the table of a namespace, and go on to the next; for bpf_loop(). */
 static long net_visit(__u32 index, struct nets *nets)
 {
 	struct net___conncount *net = nets->at;
@@ -105,7 +105,7 @@ static long net_visit(__u32 index, struct nets *nets)
 	return net == nets->own || nets->full;
 }
 
-/* --- which namespaces have sessions ---------------------------------------------------------- */
+/* --- namespaces that have sessions ---------------------------------------------------------- */
 
 struct look {
 	struct inet_ehash_bucket___conncount *buckets;
@@ -115,7 +115,7 @@ struct look {
 	__u32 result;
 };
 
-/* Note the namespace of a socket, if it is another one, and if the socket is a session. */
+/* Record the namespace of a socket, if it is another one and the socket is a session. */
 static __always_inline void look_at_socket(struct look *look, struct sock_common *skc)
 {
 	struct net___conncount *net = (void *)BPF_CORE_READ(skc, skc_net.net);
@@ -153,8 +153,8 @@ static long look_on(__u32 index, struct look *look)
 }
 
 /*
- * Look at a bucket's chain; for bpf_loop(). It ends in the bucket's number: if it is another one's,
- * a socket has moved to that one's chain while we were at it.
+ * Look at a bucket's chain; for bpf_loop(). A chain ends in its bucket's number. If it ends in
+ * another bucket's number, a socket moved to that chain while we were at it.
  */
 static long look_at_bucket(__u32 index, struct look *look)
 {
@@ -170,9 +170,10 @@ static long look_at_bucket(__u32 index, struct look *look)
 	return look->result == CC_FIND_FULL;
 }
 
-/* --- what a namespace can be entered by ------------------------------------------------------- */
+/* --- files by which a namespace can be entered
+ * ------------------------------------------------------- */
 
-/* The number of a thread, or of its process, as the asker knows it: in a container, another one. */
+/* The id of a thread or process, in the PID namespace of the process that runs the program. */
 static __always_inline __u32 task_number(struct pid *pid)
 {
 	struct task_struct *asker = (struct task_struct *)bpf_get_current_task();
@@ -186,7 +187,7 @@ static __always_inline __u32 task_number(struct pid *pid)
 	return number;
 }
 
-/* The network namespace that a file is a TCP socket in, or a handle of; 0 if none. */
+/* The network namespace of a file that is a TCP socket or a namespace handle; 0 for others. */
 static __always_inline __u32 file_netns(struct file *file, bool *ret_is_socket)
 {
 	struct inode___conncount *inode;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * listeners.bpf.h - which listener a connection belongs to.
+ * listeners.bpf.h - find the listener of a connection.
  */
 #ifndef CONNCOUNT_LISTENERS_BPF_H
 #define CONNCOUNT_LISTENERS_BPF_H
@@ -14,7 +14,7 @@ struct endpoint {
 	__be32 addr[4]; /* IPv4 in the first word, the rest 0 */
 };
 
-/* Make an IPv4-mapped address the IPv4 address that it is. */
+/* Turn an IPv4-mapped IPv6 address into the IPv4 address. */
 static __always_inline void endpoint_unmap(struct endpoint *end)
 {
 	if (end->addr[0] || end->addr[1] || end->addr[2] != bpf_htonl(0xffff))
@@ -26,9 +26,9 @@ static __always_inline void endpoint_unmap(struct endpoint *end)
 }
 
 /*
- * listener_find() - the listener, in the table in force, that accepts on a local address.
+ * listener_find() - find the listener of a local address in the active configuration.
  * @port: host byte order.
- * Returns NULL if none does, or nothing is in force.
+ * Returns NULL if there is none, or no configuration is active.
  */
 static __always_inline struct cc_listener_id *listener_find(const struct endpoint *local,
 							    __u32 port)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * maps.bpf.h - the maps. abi.h has their keys and values.
+ * maps.bpf.h - the maps. abi.h describes their keys and values.
  *
- * All of them but `former` and those of find.bpf.h are pinned by `load`, which also sets the size
- * of `counts` (max_prefixes).
+ * `load` sets the size of `counts` (max_prefixes), and pins all maps except `former`, `waiting`
+ * (sum.bpf.h) and those that find.bpf.h writes.
  */
 #ifndef CONNCOUNT_MAPS_BPF_H
 #define CONNCOUNT_MAPS_BPF_H
@@ -13,7 +13,7 @@
 
 #include "abi.h"
 
-/* Errnos of map operations, which no header has that can be included beside vmlinux.h. */
+/* Errnos of map operations: no header that defines them can be included beside vmlinux.h. */
 enum {
 	EAGAIN = 11,
 	ENOMEM = 12,
@@ -23,11 +23,11 @@ enum {
 };
 
 /*
- * Which table is in force, and whether counts are exact.
- * Written by `load`, through a mapping, so that its step is one store, and by the programs
- * when something cannot be counted; read by the programs and by every query. Readers that may not
- * write look it up: a read-only descriptor cannot be mapped, because the kernel takes a shared
- * mapping of one for a private mapping, which BPF maps refuse.
+ * Which configuration is active, and whether counts are exact.
+ * Written by `load`, through a mapping, so that it changes the generation by one store, and by the
+ * programs when they cannot count something; read by the programs and by every query. Readers
+ * without write permission look it up: a read-only file descriptor cannot be mapped, because the
+ * kernel treats a shared mapping of one as a private mapping, which BPF maps refuse.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -38,7 +38,7 @@ struct {
 } control SEC(".maps");
 
 /*
- * Names and services of the listeners, for both tables.
+ * The two configurations: names and services of the listeners.
  * Written by `load`; read by readers when the generation has changed. No program uses it.
  */
 struct {
@@ -49,7 +49,7 @@ struct {
 } configs SEC(".maps");
 
 /*
- * Local address and port to listener id, for both tables.
+ * Local address and port to listener id, for both configurations.
  * Written by `load`; looked up by the sockops program once per inbound connection, and by
  * readers that know a session's local address.
  */
@@ -62,8 +62,8 @@ struct {
 } listeners SEC(".maps");
 
 /*
- * Live sessions per listener and prefix, one node per level (abi.h).
- * Written by the programs, through count_change() alone; read by readers.
+ * Live sessions by prefix.
+ * Written by the programs, only through count_change(); read by readers.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -74,8 +74,8 @@ struct {
 } counts SEC(".maps");
 
 /*
- * Nodes of `counts` that are kept at 0 for a while.
- * Written by the programs, through counts.bpf.h alone; read by readers that tell how many nodes
+ * Slots of the cached nodes of `counts`, by hash of the prefix.
+ * Written by the programs, only through counts.bpf.h; read by readers that report how many nodes
  * are in use.
  */
 struct {
@@ -87,7 +87,7 @@ struct {
 
 /*
  * What each session was counted under, so that its end takes back exactly that.
- * Written and read by the programs alone; freed with the socket.
+ * Written and read only by the programs; the kernel frees a record with its socket.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -97,9 +97,10 @@ struct {
 } sessions SEC(".maps");
 
 /*
- * While a set of maps is made up beside one that counts: that one's `sessions`; else empty.
- * Written by that set's programs; read by the seeding, so that what was counted under a listener
- * stays that listener's.
+ * While a load prepares a set of maps beside one that counts: the `sessions` of that one; else
+ * empty.
+ * Written by the programs of that set; read by the seed program, so that a session stays with the
+ * listener it was counted under.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -109,8 +110,8 @@ struct {
 } former SEC(".maps");
 
 /*
- * Sessions without a record in `sessions`. Preallocated: it is for when there is no memory.
- * Written and read by the programs alone.
+ * Sessions without a record in `sessions`. Preallocated, for it is needed when there is no memory.
+ * Written and read only by the programs.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -121,7 +122,7 @@ struct {
 
 /*
  * Totals per listener.
- * Written by the programs, and by `load` for an id that is given out again; read by readers.
+ * Written by the programs, and by `load` when it assigns an id again; read by readers.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -132,7 +133,7 @@ struct {
 } stats SEC(".maps");
 
 /*
- * How full `counts` and `untracked` are: the kernel does not tell.
+ * How full `counts` and `untracked` are: the kernel does not say.
  * Written by the programs; read by readers.
  */
 struct {
@@ -143,9 +144,10 @@ struct {
 } fill SEC(".maps");
 
 /*
- * Network namespaces other than the asker's that have sessions, by inode number: not 0 if one of
- * them is on a configured listener.
- * Written by the programs of find.bpf.h; read and cleared by `load` and `verify`.
+ * Network namespaces that have sessions, except the one of the program that asks, by inode number.
+ * The value is not 0 if one of the sessions is on a configured listener.
+ * Written by the programs that find namespaces (find.bpf.h); read and cleared by `load` and
+ * `verify`.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -156,7 +158,7 @@ struct {
 } netns_found SEC(".maps");
 
 /*
- * The kernel's tables of connections, by where they are in its memory.
+ * The kernel's hash tables of connections, by their address in kernel memory.
  * Written and read as `netns_found`.
  */
 struct {
@@ -167,7 +169,7 @@ struct {
 	__type(value, struct cc_hash_table);
 } hash_tables SEC(".maps");
 
-/* A listener's totals for one family, or NULL if @listener is no id. */
+/* A listener's totals for one family. Returns NULL if @listener is not an id. */
 static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)
 {
 	struct cc_stats *entry = bpf_map_lookup_elem(&stats, &listener);
@@ -175,7 +177,7 @@ static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)
 	return entry ? &entry->tally[CC_FAMILY_INDEX(family)] : NULL;
 }
 
-/* The one value of `control`; NULL only to the verifier. */
+/* The one value of `control`. Never NULL; a check is for the verifier. */
 static __always_inline struct cc_control *control_get(void)
 {
 	__u32 zero = 0;
@@ -191,21 +193,21 @@ static __always_inline void inexact_add(__s64 n)
 		__sync_fetch_and_add(&control->inexact, n);
 }
 
-/* Note that @n sessions more are in no count. */
+/* Count @n more sessions that are in no count. */
 static __always_inline void uncounted_add(struct cc_tally *tally, __s64 n)
 {
 	__sync_fetch_and_add(&tally->uncounted, n);
 	inexact_add(n);
 }
 
-/* Note that a change of a count could not be entered. */
+/* Count a change of a count that could not be entered. */
 static __always_inline void lost_add(struct cc_tally *tally)
 {
 	__sync_fetch_and_add(&tally->lost, 1);
 	inexact_add(1);
 }
 
-/* The one value of `fill`; NULL only to the verifier. */
+/* The one value of `fill`. Never NULL; a check is for the verifier. */
 static __always_inline struct cc_fill *fill_get(void)
 {
 	__u32 zero = 0;

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * mptcp.bpf.h - sessions of multipath TCP: one session, however many TCP connections, its
- * subflows, it goes over.
+ * mptcp.bpf.h - multipath TCP: one session, however many TCP connections (its subflows) it has.
  *
- * Its record is that of the MPTCP socket, which a process accepts and closes: the release of
- * that ends the session as any other's does. What the kernel tears down is only ever a
- * subflow, so a record counts those that there are. Each subflow has a record of its own, by
- * which it comes and goes once in that count. Only programs that hold the subflow's lock touch it.
+ * The session's record is that of the MPTCP socket, which a process accepts and closes. Its release
+ * ends the session, like the release of any other socket. The kernel itself tears down only
+ * subflows, so the record counts them. Each subflow has a record of its own, by which it is added
+ * to that count once, and subtracted once. Only programs that hold the subflow's lock touch it.
  *
- * Without any subflow a session is in no count, and its record is NEW again: a client may
- * yet come back by another subflow. So a change of `subflows` is followed by a look at both:
- * subflows_reconcile() starts or suspends the session until the two agree. A subflow that
- * comes while the last one goes has either seen the record NEW, or is seen by who made it that.
+ * Without any subflow a session is in no count, and its record is NEW again: the client may return
+ * by another subflow. So each change of `subflows` is followed by subflows_reconcile(), which
+ * starts or suspends the session until `subflows` and the state agree. If a subflow starts while
+ * the last one ends, then either it finds the record NEW, or the program that made it NEW sees it.
  */
 #ifndef CONNCOUNT_MPTCP_BPF_H
 #define CONNCOUNT_MPTCP_BPF_H
@@ -19,14 +18,14 @@
 #include "sessions.bpf.h"
 
 enum {
-	/* Each further round means that another subflow has come or gone meanwhile. */
+	/* Each further round means that another subflow started or ended meanwhile. */
 	RECONCILE_ROUNDS = 4,
 };
 
 /*
- * Take a session off every level, for a subflow to start it again, unless it has ended. It is
- * claimed for that as for a start: nobody else writes the record meanwhile, and an end that comes
- * leaves it to us.
+ * Take a session off every level, so that a subflow can start it again, unless it has ended. This
+ * claims the record, as a start does: nobody else writes it meanwhile, and an end that comes leaves
+ * the rest to us.
  */
 static __always_inline void session_suspend(struct cc_session *session)
 {
@@ -40,7 +39,7 @@ static __always_inline void session_suspend(struct cc_session *session)
 	__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, CC_SESSION_NEW);
 }
 
-/* Count a session if it has a subflow, and do not if it has none. */
+/* Have a session counted if, and only if, it has a subflow. */
 static __always_inline void subflows_reconcile(struct cc_session *session,
 					       const struct cc_session *as)
 {
@@ -62,12 +61,12 @@ static __always_inline void subflows_reconcile(struct cc_session *session,
 }
 
 /*
- * subflow_start() - a subflow of a session, unless its record says that it was counted before.
+ * subflow_start() - start a subflow, unless its record says that it was started before.
  * @subflow: the record of the TCP socket.
- * @session: that of the MPTCP socket; it starts with its first subflow.
- * @as: what to count the session under then.
+ * @session: the record of the MPTCP socket; the session starts with its first subflow.
+ * @as: what to count the session under.
  *
- * A function of its own to the verifier, which has enough to do without it. Returns 0.
+ * A global function, to save the verifier work. Returns 0.
  */
 int subflow_start(struct cc_session *subflow, struct cc_session *session,
 		  const struct cc_session *as)
@@ -82,11 +81,12 @@ int subflow_start(struct cc_session *subflow, struct cc_session *session,
 }
 
 /*
- * subflow_end() - the end of one that was started; its own record has ended.
- * @session: NULL if there is no way to the MPTCP socket any more. The kernel takes it from a
- * subflow only where nobody has accepted it and its listener closes: nothing else ends the session.
+ * subflow_end() - end a subflow that was started; its own record says ENDED.
+ * @session: the record of the MPTCP socket; NULL if the subflow no longer has that socket. The
+ * kernel takes it away only if nobody has accepted it and its listener closes: then nothing else
+ * ends the session.
  *
- * A function of its own, as subflow_start(). Returns 0.
+ * A global function, as subflow_start(). Returns 0.
  */
 int subflow_end(const struct cc_session *subflow, struct cc_session *session)
 {

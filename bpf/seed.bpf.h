@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * seed.bpf.h - the kernel's own list of sockets: enter the sessions that were open before
- * counting began, and tell which there are.
+ * seed.bpf.h - go through the kernel's own list of sockets, to enter the sessions that were open
+ * before counting began, or to list all sessions.
  *
- * An iterator visits the sockets of the network namespace of the process that made it, each
- * with its lock held: its TCP state does not change under the program. Its release may come
- * at any time all the same; what that means is for the record's state to say (sessions.bpf.h).
+ * An iterator visits the sockets of one network namespace: that of the process that created it. It
+ * holds the lock of each socket (from Linux 6.1 on), so the TCP state does not change during the
+ * visit. The socket's release may come at any time all the same: the record's state settles which
+ * came first (sessions.bpf.h).
  */
 #ifndef CONNCOUNT_SEED_BPF_H
 #define CONNCOUNT_SEED_BPF_H
@@ -17,15 +18,16 @@ enum {
 	TCP_BPF_SOCK_OPS_CB_FLAGS = 1008,
 };
 
-/* What the iterators are told, and tell; set by `load` and `verify` before each run. */
+/* Parameters and results of the iterators; `load` and `verify` set them before each run. */
 struct {
-	__u64 cgroup;      /* id of the cgroup that is counted in */
-	__u64 waiting;     /* out: sessions left for a later run: still in an accept queue */
-	__u32 last_chance; /* enter also what can only be entered as uncounted */
+	__u64 cgroup;  /* id of the cgroup whose sockets count */
+	__u64 waiting; /* out: how many sessions are left for a later run: still in an accept queue
+			*/
+	__u32 last_chance; /* if not 0, enter those too, as uncounted */
 	__u32 zero;
 } scan = {};
 
-/* Ask for a call when a socket's state changes, as the sockops program does. */
+/* Have the sockops program called on changes of a socket's state. Fails before Linux 6.12. */
 static __always_inline bool socket_watch(struct tcp_sock *tp)
 {
 	int flags = tp->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG;
@@ -33,7 +35,7 @@ static __always_inline bool socket_watch(struct tcp_sock *tp)
 	return !bpf_setsockopt(tp, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &flags, sizeof(flags));
 }
 
-/* The listener and peer of a connection, or of the session that it is a subflow of. */
+/* Put the listener and peer of a connection, or of the session of a subflow, into @ret. */
 static __always_inline bool connection_identify(struct tcp_sock *tp, struct sock *msk,
 						const struct cc_session *own,
 						struct cc_session *ret)
@@ -46,7 +48,7 @@ static __always_inline bool connection_identify(struct tcp_sock *tp, struct sock
 	return session_identify((struct sock_common *)tp, own, ret);
 }
 
-/* What a connection is counted under by the set of maps that this one is to replace. */
+/* Put what the set of maps that this one replaces counts a connection under into @ret. */
 static __always_inline bool connection_was(struct tcp_sock *tp, struct cc_session *ret)
 {
 	struct cc_session *was = bpf_sk_storage_get(&former, tp, NULL, 0);
@@ -59,8 +61,8 @@ static __always_inline bool connection_was(struct tcp_sock *tp, struct cc_sessio
 }
 
 /*
- * Count a connection that was open before. False if nothing was done that is done once: there is no
- * storage for its record, or it is left for a later run.
+ * Count a connection that was open before. Returns false if it got no record: there is no storage
+ * for one, or the connection is left for a later run.
  */
 static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *msk,
 					    const struct cc_session *as)
@@ -70,10 +72,10 @@ static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *ms
 	struct cc_session *own;
 
 	/*
-	 * Before Linux 6.12 the state of an existing socket cannot be watched. One that was
-	 * accepted ends by its release all the same. One that was not, and never is, would
-	 * end without a trace when its listener closes: it is counted once it is accepted. So is
-	 * a session of MPTCP: until then there is no way from a subflow to its record.
+	 * Before Linux 6.12 (commit 3882dccf48f9) the state of an existing socket cannot be
+	 * watched. If the socket is accepted, its release ends the session all the same. If it
+	 * never is, it would end unseen when its listener closes: count it once it is accepted.
+	 * So, too, a session of MPTCP: until then there is no way from a subflow to its record.
 	 */
 	if (msk && accepted)
 		return connection_start(tp, accepted, tp, as);

@@ -2,20 +2,20 @@
 /*
  * sessions.bpf.h - start and end a session, each exactly once.
  *
- * A session's record moves NEW -> STARTING -> COUNTED (or UNCOUNTED) -> ENDED. Two events can
- * end it, the socket's release and its change to TCP_CLOSE; they run on different CPUs, the
- * release without the socket's lock, and either may come first or come alone. So both just
- * exchange the state for ENDED, and what they find there says what is left to do:
+ * The state of a session's record goes NEW -> STARTING -> COUNTED (or UNCOUNTED) -> ENDED. Two
+ * events can end the session: the socket's release, and its change to TCP_CLOSE. They can run on
+ * different CPUs, the release without the socket's lock, and either may come first or alone. So
+ * both exchange the state for ENDED, and the old state says what to do:
  *
  *	COUNTED    take the session off every level
  *	UNCOUNTED  take it off the tally's `uncounted`
- *	STARTING   nothing: the starter will find ENDED and take back what it has entered
- *	NEW        nothing: the starter will find ENDED and enter nothing
- *	ENDED      nothing: the other event was here before
+ *	STARTING   nothing: the starter will find ENDED, and take back what it has entered
+ *	NEW        nothing: the starter will find ENDED, and enter nothing
+ *	ENDED      nothing: the other event came first
  *
- * A start that finds the record in any state but NEW leaves it alone. So no session is
- * subtracted before it was added, and whoever subtracts it reads a record that is complete:
- * its fields are written before the state becomes COUNTED, by an operation that orders them.
+ * A start that finds the record in any state but NEW leaves it alone. So no session is subtracted
+ * before it was added, and the program that subtracts it reads a complete record: the starter
+ * writes the fields before it makes the state COUNTED, by an operation that orders these writes.
  */
 #ifndef CONNCOUNT_SESSIONS_BPF_H
 #define CONNCOUNT_SESSIONS_BPF_H
@@ -23,13 +23,13 @@
 #include "counts.bpf.h"
 #include "listeners.bpf.h"
 
-/* A level, and the mask of an address. */
+/* A level, and the mask of an address at that level. */
 struct level {
 	__u32 prefixlen;
 	__be32 mask[4];
 };
 
-/* Of the first @length bits of an address, those in its word that begins at bit @at. */
+/* The mask of the first @length bits of an address, in the word that begins at bit @at. */
 #define WORD_MASK(length, at)                 \
 	((length) <= (at)        ? 0          \
 	 : (length) >= (at) + 32 ? 0xffffffff \
@@ -40,8 +40,8 @@ struct level {
 		    WORD_MASK(length, 96) } },
 
 /*
- * Masks from a table: masking by a length that the verifier does not know made its work explode on
- * 6.19 and later.
+ * Masks come from a table: masking by a length that the verifier does not know took it 900,000
+ * instructions on Linux 7.0, and did not load on 6.19, 7.2 and 7.3.
  */
 static const struct level levels_ipv4[] = { CC_LEVELS_IPV4(LEVEL) };
 static const struct level levels_ipv6[] = { CC_LEVELS_IPV6(LEVEL) };
@@ -54,21 +54,21 @@ enum {
 	LEVELS_IPV6 = sizeof(levels_ipv6) / sizeof(*levels_ipv6),
 };
 
-/* How many levels a session's address has. */
+/* How many levels the family of a session has. */
 static __always_inline int level_count(const struct cc_session *session)
 {
 	return session->family == bpf_htons(CC_IPV6) ? LEVELS_IPV6 : LEVELS_IPV4;
 }
 
 /*
- * Add @n (+1 or -1) to the first @limit levels of a session's address, shortest prefix first.
- * A level that does not take +1 is the end; one that does not take -1 is `lost`, and the
- * others still get theirs.
+ * Add @n (+1 or -1) to the first @limit levels of a session's address, shortest prefix first. If
+ * +1 cannot be entered on a level, stop there. If -1 cannot, it is `lost`, and the other levels
+ * still get theirs.
  *
- * Global, to be verified once and not for every call of every path to it: a tenth of the work.
- * So the verifier knows nothing of the arguments.
+ * A global function, so that the verifier checks it once and not for every path to every call: a
+ * tenth of the work. In return the verifier knows nothing of the arguments.
  *
- * Returns how many levels were done.
+ * Returns on how many levels @n was entered or lost.
  */
 int levels_add(const struct cc_session *session, int limit, int n)
 {
@@ -105,8 +105,8 @@ int levels_add(const struct cc_session *session, int limit, int n)
 }
 
 /*
- * Enter a session on every level, or on none and as uncounted.
- * Returns the state it is in then, CC_SESSION_COUNTED or CC_SESSION_UNCOUNTED.
+ * Enter a session on every level; if that fails, on none, and as uncounted.
+ * Returns its new state: CC_SESSION_COUNTED or CC_SESSION_UNCOUNTED.
  */
 static __always_inline __u32 session_enter(const struct cc_session *session)
 {
@@ -126,7 +126,7 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 	return CC_SESSION_COUNTED;
 }
 
-/* Undo session_enter(), which had returned @state. Any other state has nothing to undo. */
+/* Undo session_enter(), which returned @state. With any other state there is nothing to undo. */
 static __always_inline void session_leave(const struct cc_session *session, __u32 state)
 {
 	struct cc_tally *tally =
@@ -144,9 +144,9 @@ static __always_inline void session_leave(const struct cc_session *session, __u3
 }
 
 /*
- * Claim a record for counting, and write what to count it under. False if it was claimed, or
- * ended, before. Two starters may disagree, on either side of a reload: the fields are written
- * by the one that has the claim, and read by nobody else before session_finish() lets them.
+ * Claim a record, and write what to count it under. Returns false if it was claimed, or ended,
+ * before. Two starters may disagree on the fields, if a load comes between them: only the one that
+ * has the claim writes them, and nobody else reads them before session_finish().
  */
 static __always_inline bool session_claim(struct cc_session *session, const struct cc_session *as)
 {
@@ -159,7 +159,7 @@ static __always_inline bool session_claim(struct cc_session *session, const stru
 	return true;
 }
 
-/* Give a claimed record the @state that was entered, unless its end has come meanwhile. */
+/* Set the state of a claimed record to @state; if its end came meanwhile, take it off again. */
 static __always_inline void session_finish(struct cc_session *session, __u32 state)
 {
 	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, state) !=
@@ -168,8 +168,8 @@ static __always_inline void session_finish(struct cc_session *session, __u32 sta
 }
 
 /*
- * session_look_up() - what the table in force says that a connection is counted under.
- * @port: the local one, host byte order.
+ * session_look_up() - find what to count a connection under, in the active configuration.
+ * @port: the local port, host byte order.
  * Returns false if it is on no listener.
  */
 static __always_inline bool session_look_up(const struct endpoint *local, __u32 port,
@@ -188,9 +188,9 @@ static __always_inline bool session_look_up(const struct endpoint *local, __u32 
 }
 
 /*
- * session_start() - count a session, unless its record says that this was done before.
+ * session_start() - count a session, unless its record says that it was started before.
  * @session: the socket's record.
- * @as: what to count it under; its state is not used.
+ * @as: what to count it under; its state is ignored.
  */
 static __always_inline void session_start(struct cc_session *session, const struct cc_session *as)
 {
@@ -198,7 +198,7 @@ static __always_inline void session_start(struct cc_session *session, const stru
 		session_finish(session, session_enter(session));
 }
 
-/* session_refuse() - the same for a session that cannot be counted: it is uncounted. */
+/* session_refuse() - start a session that cannot be counted, as uncounted. */
 static __always_inline void session_refuse(struct cc_session *session, const struct cc_session *as)
 {
 	struct cc_tally *tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
@@ -210,8 +210,8 @@ static __always_inline void session_refuse(struct cc_session *session, const str
 }
 
 /*
- * untracked_start() - a session whose socket got no storage for a record: it is uncounted. Without
- * room for that either it is lost, as its end could not be told from any other socket's.
+ * untracked_start() - start a session whose socket got no storage for a record, as uncounted. If
+ * the map is full as well, the session is lost: its end would look like that of any other socket.
  * @cookie: the socket's.
  */
 static __always_inline void untracked_start(__u64 cookie, const struct cc_session *as)
@@ -232,8 +232,8 @@ static __always_inline void untracked_start(__u64 cookie, const struct cc_sessio
 }
 
 /*
- * untracked_end() - the end of a session that may be untracked. The entry's deletion succeeds once,
- * and so says which of the events that end a session came first.
+ * untracked_end() - end a session that may be untracked. The deletion of its entry succeeds once:
+ * for the event that came first.
  */
 static __always_inline void untracked_end(__u64 cookie)
 {
@@ -244,7 +244,7 @@ static __always_inline void untracked_end(__u64 cookie)
 	found = bpf_map_lookup_elem(&untracked, &cookie);
 	if (!found || !entry)
 		return;
-	session = *found; /* the memory is given to another entry as soon as this one is deleted */
+	session = *found; /* the map reuses the memory as soon as the entry is deleted */
 	if (bpf_map_delete_elem(&untracked, &cookie))
 		return;
 	__sync_fetch_and_add(&entry->untracked, -1);
@@ -253,7 +253,7 @@ static __always_inline void untracked_end(__u64 cookie)
 		uncounted_add(tally, -1);
 }
 
-/* Whether there is any: the look-up by cookie is for those who have to. */
+/* Whether any session is untracked: otherwise the look-up by cookie can be saved. */
 static __always_inline bool untracked_exist(void)
 {
 	struct cc_fill *entry = fill_get();
@@ -262,8 +262,8 @@ static __always_inline bool untracked_exist(void)
 }
 
 /*
- * session_end() - stop counting a session, unless that was done before.
- * Returns the state that its record was in.
+ * session_end() - stop counting a session, unless it ended before.
+ * Returns the old state of its record.
  */
 static __always_inline __u32 session_end(struct cc_session *session)
 {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * sockets.bpf.h - what the kernel itself knows of a socket, read by CO-RE.
+ * sockets.bpf.h - what the kernel knows about a socket, read by CO-RE.
+ *
+ * Functions that use BPF_CORE_READ() take any pointer to a socket. The others need one that the
+ * verifier knows to be a socket.
  */
 #ifndef CONNCOUNT_SOCKETS_BPF_H
 #define CONNCOUNT_SOCKETS_BPF_H
@@ -15,11 +18,11 @@ enum {
 	IPPROTO_MPTCP = 262,
 	SOCK_STREAM = 1,
 
-	/* Set by bind(2) to a port, and not handed on to the children of a listener. */
+	/* Set by bind(2) to a port; the children of a listener do not inherit it. */
 	SOCK_BINDPORT_LOCK = 8,
 };
 
-/* What is needed of the tables of connections, and of struct net, which is 1,500 lines. */
+/* The fields used of the hash tables of connections, and of struct net, which is 1,500 lines. */
 struct inet_ehash_bucket___conncount {
 	struct hlist_nulls_head___conncount {
 		struct hlist_nulls_node *first;
@@ -46,12 +49,12 @@ struct net___conncount {
 	__u64 net_cookie;
 } __attribute__((preserve_access_index));
 
-/* What is needed of a port's bucket, which is nowhere else complete. */
+/* The field used of a port's bucket, a type that is incomplete elsewhere. */
 struct inet_bind_bucket___conncount {
 	signed char fastreuse;
 } __attribute__((preserve_access_index));
 
-/* And of an MPTCP socket. */
+/* The field used of an MPTCP socket. */
 struct mptcp_pm_data___conncount {
 	bool server_side;
 } __attribute__((preserve_access_index));
@@ -66,7 +69,7 @@ static __always_inline __u32 socket_netns(const struct sock *sk)
 	return ((struct net___conncount *)sk->__sk_common.skc_net.net)->ns.inum;
 }
 
-/* To be read by probes. */
+/* Get both ends of a connection. */
 static __always_inline void socket_endpoints(struct sock_common *skc, struct endpoint *local,
 					     struct endpoint *peer)
 {
@@ -94,9 +97,9 @@ static __always_inline bool socket_has_peer(struct sock_common *skc)
 }
 
 /*
- * The MPTCP socket that a TCP socket is a subflow of, or NULL. That is what a process has
- * accepted, and what its close(2) releases. Read by probes; and so must it be: to the verifier it
- * is no socket.
+ * The MPTCP socket of a subflow; NULL for plain TCP. A process accepts the MPTCP socket, and its
+ * close(2) releases that. The caller must read it by probes, too: to the verifier it is not a
+ * socket.
  */
 static __always_inline struct sock *socket_mptcp(struct tcp_sock *tp)
 {
@@ -117,29 +120,30 @@ static __always_inline struct sock *socket_accepted(struct tcp_sock *tp)
 }
 
 /*
- * The socket that a process has accepted, or will: the MPTCP socket or, where @msk is NULL, the TCP
- * socket itself. To be read by probes.
+ * The socket that a process has accepted, or will accept: the MPTCP socket or, if @msk is NULL, the
+ * TCP socket itself.
  */
 static __always_inline struct sock *socket_holder(struct tcp_sock *tp, struct sock *msk)
 {
 	return msk ? msk : (struct sock *)tp;
 }
 
-/* Whether no process holds a socket any more, nor an accept queue. */
+/* Whether neither a process nor an accept queue holds a socket any longer. */
 static __always_inline bool socket_is_dead(struct sock *holder)
 {
 	return BPF_CORE_READ(holder, __sk_common.skc_flags) & (1 << SOCK_DEAD);
 }
 
-/* Whether a socket was itself bound to its port, as no child of a listener is. */
+/* Whether bind(2) gave a socket its port: a listener's child inherits it instead. */
 static __always_inline bool socket_is_bound(struct tcp_sock *tp)
 {
 	return BPF_CORE_READ_BITFIELD((struct sock *)tp, sk_userlocks) & SOCK_BINDPORT_LOCK;
 }
 
 /*
- * Whether what a socket has had acknowledged begins with its SYN. The SYN of connect(2) is counted
- * with the bytes, and a child's is the listener's. Not known once a FIN may be among them.
+ * Whether the acknowledged bytes of a socket include a SYN. The SYN of connect(2) counts as one of
+ * them; a child has not sent its SYN itself, but the listener has. False, too, once a FIN may be
+ * among them.
  */
 static __always_inline bool socket_sent_syn(struct tcp_sock *tp)
 {
@@ -156,11 +160,12 @@ static __always_inline bool socket_sent_syn(struct tcp_sock *tp)
 }
 
 /*
- * Whether a connected socket has called out, rather than come from a listener. Of a session of
- * MPTCP the kernel knows. Of a TCP socket it keeps no note. One that was bound to its port is no
- * child. A child has its listener's backlog. Without a backlog it has called if connect(2) took the
- * port, which marks that, and has had it to itself; or else if it has sent a SYN. To be read by
- * probes.
+ * Whether a connected socket called connect(2), rather than come from a listener. For MPTCP the
+ * kernel knows. For TCP it does not record that:
+ *  - A socket that bind(2) gave its port is not a child.
+ *  - A socket with a backlog is a child: it inherits its listener's.
+ *  - Otherwise it called if connect(2) took the port and has it to itself, which marks the port's
+ *    bucket; or if it sent a SYN.
  */
 static __noinline bool socket_has_called(struct tcp_sock *tp, struct sock *msk)
 {
@@ -178,9 +183,9 @@ static __noinline bool socket_has_called(struct tcp_sock *tp, struct sock *msk)
 }
 
 /*
- * Whether a socket is the server's side of a session that is live: connected, on a listener's
- * child rather than a socket that has called out, and held by a process or an accept queue. A
- * connection by TCP fast open is live from its SYN on. To be read by probes.
+ * Whether a socket is the server's side of a live session: connected, a listener's child rather
+ * than a socket that called connect(2), and held by a process or an accept queue. A connection by
+ * TCP fast open is live from its SYN on.
  */
 static __always_inline bool socket_is_session(struct tcp_sock *tp, struct sock *msk)
 {
@@ -202,7 +207,7 @@ static __always_inline bool socket_is_session(struct tcp_sock *tp, struct sock *
 	return !socket_is_dead(socket_holder(tp, msk)) && !socket_has_called(tp, msk);
 }
 
-/* For bpf_loop(): whether an ancestor of a cgroup is the one that is looked for. */
+/* For bpf_loop(): whether an ancestor of a cgroup is the one with this id. */
 struct ancestry {
 	struct cgroup *cgroup;
 	__u64 id;
@@ -218,7 +223,7 @@ static long ancestor_compare(__u32 level, struct ancestry *ancestry)
 	return ancestry->found;
 }
 
-/* Whether a socket is in the cgroup of number @id, or below it. To be read by probes. */
+/* Whether a socket is in the cgroup with id @id, or below it. */
 static __always_inline bool socket_in_cgroup(struct tcp_sock *tp, __u64 id)
 {
 	struct cgroup *cgroup = BPF_CORE_READ((struct sock *)tp, sk_cgrp_data.cgroup);

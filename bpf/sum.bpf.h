@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * sum.bpf.h - add up counts for a reader, who would need a system call for each.
+ * sum.bpf.h - add up counts for a reader, which would need a system call for each.
  *
- * The program is pinned beside the maps, for those who may read them. They run it by
- * BPF_PROG_TEST_RUN, for which a descriptor opened for reading is enough. With that one can also
- * attach it to a tracepoint: for that the kernel asks no privilege either. Nothing comes of it:
+ * The program is pinned beside the maps, with the same permissions. Readers run it by
+ * BPF_PROG_TEST_RUN, which needs only a file descriptor opened for reading. The kernel lets such a
+ * descriptor also be attached to a tracepoint, without privilege. That does no harm:
  *
- *  - It only reads, and only `counts`. Whoever runs it, with whatever arguments and wherever,
- *    changes nothing, and is told what the map itself would tell him.
- *  - It reads a twelfth argument, and the kernel attaches no program to a tracepoint that has
- *    fewer arguments than it reads. Two have twelve, the most there can be, and neither is often
- *    passed: mc_event (an error of the memory) and, up to 6.12, balance_dirty_pages (a writer has
- *    to wait). So nobody can be slowed down with it.
- *  - It does nothing unless that argument is CC_SUM_MARK. Theirs is a pointer, and a time.
+ *  - The program only reads, and only `counts`. A user who runs it, with any arguments and
+ *    anywhere, changes nothing, and learns only what the map itself says.
+ *  - It reads a twelfth argument, and the kernel attaches no program to a tracepoint that has fewer
+ *    arguments than the program reads. Two tracepoints have twelve, the most that is possible, and
+ *    both are rare: mc_event (a memory error) and, up to Linux 6.12, balance_dirty_pages (a writer
+ *    must wait). So nobody can slow down the host with it.
+ *  - It does nothing unless that argument is CC_SUM_MARK. In those two it is a pointer, and a time.
  *
- * Most networks of a level are not there, so it does not look up each: it follows the trie's own
- * pointers to those that are. The kernel has no helper for that on an LPM trie. What makes it
- * right while the trie changes:
+ * Most prefixes of a level have no node. So the program does not look up each, but follows the
+ * trie's own pointers, because the kernel has no helper for that on an LPM trie. Why it is right
+ * while the trie changes:
  *
- *  - The kernel runs the program in an RCU read section, and an LPM trie frees its nodes after a
- *    grace period: each pointer that was read stays good until the run ends.
- *  - A node that is unlinked keeps its children. So whatever was in the trie all the time is
- *    found, by whatever way the program came.
- *  - The two children of a node have different keys in them, so none is found twice.
+ *  - The kernel runs the program in an RCU read section, and an LPM trie frees nodes after a grace
+ *    period: each pointer that was read stays valid until the run ends.
+ *  - An unlinked node keeps its children. So every node that is in the trie all the time is found,
+ *    whichever way the program comes.
+ *  - The two children of a node have different keys below them, so no node is found twice.
  *
- * A read of a pointer that were no good would fail, and not bring the kernel down.
+ * A read through an invalid pointer would fail, without harm to the kernel.
  */
 #ifndef CONNCOUNT_SUM_BPF_H
 #define CONNCOUNT_SUM_BPF_H
@@ -33,7 +33,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
-/* Of the kernel's trie, what is used; libbpf puts the running kernel's offsets in. */
+/* The fields of the kernel's trie that are used; libbpf sets the running kernel's offsets. */
 struct lpm_trie_node {
 	struct lpm_trie_node *child[2];
 	__u32 prefixlen;
@@ -45,9 +45,9 @@ struct lpm_trie {
 	struct lpm_trie_node *root;
 } __attribute__((preserve_access_index));
 
-enum { LPM_TREE_NODE_FLAG_IM = 1 }; /* made for a fork of the tree: has no value */
+enum { LPM_TREE_NODE_FLAG_IM = 1 }; /* an intermediate node: it has no value */
 
-/* A node from its children on, as it is in memory on every kernel. */
+/* A node from its children on, as every kernel lays it out. */
 struct node {
 	__u64 child[2]; /* addresses; 0: none */
 	__u32 prefixlen;
@@ -57,20 +57,20 @@ struct node {
 
 enum {
 	KEY_BITS = sizeof(((struct node *)NULL)->key) * 8,
-	/* How many nodes can wait: one for each bit between two levels, and a power of two. */
+	/* How many nodes can wait: enough for each bit between two levels; a power of two. */
 	WAITING_MAX = 128,
 };
 
 _Static_assert(KEY_BITS / 8 == sizeof(struct cc_count_key) - sizeof(__u32), "KEY_BITS");
 
-/* Too large for the stack. */
+/* Nodes that wait to be visited: too large for the stack. */
 struct waiting {
 	__u32 busy;
 	__u32 n;
 	__u64 node[WAITING_MAX]; /* addresses */
 };
 
-/* Used by the program alone, while it runs. */
+/* Only the program uses it, during a run. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -79,10 +79,10 @@ struct {
 } waiting SEC(".maps");
 
 struct sum {
-	__u64 network[4]; /* key of the network asked about, in this host's byte order; then 0 */
-	__u32 length;     /* bits of it */
-	__u32 level;      /* bits of the keys that are added up */
-	__u64 node;       /* address of the node that is looked at */
+	__u64 network[4]; /* key of the network, in host byte order; then 0 */
+	__u32 length;     /* its prefixlen */
+	__u32 level;      /* prefixlen of the keys that are added up */
+	__u64 node;       /* address of the current node */
 	__s64 count;
 	__s64 most;
 	struct waiting *waiting;
@@ -119,7 +119,7 @@ static __always_inline bool word_differs(__u64 a, __u64 b, __s32 bits)
 	return bits > 0 && (a ^ b) >> (bits < 64 ? 64 - bits : 0);
 }
 
-/* Whether a node's key and the network's differ in the first bits, as many as both have. */
+/* Whether a node's key and the network's differ in the bits that both have. */
 static __always_inline bool node_is_aside(const struct node *node, const struct sum *sum)
 {
 	__s32 bits = node->prefixlen < sum->length ? node->prefixlen : sum->length;
@@ -129,7 +129,7 @@ static __always_inline bool node_is_aside(const struct node *node, const struct 
 	       word_differs(bpf_be64_to_cpu(node->key[2]), sum->network[2], bits - 128);
 }
 
-/* Go one step down to the network, if that is in the trie; for bpf_loop(). */
+/* Go one step down towards the network; for bpf_loop(). */
 static long sum_descend(__u32 index, struct sum *sum)
 {
 	struct node node;
@@ -147,7 +147,7 @@ static long sum_descend(__u32 index, struct sum *sum)
 	return 0;
 }
 
-/* The count of a node of the level. */
+/* The count of a node at the level. */
 static __always_inline __s64 node_count(__u64 address)
 {
 	__s64 word;
@@ -157,11 +157,11 @@ static __always_inline __s64 node_count(__u64 address)
 					  bpf_core_field_offset(struct lpm_trie_node, data) +
 					  KEY_BITS / 8))
 		return 0;
-	/* Below 0 only while an addition is being carried from one node to the next. */
+	/* Below 0 only while a program carries an addition from one node to the next. */
 	return word < 0 || word & CC_COUNT_GONE ? 0 : word >> CC_COUNT_SHIFT;
 }
 
-/* Visit a node inside the network; for bpf_loop(), which goes on while that returns 0. */
+/* Visit a waiting node, inside the network; for bpf_loop(). */
 static long sum_visit(__u32 index, struct sum *sum)
 {
 	struct waiting *waiting = sum->waiting;
@@ -183,7 +183,7 @@ static long sum_visit(__u32 index, struct sum *sum)
 	return 0;
 }
 
-/* What the program returns (abi.h), with room for the nodes that wait. */
+/* Add up. @sum has the question. Returns what the program returns (abi.h). */
 static __always_inline __u32 sum_take(struct sum *sum)
 {
 	sum->waiting->n = 0;
