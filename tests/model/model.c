@@ -1,84 +1,85 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * model.c - every interleaving of the count protocol (bpf/counts.bpf.h, bpf/sessions.bpf.h, and the
- * records of bpf/mptcp.bpf.h).
+ * model.c - every interleaving of the count protocol: bpf/counts.bpf.h, bpf/sessions.bpf.h,
+ * bpf/mptcp.bpf.h, and the records of bpf/connections.bpf.h.
  *
- * Up to three processes each run a script of events on sessions. All orders in which their
- * steps can happen are tried, and each state reached is checked. The functions named as in
- * bpf/ follow them line by line and are to be changed with them.
+ * Up to three processes each run a script of events on sessions. The model tries all orders in
+ * which their steps can happen, and checks each state that it reaches. A function below the name of
+ * a file in bpf/ takes the steps of the function of that name there, in the same order: change both
+ * together. tests/unit/model.bats checks that the functions named here exist.
  *
  * usage: model [OPTION]... SCRIPT...
  *
  * SCRIPT is what one process does, program run after program run:
  *   +a   starts session a: session_start()
- *   +a@2 starts it under listener 2; else it is 1
+ *   +a@2 starts it under listener 2 instead of 1
  *   !a   starts it as one that cannot be counted: session_refuse()
  *   -a   ends it: session_end(), by either of the two events that end a session
- *   <a   a subflow of session a comes: subflow_start(); also <a@2
- *   >a   one of it ends: subflow_end(). Both are of the same subflow where one script has both,
- *        since programs of one subflow run one after the other
- *   ~a   the release of an orphan (see --orphans): conncount_release(). Its end by the other event
- *        is -a
+ *   <a   starts a subflow of session a: subflow_start(); also <a@2
+ *   >a   ends one: subflow_end(). Both are of the same subflow if one script has both, because
+ *        programs of one subflow run one after the other
+ *   ~a   releases an orphan (see --orphans): conncount_release(). Its other event is -a
  *
- *   --orphans ab    records a and b are those of subflows whose MPTCP socket the kernel has taken
- * from them; their sessions are counted
- *   --fresh         no session has a record from the beginning: who needs it makes it, record_get()
+ *   --orphans ab    records a and b are of subflows that have lost their MPTCP socket; their
+ *                   sessions are counted
+ *   --fresh         no session has a record at first: a program that needs it makes it,
+ * record_get()
  *   --seen N        a session of listener N was the last to end
- *   --open ab       sessions a and b are open and counted from the beginning, with a subflow for
- * each script that has it end before any comes
+ *   --open ab       sessions a and b are open and counted at first, with a subflow for each script
+ *                   that ends one before it starts any
  *   --levels N      levels per session, 1 or 2 (default 1)
  *   --failures      every insert and every delete may fail
- *   --retries N     COUNT_RETRIES. Not given, it is 16 and must never be used up; given, it
- *                   may be, if that is reported
+ *   --retries N     COUNT_RETRIES. By default it is 16, and a program must never use all of them;
+ *                   if it is given, one may, but must report that
  *   --rounds N      RECONCILE_ROUNDS. The same, with 4
- *   --ends          check only how it ends: a flaw that shows there does harm
- *   --check WHAT    check also what is not promised to a reader (see below)
+ *   --ends          check only the last states: a flaw that shows there does harm
+ *   --check WHAT    check also what readers are not promised (see below)
  *   --without RULE  leave out one rule of the protocol; `list` names them
  *
- * Exit status 0 if all holds; 1 if not, with a shortest run that shows it on stdout; 2 for
- * bad usage, and where there are more states than fit.
+ * Exit status 0 if all holds; 1 if not, with a shortest run that shows it on stdout; 2 for bad
+ * usage, or if there are too many states.
  *
  * What a step is
- *   One atomic operation on a node's word or a record's state, one map helper, or one write of
- *   a record's fields. Between any two steps anything may happen: on another CPU, or by a
- *   program that interrupts this one, which here is a process that waits while another runs.
- *   All processes see the steps in one order: the atomics used are fully ordered ones.
- *   The statistics (tally, fill) are only added to, and no program reads them; so changing
- *   them is part of the step before. So is reading a record's fields.
+ *   One atomic operation on a node's word or a record's state, one map helper, or one write of a
+ *   record's fields. Anything may happen between two steps: on another CPU, or in a program that
+ *   interrupts this one (in the model, a process that waits while another runs). All processes see
+ *   the steps in one order, because the atomic operations used are fully ordered. Programs only add
+ *   to the statistics (tally, fill) and never read them, so changing them is part of the step
+ *   before. So is reading a record's fields.
  *
  * What the trie is
- *   No more than one node for a key. An insert links a node and a delete unlinks it, each in
- *   one step, as under the trie's lock. A look-up of a key that is not there returns the next
- *   shorter prefix. An unlinked node stays what it is while a process has a pointer to it
- *   (RCU). There is one failure, for -ENOMEM, -ENOSPC and -ETIMEDOUT: the code does the same
- *   on all. Not modelled: the kernel's own steps inside the trie.
+ *   At most one node for each key. An insert links a node and a delete unlinks it, each in one
+ *   step, as under the trie's lock. A look-up of a key that is missing returns the next shorter
+ *   prefix. An unlinked node stays what it is while a process has a pointer to it (RCU). Failures
+ *   are -ENOMEM and, for inserts, -ENOSPC; -ETIMEDOUT has the same effect as -ENOMEM. The kernel's
+ *   own steps inside the trie are not modelled.
  *
- * What is not modelled either
- *   Where a record comes from (socket storage) and which program runs when; more than two levels;
- * the mapping of addresses.
+ * What else is not modelled
+ *   The kernel's allocation of records (socket storage), which events run which program, more than
+ *   two levels, and the mapping of addresses.
  *
  * What must hold in every state
- *   - A node in the trie is not GONE. One that is DEAD has one process that deletes it.
- *   - What is in nodes that are not GONE, and what is being carried from one node to another,
- *     are together what was entered; or `lost` says that they are not.
- *   - While no process deletes or carries, a reader sees all sessions whose start is over and
- *     whose end has not begun, and none but those that have begun and are not over.
+ *   - No node in the trie is GONE. One that is DEAD has one process that deletes it.
+ *   - The counts in nodes that are not GONE, and what processes carry from one node to another, add
+ *     up to what was entered; or `lost` says that they do not.
+ *   - While no process deletes or carries, a reader sees every session whose start is over and
+ *     whose end has not begun, and no session that has not begun or is over.
  *
  * What must hold when all scripts are done
- *   - No key is dead: one more session, with no failure, is counted and leaves no trace.
+ *   - No key is dead: one more session, without failures, is counted and leaves no trace.
  *   - Each count is the number of open sessions counted there, or `lost` says that it is not.
- *   - No node has a flag, but that which the slot keeps, CACHED. None else is at 0, but for those
- *     whose deletion failed.
+ *   - No node has a flag, except CACHED on the one that the slot names. No other node is at 0,
+ *     except those whose deletion failed.
  *   - Each record's state is right; `live`, `opened`, `closed`, `uncounted` and fill are exact.
- *   - If nothing can fail, nothing is lost, and nobody uncounted without having been refused.
+ *   - If nothing can fail, nothing is lost, and only refused sessions are uncounted.
  *
- * Every run ends, for scripts and retries do. What would be waiting for another process shows
- * as retries used up.
+ * Every run ends, because scripts and retries do. A wait for another process would show as retries
+ * used up.
  *
  * --check: what a reader might like to rely on and must not; the run that refutes it says why
- *   counted   it sees all sessions whose start is over and whose end has not begun
- *   open      it sees none but sessions that have begun and are not over
- *   peak      it never sees more than were ever open at one time
+ *   counted   it sees every session whose start is over and whose end has not begun
+ *   open      it sees no session that has not begun or is over
+ *   peak      it never sees more sessions than were ever open at one time
  */
 #include <stdarg.h>
 #include <stdbool.h>
@@ -97,7 +98,7 @@ enum {
 	PROCS = 3,
 	SESSIONS = 7,
 	EVENTS = 8,    /* of one process */
-	LISTENERS = 3, /* 0 is what a record that nobody wrote says */
+	LISTENERS = 3, /* 0: of a record that nobody wrote */
 	LEVELS = 2,
 	KEYS = LISTENERS * LEVELS,
 	NODES = KEYS + PROCS, /* one linked for each key, one held by each process */
@@ -107,34 +108,36 @@ enum {
 
 #define RULES(X)                                                                                   \
 	X(NOEXIST, "noexist", "an insert replaces a node that is there")                           \
-	X(PREFIXLEN, "prefixlen", "a shorter prefix that a look-up returns is taken for the key")  \
+	X(PREFIXLEN, "prefixlen", "a look-up takes a shorter prefix for the key")                  \
 	X(RCU, "rcu", "a node's memory is used again at once")                                     \
 	X(FETCH_ADD, "fetch-add", "an addition is a read and a write")                             \
-	X(GONE_RETRY, "gone-retry", "an addition to a node that is GONE is taken for entered")     \
-	X(DEAD_LEAVE, "dead-leave", "who finds DEAD enters the addition again")                    \
-	X(ZERO_CAS, "zero-cas", "who brings a count to 0 sets DEAD, whatever the word is now")     \
-	X(DEAD_MARK, "dead-mark", "who brings a count to 0 deletes at once, with no flag")         \
+	X(GONE_RETRY, "gone-retry", "an addition to a GONE node counts as entered")                \
+	X(DEAD_LEAVE, "dead-leave", "an addition that finds DEAD is made again")                   \
+	X(ZERO_CAS, "zero-cas",                                                                    \
+	  "the program that brought a count to 0 sets DEAD, whatever the word is now")             \
+	X(DEAD_MARK, "dead-mark",                                                                  \
+	  "the program that brought a count to 0 deletes at once, without a flag")                 \
 	X(UNLINK_FIRST, "unlink-first", "the word is taken out before the node is deleted")        \
 	X(REAP_EXCHANGE, "reap-exchange", "the word is taken out by a read and a write")           \
-	X(GONE_MARK, "gone-mark", "the word is taken out and not marked GONE")                     \
-	X(DEAD_CARRY, "dead-carry", "what the word had in it when it was taken out is dropped")    \
-	X(DELETE_FAILURE_CHECK, "delete-failure-check", "a delete that failed is taken for done")  \
+	X(GONE_MARK, "gone-mark", "the word is taken out but not marked GONE")                     \
+	X(DEAD_CARRY, "dead-carry", "additions found in the word that was taken out are dropped")  \
+	X(DELETE_FAILURE_CHECK, "delete-failure-check", "a delete that failed counts as done")     \
 	X(DELETE_FAILURE_REVIVE, "delete-failure-revive", "a node whose delete failed stays DEAD") \
-	X(CACHE_LOCK, "cache-lock", "several programs have the slot to themselves")                \
-	X(CACHE_CAS, "cache-cas", "who keeps a node sets CACHED, whatever the word is now")        \
-	X(CACHE_LOCKED, "cache-locked", "a node gets CACHED after the slot was given back")        \
-	X(CACHE_EVICTED, "cache-evicted", "a kept node that loses its slot is left as it is")      \
-	X(CACHE_CLEAR, "cache-clear",                                                              \
-	  "a node that loses its slot keeps CACHED if its count is not 0")                         \
-	X(CACHE_ROOM, "cache-room", "who makes room leaves it to the slot to say kept")            \
-	X(CARRY_LOST, "carry-lost", "what could not be carried over is not reported")              \
+	X(CACHE_LOCK, "cache-lock", "several programs hold the slot at once")                      \
+	X(CACHE_CAS, "cache-cas",                                                                  \
+	  "a program that caches a node sets CACHED, whatever the word is now")                    \
+	X(CACHE_LOCKED, "cache-locked", "a node gets CACHED after the slot was unlocked")          \
+	X(CACHE_EVICTED, "cache-evicted", "a cached node that loses its slot is not evicted")      \
+	X(CACHE_CLEAR, "cache-clear", "an evicted node stays CACHED if its count is not 0")        \
+	X(CACHE_ROOM, "cache-room", "the slot of a node evicted to make room still says cached")   \
+	X(CARRY_LOST, "carry-lost", "additions that could not be carried over are not reported")   \
 	X(SPENT_ERROR, "spent-error", "retries used up are not reported")                          \
-	X(END_LOST, "end-lost", "what could not be subtracted is not reported")                    \
-	X(START_CLAIM, "start-claim", "a start looks at the state and then sets it")               \
-	X(END_EXCHANGE, "end-exchange", "an end looks at the state and then sets it")              \
+	X(END_LOST, "end-lost", "a subtraction that failed is not reported")                       \
+	X(START_CLAIM, "start-claim", "a start reads the state and then sets it")                  \
+	X(END_EXCHANGE, "end-exchange", "an end reads the state and then sets it")                 \
 	X(PUBLISH_CAS, "publish-cas", "a starter sets the state whatever it is now")               \
 	X(STARTER_TAKES_BACK, "starter-takes-back",                                                \
-	  "a starter that finds ENDED leaves it at that")                                          \
+	  "a starter that finds ENDED takes nothing back")                                         \
 	X(STARTING_IS_STARTERS, "starting-is-starters", "an end that finds STARTING subtracts")    \
 	X(CLAIM_BEFORE_RECORD, "claim-before-record",                                              \
 	  "a starter writes the record before it has claimed it")                                  \
@@ -143,19 +146,17 @@ enum {
 	X(LEVEL_UNDO, "level-undo", "a start that failed leaves what it has entered")              \
 	X(UNDO_LIMIT, "undo-limit", "a start that failed takes back from every level")             \
 	X(UNCOUNTED_STATE, "uncounted-state", "a start that failed says COUNTED")                  \
-	X(SUBFLOW_FIRST, "subflow-first",                                                          \
-	  "a session starts before its subflow is among those it has")                             \
+	X(SUBFLOW_FIRST, "subflow-first", "a session starts before its subflow is counted")        \
 	X(RECONCILE_AGAIN, "reconcile-again",                                                      \
-	  "who has started or suspended a session looks no second time")                           \
+	  "a program that started or suspended a session does not look again")                     \
 	X(UNRECONCILED_LOST, "unreconciled-lost",                                                  \
-	  "who has looked often enough does not report that it was in vain")                       \
-	X(SUSPEND_CLAIM, "suspend-claim",                                                          \
-	  "a session is suspended and its record is read after that")                              \
+	  "a program that used all its rounds does not report that")                               \
+	X(SUSPEND_CLAIM, "suspend-claim", "a session is suspended before its record is read")      \
 	X(SUSPEND_CAS, "suspend-cas",                                                              \
-	  "who has suspended a session sets NEW whatever the state is now")                        \
-	X(ORPHAN_RELEASE, "orphan-release", "the release of an orphan ends its record alone")      \
+	  "a program that suspended a session sets NEW, whatever the state is now")                \
+	X(ORPHAN_RELEASE, "orphan-release", "the release of an orphan ends only its record")       \
 	X(RECORD_AGAIN, "record-again",                                                            \
-	  "who finds that another has made the record meanwhile takes it for no record")
+	  "a program takes a record that another has just made for no record")
 
 #define RULE_ID(id, name, what) RULE_##id,
 enum rule { RULES(RULE_ID) RULE_NONE };
@@ -163,7 +164,7 @@ enum rule { RULES(RULE_ID) RULE_NONE };
 
 static const struct {
 	const char *name;
-	const char *what; /* happens without it */
+	const char *what; /* happens if it is left out */
 } rules[] = {
 #define RULE_TEXT(id, name, what) { name, what },
 	RULES(RULE_TEXT)
@@ -172,22 +173,22 @@ static const struct {
 
 /* --- the state ------------------------------------------------------------------------------ */
 
-/* A node of the `counts` trie. Its place says nothing: see state_tidy(). */
+/* A node of the `counts` trie. Its index has no meaning: see state_tidy(). */
 struct node {
 	int8_t word;
-	uint8_t key; /* what it was inserted under, and so what its prefixlen says */
+	uint8_t key; /* inserted under this, and so its prefixlen */
 	uint8_t used;
 	uint8_t linked;
 };
 
-/* struct cc_cache_slot: one, that all keys share. */
+/* struct cc_cache_slot: one, shared by all keys. */
 struct slot {
 	uint8_t busy;
 	uint8_t cached;
 	uint8_t key; /* + 1; 0: none */
 };
 
-/* struct cc_session. Its listener stands for the address, too. */
+/* struct cc_session. Its listener also stands for the address. */
 struct session {
 	uint8_t state;
 	uint8_t listener;
@@ -196,8 +197,8 @@ struct session {
 };
 
 /*
- * A process: how far it is in each of the functions that it is in, and their variables that
- * live from one step to the next. What is not in use is 0, so that equal states are equal.
+ * A process: its place in each function that it is in, and those of their variables that live from
+ * one step to the next. Unused fields are 0, so that equal states compare equal.
  */
 struct proc {
 	uint8_t event; /* of its script */
@@ -207,7 +208,7 @@ struct proc {
 		uint16_t event, record;
 		uint8_t state;
 		uint8_t done;
-		uint8_t claimed; /* a start is ours and not over */
+		uint8_t claimed; /* our start has begun and is not over */
 	} session;
 	struct {
 		uint16_t at, reconcile, suspend;
@@ -223,7 +224,7 @@ struct proc {
 	} levels;
 	struct {
 		uint16_t finish, change, cache, evict, reap;
-		uint8_t key; /* the one that is being changed */
+		uint8_t key; /* the one being changed */
 		int8_t err;
 		uint8_t evicting;
 		uint8_t marked;
@@ -235,8 +236,8 @@ struct proc {
 		int8_t todo;
 		int8_t err;
 		uint8_t carried;
-		int8_t carrying; /* not in the code: of todo, what is in no node */
-		int8_t old;      /* of a read and write that should be one step */
+		int8_t carrying; /* not in the code: the part of todo that is in no node */
+		int8_t old;      /* for a rule left out: read before the write */
 	} add;
 };
 
@@ -244,14 +245,14 @@ struct state {
 	struct node node[NODES];
 	struct slot slot;
 	uint8_t seen;                         /* a listener's, or 0 */
-	struct session session[SESSIONS + 1]; /* the last is try_keys()'s */
+	struct session session[SESSIONS + 1]; /* the last is for try_keys() */
 	struct proc proc[PROCS];
 	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
 	int8_t fill, cached;                          /* struct cc_fill */
-	/* Not in the code: what count_change() has entered, by key, and what was open at once. */
+	/* Not in the code: what count_change() has entered, by key; most sessions ever open. */
 	int8_t entered[KEYS];
 	uint8_t peak;
-	uint8_t spent; /* somebody has used up its retries */
+	uint8_t spent; /* a process has used up its retries */
 };
 
 struct event {
@@ -260,12 +261,12 @@ struct event {
 	uint8_t listener;
 };
 
-/* What the command line says. */
+/* The command line. */
 static struct {
 	struct event script[PROCS][EVENTS];
 	int events[PROCS];
 	int procs;
-	/* By any script. */
+	/* In any script. */
 	bool started[SESSIONS], ended[SESSIONS], refused, joined[SESSIONS];
 	int subflows[SESSIONS]; /* of those open from the beginning */
 	bool fresh;
@@ -282,17 +283,17 @@ static struct {
 } options = { .levels = 1, .retries = 16, .rounds = 4, .without = RULE_NONE };
 
 static struct state now;    /* the steps are taken here */
-static int choice, choices; /* which way the step goes, and how many ways it has */
-static bool failures_over;  /* nothing fails any more */
-static bool tracing;        /* tell what each step does */
-static int most_rounds;     /* of count_change()'s loop, in any run */
+static int choice, choices; /* which way the step takes, and how many it has */
+static bool failures_over;  /* from now on nothing fails */
+static bool tracing;        /* print what each step does */
+static int most_rounds;     /* of the loop in count_change(), in any run */
 
 static bool rule(enum rule which)
 {
 	return options.without != which;
 }
 
-/* The key of a listener's level, from the shortest prefix to the longest. */
+/* The key of a listener and a level; level 0 is the shortest prefix. */
 static int key_of(int listener, int level)
 {
 	return listener * LEVELS + level;
@@ -339,7 +340,7 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 
 /* --- the kernel ----------------------------------------------------------------------------- */
 
-/* Whether the helper fails now: where it may, both are tried. */
+/* Whether the helper fails now; if it can, the search tries both. */
 static bool helper_fails(void)
 {
 	if (!options.failures || failures_over)
@@ -370,7 +371,7 @@ static uint8_t trie_lookup(int key)
 	return i + 1;
 }
 
-/* Memory for a node: any that nobody has a pointer to. */
+/* Memory for a node: any to which no process has a pointer. */
 static struct node *trie_alloc(void)
 {
 	bool held[NODES] = { false };
@@ -437,7 +438,7 @@ static void say_word(const char *what, const struct node *node, int was)
 	    word_name(node->word), node->linked ? "" : ", not in the trie");
 }
 
-/* The atomic operations, named after what they are: __sync_fetch_and_add() and so on. */
+/* The atomic operations: word_fetch_add() is __sync_fetch_and_add(), and so on. */
 static int word_fetch_add(struct node *node, int n)
 {
 	int old = node->word;
@@ -528,9 +529,9 @@ static int state_read(const struct session *session)
 /* --- functions that can be interrupted ------------------------------------------------------ */
 
 /*
- * A function that takes several steps keeps its place in @at, as a line number; called again
- * it goes on there. STEP() is before what is done in one step; CALL() calls another such
- * function. They return whether they are done; the value is in proc->ret.
+ * A function of several steps keeps its place in @at, as a line number, and goes on there when it
+ * is called again. STEP() comes before the code of a step. CALL() calls another such function. Each
+ * returns whether it is done; its value is then in proc->ret.
  */
 #define BEGIN(at)                    \
 	uint16_t *const at_ = &(at); \
@@ -581,14 +582,14 @@ static bool node_reap(struct proc *proc, int key)
 	err = trie_delete(key);
 
 	if (err && rule(RULE_DELETE_FAILURE_CHECK)) {
-		/* The trie's lock timed out. The node stays, at 0, until it is used again. */
+		/* The node stays, at 0, until it is used again. */
 		if (rule(RULE_DELETE_FAILURE_REVIVE)) {
 			STEP();
 			word_fetch_and(node, ~DEAD);
 		}
 		RETURN(0);
 	}
-	now.fill--; /* fill_add(-1) */
+	now.fill--; /* nodes_add(-1) */
 	if (!rule(RULE_UNLINK_FIRST))
 		RETURN(proc->add.old >> SHIFT);
 	STEP();
@@ -646,7 +647,7 @@ static bool cache_enter(struct proc *proc, int key)
 		RETURN(true);
 	}
 	STEP();
-	/* Unless somebody has added since. */
+	/* Unless another program has added since. */
 	if (!rule(RULE_CACHE_CAS))
 		proc->count.marked = word_fetch_or(node, CACHED) | true;
 	else
@@ -667,7 +668,7 @@ static bool cache_enter(struct proc *proc, int key)
 	END();
 }
 
-/* Not in the code: note for the checks that count_change() has entered what it had to. */
+/* Not in the code: count for the checks what count_change() has entered. */
 static void count_entered(struct proc *proc, int key, int n)
 {
 	if (!proc->add.carried)
@@ -675,7 +676,7 @@ static void count_entered(struct proc *proc, int key, int n)
 	proc->add.carrying = 0;
 }
 
-/* The trie's insert and nodes_add(1); @n is what count_change() is to enter. */
+/* @n: what count_change() must enter. */
 static int node_add(struct proc *proc, int key, int n)
 {
 	int err = trie_insert(key, proc->add.todo * ONE);
@@ -687,6 +688,7 @@ static int node_add(struct proc *proc, int key, int n)
 	return 0;
 }
 
+/* Not in the code, where each round of the loop in count_change() is change_try(). */
 static bool count_change_run(struct proc *proc, int key, int n, bool absent, bool cacheable)
 {
 	struct node *node;
@@ -747,7 +749,7 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 			continue;
 		if (old != 0)
 			RETURN(0);
-		/* We brought it to 0. Unless it is kept, or somebody has added since, it goes. */
+		/* We brought it to 0: delete it, unless it is cached or another has added since. */
 		if (cacheable && !proc->add.carried) {
 			CALL(cache_enter(proc, key));
 			if (proc->ret)
@@ -808,7 +810,7 @@ static bool cache_evict(struct proc *proc)
 	END();
 }
 
-/* What count_change() has returned is in proc->ret. */
+/* proc->ret has what count_change() returned. */
 static bool count_finish(struct proc *proc, int key, int n)
 {
 	BEGIN(proc->count.finish);
@@ -831,7 +833,7 @@ static bool count_finish(struct proc *proc, int key, int n)
 	END();
 }
 
-/* The sessions of a listener are all of one address here. */
+/* In the model, all sessions of a listener have one address. */
 static bool seen_recently(int listener)
 {
 	bool cacheable = now.seen == listener;
@@ -907,6 +909,7 @@ static bool session_leave(struct proc *proc, int listener, int state)
 	END();
 }
 
+/* Not in the code: write the fields of a record. */
 static void record_write(struct session *session, int as)
 {
 	session->listener = as;
@@ -996,7 +999,8 @@ static bool session_end(struct proc *proc, struct session *session, bool release
 	}
 	if (proc->session.state == STARTING && !rule(RULE_STARTING_IS_STARTERS))
 		proc->session.state = COUNTED;
-	/* An orphan: subflow_end() goes by what its session was when it came. */
+	/* An orphan: subflow_end() takes the state that the session had when the subflow started.
+	 */
 	if (proc->session.state == SUBFLOW && (!releases || rule(RULE_ORPHAN_RELEASE)))
 		proc->session.state = COUNTED;
 	CALL(session_leave(proc, session->listener, proc->session.state));
@@ -1031,6 +1035,7 @@ static bool session_suspend(struct proc *proc, struct session *session)
 	END();
 }
 
+/* Not in the code: whether `subflows` is above 0. */
 static bool subflows_read(const struct session *session)
 {
 	say("%d subflows", session->subflows);
@@ -1059,6 +1064,7 @@ static bool subflows_reconcile(struct proc *proc, struct session *session, int a
 	END();
 }
 
+/* Not in the code: add to `subflows`. */
 static void subflows_add(struct session *session, int n)
 {
 	session->subflows += n;
@@ -1088,9 +1094,9 @@ static bool subflow_end(struct proc *proc, struct session *session, int as)
 	END();
 }
 
-/* --- conncount.bpf.c ------------------------------------------------------------------------- */
+/* --- connections.bpf.h ----------------------------------------------------------------------- */
 
-/* The record of a socket, made if need be. Returns whether the caller has it. */
+/* Returns whether the caller has the record. */
 static bool record_get(struct proc *proc, struct session *session)
 {
 	BEGIN(proc->session.record);
@@ -1107,7 +1113,7 @@ static bool record_get(struct proc *proc, struct session *session)
 	END();
 }
 
-/* connection_start() */
+/* Of a plain connection. */
 static bool connection_start(struct proc *proc, struct session *session, int as)
 {
 	BEGIN(proc->session.event);
@@ -1121,7 +1127,9 @@ static bool connection_start(struct proc *proc, struct session *session, int as)
 	END();
 }
 
-/* on_unknown_release(), or what ends a session that has a record. */
+/* --- events ---------------------------------------------------------------------------------- */
+
+/* The end of a session, by its record; without one, as on_unknown_release() ends it. */
 static bool connection_end(struct proc *proc, struct session *session, bool releases)
 {
 	BEGIN(proc->session.event);
@@ -1158,7 +1166,7 @@ static bool run_event(struct proc *proc, const struct event *event)
 	return done;
 }
 
-/* What process @p does, until its next step. */
+/* Run process @p up to its next step. */
 static void run(int p)
 {
 	struct proc *proc = &now.proc[p];
@@ -1184,7 +1192,7 @@ __attribute__((format(printf, 1, 2))) static bool wrong(const char *format, ...)
 	return false;
 }
 
-/* A key's count; what is not there is 0. */
+/* A key's count; 0 without a node. */
 static int count_of(int key)
 {
 	int i = trie_find(key);
@@ -1192,7 +1200,7 @@ static int count_of(int key)
 	return i < 0 ? 0 : now.node[i].word >> SHIFT;
 }
 
-/* What a reader is told: never less than 0. */
+/* What a reader sees: never less than 0. */
 static int count_read(int key)
 {
 	int count = count_of(key);
@@ -1200,13 +1208,13 @@ static int count_read(int key)
 	return count < 0 ? 0 : count;
 }
 
-/* Whether a session is counted, its start over and its end not begun. */
+/* Whether a session is counted: its start is over and its end has not begun. */
 static bool is_counted(const struct session *session)
 {
 	return session->state == COUNTED || session->state == SUBFLOW;
 }
 
-/* Sessions of @listener that are. */
+/* How many sessions of @listener are counted. */
 static int sessions_counted(int listener)
 {
 	int n = 0;
@@ -1216,7 +1224,7 @@ static int sessions_counted(int listener)
 	return n;
 }
 
-/* Sessions, of any listener, that have begun and are not over. */
+/* How many sessions of any listener have begun and are not over. */
 static int sessions_open(void)
 {
 	bool open[SESSIONS] = { false };
@@ -1373,7 +1381,7 @@ static bool check_last(void)
 	return true;
 }
 
-/* That no key is dead: another session comes and goes, alone, and nothing fails. */
+/* Check that no key is dead: one more session starts and ends, alone, and nothing fails. */
 static bool try_keys(int listener)
 {
 	const struct event start = { '+', SESSIONS, listener }, end = { '-', SESSIONS, 0 };
@@ -1412,7 +1420,7 @@ static bool try_keys(int listener)
 
 enum { STATES_MAX = 4000000 };
 
-/* All states reached, in the order in which they were, and how: a step from an earlier one. */
+/* All states, in the order in which they were reached, and how: by a step from an earlier one. */
 static struct state *states;
 static struct how {
 	uint32_t from;
@@ -1437,8 +1445,8 @@ static void *grow(void *array, size_t size)
 }
 
 /*
- * Make equal what differs in nothing that can ever be seen: forget nodes that nobody can
- * reach, and sort the others, first those linked by key, then those held by process.
+ * Make states equal that differ in nothing visible: drop nodes that nobody can reach, and sort the
+ * others: linked ones by key, then held ones by process.
  */
 static void state_tidy(void)
 {
@@ -1494,7 +1502,7 @@ static void table_enter(uint32_t number)
 	table[i] = number + 1;
 }
 
-/* Remember the state `now`, unless it was reached before. Returns whether it is new. */
+/* Add the state `now`, unless it was reached before. Returns whether it is new. */
 static bool state_add(uint32_t from, int proc)
 {
 	uint32_t i;
@@ -1524,7 +1532,7 @@ static bool state_add(uint32_t from, int proc)
 	return true;
 }
 
-/* What a session has before its first event. */
+/* The first state: the sessions of @open and @orphans. */
 static void state_first(const char *open, const char *orphans)
 {
 	memset(&now, 0, sizeof(now));
@@ -1567,7 +1575,7 @@ static bool finished(int p)
 	return now.proc[p].event == options.events[p];
 }
 
-/* Tell how state @number was reached. */
+/* Print how state @number was reached. */
 static void tell(uint32_t number)
 {
 	const struct proc *proc;
@@ -1588,7 +1596,7 @@ static void tell(uint32_t number)
 	printf("\n");
 }
 
-/* Report that state @number is wrong; or, if @listener, what try_keys() makes of it. */
+/* Report that state @number is wrong; with @listener, what try_keys() makes of it. */
 static int refuted(uint32_t number, int listener)
 {
 	printf("refuted: %s\n", reason);
@@ -1684,7 +1692,7 @@ static int number(const char *text, int least, int most)
 	return n;
 }
 
-/* Whether a subflow of the session that @event is about comes in @script, before that. */
+/* Whether @script starts a subflow of the session of @event before that event. */
 static bool script_has(const char *script, const char *event)
 {
 	const char *at = script;

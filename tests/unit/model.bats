@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The count protocol in every interleaving (design, section 4), by tests/model/model.c: it
-# holds, and without any one of its rules it does not.
+# The count protocol in every interleaving, by tests/model/model.c: it holds, and without any
+# one of its rules it does not.
 
 load ../lib/common
 
@@ -23,7 +23,7 @@ holds() {
 	expect_match '^holds: [1-9]' "$output"
 }
 
-# refuted WHAT ARGUMENT...: a run is shown, step by step, that ends in WHAT.
+# refuted WHAT ARGUMENT...: the model shows a run, step by step, that ends in WHAT.
 refuted() {
 	local what=$1 first last
 	shift
@@ -35,7 +35,7 @@ refuted() {
 	expect_match $'\n *P[0-2] [-+<>~][a-f]: .*\n *P[0-2] [-+<>~][a-f]: ' "$output" 'the run'
 }
 
-# without RULE WHAT ARGUMENT...: what holds ends in WHAT once RULE is left out.
+# without RULE WHAT ARGUMENT...: with all rules it holds; without RULE a run ends in WHAT.
 without() {
 	local rule=$1 what=$2
 	shift 2
@@ -43,7 +43,7 @@ without() {
 	refuted "$what" --ends --without "$rule" "$@"
 }
 
-@test "three sessions come and go: counts are exact, no node is left, no retry is in vain" {
+@test "three sessions start and end: counts are exact, no node is left, retries suffice" {
 	holds '+a -a' '+b -b' '+c -c'
 	holds --levels 2 '+a -a' '+b -b' '+c -c'
 	holds --levels 2 --open a '-a +b -b' '+c -c' '+d -d'
@@ -60,7 +60,7 @@ without() {
 	holds --levels 2 '+a' '!a' '-a'
 }
 
-@test "inserts and deletes fail: what is not counted is uncounted or lost, no key is dead" {
+@test "inserts and deletes fail: each change is counted, uncounted or lost, and no key is dead" {
 	holds --failures '+a -a' '+b -b' '+c -c'
 	holds --failures --open ab '-a +c' '-b +d -d' '+e -e'
 	holds --failures --levels 2 '+a -a' '+b -b' '+c -c'
@@ -68,7 +68,7 @@ without() {
 	holds --failures --levels 2 '+a -b' '-a +b' '-a -b'
 }
 
-@test "retries are used up: that is reported" {
+@test "retries used up are reported" {
 	local retries
 	for retries in 1 2 3; do
 		holds --retries "$retries" '+a -a' '+b -b' '+c -c'
@@ -98,7 +98,7 @@ without() {
 	without dead-carry 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 }
 
-@test "nodes are cached, evict each other and make room" {
+@test "cached nodes evict each other and make room" {
 	holds --seen 1 '+a -a +d -d' '+b -b' '+c -c'
 	holds --seen 1 '+a -a +b@2 -b' '+c -c' '+d@2 -d'
 	holds --seen 1 --levels 2 '+a -a' '+b@2 -b' '+c -c'
@@ -143,7 +143,7 @@ without() {
 	without starting-is-starters 'live -1' '+a' '-a'
 }
 
-@test "subflows come and go: a session is counted while it has one, until its end" {
+@test "a session is counted while it has a subflow, until its end" {
 	holds --levels 2 '<a >a' '<a >a' '-a'
 	holds --levels 2 --open a '>a' '<a@2 >a' '-a'
 	holds --failures '<a >a' '<a' '-a'
@@ -177,6 +177,27 @@ without() {
 	model 0 --without list
 	expect_eq "$(cut -d ' ' -f 1 <<<"$output" | sort)" \
 		"$(sed -n 's/^\twithout \([a-z-]*\) .*/\1/p' "$BATS_TEST_FILENAME" | sort)" rules
+}
+
+@test "every function that the model follows or names is in bpf/" {
+	local file name missing=() found=0
+	while read -r file name; do
+		found=$((found + 1))
+		grep -Eq "^[a-z].*\\b$name\\(" "$ROOT/bpf/$file" || missing+=("bpf/$file: $name()")
+	done < <(awk '
+		/^\/\* --- / { file = $3 ~ /\.bpf\.h$/ ? $3 : ""; next }
+		/^\/\* Not in the code/ { other = 1 }
+		file && /^static / {
+			if (!other && match($0, /[a-z_]+\(/))
+				print file, substr($0, RSTART, RLENGTH - 1)
+			other = 0
+		}' "$ROOT/tests/model/model.c")
+	[ "$found" -gt 20 ] || fail "only $found functions found"
+	for name in $(grep -E '^ \*|/\*' "$ROOT/tests/model/model.c" | grep -oE '\b[a-z_]+\(\)' | tr -d '()' | sort -u); do
+		grep -Eqs "^[a-z].*\\b$name\\(" "$ROOT"/bpf/* "$ROOT/tests/model/model.c" ||
+			[[ $name == __sync_* ]] || missing+=("$name()")
+	done
+	[ ${#missing[@]} = 0 ] || fail 'not in bpf/:' "${missing[@]}"
 }
 
 @test "two starters of one record may disagree on the listener" {
