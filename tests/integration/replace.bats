@@ -114,6 +114,31 @@ identity() {
 	wait_until exactly "$HELD"
 }
 
+@test "maps of a build before CC_ABI 6: readers say so, and a load replaces and retires them" {
+	held
+	configure_smtp
+	load
+	timeout 60 conncount watch --over "$HELD" --prefix 16 >"$TEST_DIR/over" 2>"$TEST_DIR/log" 3>&- &
+	WATCH=$!
+	sessions open 1 10.9.1.1 192.0.2.1:25
+	wait_until test -s "$TEST_DIR/over"
+	mv "$CONNCOUNT_DIR/live/control" "$CONNCOUNT_DIR/live/directory"
+	expect 1 conncount count
+	expect_match 'another version' "$errors"
+	expect 0 load
+	expect_match 'new maps' "$output"
+	remember
+	sessions close both from=10.9.1.1
+	wait_until over_lines 2
+	kill "$WATCH"
+	wait "$WATCH" || :
+	exactly "$HELD"
+}
+
+over_lines() {
+	[ "$(wc -l <"$TEST_DIR/over")" = "$1" ]
+}
+
 # --- the bar ---
 
 # variant N: the N-th configuration: what comes, goes, moves and grows. 10.9.0.0/16 is on a
