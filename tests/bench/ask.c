@@ -10,9 +10,9 @@
  *	query NAME NANOSECONDS LOOK-UPS
  *	length N MEDIAN WORST
  *
- * The first is of queries for a network whose count is kept (a /24, a /64), or for a total. All
- * are asked in turns, in the same rounds; LOOK-UPS is by how much a query takes longer than `bare`,
- * one look-up of the same key in the same BPF map, the median of all rounds' ratios.
+ * The first is of queries for a network whose count is stored (a /24, a /64), or for a total. All
+ * are asked in turns, in the same rounds; LOOK-UPS is by how much a query takes longer than
+ *`lookup`, one look-up of the same key in the same BPF map, the median of all rounds' ratios.
  *
  * The second, with --lengths, is of each prefix length, in nanoseconds, over as many networks as
  * a fraction of a second has room for. Each is asked several times, of which the shortest counts,
@@ -53,9 +53,9 @@ static struct {
 	int family;
 	uint16_t port;
 	struct conncount_cidr local;
-	unsigned kept; /* length */
+	unsigned stored; /* length */
 	struct conncount_cidr client[CLIENTS];
-	struct conncount_cidr network[CLIENTS]; /* theirs, of the length `kept` */
+	struct conncount_cidr network[CLIENTS]; /* theirs, of the length `stored` */
 	struct cc_count_key key[CLIENTS];       /* of that in the map */
 	lua_State *lua;                         /* with the policy on its stack */
 } asked;
@@ -81,7 +81,7 @@ static void ask_array(void)
 	}
 }
 
-static void ask_bare(void)
+static void ask_lookup(void)
 {
 	for (int i = 0; i < CLIENTS; i++) {
 		struct cc_count value;
@@ -135,9 +135,9 @@ static const struct query {
 	const char *name;
 	void (*ask)(void);
 } queries[] = {
-	{ "bare", ask_bare }, /* what the others are compared with */
-	{ "array", ask_array }, { "count", ask_count }, { "local", ask_local },
-	{ "lua", ask_lua },     { "total", ask_total },
+	{ "lookup", ask_lookup }, /* what the others are compared with */
+	{ "array", ask_array },   { "count", ask_count }, { "local", ask_local },
+	{ "lua", ask_lua },       { "total", ask_total },
 };
 
 enum { QUERIES = sizeof(queries) / sizeof(*queries) };
@@ -234,8 +234,8 @@ static void choose_clients(unsigned long sessions)
 
 		conncount_cidr_of(&from.sa, &asked.client[i]);
 		asked.network[i] = asked.client[i];
-		conncount_cidr_mask(&asked.network[i], asked.kept);
-		asked.key[i].prefixlen = CC_COUNT_BITS_OWNER + asked.kept;
+		conncount_cidr_mask(&asked.network[i], asked.stored);
+		asked.key[i].prefixlen = CC_COUNT_BITS_OWNER + asked.stored;
 		asked.key[i].family = htons((uint16_t)asked.client[i].family);
 		memcpy(asked.key[i].addr, asked.network[i].addr, sizeof(asked.key[i].addr));
 	}
@@ -280,7 +280,7 @@ static void open_lua(void)
 	if (luaL_loadstring(lua, policy))
 		errx(1, "%s", lua_tostring(lua, -1));
 	push_accepts(lua);
-	lua_pushfstring(lua, "/%d", (int)asked.kept);
+	lua_pushfstring(lua, "/%d", (int)asked.stored);
 	if (lua_pcall(lua, 2, 1, 0))
 		errx(1, "%s", lua_tostring(lua, -1));
 }
@@ -299,7 +299,7 @@ int main(int argc, char **argv)
 	if (crowd)
 		crowd_together();
 	asked.family = strcmp(argv[1], "6") ? AF_INET : AF_INET6;
-	asked.kept = asked.family == AF_INET ? 24 : 64;
+	asked.stored = asked.family == AF_INET ? 24 : 64;
 	asked.port = (uint16_t)strtoul(argv[2], NULL, 10);
 	sessions = strtoul(argv[3], NULL, 10);
 	if (!asked.port || !sessions)

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Networks of a length that no count is kept for: added up by a program in the kernel, or where that
+# Networks of a length that is no level: added up by a program in the kernel, or where that
 # is not to be had by look-ups or a walk, with the same result.
 
 load ../lib/common
@@ -81,7 +81,7 @@ program() {
 		expect_eq 1 "$runs" "runs, for ${network#* }"
 		[ "$look_ups" -lt $few ] || fail "${network#* }: $look_ups look-ups"
 	done
-	# A length that is kept.
+	# A level.
 	traced 2 10.0.0.0/24
 	expect_eq 0 "$runs" 'runs, for 10.0.0.0/24'
 	[ "$look_ups" -lt $few ] || fail "10.0.0.0/24: $look_ups look-ups"

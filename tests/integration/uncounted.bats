@@ -109,7 +109,7 @@ exact() {
 		exact 0
 		expect_eq 0 "$(state nodes)" nodes
 	done
-	expect_eq 8 "$(nodes_there)" 'nodes that are kept'
+	expect_eq 8 "$(nodes_there)" 'cached nodes'
 	sessions open 1 10.0.0.1 192.0.2.1:25
 	sessions open 1 12.0.0.1 192.0.2.1:25
 	sessions open 1 13.0.0.1 192.0.2.1:25

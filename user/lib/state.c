@@ -145,7 +145,7 @@ int conncount_listens(struct conncount *cc, struct conncount_listen **ret_listen
 	return 0;
 }
 
-/* How many nodes are in use. Those that are kept at 0 are not: they go if another needs the room.
+/* How many nodes are in use. Those that are cached at 0 are not: they go if another needs the room.
  */
 static int nodes_in_use(const struct view *view, int64_t *ret_nodes)
 {

@@ -457,7 +457,7 @@ static int unlink_pins(int fd, const char *but)
 }
 
 /*
- * The links go first: nothing may be counted in maps that are no longer pinned. The directory
+ * The links go first: nothing may be counted in maps that are no longer pinned. `control`
  * goes last: while it is there, the set can be told from one that was never finished.
  */
 static int clear(const struct instance *instance, const char *set, int fd)
