@@ -48,7 +48,7 @@ expect_limits() {
 	local i
 	expect 0 ldd "$1"
 	expect_match "libconncount.so.0 => $LIBRARIES/libconncount.so.0" "$output"
-	server_start "$1" "$BATS_TEST_TMPDIR/server/limits.lua"
+	example_start "$1" "$BATS_TEST_TMPDIR/server/limits.lua"
 	load
 	talk < <(
 		for i in {1..6}; do echo "open a$i 198.51.100.1 192.0.2.10:25"; done
@@ -161,7 +161,7 @@ policy() {
 		msys.registerModule("connectionlimit", mod);
 	END
 	load
-	server_start "$BUILD/tests/server" "$POLICY"
+	example_start "$BUILD/tests/server" "$POLICY"
 	talk <<-'END'
 		open a1 198.51.100.1 192.0.2.10:25
 		open a2 198.51.100.1 192.0.2.10:25
@@ -272,7 +272,7 @@ IP: 198.51.100.1 Sessions: 4' "$(head -n 7 "$TEST_DIR/server.out")" printed
 		msys.registerModule("never", never);
 	END
 	load
-	server_start "$BUILD/tests/server" "$POLICY"
+	example_start "$BUILD/tests/server" "$POLICY"
 	talk <<-'END'
 		open a 198.51.100.1 192.0.2.10:25
 		say a EHLO client.example
@@ -345,7 +345,7 @@ deinit' "$(<"$TEST_DIR/server.out")" printed
 		msys.registerModule("validate_connect", mod);
 	END
 	load
-	server_start "$BUILD/tests/server" "$POLICY"
+	example_start "$BUILD/tests/server" "$POLICY"
 	expect 0 in_ns python3 -I -S - <<-'END'
 		import select, socket, subprocess
 		def connect(source):
@@ -386,7 +386,7 @@ deinit' "$(<"$TEST_DIR/server.out")" printed
 		os.execv("$BUILD/tests/server", ["server"] + sys.argv[1:])
 	END
 	chmod +x "$TEST_DIR/unread"
-	server_start "$TEST_DIR/unread" "$POLICY"
+	example_start "$TEST_DIR/unread" "$POLICY"
 	expect 0 in_ns python3 -I -S -c 'import socket
 for _ in range(3):
     with socket.create_connection(("192.0.2.10", 25), 60) as sock:
@@ -399,7 +399,7 @@ for _ in range(3):
 	load
 	printf '#!/bin/bash\nulimit -n 40\nexec %q "$@"\n' "$BUILD/tests/server" >"$TEST_DIR/few"
 	chmod +x "$TEST_DIR/few"
-	server_start "$TEST_DIR/few" "$POLICY"
+	example_start "$TEST_DIR/few" "$POLICY"
 	expect 0 in_ns python3 -I -S - "$TEST_DIR/server.log" <<-'END'
 		import socket, subprocess, sys, time
 		N, LEFT = 60, 10
@@ -431,7 +431,7 @@ for _ in range(3):
 		msys.registerModule("counts", mod);
 	END
 	load
-	server_start "$BUILD/tests/server" "$POLICY"
+	example_start "$BUILD/tests/server" "$POLICY"
 	talk < <(
 		for ((i = 0; i < n; i++)); do echo "open $i 10.0.$((i / 100)).$((i % 100)) 192.0.2.10:25"; done
 		for ((i = n - 1; i >= 0; i--)); do printf 'say %d EHLO x\ngone %d\n' $i $i; done
@@ -462,7 +462,7 @@ for _ in range(3):
 		end
 		msys.registerModule("failing", mod)
 	END
-	server_start "$BUILD/tests/server" "$POLICY"
+	example_start "$BUILD/tests/server" "$POLICY"
 	talk <<-'END'
 		open a 198.51.100.1 192.0.2.10:25
 		say a EHLO client.example

@@ -348,7 +348,7 @@ embeds() {
 # momentum FILE: the example server has this policy; stdin is what its clients say.
 momentum() {
 	counting
-	server_start "$BUILD/tests/server" "$1"
+	example_start "$BUILD/tests/server" "$1"
 	talk
 	server_stop
 	expect_eq 'server: ready' "$(<"$TEST_DIR/server.log")" "server's messages"

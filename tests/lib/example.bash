@@ -6,8 +6,8 @@
 
 SERVER_PID=
 
-# server_start SERVER POLICY...: on 192.0.2.10:25, [2001:db8::10]:25 and, for Control, 192.0.2.10:2025.
-server_start() {
+# example_start SERVER POLICY...: on 192.0.2.10:25, [2001:db8::10]:25 and, for Control, 192.0.2.10:2025.
+example_start() {
 	local server=$1
 	shift
 	start_in_ns "$server" -l 192.0.2.10:25 -l '[2001:db8::10]:25' -l 192.0.2.10:2025 "$@" \
