@@ -71,8 +71,8 @@ try() {
 	"user/dist/man/conncount-lua.3:-- An IPv4 client's /24 "*) translated "$2" ;;
 	"user/dist/man/conncount-lua.3:-- Run a session's policy "*) resumes "$2" ;;
 
-	'user/dist/man/conncount-momentum.7:-- How many are there '*) momentum_counts "$2" ;;
-	'user/dist/man/conncount-momentum.7:-- Who has many sessions '*) momentum_waits "$2" ;;
+	'user/dist/man/conncount-momentum.7:-- How many sessions are '*) momentum_counts "$2" ;;
+	'user/dist/man/conncount-momentum.7:-- A client with many sessions '*) momentum_waits "$2" ;;
 	'user/dist/man/conncount-momentum.7:-- A client with too many '*) momentum_at_mail "$2" ;;
 	'user/dist/man/conncount-momentum.7:-- At most 2 sessions '*) momentum_limits "$2" ;;
 
