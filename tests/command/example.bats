@@ -23,7 +23,7 @@ setup() {
 
 teardown() {
 	local rc=0
-	server_stop || rc=1
+	example_stop || rc=1
 	instance_teardown || rc=1
 	return $rc
 }
@@ -70,7 +70,7 @@ expect_limits() {
 		echo 'again 220 HOST ESMTP'
 	)"
 	wait_until expect_count 0
-	server_stop
+	example_stop
 	expect_eq 'server: ready' "$(<"$TEST_DIR/server.log")"
 }
 
@@ -186,7 +186,7 @@ policy() {
 		console 220 HOST ESMTP
 	END
 	)"
-	server_stop
+	example_stop
 	expect_eq 'IP: 198.51.100.1 Sessions: 1
 IP: 198.51.100.1 Sessions: 2
 IP: 198.51.100.9 Sessions: 1
@@ -320,7 +320,7 @@ IP: 198.51.100.1 Sessions: 4' "$(head -n 7 "$TEST_DIR/server.out")" printed
 		a 221 2.0.0 HOST closing connection
 	END
 	)"
-	server_stop
+	example_stop
 	expect_eq 'ehlo string is:	client.example	client.example
 connect ehlo mailfrom rcptto data data_spool	sender@example.org	1	0
 ehlo string is:	other.example	other.example
@@ -413,7 +413,7 @@ for _ in range(3):
 		subprocess.run(["conncount", "count"])
 	END
 	expect_eq $'60\n{b\'220 \'}\n10' "$output"
-	server_stop
+	example_stop
 	expect_log 'server: accept: Too many open files; trying again in a second'
 }
 
@@ -478,7 +478,7 @@ for _ in range(3):
 		a 221 2.0.0 HOST closing connection
 	END
 	)"
-	server_stop
+	example_stop
 	expect_eq "$CONNCOUNT_DIR: not loaded (start counting with: conncount load)" \
 		"$(<"$TEST_DIR/server.out")" printed
 	expect 0 grep '^server: policy:' "$TEST_DIR/server.log"

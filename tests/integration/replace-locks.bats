@@ -7,6 +7,8 @@ load ../lib/common
 load ../lib/replace
 load ../lib/instance
 
+time_limit 900
+
 setup() {
 	instance_setup
 }

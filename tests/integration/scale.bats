@@ -8,6 +8,8 @@ load ../lib/common
 load ../lib/neighbours
 load ../lib/instance
 
+time_limit 900
+
 setup() {
 	instance_setup
 }
@@ -129,7 +131,7 @@ explained() {
 	neighbours_setup
 	neighbour witness plain "$CGROUP_PATH" link
 	expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections "$wanted" --to 192.0.2.1:25 \
-		--from-base 10.1.2.3 --addresses 4 --seconds 120
+		--from-base 10.1.2.3 --addresses 4 --seconds 800
 	expect_match 'opened=([0-9]+) accepted=([0-9]+) killed=([0-9]+) retried=([0-9]+)' "$output"
 	local opened=${BASH_REMATCH[1]} accepted=${BASH_REMATCH[2]} killed=${BASH_REMATCH[3]}
 	local retried=${BASH_REMATCH[4]}

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# What cannot be counted is known, on every answer, and mended: a full table, no storage for a
-# record, map operations that fail (design, section 5).
+# A session that cannot be counted is reported as uncounted in every answer, and never half-counted: a full
+# table, no storage for a record, map operations that fail. The next load counts it.
 
 load ../lib/common
 load ../lib/instance

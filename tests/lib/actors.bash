@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # actors.bash - processes that do with sockets what a test tells them, step by step (tests/tools/actor.py),
-# with a listener on port 25 loaded (load_shared). Load it before instance.bash. A test file has
+# with a listener on port 25 loaded (load_shared). A test file has
 #	setup() { actors_setup; }
 #	teardown() { actors_teardown; }
 

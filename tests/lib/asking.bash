@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # asking.bash - sessions of which any sum says what was added, and what ac:inbound_session_count says of
-# them. It sets a test up, and takes away what is left of it: a test file just loads it, and
-# instance.bash after it.
+# them. It sets a test up, and takes away what is left of it: a test file just loads it and
+# instance.bash.
 
 setup() {
 	requires lua

@@ -1,10 +1,12 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# churn.bash - full-speed traffic beside a test. A test file has
+# churn.bash - full-speed traffic beside a test, for as long as that takes. A test file has
 #	teardown() { churn_end; instance_teardown; }
 
 CHURN=() # process ids
+
+time_limit 900
 
 # churn_start ADDR:PORT PROCESSES: full-speed traffic, in a cgroup of its own below the test's. Nice, so
 # that what is tried meanwhile does not wait for a processor, of which there may be few and slow ones.
@@ -12,7 +14,7 @@ churn_start() {
 	requires churn
 	mkdir -p "$CGROUP_PATH/churn"
 	CGROUP_PATH=$CGROUP_PATH/churn start_in_ns nice -n 10 "$BUILD/tests/churn" --procs "$2" \
-		--connections 1000000000 --to "$1" --from-base 10.1.2.3 --addresses 4 --seconds 170
+		--connections 1000000000 --to "$1" --from-base 10.1.2.3 --addresses 4 --seconds 3600
 	CHURN+=("$STARTED")
 	wait_until churn_runs
 }

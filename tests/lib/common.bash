@@ -35,6 +35,12 @@ lua_version() {
 LUA_VERSION=$(lua_version "$LUA")
 export LUA_CPATH="$BUILD/lua/$LUA_VERSION/?.so;;"
 
+# time_limit SECONDS: for the tests of a file that take long on a busy machine. bats ends a test that hangs
+# after 180 s (tests/run); a test has to be ended for that only.
+time_limit() {
+	[ -z "${BATS_TEST_TIMEOUT:-}" ] || ((BATS_TEST_TIMEOUT >= $1)) || BATS_TEST_TIMEOUT=$1
+}
+
 # Set by expect: what the command wrote, and how it ended.
 output='' errors='' status=0
 EXPECTS=0

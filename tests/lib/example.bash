@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# example.bash - the example server of lua/example in a test, and SMTP clients for it. Load it between
-# common.bash and instance.bash; call server_stop before instance_teardown.
+# example.bash - the example server of lua/example in a test, and SMTP clients for it. Call example_stop
+# before instance_teardown.
 
 SERVER_PID=
 
@@ -13,17 +13,17 @@ example_start() {
 	start_in_ns "$server" -l 192.0.2.10:25 -l '[2001:db8::10]:25' -l 192.0.2.10:2025 "$@" \
 		>"$TEST_DIR/server.out" 2>"$TEST_DIR/server.log"
 	SERVER_PID=$STARTED
-	wait_until server_answered
+	wait_until example_answered
 	grep -qx 'server: ready' "$TEST_DIR/server.log" || fail "$(<"$TEST_DIR/server.log")"
 }
 
-# server_answered: it is ready, or has ended.
-server_answered() {
+# example_answered: it is ready, or has ended.
+example_answered() {
 	grep -qx 'server: ready' "$TEST_DIR/server.log" || ! kill -0 "$SERVER_PID"
 }
 
-# server_stop: ends it, and fails if it fails.
-server_stop() {
+# example_stop: ends it, and fails if it fails.
+example_stop() {
 	local pid=$SERVER_PID rc=0
 	[ -n "$pid" ] || return 0
 	SERVER_PID=

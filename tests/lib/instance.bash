@@ -131,10 +131,21 @@ configure_smtp_with() {
 	printf '%s\n' '[conncount]' "$@" '[smtp]' 'listen = *:25' | configure raw
 }
 
+# load_library FILE: what bats calls load, which has another meaning from here on.
+if ! declare -F load_library >/dev/null && declare -F load >/dev/null; then
+	LOAD=$(declare -f load)
+	eval "load_library${LOAD#load}"
+fi
+
 # load [OPTION...]: loads $CONFIG into the test's cgroup, and remembers the kernel objects
-# that came with it for the leak check.
-# shellcheck disable=SC2120 # who gives options is in other files
+# that came with it for the leak check. `load ../lib/NAME` is bats' load, so that libraries can be
+# loaded in any order.
+# shellcheck disable=SC2120 # other files give options
 load() {
+	if [[ ${1:-} = ../lib/* ]]; then
+		load_library "$1"
+		return
+	fi
 	conncount load -c "$CONFIG" --cgroup "$CGROUP" "$@" || return
 	remember
 }

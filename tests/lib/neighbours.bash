@@ -1,8 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# neighbours.bash - other people's programs in a test's cgroup (tests/tools/neighbour.bpf.c). Load
-# it before instance.bash, which has a `load` of its own.
+# neighbours.bash - other people's programs in a test's cgroup (tests/tools/neighbour.bpf.c).
 
 # neighbours_setup: mounts a bpffs for their pins.
 neighbours_setup() {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # servers.bash - real mail servers in a test's own place, and a client that holds sessions with
-# them. Load common.bash before it and instance.bash, whose load is another, after it. A test file has
+# them. Load common.bash before it. A test file has
 #	setup() { instance_setup; }
 #	teardown() { servers_stop; instance_teardown; }
 

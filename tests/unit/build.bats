@@ -6,7 +6,7 @@
 load ../lib/common
 
 # Two builds of everything take minutes beside other work.
-[ -z "${BATS_TEST_TIMEOUT:-}" ] || BATS_TEST_TIMEOUT=900
+time_limit 900
 
 luas=(lua5.1 lua5.3 lua5.4 luajit)
 

@@ -1,7 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Addresses and networks as text (design, section 8).
+# Addresses and networks as text: address, address/length, address/netmask, [v6], localhost; host bits are
+# dropped, names are not looked up, and an error shows the text.
 
 load ../lib/common
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The configuration file (design, section 6), by `conncount check`.
+# The configuration file, by `conncount check`: what is wrong in it is named with its file and line.
 
 load ../lib/common
 

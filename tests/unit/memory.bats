@@ -6,7 +6,7 @@
 load ../lib/common
 
 # A build of everything, and slow programs, take minutes beside other work.
-[ -z "${BATS_TEST_TIMEOUT:-}" ] || BATS_TEST_TIMEOUT=900
+time_limit 900
 
 suites=("$BATS_TEST_DIRNAME"/{cidr,config,lua}.bats)
 

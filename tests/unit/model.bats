@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The count protocol in every interleaving, by tests/model/model.c: it holds, and without any
-# one of its rules it does not.
+# tests/model/model.c runs the count protocol in every interleaving. No addition is lost; without any
+# one of its rules, one is.
 
 load ../lib/common
 
