@@ -20,7 +20,7 @@ setup() {
 
 teardown() {
 	local rc=0
-	server_stop || rc=1
+	example_stop || rc=1
 	instance_teardown || rc=1
 	return $rc
 }
@@ -350,7 +350,7 @@ momentum() {
 	counting
 	example_start "$BUILD/tests/server" "$1"
 	talk
-	server_stop
+	example_stop
 	expect_eq 'server: ready' "$(<"$TEST_DIR/server.log")" "server's messages"
 }
 
@@ -368,7 +368,7 @@ localhost	2	control	1' "$(<"$TEST_DIR/server.out")"
 }
 
 # The greeting that is held comes in the second that it is held for, or later; the dialogue is the
-# same. That another session is not held meanwhile is in example.bats.
+# same. That another session is not held meanwhile is in example-policies.bats.
 momentum_waits() {
 	momentum "$1" <<-'END'
 		open a 198.51.100.7 192.0.2.10:25

@@ -2,9 +2,30 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # example.bash - the example server of lua/example in a test, and SMTP clients for it. Call example_stop
-# before instance_teardown.
+# before instance_teardown, or use
+#	setup() { example_setup; }
+#	teardown() { example_teardown; }
 
 SERVER_PID=
+
+example_setup() {
+	instance_setup
+	configure <<-'END'
+		[mx]
+		listen = *:25
+		service = SMTP
+		[console]
+		listen = *:2025
+		service = Control
+	END
+}
+
+example_teardown() {
+	local rc=0
+	example_stop || rc=1
+	instance_teardown || rc=1
+	return $rc
+}
 
 # example_start SERVER POLICY...: on 192.0.2.10:25, [2001:db8::10]:25 and, for Control, 192.0.2.10:2025.
 example_start() {
