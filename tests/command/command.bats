@@ -289,7 +289,7 @@ prefixes() {
 	expect_eq $'1\n4' "$output" flags
 }
 
-@test "one outside the group is told which group" {
+@test "a user outside the group is told which group may read" {
 	requires setpriv
 	local command
 	sed -i 's/^group = .*/group = daemon/' "$CONFIG"

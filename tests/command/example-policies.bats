@@ -254,7 +254,7 @@ deinit' "$(<"$TEST_DIR/server.out")" printed
 	wait_until expect_count 1 # the half-closed one, until its time has come
 }
 
-@test "what a policy prints when nobody reads any more does not end the server" {
+@test "a policy whose output nobody reads does not end the server" {
 	policy welcome <<-'END'
 		local mod = {}
 		function mod:validate_connect(str, accept, vctx)
@@ -282,7 +282,7 @@ for _ in range(3):
 	expect_eq $'220 \n220 \n220 ' "$output"
 }
 
-@test "no more file descriptors: who waits is counted, and is served when a session has ended" {
+@test "no more file descriptors: a waiting client is counted, and served when a session has ended" {
 	policy welcome <<<'msys.registerModule("welcome", { init = function() return true end })'
 	load
 	printf '#!/bin/bash\nulimit -n 40\nexec %q "$@"\n' "$BUILD/tests/server" >"$TEST_DIR/few"
@@ -331,7 +331,7 @@ for _ in range(3):
 	expect_count 0
 }
 
-@test "nothing loaded, a policy that fails, one that returns nothing: mail goes on, and it is told" {
+@test "nothing loaded, a policy that fails or returns nothing: mail goes on, and the log says so" {
 	policy failing <<-'END'
 		require("msys.core")
 		require("msys.extended.ac")

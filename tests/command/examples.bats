@@ -491,7 +491,7 @@ untried() {
 	[ "$n" -ge 6 ] || fail "only $n documents found"
 }
 
-@test "an example that nobody tries is found" {
+@test "an example that no test tries is an error" {
 	mkdir "$WORK/examples" "$WORK/tests"
 	printf '%s\n' '# New' '' 'Text.' '' '    conncount dance' '' '```lua' 'print(1)' '```' >"$WORK/new.md"
 	expect 0 python3 -I -S "$TOOLS/examples.py" "$WORK/new.md" "$WORK/examples"

@@ -56,7 +56,7 @@ value_is() {
 	[ "$(value "$1")" = "$2" ]
 }
 
-@test "exporter: what metrics prints, and the older format for who does not ask for that one" {
+@test "exporter: serves what metrics prints, and the older format unless OpenMetrics is asked for" {
 	load
 	sessions_start
 	sessions listen '*:25'
@@ -119,7 +119,7 @@ value_is() {
 	wait "$pid" || :
 }
 
-@test "exporter: an instance that is not there, comes, goes and comes again" {
+@test "exporter: follows an instance that is missing, appears, goes and comes again" {
 	exporter
 	expect_eq 0 "$(value conncount_up)" conncount_up
 	expect_eq '' "$(value conncount_exact)" conncount_exact
@@ -137,7 +137,7 @@ value_is() {
 	expect 0 exporter_stop
 }
 
-@test "exporter: a path, a method and a request that it does not serve" {
+@test "exporter: refuses other paths, other methods and bad requests" {
 	load
 	exporter
 	expect 0 get -o /dev/null -w '%{http_code}' http://127.0.0.1:10125/
@@ -245,7 +245,7 @@ value_is() {
 	expect_eq "$size" "$(get "$URL" | wc -l)" lines
 }
 
-@test "exporter: as a member of the group, without privilege; SIGTERM ends it with 0" {
+@test "exporter: runs as a member of the group without privilege; SIGTERM ends it with 0" {
 	requires setpriv
 	sed -i 's/^group = .*/group = daemon/' "$CONFIG"
 	load
@@ -259,7 +259,7 @@ value_is() {
 	EXPORTER=
 }
 
-@test "exporter: a socket that a service manager passes" {
+@test "exporter: serves on a socket that a service manager passes" {
 	load
 	cat >"$TEST_DIR/activate.py" <<-'END'
 		import os, socket, sys
@@ -285,7 +285,7 @@ value_is() {
 	expect 2 in_ns python3 -I "$TEST_DIR/activate.py" listening 1 --listen 127.0.0.1:1
 }
 
-@test "exporter: another address; one that is taken, or is none" {
+@test "exporter: listens on another address; one in use, and one that is none, are errors" {
 	load
 	exporter --listen '[::1]:7777'
 	expect 0 get 'http://[::1]:7777/metrics'
@@ -455,7 +455,7 @@ formats() {
 	END
 }
 
-@test "exporter: requests as RFC 9112 has them, and such as are none" {
+@test "exporter: accepts requests as RFC 9112 has them, and refuses others" {
 	load
 	exporter
 	expect 0 in_ns python3 -I - <<-'END'
@@ -522,7 +522,7 @@ formats() {
 	END
 }
 
-@test "exporter: goes on when nobody reads its messages any more" {
+@test "exporter: goes on when nobody reads its messages" {
 	load
 	start_in_ns python3 -I -S -c '
 import os, signal, sys

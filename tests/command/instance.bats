@@ -63,7 +63,7 @@ teardown() {
 		teardown() { instance_teardown; }
 		@case "first" { counting 1; }
 		@case "fails" { counting 1 && false; }
-		@case "anew" { counting 1; }
+		@case "again" { counting 1; }
 	END
 	expect 1 env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		CONNCOUNT_TEST_SCALE=2 "$ROOT/tests/run" "$suite"

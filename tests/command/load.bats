@@ -3,7 +3,7 @@
 #
 # load, unload and check: what they say, where they put it, what a changed configuration does, and errors
 # that change nothing.
-# shellcheck disable=SC2030,SC2031 # expect sets $output in each test anew
+# shellcheck disable=SC2030,SC2031 # each test has its own $output
 
 load ../lib/common
 load ../lib/instance
@@ -147,7 +147,7 @@ counts_in() {
 	counts_in "$(printf '/%0230d' {1..16})"
 }
 
-@test "another size of the table: counted anew in other maps, without a gap" {
+@test "another max_prefixes: new maps count everything, without a gap" {
 	load
 	counting 1
 	counting 2
@@ -197,7 +197,7 @@ counts_in() {
 	expect_match ' more than 1024 listeners' "$errors"
 }
 
-@test "a table that is no longer full: the next load counts what it did not" {
+@test "a table that is no longer full: the next load counts the uncounted sessions" {
 	configure_smtp_with 'max_prefixes = 64'
 	load
 	sessions_start
@@ -213,7 +213,7 @@ counts_in() {
 	nothing_left
 }
 
-@test "a directory that has something in it is refused, and stays as it is" {
+@test "a directory that is not empty is refused, and stays as it is" {
 	mkdir "$TEST_DIR/mine"
 	echo text >"$TEST_DIR/mine/file"
 	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$TEST_DIR/mine"
@@ -225,7 +225,7 @@ counts_in() {
 	expect_match "$TEST_DIR/mine/file: Not a directory" "$errors"
 }
 
-@test "check: a good configuration" {
+@test "check: a good configuration passes" {
 	expect 0 conncount check "$CONFIG"
 	cat >"$TEST_DIR/full.conf" <<-'END'
 		# a comment
@@ -324,7 +324,7 @@ counts_in() {
 	counting 2
 }
 
-@test "a listener with nothing to listen on, a file with no listener" {
+@test "a listener with nothing to listen on, and a file with no listener, are errors" {
 	load
 	counting 1
 	bad 1 'smtp' <<-'END'
@@ -344,7 +344,7 @@ counts_in() {
 	counting 1
 }
 
-@test "a group that does not exist: an error that names it" {
+@test "a group that does not exist is an error that names it" {
 	configure_smtp_with 'group = no-such-group-at-all'
 	run conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	[ "$status" -ne 0 ] || fail 'load went on'
@@ -393,7 +393,7 @@ counts_in() {
 	rm -r "$TEST_DIR/ro"
 }
 
-@test "in the bpffs of another: its mount stays, and what else is pinned there" {
+@test "in a bpffs of somebody else: the mount stays, and so do the other pins" {
 	mkdir "$TEST_DIR/bpf"
 	mount -t bpf -o mode=0700 other "$TEST_DIR/bpf"
 	mkdir "$TEST_DIR/bpf/theirs"

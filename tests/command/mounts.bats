@@ -104,7 +104,7 @@ time.sleep(1000)' "$TEST_DIR/up"
 	expect_match 'cgroup /beside: it was removed' "$errors"
 }
 
-@test "a mount that another one hides is not there, and one's path may have blanks" {
+@test "a hidden mount is ignored, and the path of a mount may have blanks" {
 	expect 0 container 'host
 		mount -t tmpfs none "$host"
 		load --cgroup /; conncount unload
@@ -115,7 +115,7 @@ time.sleep(1000)' "$TEST_DIR/up"
 	expect_match "note: $CGROUP2_ROOT shows only .*note: $TEST_DIR/a b.040 shows only" "${errors//$'\n'/ }"
 }
 
-@test "a cgroup that is given by a bind mount of a part has the name that the hierarchy gives it" {
+@test "a cgroup given by a bind mount of a part is named as in the hierarchy" {
 	mount --bind "$CGROUP_PATH" "$TEST_DIR/host"
 	expect 0 conncount load -c "$CONFIG" --cgroup "$TEST_DIR/host/beside"
 	umount "$TEST_DIR/host"

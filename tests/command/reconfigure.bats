@@ -43,7 +43,7 @@ held() {
 	expect_eq 5 "$(state listeners.0.closed)" closed
 }
 
-@test "load of a changed configuration: open sessions stay counted, new ones go by it" {
+@test "load of a changed configuration: open sessions stay counted, it applies to new ones" {
 	configure_smtp '[gone]' 'listen = *:26' 'service = ECStream'
 	load
 	sessions_start
@@ -98,7 +98,7 @@ listener() {
 	state "listeners.$1.$2"
 }
 
-@test "ids: not given out again before the last session under them has ended" {
+@test "an id is not reused before the last session under it has ended" {
 	sessions_start
 	sessions <<-'END'
 		listen *:25
@@ -119,7 +119,7 @@ listener() {
 	expect_eq 'a false' "$(listener 0 name) $(listener 0 active)"
 	expect_eq c "$(listener 2 name)"
 	expect 0 conncount verify
-	# Nor with one session left, however often it is loaded, and whoever comes.
+	# Nor with one session left, however often it is loaded, and whatever is added.
 	sessions close server 1-6
 	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' '[d]' 'listen = *:27' | configure
 	load

@@ -172,7 +172,7 @@ bound_sessions() {
 	expect 0 in_ns python3 -I -S "$TEST_DIR/bound.py" "$LUA"
 }
 
-@test "conncount.socket(): of sessions that are bound to an interface" {
+@test "conncount.socket() finds sessions that are bound to an interface" {
 	bound_sessions <<-'END'
 		check("127.0.0.1", "", "")
 		check("127.0.0.1", "lo", "lo")
@@ -183,7 +183,7 @@ bound_sessions() {
 	END
 }
 
-@test "conncount.socket(): of sessions of the same addresses on two interfaces, also when one is gone" {
+@test "conncount.socket() finds sessions of the same addresses on two interfaces, also when one is gone" {
 	bound_sessions <<-'END'
 		both = [open("fe80::5%" + name, name, 4001) for name in ("eth-a", "eth-b")]
 		a, b = (socket.if_nametoindex(name) for name in ("eth-a", "eth-b"))
@@ -201,7 +201,7 @@ bound_sessions() {
 	END
 }
 
-@test "conncount.socket(): of sessions in a VRF" {
+@test "conncount.socket() finds sessions in a VRF" {
 	requires ip vrf
 	in_ns ip link add red type vrf table 10
 	in_ns ip link set red up
@@ -212,7 +212,7 @@ bound_sessions() {
 	END
 }
 
-@test "conncount.socket(): an interface that is none" {
+@test "conncount.socket(): an interface that is no index is an error" {
 	local interface
 	for interface in -1 1.5 4294967296 "'eth0'" true; do
 		expect 0 "$LUA" -e "print(pcall(require('conncount').socket, '10.0.0.1:1', '10.0.0.2:25', $interface))"

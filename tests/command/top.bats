@@ -113,7 +113,7 @@ pid() {
 	restored
 }
 
-@test "top: every key" {
+@test "top: every key works" {
 	top --interval 86400
 	keys s
 	wait_until shows 'grown most first'
@@ -264,7 +264,7 @@ pid() {
 	wait_until shows 'exit status 0'
 }
 
-@test "top: what is no terminal, or none that is known; nothing loaded" {
+@test "top: no terminal, an unknown one, or nothing loaded is an error" {
 	expect 1 conncount top </dev/null
 	expect_eq '' "$output"
 	expect_match 'not a terminal' "$errors"

@@ -20,7 +20,7 @@ plant() {
 	"$BUILD/tests/plant" "$CONNCOUNT_DIR/live/counts" "$@"
 }
 
-@test "a verify of more than a second says how far it is, a shorter one nothing" {
+@test "a verify of more than a second prints its progress, a shorter one nothing" {
 	requires strace
 	sessions_start
 	sessions listen '*:25'
@@ -66,7 +66,7 @@ plant() {
 	counted 7
 }
 
-@test "a cgroup that was made again is not the one that is counted in: no difference, but what to do" {
+@test "a cgroup that was made again is not the counted one: no difference, and the remedy is named" {
 	local made
 	mkdir "$CGROUP_PATH/unit"
 	load --cgroup "$CGROUP/unit"

@@ -149,7 +149,7 @@ saw() {
 	kill "$(pgrep -P "$WATCH")"
 }
 
-@test "watch: what cannot be watched; an output that is gone" {
+@test "watch: what cannot be watched, and an output that is gone, are errors" {
 	expect 2 conncount watch
 	expect_match 'over' "$errors"
 	expect 2 conncount watch --over 2 --service nonsense
@@ -161,7 +161,7 @@ saw() {
 	expect_match 'cannot be written' "$errors"
 }
 
-@test "watch: a reader that leaves ends it, though nothing happens any more" {
+@test "watch: ends when its reader leaves, though nothing happens" {
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	expect 0 python3 -I -S - <<-'END'
 		import subprocess, sys

@@ -217,7 +217,7 @@ static void check_network(const struct conncount_cidr *cidr)
 	clear_from(&again, again.prefixlen);
 	check(same(cidr, &again)); /* else host bits are set */
 
-	/* What is shown to people is read as the same network, whoever asks. */
+	/* What is shown to people is read as the same network, with any peer. */
 	memset(text, 'x', sizeof(text));
 	check(conncount_cidr_format(cidr, text) == text);
 	check(memchr(text, '\0', sizeof(text)));

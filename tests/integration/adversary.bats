@@ -72,7 +72,7 @@ holder() {
 	HOLDERS+=("$(sed -n 's/^process //p' "$TEST_DIR/held")")
 }
 
-@test "a member of the group blocks no load, verify or unload by what it holds" {
+@test "a member of the group cannot block load, verify or unload by holding locks" {
 	requires setpriv
 	load
 	counting 1
@@ -94,7 +94,7 @@ holder() {
 	expect_count 2
 }
 
-@test "who is not in the group can hold nothing, and the lock is for root alone" {
+@test "a user outside the group can hold nothing, and only root can hold the lock" {
 	requires setpriv
 	load
 	holder nogroup
@@ -122,7 +122,7 @@ holder() {
 	expect 0 as_user daemon python3 -I -S "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR" "$TEST_DIR/open.bpf"
 	! grep -v '^pin ' <<<"$output" | grep -wE 'counts|cache|fill|sessions|untracked|sum' ||
 		fail 'a member can do this'
-	# The rest it could write to. The next load counts anew, and the programs can write.
+	# The rest it could write to. The next load makes new maps, and the programs can write.
 	umount "$TEST_DIR/open.bpf"
 	expect 0 load
 	expect_match 'new maps' "$output"

@@ -64,7 +64,7 @@ calls() {
 	done
 }
 
-@test "the nodes of an address that calls again are cached, until a thousand others have called" {
+@test "the nodes of a returning address stay cached, until a thousand others have called" {
 	requires bpftool speed
 	instance_setup
 	sessions_start

@@ -58,7 +58,7 @@ forge() {
 		python3 -I -S "$copy" "$TEST_DIR/hidden" 198.51.100.7 25 20
 }
 
-@test "own: no user forges a count or fills the table, whether before the load or after" {
+@test "own: no user can forge a count or fill the table, before the load or after" {
 	smtp own
 	load_in_ns
 	sessions_start
@@ -99,7 +99,7 @@ forge() {
 	expect_eq '' "$errors"
 }
 
-@test "own: who asks in another network namespace is not told of its sockets" {
+@test "own: a user in another network namespace is not told of its sockets" {
 	smtp own
 	load_in_ns
 	sessions_start

@@ -178,7 +178,7 @@ flags_are_cleared() {
 	expect_seen before 13
 }
 
-@test "our flag cleared, and the listener closed on its queue: verify tells, load mends" {
+@test "our flag cleared, and the listener closed on its queue: verify reports it, load recovers" {
 	load
 	neighbour after clears "$CGROUP_PATH" link
 	serve "$CGROUP_PATH"
@@ -196,7 +196,7 @@ flags_are_cleared() {
 	nothing_left
 }
 
-@test "a neighbour that wants the cgroup to itself" {
+@test "a program attached exclusively excludes ours, and ours excludes it" {
 	requires bpftool
 	neighbour alone plain "$CGROUP_PATH" alone
 	# It does not let anybody in beside it, and load says so.

@@ -244,7 +244,7 @@ threads() {
 	for ((i = 1; i <= cycles; i++)); do
 		case $((i % 4)) in
 		0) conncount unload ;;
-		1) configuration '*:25' ;;                # as it was, or loaded anew
+		1) configuration '*:25' ;;                # as it was, or loaded again
 		2) configuration '*:25' $((1000 + i)) ;;  # other maps
 		3) configuration $'*:25\nlisten = *:26' $((999 + i)) ;;
 		esac
@@ -280,7 +280,7 @@ threads() {
 	threads 8 setarch -R env TSAN_OPTIONS=halt_on_error=1 "$tool"
 }
 
-# --- who may do what ----------------------------------------------------------------------------
+# --- permissions -------------------------------------------------------------------------------
 
 # for_group: an instance that the group daemon may read, with two sessions.
 for_group() {
@@ -328,7 +328,7 @@ for_group() {
 	expect 0 conncount verify
 }
 
-@test "poke.py finds what root can do" {
+@test "poke.py finds what root can change" {
 	requires speed
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$TEST_DIR/j"
 	remember

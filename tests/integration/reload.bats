@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# load and unload: again, at once; and who may read. See command/load.bats.
+# load and unload: again, and several at once; and permission to read. See command/load.bats.
 
 load ../lib/common
 load ../lib/instance
@@ -68,7 +68,7 @@ as_user() {
 		LUA_PATH="$TEST_DIR/copy/modules/?.lua" LUA_CPATH="$TEST_DIR/copy/lua/$LUA_VERSION/?.so" "$@"
 }
 
-@test "who is in the group reads, and cannot change anything; nobody else reads" {
+@test "members of the group can read, and change nothing; others cannot read" {
 	requires speed setpriv lua
 	configure_smtp_with 'group = daemon'
 	load

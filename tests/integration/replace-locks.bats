@@ -57,7 +57,7 @@ settled() {
 	ended "$1" || grep -q 'waiting for process' "$2"
 }
 
-@test "unload, load and load at once, one of them slow: one mount, one set, and unload takes all" {
+@test "unload, load and load at once, one of them slow: one mount, one set of maps, and unload removes all" {
 	requires speed
 	local load unload other
 	held
@@ -103,7 +103,7 @@ settled() {
 	expect_eq 1 "$(wc -l <"$TEST_DIR/told")" 'lines on stderr'
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 
-	# Killed while it has it: the kernel lets go of the lock.
+	# Killed while it has it: the kernel releases the lock.
 	stopped_at mount 1 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	goes_on "$TEST_DIR/loaded" KILL
 	wait "$STOPPED" || :
@@ -111,7 +111,7 @@ settled() {
 	exactly "$HELD"
 }
 
-@test "mounts on one another, each with a set that counts: unload takes all" {
+@test "mounts on one another, each with an instance that counts: unload removes all" {
 	local i
 	held
 	configure_smtp

@@ -83,7 +83,7 @@ identity() {
 	configure_smtp
 	load
 	churn_start 192.0.2.2:25 4
-	# Each build can read only its own maps, and says so; whoever can, sees what is held.
+	# Each build can read only its own maps, and says so; the one that can, sees what is held.
 	while [ ! -e "$TEST_DIR/enough" ]; do
 		for i in "$BUILD/conncount" "$OTHER"; do
 			"$i" count 10.9.0.0/16 2>&1 || :
@@ -158,7 +158,7 @@ variant() {
 	} | sections
 }
 
-@test "50 loads under full-speed churn: 0 differences each time, and who is open stays counted" {
+@test "50 loads under full-speed churn: 0 differences each time, and open sessions stay counted" {
 	local i begin command times
 	times=$(scaled 50 3)
 	held
@@ -199,7 +199,7 @@ variant() {
 	expect_eq 2 "$(conncount status --json | grep -o '"active":' | wc -l)" listeners
 }
 
-@test "a reader that opens the maps while others take their place gets an answer" {
+@test "a reader that opens the maps while a load replaces them gets an answer" {
 	requires speed
 	local n=-1 reader
 	requires strace
@@ -226,7 +226,7 @@ variant() {
 
 # --- what new maps take over ---
 
-@test "new maps take over where open sessions belong: to listeners removed, or with other ports" {
+@test "new maps keep open sessions with their listeners, removed ones and moved ones" {
 	held
 	sessions listen '*:625'
 	printf '%s\n' '[one]' 'listen = *:25' 'service = A' '[gone]' 'listen = *:625' | sections
@@ -257,7 +257,7 @@ totals() {
 		tr '\n' ' '
 }
 
-@test "totals go on in new maps, and never go back" {
+@test "new maps continue the totals, which never decrease" {
 	configure_smtp
 	load
 	sessions_start

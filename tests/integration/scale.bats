@@ -194,7 +194,7 @@ explained() {
 	expect 1 conncount verify
 	expect_match '^smtp 10\.[0-9./]+: expected 0, found 1' "$output"
 	expect_match '[1-9][0-9]* differences?: ' "$output"
-	# The program as it is counts anew, and loses nothing.
+	# The real program counts from the start, and loses nothing.
 	load
 	expect 0 conncount verify
 	expect 0 in_ns "$BUILD/tests/churn" --procs 2 --connections "$(scaled 3000 100)" --to 192.0.2.1:25 \

@@ -93,7 +93,7 @@ elsewhere_end() {
 	nothing_left
 }
 
-@test "a record that another program makes at once is found: nobody is uncounted, as they come or at load" {
+@test "two programs make the record of one socket at once: no session is uncounted, new or seeded" {
 	local races=$BUILD/tests/races-2/conncount
 	sessions_start
 	sessions listen '*:25'
@@ -206,7 +206,7 @@ elsewhere_end() {
 	nothing_left
 }
 
-@test "in a container, with process ids of its own: those who load, and those who serve" {
+@test "in a container with process ids of its own: load works, and servers are seeded" {
 	local first
 	start_in_ns unshare --pid --fork --kill-child \
 		python3 -I -S "$TOOLS/elsewhere.py" "$QUEUE" "$TEST_DIR/left" 25 2

@@ -108,7 +108,7 @@ program() {
 	[ "$look_ups" -lt 600 ] || fail "/113: $look_ups look-ups"
 }
 
-@test "the program answers those who mean to ask, as far as it can" {
+@test "the sum program answers only requests that carry CC_SUM_MARK, up to its limit" {
 	local question
 	for question in 10.0.0.0/9,16,1000 10.0.0.0/9,16,5 10.0.0.0/9,16,2 10.0.0.0/10,16,1000 \
 		10.127.0.0/16,16,1000 11.0.0.0/9,16,1000 0.0.0.0/0,8,1000 10.0.0.0/9,200,1000; do
@@ -140,7 +140,7 @@ program() {
 	[ "$look_ups" -lt $few ] || fail "/65: $look_ups look-ups"
 }
 
-@test "while others around it come and go, a network has what it has" {
+@test "the sum of a network is exact while sessions around it come and go" {
 	requires churn
 	local pid
 	# Addresses before and after those that stay, at the level that is added up.
@@ -156,7 +156,7 @@ program() {
 	wait "$pid"
 }
 
-@test "to no tracepoint but those of twelve arguments can the program be attached" {
+@test "the sum program can be attached only to tracepoints of twelve arguments" {
 	local events=$TEST_DIR/open/events found=$'^(balance_dirty_pages\n)?(mc_event\n)?[0-9]{3,}$'
 	mkdir "$TEST_DIR/tracefs"
 	mount -t tracefs tracefs "$TEST_DIR/tracefs"
@@ -170,7 +170,7 @@ program() {
 	expect_match "$found" "$output"
 }
 
-@test "load puts its own program in the place of another build's, or where there is none" {
+@test "load replaces the sum program of another build, and restores a missing one" {
 	requires speed bpftool
 	local before
 	before=$(program)

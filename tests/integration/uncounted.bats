@@ -98,7 +98,7 @@ exact() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-@test "a full table: the nodes of those who call again and again make room" {
+@test "a full table: cached nodes are evicted to make room" {
 	requires bpftool
 	listener 12
 	load
@@ -168,7 +168,7 @@ faulty() {
 	remember
 }
 
-@test "map operations fail: on every level or on none, told, and mended by the next load" {
+@test "map operations fail: every level or none is counted; it is reported, and the next load recovers" {
 	requires speed
 	local round
 	listener
@@ -187,7 +187,7 @@ faulty() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-@test "deletes fail: the node that stays is used again, no key goes dead" {
+@test "deletes fail: the node that stays is reused, and no key goes dead" {
 	requires speed
 	local i left=0
 	listener

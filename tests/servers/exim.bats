@@ -96,7 +96,7 @@ exim_start() {
 	expect 0 conncount verify
 }
 
-@test "Exim lets everybody in while nobody answers it" {
+@test "Exim accepts every client while conncount-policyd does not answer" {
 	expect_smtp '220 220 220 220 220 220' open 6 203.0.113.1 198.51.100.10:25
 	expect_count 6 203.0.113.1
 	smtp close 203.0.113.1

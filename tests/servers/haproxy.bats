@@ -139,7 +139,7 @@ mta_start() {
 	wait_until logged 2 'Loading success'
 	wait_until expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
 
-	# The same where a load counts anew.
+	# The same where a load makes new maps.
 	sed -i 's/^group/max_prefixes = 1000\n&/' "$CONFIG"
 	load
 	expect_smtp '220' open 1 198.51.100.7 192.0.2.1:25
@@ -184,7 +184,7 @@ mta_start() {
 	logged 1 "members of the group 'nogroup' may read it); in haproxy.cfg, \`group\` is to name that group"
 }
 
-@test "several threads, with one Lua or one each" {
+@test "several threads work, with one Lua state or one each" {
 	local loads src
 	load
 	mta_start

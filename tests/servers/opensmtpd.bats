@@ -73,7 +73,7 @@ inside() {
 	nsenter --target "$STARTED" --mount --root -- "$@"
 }
 
-@test "clients are let in while nothing is loaded or it may not be read, and the log says it once" {
+@test "clients are accepted while nothing is loaded or the counts may not be read, and the log says so once" {
 	smtpd_start 's/=10/=1/'
 	expect_smtp '220 220 220' open 3 198.51.100.7 192.0.2.1:25
 	logged 1 "conncount: clients are let in uncounted: $CONNCOUNT_DIR: not loaded"
@@ -86,7 +86,7 @@ inside() {
 	expect 0 inside /usr/local/bin/conncount unload
 }
 
-@test "clients are let in where the counts may not be read, and the log names the group" {
+@test "clients are accepted where the counts may not be read, and the log names the group" {
 	load
 	smtpd_start 's/=10/=1/; s/ group nogroup//'
 	expect_smtp '220 220 220' open 3 198.51.100.8 192.0.2.1:25

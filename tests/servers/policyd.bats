@@ -167,7 +167,7 @@ talk() {
 		}'"$1"
 }
 
-@test "of those that come at the same time, the first are let in, as many as may be" {
+@test "of clients that connect at once, the first are accepted, up to the limit" {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 4 }' | policy
 	policyd_start --listen 127.0.0.1:10126
@@ -206,7 +206,7 @@ talk() {
 		hear c2 "$(refusal 203.0.113.1/32)"'
 }
 
-@test "of link-local clients that come at the same time, the first are let in as well" {
+@test "of link-local clients that connect at once, the first are accepted as well" {
 	requires ip
 	load
 	echo 'limit{ v6 = 128, sessions = 5 }' | policy
@@ -246,7 +246,7 @@ talk() {
 	END
 }
 
-@test "sessions that nobody asks about count, too" {
+@test "sessions without a request count as well" {
 	local port
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
@@ -278,7 +278,7 @@ talk() {
 		done'
 }
 
-@test "nobody waits for one who is delayed, who sends slowly, or who does not read" {
+@test "no client waits for another that is delayed, sends slowly, or does not read" {
 	local rc=0
 	sessions_setup
 	policy <<-END
@@ -414,7 +414,7 @@ reloaded() {
 	expect_action DUNNO 203.0.113.1 192.0.2.10
 }
 
-@test "a policy ends, whatever it does, and has neither files nor processes" {
+@test "a policy ends, whatever it does, and can use neither files nor processes" {
 	local file=$TEST_DIR/policy.lua text want
 	while IFS='|' read -r text want; do
 		printf '%s\n' "$text" | policy
@@ -593,7 +593,7 @@ reloaded() {
 	expect_eq 0 $rc 'exit status'
 }
 
-@test "without descriptors, clients wait for those that are quiet, and it is said once" {
+@test "without file descriptors, clients wait for idle ones, and the log says so once" {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	NOFILE=128 policyd_start --listen 127.0.0.1:10126
@@ -629,7 +629,7 @@ reloaded() {
 		"$(request 203.0.113.77 198.51.100.1 | ask "$SOCKET")" 'another neighbourhood'
 }
 
-@test "where to listen is an address as everywhere, or a path that fits" {
+@test "--listen takes an address as everywhere, or a path that fits" {
 	local text want
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	while IFS='|' read -r text want; do
@@ -654,7 +654,7 @@ reloaded() {
 	expect_match '\[::1\]:10126' "$output"
 }
 
-@test "while nothing can be counted everybody is let in, and it is said once" {
+@test "while nothing can be counted every client is accepted, and the log says so once" {
 	local n
 	echo 'limit{ v4 = 32, sessions = 5 } limit{ service = "smtp", v4 = 32, sessions = 0 }' | policy
 	policyd_start --listen "$SOCKET"
@@ -680,7 +680,7 @@ reloaded() {
 	done
 }
 
-@test "what is no request of a session is let in, and said once" {
+@test "a malformed request is accepted, and the log says so once" {
 	sessions_setup
 	echo 'limit{ v4 = 32, v6 = 64, sessions = 0 }' | policy
 	policyd_start --listen "$SOCKET"

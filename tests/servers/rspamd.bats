@@ -122,7 +122,7 @@ CONNCOUNT_ADDRESS 3 11 from 198.51.100.8/32' ::ffff:198.51.100.8
 	logged 1 'conncount: symbol MY_CONNCOUNT: no limit, or no score'
 }
 
-@test "mail is not scored while nothing is loaded or it may not be read, and the log says it once" {
+@test "mail is not scored while nothing is loaded or the counts may not be read, and the log says so once" {
 	sessions open 11 198.51.100.7 192.0.2.1:25
 	rspamd_start nogroup
 	conncount unload

@@ -138,7 +138,7 @@ def counter(name):
 
 
 def send_sockets(path, socks):
-    """Passes sockets to whoever receives them, at a unix socket; returns our end of it."""
+    """Passes sockets over a unix socket; returns our end of it."""
     pipe = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pipe.connect(path)
     socket.send_fds(pipe, [b"x"], [sock.fileno() for sock in socks])
@@ -179,7 +179,7 @@ def obey(names, order):
     try:
         with contextlib.redirect_stdout(out):
             builtins.exec(compile(order, "<order>", "exec"), names)
-    except Exception:  # whoever gave the order wants to see it
+    except Exception:  # the sender of the order must see it
         return "-%sactor.py: %s" % (out.getvalue(), traceback.format_exc()), False
     return "+" + out.getvalue(), False
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""orders.py - carries out what tests/tools/tell is told to tell."""
+"""orders.py - executes the commands sent by tests/tools/tell."""
 
 import os
 import resource
@@ -32,7 +32,7 @@ def serve(path, obey):
 
 
 def forget():
-    """In a process forked meanwhile: whoever gave the order waits for its end."""
+    """In a process forked meanwhile, for whose end the sender of the order waits."""
     for sock in held:
         sock.close()
     held.clear()

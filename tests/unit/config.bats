@@ -21,7 +21,7 @@ bad() {
 	expect_match "^conncount: $BATS_TEST_TMPDIR/conf:$1: .*$2" "$errors"
 }
 
-@test "the example of the design, comments and all" {
+@test "the documented example is read, comments and all" {
 	good '2 listeners on 3 addresses' <<-'END'
 		# /etc/conncount.conf: INI. A section is a listener.
 		[conncount]                 # optional

@@ -215,7 +215,7 @@ without() {
 	refuted 'sees 4; no more than 3' --check peak --open a '-a +e' '+b +c -b +f' '+g@2 -g -c +d'
 }
 
-@test "bad usage" {
+@test "bad usage exits with 2" {
 	local arguments
 	model 2
 	for arguments in '--levels 3' '--retries x' '--without rule' '--check all' '--open h' \

@@ -4,7 +4,7 @@
 # The Debian packages: built by scripts/deb, installed by apt in a fresh Debian 12, purged. Once
 # in a chroot, where no systemd runs, and once in a container that systemd boots, with the units as
 # they are installed: in a cgroup and a network namespace of its own.
-# shellcheck disable=SC2030,SC2031 # expect sets $output in each test anew
+# shellcheck disable=SC2030,SC2031 # each test has its own $output
 
 load ../lib/common
 load ../lib/servers
@@ -236,7 +236,7 @@ expect_inside() {
 	expect_eq "$want" "$output" "$*"
 }
 
-@test "with systemd: apt install, three lines, start, count; reload; who may read; what hides it" {
+@test "with systemd: apt install, three lines, start, count; reload; the group may read; what hides the mount" {
 	fresh
 	container_start
 	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount.deb
@@ -351,7 +351,7 @@ expect_inside() {
 	expect 0 inside apt-get -q install -y --reinstall /root/conncount-policyd.deb
 	wait_until rejected
 	[[ $(inside systemctl show -P MainPID conncount-policyd.service) != "$pid" ]] ||
-		fail 'not started anew'
+		fail 'not started again'
 
 	expect 0 inside apt-get -q purge -y --autoremove conncount conncount-policyd lua-conncount
 	expect_inside '' sh -c 'systemctl list-units --all --no-legend "conncount*"; getent group conncount || :'

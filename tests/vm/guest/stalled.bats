@@ -12,7 +12,7 @@ OPENED=500
 CHURNED=(10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4)
 
 setup() {
-	# The last CPU is for whoever keeps the lock busy: while that is stalled, all the others
+	# The last CPU is for the process that keeps the lock busy: while that is stalled, all the others
 	# want the lock, and what we do here goes on.
 	requires churn
 	taskset -p -c "0-$(($(nproc) - 2))" "$BASHPID" >/dev/null
@@ -150,7 +150,7 @@ counts() {
 	sessions close both from=10.0.0.0/24
 	expect_eq "$before" "$(counts)" 'churned keys, -12'
 
-	# Counted anew, with everything open.
+	# Seeded again, with everything open.
 	load
 	expect_eq "$left" "$(sessions live)" 'sessions that are open'
 	expect 0 conncount status
@@ -161,7 +161,7 @@ counts() {
 	expect_count 20 --listener smtp 10.9.0.0/16
 	expect_count 0 --listener churned
 	sessions open 4 10.0.0.1+ 192.0.2.2:2525 >/dev/null
-	expect_eq "$(printf '%s\n' 4 4 4 1 1 1 1)" "$(counts)" 'churned keys, counted anew'
+	expect_eq "$(printf '%s\n' 4 4 4 1 1 1 1)" "$(counts)" 'churned keys, seeded again'
 	expect 0 conncount verify
 	sessions close both
 	expect_count 0 --listener smtp
@@ -169,5 +169,5 @@ counts() {
 	expect_eq 0 "$(state nodes)" nodes
 	expect 0 conncount verify
 	expect_match '^0 differences: .* 0 sessions' "$output"
-	tell 'counts anew are exact, and 0 when all is closed'
+	tell 'new counts are exact, and 0 when all is closed'
 }
