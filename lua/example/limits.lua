@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- limits.lua: a policy as it is written for Momentum. At most 20 sessions from one network, an
--- IPv4 client's /24 or an IPv6 client's /64, and 5 from one address.
+-- limits.lua: a policy as one writes it for Momentum. It permits 5 sessions from one address, and 20
+-- from one network: an IPv4 client's /24 or an IPv6 client's /64.
 require('msys.core')
 require('msys.extended.ac')
 require('msys.extended.vctx')
@@ -14,7 +14,7 @@ function mod:validate_connect(accept, vctx)
 		local open, why = accept:inbound_session_count(network)
 
 		if not open then
-			print('cannot count, letting in: ' .. why)
+			print('cannot count, so the client is let in: ' .. why)
 			break
 		elseif open > limit then
 			vctx:disconnect(421, '4.7.0 too many sessions from your network')

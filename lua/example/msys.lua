@@ -1,18 +1,18 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- msys.lua: what Momentum has around a policy, as far as this server has it: msys.core,
--- msys.registerModule(), msys.expandMacro(), the validation context, and of accept constructs
--- esmtp_capability_add() and esmtp_capability_remove(). inbound_session_count() is conncount's.
+-- msys.lua: the parts of Momentum's Lua interface that this server has: msys.core,
+-- msys.registerModule(), msys.expandMacro(), the validation context, and esmtp_capability_add() and
+-- esmtp_capability_remove() of accept constructs. inbound_session_count() is conncount's.
 local conncount = require('conncount')
 local audit = require('msys.audit') -- makes the global msys
 
 local core = {
-	VALIDATE_CONT = 0, -- go on: the next module of this phase
+	VALIDATE_CONT = 0, -- continue with the next module of this phase
 	VALIDATE_DONE = 1, -- no other module in this phase
 	VCTX_CONN = 0,     -- context variables that last as long as the session
-	VCTX_MESS = 1,     -- and as long as the message
+	VCTX_MESS = 1,     -- or as long as the message
 }
 
--- The phases, and which of (msg, str) comes before (accept, vctx) in their hooks.
+-- The phases, and which of (msg, str) their hooks get before (accept, vctx).
 local hooks = {
 	validate_connect = {},
 	validate_ehlo = { 'str' },
@@ -23,14 +23,14 @@ local hooks = {
 }
 
 local modules = {}     -- as registered: { name, functions }
-local current          -- the session whose phase it is
-local sessions = setmetatable({}, { __mode = 'k' }) -- from accept constructs
+local current          -- the session of the running phase
+local sessions = setmetatable({}, { __mode = 'k' }) -- [accept construct] = session
 
 local function warn(...)
 	io.stderr:write('server: policy: ', string.format(...), '\n')
 end
 
--- What may stand in a reply: a line break in it would begin another one.
+-- Make a text safe for a reply: a line break would begin another reply.
 local function printable(text)
 	return (tostring(text):gsub('%c', ' '))
 end
@@ -39,7 +39,7 @@ end
 
 local vctx_methods = {}
 
--- vctx:set_code(code, text): refuse what the client asks for. A code below 400 refuses nothing.
+-- vctx:set_code(code, text): refuse the client's request. A code below 400 refuses nothing.
 function vctx_methods:set_code(code, text)
 	code = tonumber(code)
 	if not code or code < 200 or code > 599 then
@@ -48,13 +48,13 @@ function vctx_methods:set_code(code, text)
 	self.code, self.text = math.floor(code), text or ''
 end
 
--- vctx:disconnect(code, text): say so, and end the session.
+-- vctx:disconnect(code, text): refuse, and end the session.
 function vctx_methods:disconnect(code, text)
 	self:set_code(code or 421, text or '4.7.0 closing connection')
 	self.gone = true
 end
 
--- vctx:tarpit(seconds): let the client wait for its reply.
+-- vctx:tarpit(seconds): delay the reply.
 function vctx_methods:tarpit(seconds)
 	self.hold = self.hold + math.max(0, math.ceil(tonumber(seconds) or 0))
 end
@@ -67,8 +67,8 @@ function vctx_methods:set(scope, key, value)
 	self[scope][key] = value
 end
 
--- msys.expandMacro(text): %{vctx_conn:NAME}, %{vctx_mess:NAME}, and %{spfv1:i}, the client's
--- address. Of others, nothing is left.
+-- msys.expandMacro(text): expands %{vctx_conn:NAME}, %{vctx_mess:NAME}, and %{spfv1:i}, the client's
+-- address. Other macros expand to nothing.
 local function expand(macro)
 	local scope, name = macro:match('^(.-):(.*)$')
 	local value
@@ -91,8 +91,8 @@ function msys.expandMacro(text)
 	return (text:gsub('%%{([^}]*)}', expand))
 end
 
--- msys.registerModule(name, functions): functions are named after the phases; besides, init()
--- and deinit(). In each, self is a table of the module's for this session.
+-- msys.registerModule(name, functions): the functions have the names of phases, or init and deinit.
+-- In a phase, self is the module's own table for this session.
 function msys.registerModule(name, functions)
 	local usable
 
@@ -109,12 +109,12 @@ function msys.registerModule(name, functions)
 	modules[#modules + 1] = { name = name, functions = functions }
 end
 
--- What policies also require: it is all here already.
+-- Modules that policies require: they are complete here already.
 for _, name in ipairs{ 'msys.core', 'msys.extended.vctx', 'msys.extended.message' } do
 	package.preload[name] = function() return core end
 end
 
--- Methods of accept constructs, beside conncount's own.
+-- Methods of accept constructs that conncount does not have.
 function conncount.methods:esmtp_capability_add(name)
 	local capabilities = sessions[self].capabilities
 
@@ -151,7 +151,7 @@ function server.deinit()
 	end
 end
 
--- A session begins; accept is its accept construct.
+-- Begin a session with an accept construct.
 function server.begin(accept)
 	local session = {
 		accept = accept,
@@ -168,7 +168,7 @@ function server.begin(accept)
 	return session
 end
 
--- Call one module's hook. Returns whether the next module may be asked.
+-- Call one module's hook. Returns whether to call the next module's.
 local function call(session, i, hook, argument)
 	local name = modules[i].name
 	local arguments, n = {}, 0
@@ -189,8 +189,8 @@ local function call(session, i, hook, argument)
 	return result ~= core.VALIDATE_DONE
 end
 
--- A phase. Returns the code and text to refuse with (0: go on), whether to disconnect, and how
--- many seconds to wait before. The text of an EHLO that goes on are its capabilities, a line each.
+-- Run one phase. Returns the code and text of a refusal (0: continue), whether to disconnect, and how
+-- many seconds to wait first. If EHLO continues, the text has its capabilities, one per line.
 function server.run(session, hook, argument)
 	local vctx = session.vctx
 
@@ -201,7 +201,7 @@ function server.run(session, hook, argument)
 		vctx[core.VCTX_MESS], session.message = {}, {}
 	end
 	current = session
-	audit.current(session.accept) -- by which msys.audit knows whose /24 is meant
+	audit.current(session.accept) -- the session to which msys.audit applies /24
 	for i in ipairs(modules) do
 		if modules[i].functions[hook] and not call(session, i, hook, argument) then
 			break

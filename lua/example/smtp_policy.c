@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * smtp_policy.c - the server's Lua: one state, and in it msys.lua, which has what Momentum's
- * policies expect around them. This file only goes in and out.
+ * smtp_policy.c - the server's Lua state. It runs msys.lua, which has what Momentum's policies
+ * expect; this file only calls it.
  *
- * In Lua nearly every call can raise an error, if only because there is no memory. So all that
- * touches the state is in functions named in_*(), which enter() calls in protected mode.
+ * Nearly every call of Lua's C interface can raise an error, for example if there is no memory. So
+ * only functions named in_*() use the state, and enter() calls them in protected mode.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +20,10 @@
 
 struct policy {
 	lua_State *L;
-	int server; /* reference to what msys.lua returns: its functions for us */
+	int server; /* reference to the table of functions that msys.lua returns */
 };
 
-/* An error message, with where it came from. */
+/* Add a traceback to an error message. */
 static int in_handler(lua_State *L)
 {
 	luaL_traceback(L, L, lua_tostring(L, 1), 1);
@@ -31,8 +31,8 @@ static int in_handler(lua_State *L)
 }
 
 /*
- * Call @function with @call in a light userdata. Returns whether it succeeded; if not, why is
- * on standard error.
+ * Call @function with @call in a light userdata. Returns whether it succeeded; if not, it has
+ * printed why on standard error.
  */
 static bool enter(struct policy *policy, lua_CFunction function, void *call)
 {
@@ -53,7 +53,7 @@ static bool enter(struct policy *policy, lua_CFunction function, void *call)
 	return ok;
 }
 
-/* Push one of the functions that msys.lua has for the server. */
+/* Push one of the functions that msys.lua returns. */
 static void push_server_function(lua_State *L, const struct policy *policy, const char *name)
 {
 	lua_rawgeti(L, LUA_REGISTRYINDEX, policy->server);
@@ -61,7 +61,7 @@ static void push_server_function(lua_State *L, const struct policy *policy, cons
 	lua_remove(L, -2);
 }
 
-/* --- beginning and end -------------------------------------------------------------------- */
+/* --- start and end ------------------------------------------------------------------------ */
 
 struct open_call {
 	struct policy *policy;
@@ -74,7 +74,7 @@ static int in_open(lua_State *L)
 	struct open_call *call = lua_touserdata(L, 1);
 
 	luaL_openlibs(L);
-	/* What is linked in, not a conncount.so of another version. */
+	/* The module that is linked in, not a conncount.so, perhaps of another version. */
 	luaL_requiref(L, "conncount", luaopen_conncount, 0);
 	lua_pop(L, 1);
 

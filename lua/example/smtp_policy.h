@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * smtp_policy.h - what the server asks its Lua policies, and what they answer.
+ * smtp_policy.h - how the server asks its Lua policies.
  */
 #ifndef SMTP_POLICY_H
 #define SMTP_POLICY_H
@@ -11,22 +11,22 @@
 struct sockaddr;
 struct policy;
 
-/* What the policies decide in one phase of a session. */
+/* The decision of the policies in one phase of a session. */
 struct verdict {
-	int code;        /* of the reply, 400 to 599; 0: go on as if there were no policy */
+	int code;        /* of the reply, 400 to 599; 0: continue as without a policy */
 	bool disconnect; /* end the session after the reply */
-	unsigned hold;   /* seconds to wait, at least, before the reply */
+	unsigned hold;   /* seconds to wait before the reply, at least */
 	char text[400];  /* of the reply, without control characters */
 };
 
-/* Stands for the policies' memory of a session where there is none. */
+/* The id of a session that the policies do not know. */
 #define POLICY_NONE (-1)
 
 /*
  * policy_open() - load the policies @scripts, and run their init().
  *
- * Returns them, to be given to policy_close(), or NULL where one cannot be loaded or refuses,
- * which is then on standard error.
+ * Returns them; call policy_close() to free them. Returns NULL if one cannot be loaded or its
+ * init() fails, and prints why on standard error.
  */
 struct policy *policy_open(char *const *scripts, size_t n);
 
@@ -34,11 +34,11 @@ struct policy *policy_open(char *const *scripts, size_t n);
 void policy_close(struct policy *policy);
 
 /*
- * policy_begin() - hand a session over.
- * @remote, @local: as getpeername(2) and getsockname(2) have them.
+ * policy_begin() - hand a session to the policies.
+ * @remote, @local: as getpeername(2) and getsockname(2) return them.
  *
- * Returns what stands for the session in the calls below, to be given to policy_end(), or
- * POLICY_NONE where it failed, which is then on standard error.
+ * Returns an id of the session for the calls below; call policy_end() to free it. Returns
+ * POLICY_NONE if it failed, and prints why on standard error.
  */
 int policy_begin(struct policy *policy, const struct sockaddr *remote,
 		 const struct sockaddr *local);
@@ -48,11 +48,11 @@ void policy_end(struct policy *policy, int session);
 
 /*
  * policy_run() - ask the policies in one phase.
- * @hook: its name, as "validate_ehlo".
- * @argument: what the client said, as the name after EHLO; NULL where the phase has none.
+ * @hook: the name of the phase, for example "validate_ehlo".
+ * @argument: the client's argument, for example the name after EHLO; NULL if the phase has none.
  *
- * Mail is worth more than a policy: where one fails, that is on standard error, and the
- * session goes on. POLICY_NONE has no policy.
+ * Mail is worth more than a policy: if one fails, this prints why on standard error, and the
+ * session goes on. No policy decides on POLICY_NONE.
  */
 void policy_run(struct policy *policy, int session, const char *hook, const char *argument,
 		struct verdict *ret_verdict);

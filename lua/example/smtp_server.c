@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * smtp_server.c - an SMTP server that asks a Lua policy about each session, as Momentum's policies
- * expect it; what a server has to do to use conncount from its own Lua. It takes mail and throws
- * it away.
+ * smtp_server.c - an SMTP server that asks Lua policies about each session, as Momentum does. It
+ * shows how a server uses conncount from its own Lua. It accepts mail, and throws it away.
  *
  *	server -l ADDRESS:PORT [-l ADDRESS:PORT]... POLICY...
  *
- * One thread and one epoll(7) serve all sessions. smtp_session.c speaks SMTP in each of them,
- * smtp_policy.c has the part that is about Lua and conncount.
+ * One thread and one epoll(7) serve all sessions. smtp_session.c speaks SMTP, and smtp_policy.c
+ * calls Lua and conncount.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -35,7 +34,7 @@ enum {
 static struct {
 	int epoll;
 	bool stop;
-	bool full; /* no file descriptors: nothing is accepted until the next tick */
+	bool full; /* no file descriptors: accepts nothing until the next tick */
 	struct source signals;
 	struct source listeners[MAX_LISTENERS];
 	size_t n_listeners;
@@ -77,11 +76,11 @@ static void listener_ready(struct source *source, uint32_t events)
 	if (fd >= 0) {
 		session_begin(fd, (struct sockaddr *)&remote);
 	} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-		/* Would be reported again and again. What waits in the queue is counted, too. */
+		/* epoll would report it again and again. Queued sessions are counted, too. */
 		fprintf(stderr, "server: accept: %s; trying again in a second\n", strerror(errno));
 		accept_more(false);
 	}
-	/* Else the client has gone already, or another process was faster. */
+	/* Otherwise the client has gone already, or another process was faster. */
 }
 
 /* Listen on `ADDRESS:PORT` or `[ADDRESS]:PORT`. [::] takes IPv4 clients as well. */
@@ -125,7 +124,7 @@ static void signals_ready(struct source *source, uint32_t events)
 	server.stop = true;
 }
 
-/* SIGTERM and SIGINT become events: nothing is interrupted half way. */
+/* Turn SIGTERM and SIGINT into events, so that they interrupt nothing. */
 static bool signals_open(void)
 {
 	sigset_t set;
@@ -151,14 +150,14 @@ static bool serve(void)
 	int n;
 
 	while (!server.stop) {
-		/* Nothing to do at a tick: no need of one. */
+		/* Without sessions there is nothing to do at a tick. */
 		idle = !sessions_any() && !server.full;
 		n = epoll_wait(server.epoll, events, 64, idle ? -1 : 1000);
 		if (n < 0 && errno != EINTR) {
 			fprintf(stderr, "server: epoll: %s\n", strerror(errno));
 			return false;
 		}
-		/* Only its own event ends a session here, so no later one is of a dead one. */
+		/* Only its own event ends a session here, so no later event is a dead session's. */
 		for (int i = 0; i < n; i++) {
 			struct source *source = events[i].data.ptr;
 
@@ -199,10 +198,9 @@ int main(int argc, char **argv)
 	int option;
 
 	raise_limit();
-	/* A policy that prints, or a message of ours, when nobody reads any more must not end it.
-	 */
+	/* Output that nobody reads any more must not end the server. */
 	signal(SIGPIPE, SIG_IGN);
-	setvbuf(stdout, NULL, _IOLBF, 0); /* what policies print, at once, also into a file */
+	setvbuf(stdout, NULL, _IOLBF, 0); /* write the policies' output at once, also to a file */
 	server.signals.fd = -1;
 	server.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (server.epoll < 0) {

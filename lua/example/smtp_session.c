@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * smtp_session.c - sessions: SMTP as far as it takes mail, which is thrown away, with the policies
- * asked in each phase.
+ * smtp_session.c - sessions: enough of SMTP to accept mail, which is thrown away. Asks the policies
+ * in each phase.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -19,20 +19,20 @@
 
 enum {
 	IDLE_SECONDS = 300, /* RFC 5321, 4.5.3.2.7 */
-	LINE_SIZE = 2048,   /* more than the longest line there may be, RFC 5321, 4.5.3.1 */
-	REPLY_SIZE = 2048,  /* more than the longest reply: that to EHLO, of many lines */
+	LINE_SIZE = 2048,   /* more than the longest line of RFC 5321, 4.5.3.1 */
+	REPLY_SIZE = 2048,  /* more than the longest reply, that to EHLO, which has many lines */
 };
 
 struct session {
 	struct source source;
 	TAILQ_ENTRY(session) entry;
-	int policy;      /* what stands for it in smtp_policy.h */
-	bool held;       /* the replies wait until `deadline` */
-	bool ending;     /* ends as soon as the replies are written */
+	int policy;      /* its id from policy_begin() */
+	bool held;       /* replies wait until `deadline` */
+	bool ending;     /* ends when the replies are written */
 	bool greeted;    /* EHLO or HELO was accepted */
 	bool mail;       /* MAIL was accepted */
 	bool rcpt;       /* RCPT was accepted */
-	bool body;       /* behind DATA */
+	bool body;       /* after DATA */
 	time_t deadline; /* of the client's next line, or of the hold; clock_seconds() */
 	size_t in_len, out_len;
 	char in[LINE_SIZE], out[2 * REPLY_SIZE];
@@ -54,7 +54,7 @@ static void session_end(struct session *s)
 
 /* --- SMTP --------------------------------------------------------------------------------- */
 
-/* Add a line to the replies. One that is too long is cut: REPLY_SIZE is ample for all there are. */
+/* Add a line to the replies, cut if it is too long. REPLY_SIZE is enough for every reply. */
 static __attribute__((format(printf, 2, 3))) void reply(struct session *s, const char *format, ...)
 {
 	int room = (int)(sizeof(s->out) - s->out_len - strlen("\r\n"));
@@ -72,8 +72,8 @@ static __attribute__((format(printf, 2, 3))) void reply(struct session *s, const
 }
 
 /*
- * Ask the policies. Returns true where the session goes on; otherwise they have refused, and
- * that is the reply.
+ * Ask the policies. Returns true if the session goes on; otherwise they have refused, and the reply
+ * says so.
  */
 static bool permitted(struct session *s, const char *hook, const char *argument,
 		      struct verdict *ret_verdict)
@@ -81,7 +81,7 @@ static bool permitted(struct session *s, const char *hook, const char *argument,
 	policy_run(sessions.policy, s->policy, hook, argument, ret_verdict);
 	if (ret_verdict->hold) {
 		s->held = true;
-		/* What is left of this second is not a whole one. */
+		/* One more, because the rest of this second is not a whole one. */
 		s->deadline = clock_seconds() + ret_verdict->hold + 1;
 	}
 	if (!ret_verdict->code)
@@ -91,7 +91,7 @@ static bool permitted(struct session *s, const char *hook, const char *argument,
 	return false;
 }
 
-/* The reply to EHLO: the host's name, then the capabilities, a line each in @text. */
+/* Reply to EHLO: the host's name, then the capabilities in @text, one per line. */
 static void reply_capabilities(struct session *s, char *text)
 {
 	char *line, *rest = *text ? text : NULL, *previous = sessions.name;
@@ -108,7 +108,7 @@ static void reset(struct session *s)
 	s->mail = s->rcpt = s->body = false;
 }
 
-/* If @text is KEYWORD<ADDRESS>, the address, which this cuts out of it; NULL: it is not. */
+/* Cut the address out of @text, KEYWORD<ADDRESS>. Returns NULL if the text has another form. */
 static char *path(char *text, const char *keyword)
 {
 	size_t len = strlen(keyword);
@@ -255,8 +255,8 @@ static void body_line(struct session *s, const char *line)
 }
 
 /*
- * Take whole lines out of the input for as long as there is room for what is replied to them and
- * they are not to wait.
+ * Execute complete lines of the input, as long as there is room for their replies and the session
+ * is not held.
  */
 static void take_lines(struct session *s)
 {
@@ -281,9 +281,9 @@ static void take_lines(struct session *s)
 	}
 }
 
-/* --- input and output, beginning and end --------------------------------------------------- */
+/* --- input and output, start and end ------------------------------------------------------ */
 
-/* Write replies. Returns false where the connection is gone. */
+/* Write replies. Returns false if the connection is gone. */
 static bool write_replies(struct session *s)
 {
 	ssize_t n;
@@ -298,7 +298,7 @@ static bool write_replies(struct session *s)
 	return true;
 }
 
-/* Read what has come. Returns false where the client has gone. */
+/* Read input. Returns false if the client has gone. */
 static bool read_input(struct session *s)
 {
 	ssize_t n = recv(s->source.fd, s->in + s->in_len, sizeof(s->in) - s->in_len, 0);
@@ -309,7 +309,7 @@ static bool read_input(struct session *s)
 	return n > 0;
 }
 
-/* Go on with a session as far as it goes, and end it where that is its end. */
+/* Continue a session as far as possible, and end it if it is complete. */
 static void session_go_on(struct session *s)
 {
 	size_t before;
@@ -324,13 +324,13 @@ static void session_go_on(struct session *s)
 	} while (s->in_len < before && !s->out_len);
 
 	if (s->ending && !s->out_len) {
-		/* Unread input would make close() reset the connection, and the reply be lost. */
+		/* With unread input, close() would reset the connection, and lose the reply. */
 		for (int i = 0; i < 16 && recv(s->source.fd, s->in, sizeof(s->in), 0) > 0; i++)
 			;
 		session_end(s);
 		return;
 	}
-	/* A client that does not take its replies is not listened to. */
+	/* Do not read from a client that does not read its replies. */
 	if (!watch(&s->source, EPOLL_CTL_MOD, s->held ? 0 : s->out_len ? EPOLLOUT : EPOLLIN))
 		session_end(s);
 }
@@ -366,7 +366,7 @@ void sessions_tick(void)
 			continue;
 		}
 		if (!s->held) {
-			s->out_len = 0; /* nobody has taken it */
+			s->out_len = 0; /* the client did not read it */
 			reply(s, "421 4.4.2 %s timeout, closing connection", sessions.name);
 			s->ending = true;
 		}
@@ -385,7 +385,7 @@ void session_begin(int fd, const struct sockaddr *remote)
 
 	s = calloc(1, sizeof(*s));
 	if (!s || getsockname(fd, (struct sockaddr *)&local, &len)) {
-		fprintf(stderr, "server: a connection is refused: %s\n", strerror(errno));
+		fprintf(stderr, "server: refused a connection: %s\n", strerror(errno));
 		free(s);
 		close(fd);
 		return;

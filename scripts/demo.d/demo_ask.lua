@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- Print what a policy can ask about sessions, a column each, and what demo_policy.lua decides.
+-- Print what a policy can ask about sessions, one column per session, and what demo_policy.lua decides.
 -- usage: lua5.4 demo_ask.lua REMOTE LOCAL:PORT [REMOTE LOCAL:PORT]...
 local policy = dofile(arg[0]:match('^(.*/)') .. 'demo_policy.lua')
 local accept = require('conncount').accept

@@ -2,7 +2,7 @@
 """demo_smtp.py - the demo's clients, and servers where smtp-sink cannot be had.
 
 usage: demo_smtp.py serve ADDR:PORT
-           greet whoever connects, and answer every line, like an SMTP server
+           greet each client, and answer every line, like an SMTP server
        demo_smtp.py hold ADDR:PORT SOURCE...
            open a session from each source address, say EHLO, and print a line when all are
            answered. On SIGTERM say QUIT in each, wait until the server has closed it, and end
