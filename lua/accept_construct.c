@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * accept_construct.c - accept constructs: from a table, a file descriptor or a server's addresses.
+ * accept_construct.c - accept constructs, from a table, a file descriptor, or a server's addresses.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,8 +32,8 @@ static int accept_tostring(lua_State *L)
 }
 
 /*
- * The metatable goes into the registry only when it is complete: building it can run out of memory
- * half way.
+ * The metatable goes into the registry when it is complete, because building it can run out of
+ * memory halfway.
  */
 void ccl_push_accept_metatable(lua_State *L)
 {
@@ -100,7 +100,7 @@ static int accept_of_sockaddrs(const struct sockaddr *remote, const struct socka
 
 #if LUA_VERSION_NUM >= 502
 
-/* push_accept() with its argument in a light userdata, to be called in protected mode. */
+/* push_accept() for lua_pcall(): its argument is a light userdata. */
 static int protected_push_accept(lua_State *L)
 {
 	push_accept(L, lua_touserdata(L, 1));
@@ -108,8 +108,8 @@ static int protected_push_accept(lua_State *L)
 }
 
 /*
- * push_accept() that raises no error: returns LUA_OK, or why not, and may then leave an error
- * on the stack.
+ * push_accept() that raises no error: returns LUA_OK, or another status, and may then leave an
+ * error on the stack.
  */
 static int try_push_accept(lua_State *L, struct accept *ac)
 {
@@ -124,7 +124,7 @@ static int try_push_accept(lua_State *L, struct accept *ac)
 
 #define LUA_OK 0
 
-static const char pushed; /* its address is where keep_accept() leaves the construct */
+static const char pushed; /* its address is the registry key that keep_accept() uses */
 
 static int make_room(lua_State *L)
 {
@@ -141,9 +141,9 @@ static int keep_accept(lua_State *L)
 }
 
 /*
- * The same where lua_checkstack() and lua_pushcfunction() raise an error when there is no
- * memory. lua_cpcall() does not, needs no room, and gives no result back: the construct is
- * handed over in the registry. By the first call, lua_checkstack() has nothing left to allocate.
+ * The same for Lua 5.1, where lua_checkstack() and lua_pushcfunction() raise an error if there is
+ * no memory. lua_cpcall() raises none and needs no room, but returns no values, so the registry
+ * hands over the construct. After make_room(), lua_checkstack() has nothing to allocate.
  */
 static int try_push_accept(lua_State *L, struct accept *ac)
 {
@@ -213,7 +213,7 @@ static void check_remote(lua_State *L, int idx, struct accept *ac)
 	const char *why = NULL;
 
 	if (strchr(text, '/'))
-		ccl_bad(L, idx, FIELD_REMOTE, "an address is wanted, without a length");
+		ccl_bad(L, idx, FIELD_REMOTE, "expected an address without a prefix length");
 	if (conncount_cidr_parse(text, NULL, &ac->remote, &why))
 		ccl_bad(L, idx, FIELD_REMOTE, "%s", why);
 }
@@ -227,7 +227,7 @@ static void check_local(lua_State *L, int idx, struct accept *ac)
 		ccl_bad(L, idx, FIELD_LOCAL, "%s", why);
 }
 
-/* Whether the value at @idx is this string. A number is not made one: lua_next() forbids it. */
+/* Whether the value at @idx is this string. Converts no number, which would confuse lua_next(). */
 static bool is_text(lua_State *L, int idx, const char *text)
 {
 	const char *value;
@@ -239,7 +239,7 @@ static bool is_text(lua_State *L, int idx, const char *text)
 	return len == strlen(text) && !memcmp(value, text, len);
 }
 
-/* Read the table at index 1. Raw, field by field: one that is misspelt must not pass unseen. */
+/* Read the table at index 1, raw, field by field, so that a misspelt field is an error. */
 static void check_accept_table(lua_State *L, struct accept *ac)
 {
 	enum { KEY = 2, VALUE };
@@ -264,13 +264,12 @@ static void check_accept_table(lua_State *L, struct accept *ac)
 }
 
 /*
- * conncount.accept{ remote = ADDRESS, ['local'] = 'ADDRESS:PORT' } - a session as an accept
- * construct: the client's address, and the address and port it connected to.
- * conncount.accept(fd) - the same from the file descriptor of a connected TCP socket, which
- * stays the caller's.
+ * conncount.accept{ remote = ADDRESS, ['local'] = 'ADDRESS:PORT' } - make an accept construct from
+ * the client's address, and the address and port that it connected to.
+ * conncount.accept(fd) - make it from a connected TCP socket. The caller still owns fd.
  *
- * Returns the accept construct; for a file descriptor that is no connected TCP socket, nil,
- * message, errno. Raises an error where an argument is malformed.
+ * Returns the accept construct; nil, message, errno if fd is not a connected TCP socket. Raises an
+ * error if an argument is malformed.
  */
 int ccl_accept(lua_State *L)
 {

@@ -9,8 +9,8 @@
 #include "binding.h"
 
 /*
- * Push a value as an error shows it: quoted, cut where it is long, control characters escaped
- * because messages end up in logs. What has no text of its own (a table) gives ''.
+ * Push a value as an error message shows it: quoted, cut if it is long, with control characters
+ * escaped, because messages go to logs. A value without a text (a table) gives an empty string.
  */
 static const char *push_quoted(lua_State *L, int idx)
 {
@@ -50,12 +50,12 @@ _Noreturn void ccl_bad(lua_State *L, int idx, const char *what, const char *form
 	const char *text, *why;
 	va_list args;
 
-	text = push_quoted(L, idx); /* first: the next push may get a missing value's index */
+	text = push_quoted(L, idx); /* first: the next push could take a missing value's index */
 	va_start(args, format);
 	why = lua_pushvfstring(L, format, args);
-	va_end(args); /* not reached where Lua has no memory, which no Linux ABI minds */
+	va_end(args); /* not reached if Lua has no memory, which is harmless in every Linux ABI */
 	luaL_error(L, "%s%s: %s", what, text, why);
-	abort(); /* not reached, which luaL_error()'s declaration does not tell the compiler */
+	abort(); /* not reached, but luaL_error() is not declared _Noreturn */
 }
 
 _Noreturn void ccl_bad_type(lua_State *L, int idx, const char *what, const char *expected)
@@ -81,7 +81,7 @@ const char *ccl_check_string(lua_State *L, int idx, const char *what)
 		ccl_bad_type(L, idx, what, "string");
 	text = lua_tolstring(L, idx, &len);
 	if (strlen(text) != len)
-		ccl_bad(L, idx, what, "a NUL byte in it");
+		ccl_bad(L, idx, what, "contains a NUL byte");
 	return text;
 }
 

@@ -18,26 +18,26 @@
 
 #define ACCEPT_TYPE "conncount.accept"
 
-/* An accept construct: one session, as a policy sees it. Written once, when it is made. */
+/* An accept construct: one session, as a policy sees it. It never changes. */
 struct accept {
-	struct conncount_cidr remote; /* exactly the client's address */
-	struct conncount_cidr local;  /* exactly the address it connected to */
-	uint16_t port;                /* the port it connected to, host byte order */
+	struct conncount_cidr remote; /* the client's address */
+	struct conncount_cidr local;  /* the address that the client connected to */
+	uint16_t port;                /* and its port, host byte order */
 };
 
 /*
- * A Lua state's way to the counts: a userdata in its registry and the first upvalue of every
- * function here.
+ * How a Lua state reads the counts: a userdata in its registry, and the first upvalue of every
+ * function of the module.
  */
 struct reader {
-	struct conncount *cc; /* NULL until a query needs it and it could be opened */
-	int diag;             /* a socket to ask the kernel for sockets; -1: none yet */
+	struct conncount *cc; /* NULL until a query has opened it */
+	int diag;             /* a sock_diag socket; -1: none yet */
 	bool closed;          /* the state is closing: a handle opened now would leak */
 };
 
 /* One end of a connection. */
 struct endpoint {
-	struct conncount_cidr addr; /* exactly one address */
+	struct conncount_cidr addr; /* a single address */
 	uint16_t port;              /* host byte order */
 };
 
@@ -59,8 +59,8 @@ _Noreturn void ccl_bad_type(lua_State *L, int idx, const char *what, const char 
 void ccl_refuse_surplus(lua_State *L, const char *function, int self, int max);
 
 /*
- * ccl_check_string() - the string at @idx, valid for as long as it is there. Raises an error if the
- * value is not a string, or has a NUL byte.
+ * ccl_check_string() - the string at @idx, valid while it is on the stack. Raises an error if the
+ * value is not a string, or contains a NUL byte.
  */
 const char *ccl_check_string(lua_State *L, int idx, const char *what);
 

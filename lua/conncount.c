@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * conncount.c - the Lua module `conncount`, for Lua 5.1, 5.3, 5.4 and LuaJIT. It keeps to what
- * the C interfaces of all of them have; what is built for Lua 5.1 is for LuaJIT too.
+ * conncount.c - the Lua module `conncount`, for Lua 5.1, 5.3, 5.4 and LuaJIT. The binding uses only
+ * the C interface that all of them have. LuaJIT loads the module that is built for Lua 5.1.
  *
- * Two kinds of trouble are kept apart. A mistake in the policy (a malformed argument, an
- * unknown service type) raises an error. A failure of the system (nothing loaded, not
- * permitted) returns nil, message, errno: a policy must be able to go on.
+ * A mistake in the policy (a malformed argument, an unknown service type) raises an error. A
+ * failure of the system (nothing loaded, not permitted) returns nil, message, errno, so that the
+ * policy can go on.
  *
- * Raising an error is a longjmp. Nothing here owns anything across a call that may raise:
- * the handle belongs to a userdata from the moment it exists, all else is on a stack.
+ * Raising an error is a longjmp. So no C function owns a resource across a call that can raise one:
+ * a userdata owns the handle from the start, and everything else is on a stack.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,11 +20,11 @@
 #include "binding.h"
 #include "conncount_lua.h"
 
-/* Where a state's registry has its reader, and the current session of msys.audit. */
+/* Keys in a state's registry: its reader, and the current session of msys.audit. */
 #define READER  "conncount.reader"
 #define CURRENT "conncount.current"
 
-/* How errors name what they are about. */
+/* How error messages name functions and arguments. */
 #define NETWORK     "network"
 #define SERVICE     "service"
 #define COUNT       "inbound_session_count"
@@ -46,7 +46,7 @@ static int reader_gc(lua_State *L)
 	return 0;
 }
 
-/* Push the state's reader, made when it is first asked for. */
+/* Push the state's reader; the first call makes it. */
 static void push_reader(lua_State *L)
 {
 	struct reader *rd;
@@ -66,7 +66,7 @@ static void push_reader(lua_State *L)
 	lua_setfield(L, LUA_REGISTRYINDEX, READER);
 }
 
-/* The handle of the calling function's reader. A failure to open it lasts one query only. */
+/* The handle of the calling function's reader. If opening it fails, the next query tries again. */
 static int reader_handle(lua_State *L, struct conncount **ret_cc)
 {
 	struct reader *rd = lua_touserdata(L, lua_upvalueindex(1));
@@ -95,7 +95,7 @@ static int push_failure(lua_State *L, int err)
 	return 3;
 }
 
-/* Push why a count is not exact, as in "2 sessions are not counted". */
+/* Push why a count is not exact, for example "2 sessions are not counted". */
 static void push_inexact(lua_State *L, const struct conncount_answer *answer)
 {
 	char number[32];
@@ -159,7 +159,7 @@ static int count_local(lua_State *L, const struct accept *ac)
 	if (err != -ESRCH)
 		return push_answer(L, err, &answer);
 
-	/* Not 0: the session exists, so a count of 0 for it would be a wrong answer. */
+	/* The session exists, so a count of 0 would be wrong. */
 	return push_no_listener(L, &ac->local, ac->port);
 }
 
@@ -167,11 +167,11 @@ static _Noreturn void unknown_service(lua_State *L, int idx, struct conncount *c
 {
 	char buf[1024];
 
-	ccl_bad(L, idx, ARG_SERVICE, "unknown service type; known are %s",
+	ccl_bad(L, idx, ARG_SERVICE, "unknown service type (known: %s)",
 		conncount_services(cc, buf, sizeof(buf)));
 }
 
-/* Count the sessions from @cidr to the service named at @idx, or to the default one. */
+/* Count the sessions from @cidr to the service named at @idx; nil or none: the default service. */
 static int count_service(lua_State *L, int idx, const struct conncount_cidr *cidr)
 {
 	struct conncount_answer answer;
@@ -181,7 +181,7 @@ static int count_service(lua_State *L, int idx, const struct conncount_cidr *cid
 
 	if (!lua_isnoneornil(L, idx)) {
 		service = ccl_check_string(L, idx, ARG_SERVICE);
-		if (!*service) /* no configuration can have it, so none need be loaded */
+		if (!*service) /* unknown in every configuration, so none needs to be loaded */
 			unknown_service(L, idx, NULL);
 	}
 	err = reader_handle(L, &cc);
@@ -193,16 +193,16 @@ static int count_service(lua_State *L, int idx, const struct conncount_cidr *cid
 }
 
 /*
- * conncount.inbound_session_count(ac, cidr, service_type) - how many sessions are open now;
- * the method that msys.extended.ac gives to accept constructs.
- * cidr: the network the sessions come from, `/len` being the connecting address's own; nil:
- * exactly the connecting address.
- * service_type: where they were accepted; nil: 'SMTP' where there is a cidr, otherwise the
- * listener of this session.
+ * conncount.inbound_session_count(ac, cidr, service_type) - how many sessions are open now.
+ * msys.extended.ac makes it a method of accept constructs.
+ * cidr: the network of the clients; `/len` is the network of that length around the connecting
+ * address; nil: exactly the connecting address.
+ * service_type: the service that accepted the sessions; nil: 'SMTP' if cidr is given, otherwise
+ * this session's listener.
  *
- * Returns an integer; where it is not exact, also a string that says why; nil, message, errno
- * where the system fails, or where this session's listener is not configured. Raises an error
- * where an argument is malformed or the service type unknown.
+ * Returns an integer; if it is not exact, also a string that says why. Returns nil, message, errno
+ * if the system fails, or if this session's listener is not configured. Raises an error if an
+ * argument is malformed or the service type is unknown.
  */
 static int l_inbound_session_count(lua_State *L)
 {
@@ -226,8 +226,8 @@ static int l_inbound_session_count(lua_State *L)
 }
 
 /*
- * conncount.audit.current(ac) - make a session the current one of this Lua state, for `/len`
- * in conncount.audit.inbound_session_count(); nil: there is none. Returns nothing.
+ * conncount.audit.current(ac) - make a session the current one of this Lua state, for `/len` in
+ * conncount.audit.inbound_session_count(). nil: there is no current session. Returns nothing.
  */
 static int l_audit_current(lua_State *L)
 {
@@ -242,7 +242,7 @@ static int l_audit_current(lua_State *L)
  * conncount.audit.inbound_session_count(cidr, service_type) - how many sessions are open now
  * from a network to a service. Both are required; `/len` needs a current session.
  *
- * Returns and raises what conncount.inbound_session_count() does.
+ * Returns and raises the same as conncount.inbound_session_count().
  */
 static int l_audit_inbound_session_count(lua_State *L)
 {
@@ -258,20 +258,20 @@ static int l_audit_inbound_session_count(lua_State *L)
 	ac = lua_touserdata(L, -1);
 	if (!ac && *text == '/')
 		ccl_bad(L, 1, ARG_CIDR,
-			"a length alone needs a current session "
+			"a prefix length alone needs a current session "
 			"(msys.audit.current(ac) sets it)");
 	if (conncount_cidr_parse(text, ac ? &ac->remote : NULL, &cidr, &why))
 		ccl_bad(L, 1, ARG_CIDR, "%s", why);
 	return count_service(L, 2, &cidr);
 }
 
-/* --- what a service that decides for a server needs besides -------------------------------- */
+/* --- for services that decide for a server ------------------------------------------------ */
 
 /*
- * conncount.network(cidr) - a network as conncount writes it, by which networks can be
- * compared; its family, 4 or 6; and its length.
+ * conncount.network(cidr) - normalise a network.
  *
- * Raises an error where it is malformed.
+ * Returns the network as conncount writes it, the same text for equal networks; its family, 4 or 6;
+ * and its prefix length. Raises an error if it is malformed.
  */
 static int l_network(lua_State *L)
 {
@@ -290,11 +290,10 @@ static int l_network(lua_State *L)
 }
 
 /*
- * conncount.service(local) - the service type of the listener that accepts on a local address,
- * 'ADDRESS:PORT'.
+ * conncount.service(local) - the service type of the listener at a local address, 'ADDRESS:PORT'.
  *
- * Returns its name; nil, message, errno where the system fails, or where no listener is
- * configured for that address. Raises an error where it is malformed.
+ * Returns its name; nil, message, errno if the system fails, or if no listener is configured for
+ * that address. Raises an error if the address is malformed.
  */
 static int l_service(lua_State *L)
 {
@@ -342,8 +341,8 @@ static void push_functions(lua_State *L, const luaL_Reg *reg)
 }
 
 /*
- * Beside the functions, the module has `_VERSION`, and `methods`: the methods of accept
- * constructs, for modules that add some, as msys.extended.ac does.
+ * The module also has `_VERSION`, and `methods`, the table of the methods of accept constructs:
+ * msys.extended.ac and other modules can add some.
  */
 int luaopen_conncount(lua_State *L)
 {

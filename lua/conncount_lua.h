@@ -11,7 +11,7 @@
  *	...
  *	err = conncount_lua_push_accept(L, remote, local);
  *
- * Lua 5.1 and LuaJIT have no luaL_requiref(); there, the module is registered by
+ * Lua 5.1 and LuaJIT have no luaL_requiref(). Register the module there by
  *
  *	lua_getglobal(L, "package");
  *	lua_getfield(L, -1, "preload");
@@ -19,8 +19,8 @@
  *	lua_setfield(L, -2, "conncount");
  *	lua_pop(L, 2);
  *
- * Registered so, a policy's require('conncount') finds the module that is linked in, and no
- * conncount.so of another version is loaded beside it.
+ * Then a policy's require('conncount') finds the module that is linked in, and does not load a
+ * conncount.so, perhaps of another version.
  */
 #ifndef CONNCOUNT_LUA_H
 #define CONNCOUNT_LUA_H
@@ -34,26 +34,25 @@ extern "C" {
 struct sockaddr;
 
 /*
- * luaopen_conncount() - open the module: what require('conncount') calls.
+ * luaopen_conncount() - open the module, as require('conncount') does.
  *
- * Stack effect: [-0, +1], the module's table. Raises an error only where Lua has no memory.
+ * Stack effect: [-0, +1], the module's table. Raises an error only if Lua has no memory.
  */
 int luaopen_conncount(lua_State *L);
 
 /*
- * conncount_lua_push_accept() - hand a session to policy as an accept construct.
+ * conncount_lua_push_accept() - hand a session to a policy as an accept construct.
  * @L: the state; the module need not have been opened in it.
- * @remote: the address of the client, AF_INET or AF_INET6, as getpeername(2) has it.
- * @local: the address and port the session was accepted on, as getsockname(2) has it.
+ * @remote: the client's address, AF_INET or AF_INET6, as getpeername(2) returns it.
+ * @local: the address and port that accepted the session, as getsockname(2) returns them.
  *
- * Stack effect: [-0, +1] where it returns 0, and [-0, +0] where it does not. It makes room
- * on the stack by itself and raises no error, so it may be called outside a protected call.
- * The addresses are copied. What is pushed is garbage collected, holds nothing that needs
- * closing, and may outlive the session.
+ * Stack effect: [-0, +1] if it returns 0, otherwise [-0, +0]. It makes room on the stack itself and
+ * raises no error, so it can be called outside a protected call. It copies the addresses. The
+ * accept construct is garbage collected, needs no closing, and may outlive the session.
  *
  * Returns 0; -EAFNOSUPPORT: an address is neither IPv4 nor IPv6; -EINVAL: @local has no
  * port; -ENOMEM: Lua has no memory or no room on its stack; -ECANCELED: Lua refused the call
- * (a debug hook raised an error, or calls are nested too deep).
+ * (a debug hook raised an error, or calls are nested too deeply).
  */
 int conncount_lua_push_accept(lua_State *L, const struct sockaddr *remote,
 			      const struct sockaddr *local);

@@ -20,8 +20,9 @@
 #define SOCKET "socket"
 
 /*
- * Ask the kernel for a connection's socket: one that is bound to no interface, or to @interface.
- * With 0, only one that is bound to none. Returns 0, or a negative errno: -ENOENT, no such.
+ * Look up a connection's socket that is bound to @interface or to none; 0: only to none.
+ *
+ * Returns 0; -ENOENT: there is no such socket; or another negative errno.
  */
 static int diag_ask(int fd, const struct endpoint *remote, const struct endpoint *local,
 		    unsigned interface, struct inet_diag_msg *ret_socket)
@@ -55,7 +56,7 @@ static int diag_ask(int fd, const struct endpoint *remote, const struct endpoint
 
 	memcpy(request.ask.id.idiag_src, local->addr.addr, sizeof(local->addr.addr));
 	memcpy(request.ask.id.idiag_dst, remote->addr.addr, sizeof(remote->addr.addr));
-	/* The kernel has answered before send() returns. */
+	/* The kernel answers before send() returns. */
 	if (send(fd, &request, sizeof(request), 0) < 0)
 		return -errno;
 	n = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
@@ -70,17 +71,17 @@ static int diag_ask(int fd, const struct endpoint *remote, const struct endpoint
 	return 0;
 }
 
-/* As diag_ask(), but only a socket that a process holds; its cookie. */
+/* diag_ask() for a socket that a process holds. @ret_cookie: the socket's cookie. */
 static int find_held(int fd, const struct endpoint *remote, const struct endpoint *local,
 		     unsigned interface, uint64_t *ret_cookie)
 {
-	enum { LISTENING = 10 }; /* TCP_LISTEN: what the kernel finds where there is no session */
+	enum { LISTENING = 10 }; /* TCP_LISTEN: the kernel finds the listener if no session */
 	struct inet_diag_msg found;
 	int err = diag_ask(fd, remote, local, interface, &found);
 
 	if (err)
 		return err;
-	/* Without an inode, no process has it. */
+	/* A socket without an inode belongs to no process. */
 	if (found.idiag_state == LISTENING || !found.idiag_inode)
 		return -ENOENT;
 	*ret_cookie = (uint64_t)found.id.idiag_cookie[1] << 32 | found.id.idiag_cookie[0];
@@ -88,8 +89,9 @@ static int find_held(int fd, const struct endpoint *remote, const struct endpoin
 }
 
 /*
- * find_held(), whatever interface the socket is bound to: those of link-local clients are, those
- * in a VRF, and those of a listener with SO_BINDTODEVICE. The kernel looks up one at a time.
+ * find_held() for any interface that the socket is bound to. Sockets of link-local clients, in a
+ * VRF, or of a listener with SO_BINDTODEVICE are bound. The kernel looks up one interface at a
+ * time.
  */
 static int find_bound(int fd, const struct endpoint *remote, const struct endpoint *local,
 		      unsigned *ret_interface, uint64_t *ret_cookie)
@@ -111,7 +113,7 @@ static int find_bound(int fd, const struct endpoint *remote, const struct endpoi
 	return err;
 }
 
-/* The index at @idx of an interface, which may be gone since. */
+/* The interface index at @idx. The interface need not exist any more. */
 static unsigned check_interface(lua_State *L, int idx)
 {
 	static const char what[] = SOCKET ": bad argument #3 (interface)";
@@ -121,22 +123,21 @@ static unsigned check_interface(lua_State *L, int idx)
 		ccl_bad_type(L, idx, what, "number");
 	number = lua_tonumber(L, idx);
 	if (!(number >= 0 && number <= INT_MAX) || number != (int)number)
-		ccl_bad(L, idx, what, "not the index of an interface");
+		ccl_bad(L, idx, what, "not an interface index");
 	return (unsigned)number;
 }
 
 /*
- * conncount.socket(remote, local, interface) - the socket that a server holds of a session between
- * two addresses, each 'ADDRESS:PORT', in the network namespace of who asks.
- * interface: the second result of an earlier call, to look up that socket again: quicker where
- * there are many interfaces, and right where two of them have a session of these addresses, or
- * the interface is gone. nil: whatever interface the socket is bound to.
+ * conncount.socket(remote, local, interface) - look up a server's socket of the session between two
+ * addresses, each 'ADDRESS:PORT', in the caller's network namespace.
+ * interface: the second result of an earlier call, to look up the same socket again. That is
+ * quicker if there are many interfaces, and right even if two of them have a session of these
+ * addresses, or the interface is gone. nil: any interface that the socket is bound to.
  *
- * Returns a number that no other socket has, also not a later one of the same addresses, and the
- * index of the interface that the socket is bound to, 0 for none. For as long as the socket is
- * held, the session is open. Returns false where none is held: it is closed, or not accepted yet.
- * Returns nil, message, errno where the system fails. Raises an error where an argument is
- * malformed.
+ * Returns the socket's cookie, a number that no other socket ever has, and the index of the
+ * interface that the socket is bound to, 0 for none. The session is open as long as a process holds
+ * the socket. Returns false if no process holds one: the session is closed, or not accepted yet.
+ * Returns nil, message, errno if the system fails. Raises an error if an argument is malformed.
  */
 int ccl_socket(lua_State *L)
 {
@@ -167,7 +168,7 @@ int ccl_socket(lua_State *L)
 		err = find_held(rd->diag, &remote, &local, interface, &cookie);
 	if (err && err != -ENOENT) {
 		lua_pushnil(L);
-		lua_pushfstring(L, "the kernel cannot be asked for a socket: %s", strerror(-err));
+		lua_pushfstring(L, "cannot look up the socket: %s", strerror(-err));
 		lua_pushinteger(L, -err);
 		return 3;
 	}

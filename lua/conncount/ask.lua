@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- conncount.ask: to count inside a server, where no mistake and no failure may stop a client.
+-- conncount.ask: queries inside a server, where no mistake and no failure may stop a client.
 --   local ask = require('conncount.ask')(log)
 --   count = ask(f, ...)
--- calls f(...), which is to return what an inbound_session_count() does. Returns the count; nil
--- where there is none, be it a failure or an error that f raised. log(why, errno) is told why,
--- once a minute for the same reason; errno is nil where an error was raised.
+-- ask() calls f(...), which must return the same as inbound_session_count(). Returns the count; nil if
+-- f failed or raised an error. Then it calls log(why, errno), once a minute for the same reason; errno
+-- is nil if f raised an error.
 local MINUTE = 60
 
 return function(log)
-	local said = {} -- reason: when it was last told
+	local said = {} -- [reason] = when it was last logged
 
-	local function settle(called, count, why, errno)
+	local function result_of(called, count, why, errno)
 		if called and count then
 			return count
 		elseif not called then
@@ -25,6 +25,6 @@ return function(log)
 	end
 
 	return function(f, ...)
-		return settle(pcall(f, ...))
+		return result_of(pcall(f, ...))
 	end
 end

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- msys.audit: counts that are not a session's own.
+-- msys.audit: counts without an accept construct.
 --   audit.inbound_session_count(cidr, service_type)
 --   audit.current(ac)
--- which lua/conncount.c describes. Momentum's policies call them by the global name msys.audit.
+-- lua/conncount.c describes them. Momentum's policies call them by the global name msys.audit.
 local audit = require('conncount').audit
 
 msys = msys or {}

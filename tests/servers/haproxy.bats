@@ -133,8 +133,8 @@ mta_start() {
 	conncount unload
 	load
 	expect_smtp '220 220' open 2 198.51.100.7 192.0.2.1:25
-	logged 1 "clients are let through uncounted: $CONNCOUNT_DIR: not loaded"
-	logged 1 'a HAProxy that has a chroot is to be reloaded'
+	logged 1 "clients are let through unchecked: $CONNCOUNT_DIR: not loaded"
+	logged 1 'reload HAProxy if it has a chroot'
 	kill -USR2 "$HAPROXY" # the old worker may take one more connection
 	wait_until logged 2 'Loading success'
 	wait_until expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
@@ -143,7 +143,7 @@ mta_start() {
 	sed -i 's/^group/max_prefixes = 1000\n&/' "$CONFIG"
 	load
 	expect_smtp '220' open 1 198.51.100.7 192.0.2.1:25
-	logged 2 'a HAProxy that has a chroot is to be reloaded'
+	logged 2 'reload HAProxy if it has a chroot'
 	kill -USR2 "$HAPROXY"
 	wait_until logged 3 'Loading success'
 	wait_until expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
@@ -181,7 +181,7 @@ mta_start() {
 	haproxy_start 's/gt 10/gt 2/; s/group nogroup/group haproxy/'
 	load
 	expect_smtp '220 220 220' open 3 198.51.100.7 192.0.2.1:25
-	logged 1 "members of the group 'nogroup' may read it); in haproxy.cfg, \`group\` is to name that group"
+	logged 1 "members of the group 'nogroup' may read it); name that group with \`group\` in haproxy.cfg"
 }
 
 @test "several threads work, with one Lua state or one each" {
@@ -211,6 +211,6 @@ mta_start() {
 
 	haproxy_start 's/(32,128)/(32)/'
 	expect_smtp "$(times 20 220) 421" open 21 198.51.100.7 192.0.2.1:25
-	logged 1 "clients are let through uncounted: "
+	logged 1 "clients are let through unchecked: "
 	logged 1 "inbound_session_count: bad argument #1 (cidr) '/32,/': what follows the ',' is not"
 }

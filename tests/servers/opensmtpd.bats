@@ -76,7 +76,7 @@ inside() {
 @test "clients are accepted while nothing is loaded or the counts may not be read, and the log says so once" {
 	smtpd_start 's/=10/=1/'
 	expect_smtp '220 220 220' open 3 198.51.100.7 192.0.2.1:25
-	logged 1 "conncount: clients are let in uncounted: $CONNCOUNT_DIR: not loaded"
+	logged 1 "conncount: clients are let in unchecked: $CONNCOUNT_DIR: not loaded"
 	expect 0 inside /usr/local/bin/conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
 	expect 0 inside /usr/local/bin/conncount unload

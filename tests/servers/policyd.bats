@@ -321,7 +321,7 @@ talk() {
 		hear delayed DUNNO'
 	wait "$POLICYD" || rc=$?
 	expect_eq 0 $rc 'exit status'
-	logged 1 'a client that does not read its answer was disconnected'
+	logged 1 'disconnected a client that did not read its answer'
 }
 
 @test "100 reloads under load: no request is lost, and each policy is used" {
@@ -351,7 +351,7 @@ talk() {
 	expect_match '^requests [0-9]{3,} lost 0 ' "$(<"$TEST_DIR/load")"
 	answers=$(sed -n 's/^ *[0-9]* action=//p' "$TEST_DIR/load" | sort)
 	expect_eq $'421 4.7.0 even\n421 4.7.0 odd' "$answers" 'answers'
-	logged 33 'not loaded: the policy stays as it was'
+	logged 33 'not loaded: the previous policy stays in force'
 }
 
 # reloaded N: so many times, with or without success.
@@ -372,19 +372,19 @@ reloaded() {
 		limit{|3: unexpected symbol near <eof>
 		limt{}|2: attempt to call a nil value (global 'limt')
 		limit(5)|2: limit: a table expected: limit{ v4 = 32, v6 = 64, sessions = 10 }
-		limit{}|2: limit: sessions is missing: how many may be open
-		limit{ sessions = 5 }|2: limit: v4 and v6 are missing: the length of the network that is counted
+		limit{}|2: limit: sessions is missing: how many sessions may be open
+		limit{ sessions = 5 }|2: limit: v4 and v6 are missing: the prefix length of the network to count
 		\nlimit{ v4 = 33, sessions = 5 }|3: limit: v4 = 33: not a whole number from 0 to 32
 		limit{ v6 = '64', sessions = 5 }|2: limit: v6 = '64': not a whole number from 0 to 128
 		limit{ v4 = 32, sessions = 1.5 }|2: limit: sessions = 1.5: not a whole number from 0 to 9223372036854775807
 		limit{ v4 = 32, limit = 5 }|2: limit: unknown field 'limit' (known: service, v4, v6, sessions, action, message, delay)
 		limit{ v4 = 32, sessions = 5, action = 'drop' }|2: limit: action = 'drop': not 'defer', 'reject' or 'tarpit'
-		limit{ v4 = 32, sessions = 5, delay = 5 }|2: limit: a delay with the action 'defer': it is for a tarpit
+		limit{ v4 = 32, sessions = 5, delay = 5 }|2: limit: a delay with the action 'defer': only 'tarpit' has one
 		limit{ v4 = 32, sessions = 5, action = 'tarpit', delay = 91 }|2: limit: delay = 91: not a number of seconds up to 90
-		limit{ v4 = 32, sessions = 5, action = 'tarpit', message = 'x' }|2: limit: a message with a tarpit, which says nothing
-		limit{ v4 = 32, sessions = 5, message = '{count}' }|2: limit: message = '{count}': unknown {count} (known: {network}, {open}, {limit})
+		limit{ v4 = 32, sessions = 5, action = 'tarpit', message = 'x' }|2: limit: a message with the action 'tarpit', which sends none
+		limit{ v4 = 32, sessions = 5, message = '{count}' }|2: limit: message = '{count}': unknown placeholder {count} (known: {network}, {open}, {limit})
 		limit{ v4 = 32, sessions = 5, message = 'a\\nb' }|2: limit: message = 'a?b': not a line of ASCII
-		limit{ v4 = 32, sessions = 5, service = 5 }|2: limit: service = 5: not the name of a service
+		limit{ v4 = 32, sessions = 5, service = 5 }|2: limit: service = 5: not a service name
 		allow{ '10.0.0.0/8', '10.0.0.0/33' }|2: allow: '10.0.0.0/33': the length is over 32, the most for IPv4
 		allow{ 5 }|2: allow: '5': string expected, got number
 		allow '10.0.0.0/8'|2: allow: a table expected: allow{ '192.0.2.0/24' }
@@ -405,7 +405,7 @@ reloaded() {
 	policyd_start --listen "$SOCKET"
 	echo 'limit{ v4 = 32, sessions = 6, action = 3 }' | policy
 	kill -HUP "$POLICYD"
-	wait_until logged 1 "$file: not loaded: the policy stays as it was"
+	wait_until logged 1 "$file: not loaded: the previous policy stays in force"
 	logged 1 "$file:1: limit: action = 3: not 'defer', 'reject' or 'tarpit'"
 	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
 	echo 'limit{ v4 = 32, sessions = 6 }' | policy
@@ -422,7 +422,7 @@ reloaded() {
 			"$ROOT/lua/servers/policyd/conncount-policyd" --check -c "$file"
 		expect_match "^conncount-policyd: $file:$want" "$errors" "messages about $text"
 	done <<-'END'
-		while true do end|1: takes too long: is there a loop without an end\?$
+		while true do end|1: takes too long: is there an endless loop\?$
 		local function f() while true do pcall(f) end end f()|1: takes too long
 		local function f() while true do xpcall(f, f) end end f()|1: takes too long
 		local function f() while true do coroutine.resume(coroutine.create(f)) end end f()|1: takes too long
@@ -433,14 +433,14 @@ reloaded() {
 		string.match(('a'):rep(60), ('a?'):rep(60) .. ('a'):rep(60))|1: takes too long: a pattern
 		string.gsub(('x'):rep(99999), 'x-y', '')|1: takes too long: a pattern
 		table.insert(setmetatable({}, { __len = function() return 1 << 60 end }), 1, 1)|1: takes too long: a table
-		local s = 'x' while true do s = s .. s end|1: takes too much memory$
+		local s = 'x' while true do s = s .. s end|1: uses too much memory$
 		local x = ('x'):rep(1 << 40)|1: takes too long: a text
-		error(setmetatable({}, { __tostring = function() error{} end }))| an error that is a table$
+		error(setmetatable({}, { __tostring = function() error{} end }))| the error value is a table$
 		error(setmetatable({}, { __name = {} }))| table: 0x
 		error()| nil$
 		error('a\10b\27')|1: a[?]b[?]$
-		coroutine.yield()| yields outside of a coroutine$
-		setmetatable({}, { __gc = function() while true do end end })|1: setmetatable: a policy has no finalizers$
+		coroutine.yield()| yields outside a coroutine$
+		setmetatable({}, { __gc = function() while true do end end })|1: setmetatable: a policy cannot have finalizers$
 		debug.sethook()|1: .*global 'debug'
 		io.open('/etc/passwd')|1: .*global 'io'
 		require 'io'|1: .*global 'require'
@@ -537,8 +537,8 @@ reloaded() {
 			say honest 203.0.113.1 192.0.2.10
 			hear honest "$(refusal 203.0.113.1/32)"
 		done'
-	wait_until -t 30 logged 1 'a client that does not send all of a request was disconnected'
-	logged 1 'a client that sends too much was disconnected'
+	wait_until -t 30 logged 1 'disconnected a client that sent only part of a request'
+	logged 1 'disconnected a client that sent too much'
 	memory=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$POLICYD/status")
 	((memory < 65536)) || fail "it took $memory kB"
 	(($(wc -l <"$TEST_DIR/policyd.log") < 100)) || fail 'it logs too much' "$(<"$TEST_DIR/policyd.log")"
@@ -607,7 +607,7 @@ reloaded() {
 		for i in {1..150}; do
 			hear c$i "$(refusal 203.0.113.1/32)"
 		done'
-	logged 1 'connections are in use: clients wait'
+	logged 1 'connections are in use: new clients wait'
 }
 
 @test "a relay that is allowed: the example does not refuse its neighbours" {
@@ -675,7 +675,7 @@ reloaded() {
 		logged 1 'no listener is configured for 192.0.2.10 port 26'
 		kill -HUP "$POLICYD"
 		wait_until logged 2 ': read: limits 2'
-		logged 1 "these limits have no effect: 'smtp': unknown service type; known are SMTP,"
+		logged 1 "these limits have no effect: 'smtp': unknown service type (known: SMTP,"
 		expect 0 conncount unload
 	done
 }
@@ -691,7 +691,7 @@ reloaded() {
 	expect_action DUNNO 203.0.113.1 192.0.2.10 25 99999
 	expect_eq DUNNO "$(request 203.0.113.1 192.0.2.10 | grep -v '^server_' | ask "$SOCKET")"
 	expect_eq DUNNO "$(printf 'junk\n\n' | ask "$SOCKET")"
-	logged 1 'a request without client_address, server_address and server_port is let in'
+	logged 1 'let in a client whose request lacks client_address, server_address or server_port'
 	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
 }
 

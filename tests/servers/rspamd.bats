@@ -119,7 +119,7 @@ CONNCOUNT_ADDRESS 3 11 from 198.51.100.8/32' ::ffff:198.51.100.8
 	rspamd_start nogroup
 	expect_check 'MY_CONNCOUNT_20 7.5 3 from 198.51.96.1/20' 198.51.96.1
 	expect_check '' 203.0.113.1
-	logged 1 'conncount: symbol MY_CONNCOUNT: no limit, or no score'
+	logged 1 'conncount: symbol MY_CONNCOUNT: limit or score is missing'
 }
 
 @test "mail is not scored while nothing is loaded or the counts may not be read, and the log says so once" {

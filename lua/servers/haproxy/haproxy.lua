@@ -1,32 +1,32 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- conncount in HAProxy: loaded by `lua-load` or `lua-load-per-thread`; conncount-servers(7) has how.
+-- conncount in HAProxy. `lua-load` or `lua-load-per-thread` loads it: see conncount-servers(7).
 --
 --   lua.conncount                      the sessions that the client's address has open on the
---                                      listener it connected to
---   lua.conncount(LEN4,LEN6[,SERVICE]) those of its network of that length, LEN4 for an IPv4 client
---                                      and LEN6 for an IPv6 one, on the service (SMTP)
+--                                      listener that it connected to
+--   lua.conncount(LEN4,LEN6[,SERVICE]) those of its network of that prefix length, LEN4 for an IPv4
+--                                      client and LEN6 for an IPv6 client, on the service (SMTP)
 --   tcp-request content lua.conncount LEN4 LEN6 SERVICE
---                                      the same, put into the variable txn.conncount
+--                                      the same, stored in the variable txn.conncount
 --   tcp-request content use-service lua.conncount-refuse
 --                                      answers with an SMTP 421, and closes
 --
--- The first two are samples of type integer, but HAProxy takes what comes from Lua for text unless
--- told: `-m int gt 20`. The client is the one that HAProxy's own listener accepted, the session
--- counted itself. Where it cannot be counted there is no sample, and a condition on it is false:
--- the client is let through, and HAProxy's log says why.
+-- The first two are samples of type integer, but HAProxy treats samples from Lua as text: use
+-- `-m int gt 20`. The client is the peer of HAProxy's own listener; the count includes its own
+-- session. If the counts cannot be read, there is no sample, and a condition on it is false: HAProxy
+-- lets the client through, and its log says why.
 local conncount = require('conncount')
 
 local REFUSAL = '421 4.7.0 Too many sessions from your network, try again later\r\n'
 
--- What to do, where the library cannot know that it is HAProxy that asks.
+-- What to do. The library, which does not know HAProxy, cannot say it.
 local REMEDY = {
-	[1] = '; in haproxy.cfg, `group` is to name that group',
-	[2] = '; once it is loaded, a HAProxy that has a chroot is to be reloaded',
+	[1] = '; name that group with `group` in haproxy.cfg',
+	[2] = '; after loading it, reload HAProxy if it has a chroot',
 }
 REMEDY[13] = REMEDY[1]
 
 local ask = require('conncount.ask')(function(why, errno)
-	core.Warning('conncount: clients are let through uncounted: ' .. why .. (REMEDY[errno] or ''))
+	core.Warning('conncount: clients are let through unchecked: ' .. why .. (REMEDY[errno] or ''))
 end)
 
 local function address(ip, port)
@@ -61,6 +61,6 @@ core.register_service('conncount-refuse', 'tcp', function(applet)
 	applet:send(REFUSAL)
 end)
 
--- The first question opens the counts. HAProxy is still root now and sees the whole file system;
--- once it runs it may have neither.
+-- The first query opens the counts. HAProxy still is root here and sees the whole file system; later
+-- it may not.
 ask(conncount.audit.inbound_session_count, '0.0.0.0/0', 'SMTP')

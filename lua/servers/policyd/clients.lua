@@ -1,28 +1,28 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- Clients: which of them are accepted, for how long, and how many.
+-- clients.lua - accepts clients, limits how many there are, and for how long.
 local uv = require('luv')
 local connections = require('policyd.connections')
 local log = require('policyd.log')
 
 local clients = {}
 
-local CONNECTIONS_MIN = 4 -- with fewer it does not start
-local RESERVED = 16 -- file descriptors for conncount's maps, and for what is opened briefly
-local PEER_PART = 4 -- a host may have the 4th part of the connections; this one, all
+local CONNECTIONS_MIN = 4 -- the program does not start with fewer
+local RESERVED = 16 -- file descriptors for conncount's maps, and for files that are open briefly
+local PEER_PART = 4 -- another host can have a quarter of the connections; this host, all
 local SWEEP_MS = 1000
-local REQUEST_MS = 10000 -- for a request to come, once it has begun
-local IDLE_MS = 330000 -- between two requests: Postfix closes after 300 s
+local REQUEST_MS = 10000 -- for a client to send a request completely
+local IDLE_MS = 330000 -- between two requests; Postfix closes after 300 s
 local WRITE_MS = 5000 -- for a client to read its answer
-local STOP_MS = 500 -- for all of them, when this ends
-local QUIET_MS = 1000 -- a connection that is longer without a request makes room for another
-local BUSY_MS = 10000 -- and so does one that is open longer
-local FULL_MS = 600000 -- between two messages that there was no room
+local STOP_MS = 500 -- for all clients, when the program ends
+local QUIET_MS = 1000 -- a connection without a request for longer makes room for another
+local BUSY_MS = 10000 -- and so does one that is open for longer
+local FULL_MS = 600000 -- between two messages that all connections are in use
 
 local connections_max = connections.MAX
-local peers = {} -- how many connections each address of another host has
+local peers = {} -- [address of another host] = its number of connections
 
--- Listeners with a connection that waits, for room or for the next round of the event loop. libuv
--- accepts no other until that one is taken.
+-- Listeners with a connection that waits for room, or for the next round of the event loop. Until it is
+-- accepted, libuv accepts no other.
 local held, full_logged = {}, -FULL_MS
 local accept_waiting
 
@@ -36,24 +36,24 @@ connections.when_closed(function(connection)
 	end
 end)
 
--- What is wrong with a connection that has no turn and no delay: a message, or true if it is only
--- to be closed. `crowded`: others wait for room.
+-- Why to close a connection that has no turn and no delay: a message, or true to close it silently;
+-- false to keep it. crowded: other clients wait for room.
 local function overdue(connection, now, crowded)
 	local quiet = now - connection.since
 
 	if crowded and (quiet >= QUIET_MS or now - connection.opened >= BUSY_MS) then
 		return true
 	elseif connection.blocked then
-		return quiet >= WRITE_MS and 'a client that does not read its answer was disconnected'
+		return quiet >= WRITE_MS and 'disconnected a client that did not read its answer'
 	elseif #connection.received >= connection.at then
-		return quiet >= REQUEST_MS and 'a client that does not send all of a request was disconnected'
+		return quiet >= REQUEST_MS and 'disconnected a client that sent only part of a request'
 	end
 	return quiet >= (connection.served > 0 and IDLE_MS or REQUEST_MS)
 end
 
 local sweeper = uv.new_timer()
 
--- Once in a second: close what is overdue, and go on with what is held up.
+-- Once a second: close connections that are overdue, and continue those that are held up.
 local function sweep()
 	local now, crowded = uv.now(), next(held) and connections.count() == connections_max
 
@@ -80,7 +80,7 @@ local function sweep()
 	end
 end
 
--- The address of a client on another host; nil: it is on this one.
+-- The address of a client on another host; nil for a client on this host.
 local function remote_peer(stream, new_stream)
 	local name = new_stream == uv.new_tcp and stream:getpeername()
 	local address = name and name.ip:gsub('^::ffff:', '')
@@ -101,7 +101,7 @@ local function accept(listener, new_stream)
 		peers[peer] = (peers[peer] or 0) + 1
 		if peers[peer] > connections_max // PEER_PART then
 			refused = true
-			log.once('too many connections, which are deferred', peer)
+			log.once('requests are deferred: too many connections from one host', peer)
 		end
 	end
 	if connections.count() == 0 then
@@ -110,10 +110,10 @@ local function accept(listener, new_stream)
 	connections.add(stream, peer, refused)
 end
 
--- One connection is accepted in each round of the event loop. libuv goes on as long as there are any,
--- so that clients that connect again and again would hold up the answers to others.
+-- Each round of the event loop accepts one connection. libuv alone would accept as long as there are
+-- any, and clients that connect again and again would hold up the answers to others.
 local rounds = uv.new_prepare()
-local accepted = false -- one, in this round
+local accepted = false -- whether this round has accepted one
 
 local function next_round()
 	rounds:stop()
@@ -132,12 +132,12 @@ function clients.on_connection(listener, new_stream)
 	held[listener] = new_stream
 	if not room and uv.now() - full_logged >= FULL_MS then
 		full_logged = uv.now()
-		log.line(('all %d connections are in use: clients wait, and quiet connections are closed')
-			:format(connections_max) .. ' (raise LimitNOFILE= if there are fewer than clients)')
+		log.line(('all %d connections are in use: new clients wait, and idle connections are closed')
+			:format(connections_max) .. ' (raise LimitNOFILE= if that is too few for your clients)')
 	end
 end
 
--- Accept from listeners that have a connection waiting, if there is room now.
+-- Accept the connections that wait, if there is room now.
 function accept_waiting()
 	for listener, new_stream in pairs(held) do
 		if connections.count() < connections_max then
@@ -147,7 +147,7 @@ function accept_waiting()
 	end
 end
 
--- How many connections there may be, by the limit of file descriptors.
+-- Find out how many connections the limit on file descriptors permits.
 function clients.count_descriptors()
 	local limits = io.open('/proc/self/limits')
 	local most = limits and tonumber(limits:read('a'):match('Max open files%s+(%d+)')) or 1024
@@ -167,8 +167,8 @@ function clients.count_descriptors()
 	end
 end
 
--- Take no more connections, and answer at once what is delayed. Those that are open are closed when all
--- is sent, or when that takes too long.
+-- Accept no more connections, and send delayed answers now. Each connection is closed when its answers
+-- are sent; after STOP_MS, all are.
 function clients.stop()
 	local all, deadline = connections.list(), uv.new_timer()
 

@@ -1,23 +1,24 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- Connections, and the protocol on them.
+-- connections.lua - connections, and the protocol on them.
 --
 -- A connection has
---   stream     libuv's
---   received   what came, of which all before the place `at` has had its answer
---   partial    no whole request is in it
---   timer      runs while an answer is delayed, or a session is to be judged again
+--   stream     libuv's stream
+--   received   received text; the requests before the index `at` have their answers
+--   partial    `received` has no complete request
+--   timer      runs while an answer is delayed, or before the next decision on a session
 --   delayed    that answer
 --   waiting    that session
---   blocked    the last answer is not all written: the client does not read
+--   blocked    the last answer is not written completely, because the client does not read
 --   queued     it waits for its turn
---   paused     nothing is read: enough waits already
---   ended      nothing more will come
---   refused    there are too many of this peer: it gets one answer, for now
---   peer       the address of a client on another host
---   opened, since, served   times: it was accepted; its last request or answer began or ended; its
---              last turn
---   reads      how often something was read since the last sweep
---   session    the last that was judged. Postfix asks on one connection as long as a session lasts.
+--   paused     it is not read, because enough requests wait already
+--   ended      the client will send no more
+--   refused    its peer has too many connections: it gets one answer, to try again later
+--   peer       the client's address, if it is on another host
+--   opened     when it was accepted
+--   since      when its last request began, or its last answer was sent
+--   served     when it had its last turn
+--   reads      how often it was read since the last sweep or turn
+--   session    the last session with a decision; Postfix uses one connection while a session lasts
 --
 -- No client can take more than a part of the time, of the memory, or of the connections.
 local uv = require('luv')
@@ -27,18 +28,18 @@ local sessions = require('policyd.sessions')
 
 local connections = { MAX = 4096 }
 
-local PAUSE, PAUSE_MAX = 0.005, 0.5 -- seconds between two looks at it, which double
-local REQUEST_MAX = 16384 -- bytes of a request: Postfix sends up to about 9,000
-local SHORT = 4096 -- bytes in which the end of a request is searched at once
-local RECEIVED_MAX = 8 << 20 -- bytes of the requests of all that need not be whole
-local READS_MAX = 50 -- for one request, between two sweeps
-local FRESH_MS = 8 -- a client that had no turn for so long comes first
-local TURN_NS = 200000 -- for the others, before connections are looked at again
+local PAUSE, PAUSE_MAX = 0.005, 0.5 -- seconds before the next decision; each pause is twice the last
+local REQUEST_MAX = 16384 -- bytes of a request; Postfix sends up to about 9,000
+local SHORT = 4096 -- bytes that are searched at once for the end of a request
+local RECEIVED_MAX = 8 << 20 -- bytes received on all connections; if more, each has only its share
+local READS_MAX = 50 -- reads of one request, between two sweeps
+local FRESH_MS = 8 -- a client without a turn for that long comes first
+local TURN_NS = 200000 -- for the others, before the event loop goes on
 local TRY_LATER = 'defer_if_permit 4.3.2 too many connections to conncount-policyd'
 
 local open, open_count = {}, 0
-local on_close -- called with each connection that was closed
-local received_bytes = 0 -- of all
+local on_close -- called with each closed connection
+local received_bytes = 0 -- on all connections
 local stopping = false
 
 function connections.close(connection)
@@ -48,7 +49,7 @@ function connections.close(connection)
 	open[connection] = nil
 	open_count = open_count - 1
 	received_bytes = received_bytes - #connection.received
-	connection.received = '' -- a queue may still have the connection
+	connection.received = '' -- a queue can still refer to the connection
 	if connection.timer then
 		connection.timer:close()
 		connection.timer = nil
@@ -59,14 +60,16 @@ function connections.close(connection)
 	on_close(connection)
 end
 
--- Disconnect a client that does not keep to the protocol.
+-- Disconnect a client that breaks the protocol, and log why.
 function connections.disconnect(connection, why)
 	log.once(why)
 	connections.close(connection)
 end
 
--- --- turns: an answer each. First those that had none lately, last those that send long texts, or many
--- requests without waiting for answers.
+-- --- turns ---------------------------------------------------------------------------------------
+--
+-- A connection gets one answer in a turn. First come clients without a recent answer; last, clients
+-- that send long texts, or many requests without waiting for the answers.
 
 local function new_queue()
 	return { first = 1, last = 0 }
@@ -77,7 +80,7 @@ local function push(queue, connection)
 	queue[queue.last] = connection
 end
 
--- nil: it is empty.
+-- Returns nil if the queue is empty.
 local function pop(queue)
 	local connection = queue[queue.first]
 	if connection then
@@ -91,7 +94,7 @@ local fresh, recent, many = new_queue(), new_queue(), new_queue()
 local turns = uv.new_idle()
 local take_turns
 
--- The end of the next request, at its empty line; nil: it is not all there.
+-- The index of the end of the next request, at its empty line; nil if the request is not complete.
 local function request_end(connection)
 	return connection.received:find('\n\n', connection.at, true)
 end
@@ -101,7 +104,7 @@ local function set_received(connection, text)
 	connection.received, connection.at = text, 1
 end
 
--- What follows when the last request is not all there: read more of it, unless there is no more.
+-- Read more of an incomplete request, unless the client will send no more.
 local function await_more(connection)
 	connection.partial = true
 	if connection.ended then
@@ -111,15 +114,15 @@ local function await_more(connection)
 		set_received(connection, connection.received:sub(connection.at))
 	end
 	if #connection.received > REQUEST_MAX then
-		return connections.disconnect(connection, 'a client that sends too much was disconnected')
+		return connections.disconnect(connection, 'disconnected a client that sent too much')
 	end
 	if connection.paused and connection.reads < READS_MAX then
 		connections.read(connection)
 	end
 end
 
--- Give a connection a turn if it has something to do. Call this whenever that may have changed. The
--- end of a request is searched here only in a short text: a long one takes a turn for the search.
+-- Give a connection a turn if it has something to do. Call this whenever that may have changed. This
+-- searches only a short text for the end of a request: the search of a long one takes a turn.
 function connections.proceed(connection)
 	if not open[connection] or connection.queued or connection.timer or connection.blocked then
 		return
@@ -157,7 +160,7 @@ local function send(connection, action)
 	end
 end
 
--- Do something after a delay, in which no other request of the connection has its turn.
+-- Do something after a delay. Until then, the connection has no turn.
 local function later(connection, delay, action)
 	connection.timer = uv.new_timer()
 	connection.timer:start(stopping and 0 or math.ceil(delay * 1000), 0, function()
@@ -185,7 +188,7 @@ local function judge(connection, session)
 			judge(connection, session)
 		end)
 	end
-	-- One that was let in is not turned away because others came after it.
+	-- A session that was let in is not refused later, when others have come.
 	session.action = decided and action or nil
 	connection.session = session
 	if delay > 0 then
@@ -198,7 +201,7 @@ local function judge(connection, session)
 	end
 end
 
--- Answer at once what is delayed.
+-- Send the delayed answer, or decide on the waiting session, now.
 function connections.hurry(connection)
 	connection.timer:close()
 	connection.timer = nil
@@ -211,7 +214,7 @@ function connections.hurry(connection)
 	connections.proceed(connection)
 end
 
--- The value of a request's line; nil: it has none. The request has a line's end before it, too.
+-- The value of an attribute of a request; nil if there is none. The request begins with a line feed.
 local function attribute(request, name)
 	local _, last = request:find('\n' .. name .. '=', 1, true)
 	return last and request:sub(last + 1, request:find('\n', last, true) - 1)
@@ -226,7 +229,7 @@ local function answer(connection, text)
 		server_port = attribute(text, 'server_port'),
 	})
 	if not known or not session then
-		log.once('a request without client_address, server_address and server_port is let in'
+		log.once('let in a client whose request lacks client_address, server_address or server_port'
 			.. ' (Postfix before 3.2?)', not known and session or nil)
 		send(connection, 'DUNNO')
 		return
@@ -264,8 +267,8 @@ local function take_turn(connection)
 	connections.proceed(connection)
 end
 
--- Let those take their turns that are in a queue, until it is empty or a time is over. Returns
--- whether it is empty.
+-- Give turns to the connections in a queue, until it is empty or the time is over. Returns whether it
+-- is empty.
 local function take_turns_of(queue, over)
 	repeat
 		local connection = pop(queue)
@@ -287,7 +290,7 @@ function take_turns()
 	end
 end
 
--- --- what comes
+-- --- input ---------------------------------------------------------------------------------------
 
 local function on_read(connection, why, text)
 	if why then
@@ -308,7 +311,7 @@ local function on_read(connection, why, text)
 		return
 	elseif received_bytes > RECEIVED_MAX and waiting > RECEIVED_MAX // connections.MAX
 		or waiting > REQUEST_MAX and not connection.queued then
-		connections.disconnect(connection, 'a client that sends too much was disconnected')
+		connections.disconnect(connection, 'disconnected a client that sent too much')
 	elseif waiting > REQUEST_MAX or connection.reads >= READS_MAX and connection.partial then
 		connection.paused = true
 		connection.stream:read_stop()
@@ -322,12 +325,12 @@ function connections.read(connection)
 	end)
 end
 
--- How many there are.
+-- How many connections are open.
 function connections.count()
 	return open_count
 end
 
--- A list of all, which stays as it is when some are closed.
+-- A list of the open connections. Closing a connection does not change it.
 function connections.list()
 	local all = {}
 	for connection in pairs(open) do
@@ -336,8 +339,7 @@ function connections.list()
 	return all
 end
 
--- Serve a client. `peer` is its address if it is on another host; `refused`: there are too many
--- connections of it.
+-- Serve a client. peer: its address, if it is on another host. refused: it has too many connections.
 function connections.add(stream, peer, refused)
 	local now = uv.now()
 	local connection = {
@@ -349,12 +351,12 @@ function connections.add(stream, peer, refused)
 	connections.read(connection)
 end
 
--- Have a function called with each connection that was closed.
+-- Set a function to call with each closed connection.
 function connections.when_closed(f)
 	on_close = f
 end
 
--- From now on, nothing is delayed.
+-- Delay no answer from now on.
 function connections.stop()
 	stopping = true
 end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- What is decided about a session, by the policy.
+-- decisions.lua - decides on a session by the policy.
 local uv = require('luv')
 local conncount = require('conncount')
 local log = require('policyd.log')
@@ -7,12 +7,12 @@ local sessions = require('policyd.sessions')
 
 local decisions = {}
 
-local WAIT_MS = 4000 -- for a count to come down; Exim waits for 5 s
+local WAIT_MS = 4000 -- how long to wait for a count to come down; Exim waits 5 s
 local ESRCH = 3
 
 local policy
 
--- Decide by a policy, as policy_file.read() returns it, from now on.
+-- Use a policy, which policy_file.read() returned, from now on.
 function decisions.follow(new)
 	policy = new
 end
@@ -30,17 +30,17 @@ local function fill_in(reply, network, open, limit)
 	return (reply:gsub('{(.-)}', { network = network, open = open, limit = limit }))
 end
 
--- The action of a session that is to be judged again later.
+-- The action of a session on which to decide again later.
 local WAIT = {}
 decisions.WAIT = WAIT
 
--- Decide on a session. Returns the action for Postfix, and for how many seconds to wait with it;
--- or WAIT; or nil, message, errno where it cannot be known how many sessions are open. To be refused
--- comes before a delay, and a longer delay before a shorter one.
+-- Decide on a session. Returns the action for Postfix, and by how many seconds to delay it; or WAIT;
+-- or nil, message, errno if the counts cannot be read. A refusal takes precedence over a delay, and
+-- a longer delay over a shorter one.
 local function decide(session)
 	local service, why, errno = conncount.service(session.server)
 	local limits = policy.limits[service]
-	local networks, keys = {}, {} -- of each limit; of all
+	local networks, keys = {}, {} -- of each limit; of the session in all of them
 	local delay, wait = 0, false
 
 	if not service then
@@ -63,7 +63,7 @@ local function decide(session)
 		if not open then
 			return nil, why, errno
 		elseif open <= limit.sessions then
-			-- not over this one
+			-- within this limit
 		elseif not limit.reply then
 			delay = math.max(delay, limit.delay)
 		elseif session.socket and uv.now() - session.since < WAIT_MS
@@ -81,14 +81,14 @@ local function decide(session)
 	return 'DUNNO', delay
 end
 
-local unavailable = false -- nothing can be counted, which was said
+local unavailable = false -- the counts cannot be read, and the log says so
 
--- decide() that always has an answer. The third result: it is a decision, to be kept.
+-- decide(), but DUNNO if that fails. The third result is whether to keep the action for the session.
 function decisions.action_of(session)
 	local good, action, delay_or_why, errno = pcall(decide, session)
 
 	if not good then
-		log.once('a request cannot be answered', action)
+		log.once('cannot decide on a request', action)
 	elseif action then
 		if unavailable then
 			unavailable = false
@@ -104,7 +104,7 @@ function decisions.action_of(session)
 	return 'DUNNO', 0, false
 end
 
--- Have a session that waits be decided on when it is judged next.
+-- Let a session wait no longer: the next decision is final.
 function decisions.end_wait(session)
 	session.since = -WAIT_MS
 end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- The sockets on which the service listens.
+-- listeners.lua - the sockets on which the service listens.
 local uv = require('luv')
 local conncount = require('conncount')
 local clients = require('policyd.clients')
@@ -8,7 +8,7 @@ local log = require('policyd.log')
 local listeners = {}
 
 local BACKLOG = 1024
-local UNIX_PATH_MAX = 107 -- bytes of a unix socket's path
+local UNIX_PATH_MAX = 107 -- bytes of the path of a unix socket
 
 local function new_pipe()
 	return uv.new_pipe(false)
@@ -19,7 +19,7 @@ local handles = {}
 local function listen(name, listener, new_stream)
 	local good, why = listener:listen(BACKLOG, function(failure)
 		if failure then
-			log.line(name, 'no connection can be accepted', failure)
+			log.line(name, 'cannot accept a connection', failure)
 		else
 			clients.on_connection(listener, new_stream)
 		end
@@ -30,7 +30,7 @@ local function listen(name, listener, new_stream)
 	table.insert(handles, listener)
 end
 
--- Whether anybody listens at a unix socket.
+-- Whether a program listens at a unix socket.
 local function answers(path)
 	local probe, result = new_pipe(), nil
 
@@ -49,11 +49,11 @@ local function listen_unix(path)
 	local stat = uv.fs_stat(path)
 
 	if #path > UNIX_PATH_MAX then -- libuv would cut it
-		log.die(2, ("--listen '%s': longer than %d bytes, the most for a unix socket")
+		log.die(2, ("--listen '%s': longer than %d bytes, the limit for a unix socket")
 			:format(path, UNIX_PATH_MAX))
 	end
 
-	-- What another one has left that did not come to its end.
+	-- A program that crashed left its socket.
 	if stat and stat.type == 'socket' and not answers(path) then
 		uv.fs_unlink(path)
 	end
@@ -61,7 +61,7 @@ local function listen_unix(path)
 	if not good then
 		log.die(1, path, 'cannot listen', why)
 	end
-	listener:chmod('rw') -- for the servers' users
+	listener:chmod('rw') -- so that mail servers' users can connect
 	listen(path, listener, new_pipe)
 end
 
@@ -71,7 +71,7 @@ local function listen_tcp(text)
 
 	if not parsed then
 		log.die(2, session:gsub('^accept: bad field .local.', '--listen', 1)
-			.. ' (where to listen is the path of a unix socket, or ADDRESS:PORT)')
+			.. ' (--listen takes the path of a unix socket, or ADDRESS:PORT)')
 	end
 	local host, port = tostring(session):match(' to %[?(.-)%]?:(%d+)$')
 	local good, why = listener:bind(host, math.tointeger(port))
@@ -81,7 +81,7 @@ local function listen_tcp(text)
 	listen(text, listener, uv.new_tcp)
 end
 
--- Listen on the sockets that a service manager has passed; false: there are none.
+-- Listen on the sockets that a service manager passed. Returns false if there are none.
 function listeners.listen_inherited()
 	local FIRST = 3 -- SD_LISTEN_FDS_START
 	local n = tonumber(os.getenv('LISTEN_FDS') or '')
@@ -105,7 +105,7 @@ function listeners.listen_inherited()
 	return n > 0
 end
 
--- Listen on the path of a unix socket, or ADDRESS:PORT.
+-- Listen on the path of a unix socket, or on ADDRESS:PORT.
 function listeners.listen(address)
 	if address:find('/', 1, true) then
 		listen_unix(address)

@@ -1,29 +1,30 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- The log, on the standard error output.
+-- log.lua - the log, on standard error.
 local uv = require('luv')
 
 local log = {}
 
 local LINE_MAX = 1000 -- bytes
-local SAID_MAX = 1000 -- messages that are remembered, not to be logged again
-local LINES_MAX, LINES_MS = 20, 60000 -- lines that clients can cause, in so much time
+local SAID_MAX = 1000 -- messages to remember, so that they are not repeated
+local LINES_MAX, LINES_MS = 20, 60000 -- how many lines clients can cause, in how much time
 
+-- Write a line: the arguments, joined by ': '.
 function log.line(...)
 	local line = string.gsub(table.concat({ ... }, ': '), '%c', '?')
 	io.stderr:write('conncount-policyd: ', string.sub(line, 1, LINE_MAX), '\n')
 end
 
--- The end of the program: bad usage or bad input, or a failure.
+-- Log why, and exit with a status: 2 for bad usage or bad input, 1 for a failure.
 function log.die(status, ...)
 	log.line(...)
 	os.exit(status, true)
 end
 
--- What was logged, not to be logged for each request. A reload begins anew.
+-- The messages that log.once() has logged. A reload forgets them.
 local said, said_count = {}, 0
 local lines = { since = -LINES_MS, logged = 0, suppressed = 0 }
 
--- Begin a new interval when the last one is over.
+-- Begin a new interval if the last one is over.
 function log.renew()
 	if uv.now() - lines.since < LINES_MS then
 		return
@@ -34,7 +35,7 @@ function log.renew()
 	lines.since, lines.logged, lines.suppressed = uv.now(), 0, 0
 end
 
--- Log what a client causes: each message once, and no more than LINES_MAX in LINES_MS.
+-- Log a message that a client causes: each one once, and at most LINES_MAX in LINES_MS.
 function log.once(what, ...)
 	if said[what] then
 		return
@@ -52,12 +53,12 @@ function log.once(what, ...)
 	end
 end
 
--- Forget what was logged, so that it is logged again.
+-- Forget the messages, so that they are logged again.
 function log.reset()
 	said, said_count = {}, 0
 end
 
--- Whether messages were suppressed that renew() will tell of.
+-- Whether renew() still has suppressed messages to report.
 function log.suppresses()
 	return lines.suppressed > 0
 end

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- The policy file.
+-- policy_file.lua - reads the policy file, which calls allow{} and limit{}.
 --
--- It calls allow and limit, so that an error has a line. What becomes of it:
---   allow[family][length][network] = true, network as conncount.network() writes it
---   limits[service] = list of limits in the order of the file; each has the fields of limit{},
---                     and `reply` or `delay` by its action
--- A family is 4 or 6.
+-- A policy is a table:
+--   allow[family][length][network] = true; a family is 4 or 6, a network as conncount.network()
+--                     writes it
+--   limits[service] = list of limits, in the order of the file; each has the fields of limit{}, and
+--                     `reply` or `delay`, depending on its action
 local conncount = require('conncount')
 local log = require('policyd.log')
 local sandbox = require('policyd.sandbox')
@@ -15,10 +15,10 @@ local policy_file = {}
 local DELAY_MAX = 90 -- seconds: Postfix waits for 100
 local MESSAGE_MAX = 400 -- bytes: a reply line of SMTP has 512
 
--- The reply code of an action. After 421 and 521, Postfix closes the session.
+-- The reply code of each action. Postfix closes the session after 421 and 521.
 local CODES = { defer = '421 4.7.0', reject = '521 5.7.0' }
 
--- Checks of a field's value: nil, or what is wrong with it.
+-- Checks of a field's value. Each returns nil, or what is wrong.
 
 local function whole_number(least, most)
 	return function(value)
@@ -30,7 +30,7 @@ end
 
 local function service_name(value)
 	if type(value) ~= 'string' or value == '' then
-		return 'not the name of a service'
+		return 'not a service name'
 	end
 end
 
@@ -56,7 +56,7 @@ local function reply_text(value)
 	end
 	for name in string.gmatch(value, '{(.-)}') do
 		if not PLACEHOLDERS[name] then
-			return ('unknown {%s} (known: {network}, {open}, {limit})'):format(name)
+			return ('unknown placeholder {%s} (known: {network}, {open}, {limit})'):format(name)
 		end
 	end
 end
@@ -73,7 +73,7 @@ local FIELDS = {
 local DEFAULT_MESSAGE = 'too many sessions from {network}'
 local DEFAULT_DELAY = 5
 
--- A value as an error shows it. Calls no metamethod: that could return anything, or fail.
+-- A value as an error message shows it. Calls no metamethod, which could return anything, or fail.
 local function shown(value)
 	if type(value) == 'string' then
 		return ("'%s'"):format((string.gsub(value, '%c', '?')))
@@ -83,7 +83,7 @@ local function shown(value)
 	return 'a ' .. type(value)
 end
 
--- A limit out of the argument of limit{}; or nil and what is wrong with it.
+-- Make a limit from the argument of limit{}. Returns it; or nil, and what is wrong.
 local function limit_of(fields)
 	if type(fields) ~= 'table' then
 		return nil, 'a table expected: limit{ v4 = 32, v6 = 64, sessions = 10 }'
@@ -103,13 +103,13 @@ local function limit_of(fields)
 		limit[name] = value
 	end
 	if not limit.sessions then
-		return nil, 'sessions is missing: how many may be open'
+		return nil, 'sessions is missing: how many sessions may be open'
 	elseif not limit.v4 and not limit.v6 then
-		return nil, 'v4 and v6 are missing: the length of the network that is counted'
+		return nil, 'v4 and v6 are missing: the prefix length of the network to count'
 	elseif limit.action == 'tarpit' and limit.message then
-		return nil, 'a message with a tarpit, which says nothing'
+		return nil, "a message with the action 'tarpit', which sends none"
 	elseif limit.action ~= 'tarpit' and limit.delay then
-		return nil, ("a delay with the action '%s': it is for a tarpit"):format(limit.action)
+		return nil, ("a delay with the action '%s': only 'tarpit' has one"):format(limit.action)
 	end
 	if limit.action == 'tarpit' then
 		limit.delay = limit.delay or DEFAULT_DELAY
@@ -125,8 +125,8 @@ local function allow_network(allow, text)
 	allow[family][length][network] = true
 end
 
--- Read a policy. Returns it, and how many limits and networks it has; or nil and a message that
--- names file and line.
+-- Read a policy. Returns it, and how many limits and allowed networks it has; or nil, and a message
+-- that names file and line.
 function policy_file.read(path)
 	local policy = { allow = { [4] = {}, [6] = {} }, limits = {} }
 	local limits, networks = 0, 0
@@ -167,7 +167,8 @@ function policy_file.read(path)
 	return policy, limits, networks
 end
 
--- Say where a policy can have no effect. It may have later: conncount may be loaded anew.
+-- Log the limits that have no effect, because their service is unknown. A later `conncount load` can
+-- make it known.
 function policy_file.check_services(path, policy)
 	for service in pairs(policy.limits) do
 		local known, why = pcall(conncount.audit.inbound_session_count, '0.0.0.0/0', service)

@@ -1,20 +1,20 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- What a policy may use.
+-- sandbox.lua - runs a policy file with few functions, and with limits on time and memory.
 --
--- A policy is Lua that somebody wrote, perhaps with a mistake: while it runs, no client is
--- answered. So it has neither files nor processes, and it ends. A hook looks at the time and the
--- memory that it takes. No hook runs inside a function of C, nor in a finalizer: the first are
--- limited by their arguments, the second refused.
+-- No client gets an answer while a policy runs, and a policy can contain a mistake. So it has no
+-- access to files and processes, and it always ends. A debug hook checks its time and memory. Hooks
+-- do not run in C functions and finalizers: the arguments of C functions are limited, and finalizers
+-- are refused.
 local sandbox = {}
 
 local SECONDS_MAX = 1 -- of processor time
 local MEMORY_MAX = 32768 -- KiB
-local HOOK_STEPS = 10 -- instructions of Lua between two looks: a text may be doubled by each fourth
-local CLOCK_LOOKS = 16 -- looks between two at the clock, which costs more
-local NESTED_MAX = 100 -- protected calls within one another
-local MATCH_MAX = 1e8 -- steps of matching a pattern: about half a second
-local TEXT_MAX = 1 << 20 -- bytes that string.rep() makes
-local ELEMENTS_MAX = 1000000 -- of a table for a function of `table`
+local HOOK_STEPS = 10 -- Lua instructions between two checks: every fourth can double a string
+local CLOCK_LOOKS = 16 -- checks between two readings of the clock, which cost more
+local NESTED_MAX = 100 -- protected calls within each other
+local MATCH_MAX = 1e8 -- steps to match a pattern: about half a second
+local TEXT_MAX = 1 << 20 -- bytes of a result of string.rep()
+local ELEMENTS_MAX = 1000000 -- of a table that a function of `table` gets
 
 local function copy(from, names)
 	local to = {}
@@ -24,11 +24,11 @@ local function copy(from, names)
 	return to
 end
 
--- Raise an error if matching may take too long. With k repetitions in the pattern there are
--- about as many ways to try as to choose k + 1 places in the text.
+-- Raise an error if matching may take too long. A pattern with k repetitions can match in about as
+-- many ways as one can choose k + 1 places in the text.
 local function check_match(text, pattern)
 	if type(text) ~= 'string' or type(pattern) ~= 'string' then
-		return -- a number is short; all else is an error
+		return -- a number is short; the function itself refuses other types
 	end
 	local plain = string.gsub(pattern, '%%[^bf%d]', '')
 	local _, repeats = string.gsub(plain, '[*+%-]', '')
@@ -44,7 +44,7 @@ local function check_match(text, pattern)
 	end
 end
 
--- The length of a text as string.rep() accepts it; 0 for a value that it refuses. Calls no metamethod.
+-- The length of an argument of string.rep(); 0 for a value that it refuses. Calls no metamethod.
 local function text_length(value)
 	return (type(value) == 'string' or type(value) == 'number') and #tostring(value) or 0
 end
@@ -63,14 +63,14 @@ local function check_elements(list)
 	end
 end
 
--- The environment of a policy. `watch.why` is set when it took too long; `watch.start` makes a
--- coroutine of a function, which `watch.hook` then looks after.
+-- Make the environment of a policy. Returns it, and a table `watch`: `watch.start` makes a coroutine
+-- of a function, with the hook that checks limits; `watch.why` says which limit it exceeded.
 function sandbox.environment(path)
 	local watch, start, memory = {}, os.clock(), collectgarbage('count')
 	local environment = copy(_G, '_VERSION assert error ipairs next pairs print rawequal rawget'
 		.. ' rawlen rawset select tonumber tostring type')
 
-	-- Where the policy is.
+	-- Where the policy is now, as FILE:LINE.
 	local function place()
 		local level, info = 4, debug.getinfo(4, 'Sl')
 		while info and info.source ~= '@' .. path do
@@ -87,7 +87,7 @@ function sandbox.environment(path)
 
 	local function look_at_clock()
 		if watch.why or os.clock() - start > SECONDS_MAX then
-			end_with('takes too long: is there a loop without an end?')
+			end_with('takes too long: is there an endless loop?')
 		end
 	end
 
@@ -96,7 +96,7 @@ function sandbox.environment(path)
 		if not watch.why and collectgarbage('count') - memory > MEMORY_MAX then
 			collectgarbage()
 			if collectgarbage('count') - memory > MEMORY_MAX then
-				end_with('takes too much memory')
+				end_with('uses too much memory')
 			end
 		end
 		looks = looks + 1
@@ -105,8 +105,8 @@ function sandbox.environment(path)
 		end
 	end
 
-	-- A protected call of a function, of which nothing protects from the end of the time. The hook
-	-- has no room to run where calls are nested too deeply; this has.
+	-- pcall() and the like, which cannot catch the end of the time limit. If calls are nested too
+	-- deeply, the hook has no room to run; leave() has.
 	local depth = 0
 	local function leave(...)
 		depth = depth - 1
@@ -149,7 +149,7 @@ function sandbox.environment(path)
 
 	function environment.setmetatable(object, metatable)
 		if type(metatable) == 'table' and rawget(metatable, '__gc') ~= nil then
-			error('setmetatable: a policy has no finalizers', 2)
+			error('setmetatable: a policy cannot have finalizers', 2)
 		end
 		return setmetatable(object, metatable)
 	end
@@ -197,7 +197,8 @@ function sandbox.environment(path)
 	return environment, watch
 end
 
--- Call a function of the policy's. Returns nil, or what went wrong: it names the file.
+-- Call a function of the policy, with `strings` as the methods of strings. Returns nil, or an error
+-- message, which names the file.
 function sandbox.run(path, watch, f, strings)
 	local metatable = debug.getmetatable('')
 	local all_strings = metatable.__index
@@ -206,10 +207,10 @@ function sandbox.run(path, watch, f, strings)
 	metatable.__index = strings
 	local good, why = coroutine.resume(thread)
 	if good and coroutine.status(thread) == 'suspended' then
-		good, why = false, path .. ': yields outside of a coroutine'
+		good, why = false, path .. ': yields outside a coroutine'
 	elseif not good and type(why) ~= 'string' then
 		local told, text = coroutine.resume(watch.start(tostring), why)
-		why = path .. ': ' .. (told and text or 'an error that is a ' .. type(why))
+		why = path .. ': ' .. (told and text or 'the error value is a ' .. type(why))
 	end
 	metatable.__index = all_strings
 	return watch.why or not good and why or nil

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- The sessions that requests are about, and how many others are open.
+-- sessions.lua - the sessions of requests, and how many others are open.
 local uv = require('luv')
 local conncount = require('conncount')
 
@@ -7,15 +7,15 @@ local count = conncount.audit.inbound_session_count
 
 local sessions = {}
 
-local RECENT_MS = 1000 -- how old what is known of a session that is staying may be
+local RECENT_MS = 1000 -- how long a staying session is taken to be open, without asking the kernel
 
 local function endpoint(address, port)
 	return (address:find(':', 1, true) and '[%s]:%s' or '%s:%s'):format(address, port)
 end
 
--- The session that a request is about; nil where it does not say. `remote` is nil where the
--- client's port is not known, as before Postfix 3.0. `socket` is false or nil where the session is
--- not in our network namespace.
+-- The session of a request; nil if the request does not name it. `remote` is nil if the client's port
+-- is not known, as before Postfix 3.0. `socket` is false or nil if the session is not in this network
+-- namespace.
 function sessions.of_request(request)
 	local address, port = request.client_address, request.client_port
 	local server, server_port = request.server_address, request.server_port
@@ -37,22 +37,23 @@ function sessions.of_request(request)
 	return session
 end
 
+-- Whether two requests are for the same session.
 function sessions.same(a, b)
 	return a.remote and a.remote == b.remote and a.server == b.server and a.socket == b.socket
 end
 
--- A session is counted before anybody judges it. Of ten that arrive at once where five may, each
--- would see ten. So those that were judged are remembered until they are gone:
---   refused   which still count until the server has closed them, but are not held against others
---   staying   which were let in, or are to be as soon as the count has come down: as long as there
---             are fewer of them than may be, one that is over the limit waits for that
+-- The kernel counts a session before a decision on it. If ten arrive at once and the limit is five,
+-- each request sees a count of ten. So sessions with a decision are remembered until they are closed:
+--   refused   They are counted until the server has closed them, but not held against others.
+--   staying   They were let in, or wait to be let in when the count comes down. As long as there are
+--             fewer of them than the limit, a session over the limit waits for that.
 -- Both are [service .. ' ' .. network] = { [session] = true, ... }, for each network of a limit. A
--- session that is in one has it as `list`, and its places there as `keys`. All are in `remembered`,
--- by their sockets.
+-- remembered session has `list`, one of the two, and `keys`, its keys in it. `remembered` has all, by
+-- their sockets.
 local refused, staying, remembered = {}, {}, {}
 sessions.refused, sessions.staying = refused, staying
 
--- The session that is remembered by the same socket; nil: none is.
+-- The remembered session with the same socket; nil if there is none.
 function sessions.recall(session)
 	return session.socket and remembered[session.socket] or nil
 end
@@ -71,8 +72,8 @@ local function forget(session)
 	session.list, session.keys = nil, nil
 end
 
--- Whether a session that is remembered is gone; if so, it is forgotten. One that the kernel cannot
--- be asked about is taken to be gone.
+-- Whether a remembered session is closed; if so, forget it. If the kernel cannot be asked, the session
+-- is taken to be closed.
 local function is_gone(session)
 	session.asked = uv.now()
 	if conncount.socket(session.remote, session.server, session.interface) == session.socket then
@@ -82,11 +83,11 @@ local function is_gone(session)
 	return true
 end
 
--- The same, first in, first out.
+-- The remembered sessions, first in, first out; with some that were forgotten.
 local memory, first, last = {}, 1, 0
 
--- Remember a session in a list. For each new one, two others are looked at: so no more than twice as
--- many are remembered as are there.
+-- Remember a session in a list. Each new session causes a check of two others, so that at most twice
+-- as many are remembered as are open.
 function sessions.remember(session, list, keys)
 	if not session.socket then
 		return
@@ -116,7 +117,7 @@ function sessions.remember(session, list, keys)
 end
 
 -- How many sessions a network has open, without those that were refused.
--- Returns what inbound_session_count() does.
+-- Returns the same as inbound_session_count().
 function sessions.count_unrefused(network, service)
 	while true do
 		local open, why, errno = count(network, service)
@@ -127,7 +128,7 @@ function sessions.count_unrefused(network, service)
 		local gone = false
 		for other in pairs(others) do
 			if is_gone(other) then
-				gone = true -- perhaps since it was counted
+				gone = true -- perhaps after the count
 			else
 				open = open - 1
 			end
@@ -138,7 +139,7 @@ function sessions.count_unrefused(network, service)
 	end
 end
 
--- How many others are staying in a network.
+-- How many other sessions are staying, by their key.
 function sessions.count_staying(session, key)
 	local n = 0
 	for other in pairs(staying[key] or {}) do

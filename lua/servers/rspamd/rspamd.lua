@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- conncount in rspamd: symbols for mail from a client that has too many sessions open, or whose
--- network has. rspamd.local.lua loads it; conncount-servers(7) has how, and how it is configured.
+-- conncount in rspamd: symbols for mail from a client with too many open sessions, or from a network
+-- with too many. rspamd.local.lua loads it: see conncount-servers(7), also for its configuration.
 --
--- The client is the address that the mail server names to rspamd; its sessions are counted on this
--- host, where it accepts them. Mail from rspamd's local_addrs and from users who are logged in gets
--- no symbol; and none does while nothing can be counted, which rspamd's log explains.
+-- The client is the address that the mail server sends to rspamd. Its sessions are counted on this
+-- host, which must be the one that accepts them. Mail from rspamd's local_addrs and from users who are
+-- logged in gets no symbol. If the counts cannot be read, no mail gets one, and rspamd's log says why.
 local logger = require('rspamd_logger')
 local count = require('conncount').audit.inbound_session_count
 
--- ipv4, ipv6: the length of the network that counts; without one, clients of that family do not.
+-- ipv4, ipv6: the prefix length of the network; without one, clients of that family get no symbol.
 local SYMBOLS = {
 	CONNCOUNT_ADDRESS = { ipv4 = 32, ipv6 = 128, limit = 10, score = 3 },
 	CONNCOUNT_24 = { ipv4 = 24, limit = 20, score = 2 },
@@ -51,6 +51,6 @@ for name, symbol in pairs(options.symbols or SYMBOLS) do
 	if type(symbol) == 'table' and tonumber(symbol.limit) and tonumber(symbol.score) then
 		register(name, symbol)
 	else
-		logger.errx(rspamd_config, 'conncount: symbol %s: no limit, or no score', name)
+		logger.errx(rspamd_config, 'conncount: symbol %s: limit or score is missing', name)
 	end
 end

@@ -131,7 +131,7 @@ expect.returns({ nil, 'no listener is configured for 198.51.100.1 port 25', ESRC
 expect.returns({ nil, 'no listener is configured for 2001:db8::1 port 587', ESRCH },
 	ac6.inbound_session_count, ac6)
 local UNKNOWN = "inbound_session_count: bad argument #2 (service_type) 'smtp': "
-	.. 'unknown service type; known are SMTP, Control, mine'
+	.. 'unknown service type (known: SMTP, Control, mine)'
 expect.raises({ UNKNOWN }, ac4.inbound_session_count, ac4, '/24', 'smtp')
 expect.raises({ UNKNOWN }, ac4.inbound_session_count, ac4, nil, 'smtp')
 expect.raises({ UNKNOWN }, audit.inbound_session_count, '::/0', 'smtp')
