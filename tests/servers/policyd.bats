@@ -554,8 +554,8 @@ reloaded() {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	policyd_start --listen 127.0.0.1:10126
-	export POLICYD
-	export -f wait_until
+	export POLICYD PATIENCE NAP
+	export -f wait_until nap fail
 	# shellcheck disable=SC2016
 	talk '
 		trap "kill -CONT $POLICYD" EXIT
