@@ -255,7 +255,7 @@ prefixes() {
 	rmdir "$CGROUP_PATH/inner"
 	for command in count list; do
 		expect 0 conncount "$command"
-		expect_match 'not exact: the cgroup that is counted in is gone' "$errors"
+		expect_match 'not exact: the counted cgroup was removed' "$errors"
 	done
 }
 
@@ -414,7 +414,7 @@ prefixes() {
 	expect 2 conncount exporter --listen "$long"
 	expect_match "': .{10}" "$errors"
 	expect 2 conncount status x "$long"
-	expect_match 'one argument too many' "$errors"
+	expect_match 'unexpected argument' "$errors"
 	expect 1 conncount status --dir "/$long"
 	expect_match 'File name too long' "$errors"
 }

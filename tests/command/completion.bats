@@ -97,6 +97,6 @@ NL=$'\n'
 		_describe() { print -l -- ${(P)@[-1]} }
 		words=(conncount list -) CURRENT=3
 		source $1' zsh "$ROOT/user/dist/completions/conncount.zsh"
-	expect_match '--limit:no more than this many' "$output"
-	expect_match '-6:IPv4 networks of this length' "$output"
+	expect_match '--limit:only the N largest' "$output"
+	expect_match '-6:prefix length for IPv4, for IPv6' "$output"
 }

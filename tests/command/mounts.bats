@@ -51,7 +51,7 @@ container() {
 	expect_match ': 1 listener, cgroup /'$'\n' "$output"
 	expect_match '^0 differences' "${output#*$'\n'}"
 	expect 1 container 'alone; load --cgroup /none'
-	expect_match "cgroup /none: No such file or directory \(it is looked for below $CGROUP2_ROOT\)" "$errors"
+	expect_match "cgroup /none: No such file or directory \(searched below $CGROUP2_ROOT\)" "$errors"
 	expect_match "note: $CGROUP2_ROOT shows only a part" "$errors"
 }
 

@@ -134,7 +134,7 @@ pid() {
 	keys p 99 BSpace Enter
 	wait_until shows 'IPv4 /9, IPv6 /47'
 	keys p 129 Enter
-	wait_until shows "'129': not a length from 0 to 128"
+	wait_until shows "'129': not a prefix length from 0 to 128"
 	keys p 32,128 Enter
 	wait_until shows 'IPv4 /32, IPv6 /128,'
 	keys f

@@ -59,7 +59,7 @@ with() {
 		rest=${CAPABILITIES[*]}
 		rest=${rest/$dropped/}
 		expect 1 with "$rest" conncount load -c "$CONFIG" --cgroup "$CGROUP"
-		expect_match 'not permitted|may not be asked' "$errors" "without $dropped"
+		expect_match 'not permitted|no permission to enter' "$errors" "without $dropped"
 		[ ! -e "$CONNCOUNT_DIR" ] || fail "without $dropped: $CONNCOUNT_DIR is left"
 	done
 }

@@ -108,9 +108,9 @@ forge() {
 	expect_match 'conncount_accept_queue_limit.*socket="\*:25"' "$output"
 	expect 0 conncount metrics
 	[[ $output != *accept_queue_limit\{* ]] || fail 'queues of another network namespace'
-	expect_match 'another network namespace is counted in' "$errors"
+	expect_match 'another network namespace is counted' "$errors"
 	expect 0 conncount status
-	expect_match 'note: whether a server listens outside of .* is not known: another network namespace' "$output"
+	expect_match 'note: cannot tell whether a server listens outside of .*: another network namespace' "$output"
 	expect 0 nsenter --net="$TEST_DIR/net" -- conncount status
 	[[ $output != *note:* ]] || fail "$output"
 }
@@ -151,7 +151,7 @@ forge() {
 	umount "$net"
 	rm "$net"
 	expect 1 conncount verify
-	expect_match 'network namespace [0-9]+(, which is counted, is no more|: its sockets cannot be listed)' "$errors"
+	expect_match 'network namespace [0-9]+(, which is counted, no longer exists|: its sockets cannot be listed)' "$errors"
 }
 
 # A session is found whatever leads to it, or the load fails: a count that lacks it would be wrong.
@@ -204,11 +204,11 @@ forge() {
 		unshare --pid --fork --kill-child --mount-proc --propagation slave "$@"
 	}
 	expect 1 contained conncount verify
-	expect_match 'no process that can be seen from here has a way into it' "$errors"
+	expect_match 'no process visible from here gives access to it' "$errors"
 	counted 5
 	printf '[more]\nlisten = *:26\n' >>"$CONFIG"
 	expect 1 contained conncount load -c "$CONFIG" --cgroup "$CGROUP"
-	expect_match 'no process that can be seen from here has a way into it .*--pid=host' "$errors"
+	expect_match 'no process visible from here gives access to it .*--pid=host' "$errors"
 	expect_count 5
 	load
 	counted 5

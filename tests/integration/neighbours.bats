@@ -189,7 +189,7 @@ flags_are_cleared() {
 	expect_count 5
 	expect 1 conncount verify
 	expect_match 'smtp 10\.1\.2\.3/32: expected 2, found 5' "$output"
-	expect_match 'to count anew, without a gap: conncount load' "$errors"
+	expect_match 'to count again, without a gap: conncount load' "$errors"
 	load
 	counted 2
 	sessions close server

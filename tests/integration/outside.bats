@@ -90,7 +90,7 @@ outside() {
 	for line; do
 		# shellcheck disable=SC2086
 		set -- $line
-		text+=("note: $1 ($2) listens in cgroup $3, outside of $CGROUP/in: its sessions are not counted (count in a cgroup that has both, or have the socket made in this one)")
+		text+=("note: $1 ($2) listens in cgroup $3, outside of $CGROUP/in: its sessions are not counted (count in a cgroup that contains both, or create the socket inside this one)")
 	done
 	line=$(printf '%s\n' "${text[@]}")
 	number=${#text[@]}

@@ -232,7 +232,7 @@ faulty() {
 	faulty 3
 	lost() { [ "$(state lost)" -gt 0 ]; }
 	wait_until -t 30 lost
-	inexact 'count anew'
+	inexact 'count again'
 	load
 	expect_count 50 10.9.0.0/16
 	kill -ALRM "$churn"

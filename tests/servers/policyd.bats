@@ -385,7 +385,7 @@ reloaded() {
 		limit{ v4 = 32, sessions = 5, message = '{count}' }|2: limit: message = '{count}': unknown placeholder {count} (known: {network}, {open}, {limit})
 		limit{ v4 = 32, sessions = 5, message = 'a\\nb' }|2: limit: message = 'a?b': not a line of ASCII
 		limit{ v4 = 32, sessions = 5, service = 5 }|2: limit: service = 5: not a service name
-		allow{ '10.0.0.0/8', '10.0.0.0/33' }|2: allow: '10.0.0.0/33': the length is over 32, the most for IPv4
+		allow{ '10.0.0.0/8', '10.0.0.0/33' }|2: allow: '10.0.0.0/33': the length is over 32, the maximum for IPv4
 		allow{ 5 }|2: allow: '5': string expected, got number
 		allow '10.0.0.0/8'|2: allow: a table expected: allow{ '192.0.2.0/24' }
 	END

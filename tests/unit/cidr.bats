@@ -95,11 +95,11 @@ for length in range(int(sys.argv[2]) + 1):
 }
 
 @test "no other name is looked up" {
-	bad localhost.localdomain 'no name but localhost'
-	bad Localhost 'no name but localhost'
-	bad mx.example.com 'no name but localhost'
-	bad mx.example.com/24 'no name but localhost'
-	bad '[localhost]' 'no name but localhost'
+	bad localhost.localdomain 'the only name that is resolved is localhost'
+	bad Localhost 'the only name that is resolved is localhost'
+	bad mx.example.com 'the only name that is resolved is localhost'
+	bad mx.example.com/24 'the only name that is resolved is localhost'
+	bad '[localhost]' 'the only name that is resolved is localhost'
 }
 
 @test "malformed text" {

@@ -88,8 +88,8 @@ bad() {
 }
 
 @test "the same address and port twice" {
-	bad 4 "listen '\*:25': taken by \[a\], at line 2" <<<$'[a]\nlisten = *:25\n[b]\nlisten = *:25'
-	bad 3 'taken by \[a\], at line 2' <<<$'[a]\nlisten = 192.0.2.1:25\nlisten = [::ffff:192.0.2.1]:25'
+	bad 4 "listen '\*:25': already used by \[a\], at line 2" <<<$'[a]\nlisten = *:25\n[b]\nlisten = *:25'
+	bad 3 'already used by \[a\], at line 2' <<<$'[a]\nlisten = 192.0.2.1:25\nlisten = [::ffff:192.0.2.1]:25'
 }
 
 @test "bad addresses and ports" {
@@ -104,17 +104,17 @@ bad() {
 @test "keys: unknown, repeated, misplaced, without a value" {
 	bad 3 "unknown key 'port' in \[smtp\]" <<<$'[smtp]\nlisten = *:25\nport = 25'
 	bad 2 "unknown key 'listen' in \[conncount\]" <<<$'[conncount]\nlisten = *:25'
-	bad 4 'service: set before, at line 3' <<<$'[smtp]\nlisten = *:25\nservice = A\nservice = A'
-	bad 3 'cgroup: set before, at line 2' <<<$'[conncount]\ncgroup = /\ncgroup = /'
+	bad 4 'service: already set, at line 3' <<<$'[smtp]\nlisten = *:25\nservice = A\nservice = A'
+	bad 3 'cgroup: already set, at line 2' <<<$'[conncount]\ncgroup = /\ncgroup = /'
 	bad 1 'before any \[section\]' <<<'listen = *:25'
 	bad 3 "neither a \[section\] nor 'key = value'" <<<$'[smtp]\nlisten = *:25\nservice'
 	bad 3 "service ''" <<<$'[smtp]\nlisten = *:25\nservice ='
 }
 
 @test "sections: repeated, unfinished, empty, badly named" {
-	bad 3 '\[smtp\]: begun before, at line 1' <<<$'[smtp]\nlisten = *:25\n[smtp]\nlisten = *:26'
-	bad 2 '\[conncount\]: begun before, at line 1' <<<$'[conncount]\n[conncount]'
-	bad 1 "without its '\]'" <<<$'[smtp\nlisten = *:25'
+	bad 3 '\[smtp\]: there already is such a section, at line 1' <<<$'[smtp]\nlisten = *:25\n[smtp]\nlisten = *:26'
+	bad 2 '\[conncount\]: there already is such a section, at line 1' <<<$'[conncount]\n[conncount]'
+	bad 1 "without a closing '\]'" <<<$'[smtp\nlisten = *:25'
 	bad 1 "text after the section's" <<<$'[smtp] x\nlisten = *:25'
 	bad 3 "\[msa\]: no 'listen" <<<$'[smtp]\nlisten = *:25\n[msa]\nservice = SMTP'
 	bad 3 "\[msa\]: no 'listen" <<<$'[smtp]\nlisten = *:25\n[msa]'
@@ -177,7 +177,7 @@ times() {
 		[smtp]
 		listen = *:25"
 	bad 2 "cgroup '/x{99}\.\.\.': longer than 4095 characters$" <<<$'[conncount]\ncgroup = '"/$(times 4095 x)"
-	bad 2 "cgroup '/a\?b': a control character" <<<$'[conncount]\ncgroup = /a\rb'
+	bad 2 "cgroup '/a\?b': contains a control character" <<<$'[conncount]\ncgroup = /a\rb'
 }
 
 @test "a message quotes 100 bytes of a long text, and says what is wrong with it" {
@@ -205,7 +205,7 @@ times() {
 	mkdir -p "$dir"
 	echo '[smtp' >"$dir/conf"
 	expect 2 conncount check "$dir/conf"
-	expect_match "/conf:1: a section without its '\]'" "$errors"
+	expect_match "/conf:1: a section without a closing '\]'" "$errors"
 	expect 2 conncount check "/$(times 10000 x)"
 	expect_match ': File name too long' "$errors"
 }
@@ -229,7 +229,7 @@ times() {
 	{ cat "$BATS_TEST_TMPDIR/many" && echo '[msa]' && echo 'listen = *:587'; } |
 		bad 1048579 "listen '\*:587': more than 1048576 addresses"
 	{ cat "$BATS_TEST_TMPDIR/many" && echo 'listen = 10.0.0.1:25'; } |
-		bad 1048578 "taken by \[smtp\], at line 3"
+		bad 1048578 "already used by \[smtp\], at line 3"
 }
 
 @test "more listeners than there are ids" {
@@ -245,5 +245,5 @@ times() {
 	expect 2 conncount check
 	expect_match 'FILE is missing' "$errors"
 	expect 2 conncount check a b
-	expect_match 'b: one argument too many' "$errors"
+	expect_match 'b: unexpected argument' "$errors"
 }

@@ -54,7 +54,7 @@ int next_option(const struct command *command, int argc, char **argv, const char
 		bad_option(command, option, argv);
 	/* As in: --dir "$UNSET". It must not come to mean the host's own instance. */
 	if (option == OPTION_DIR && !*optarg)
-		exit(usage_error(command, "--dir: no directory is named"));
+		exit(usage_error(command, "--dir: the directory's name is empty"));
 	return option;
 }
 
@@ -73,7 +73,7 @@ bool check_arguments(const struct command *command, int argc, char **argv, int m
 {
 	if (argc - optind <= most)
 		return true;
-	usage_error(command, "%s: one argument too many", argv[optind + most]);
+	usage_error(command, "%s: unexpected argument", argv[optind + most]);
 	return false;
 }
 
@@ -95,7 +95,8 @@ unsigned long number_option(const struct command *command, unsigned long least, 
 	unsigned long value;
 
 	if (!parse_number(optarg, least, most, &value))
-		exit(usage_error(command, "'%s': not a number in range", optarg));
+		exit(usage_error(command, "'%s': not a number from %lu to %lu", optarg, least,
+				 most));
 	return value;
 }
 
@@ -113,7 +114,7 @@ bool target_option(struct target *target, int option)
 bool target_check(const struct command *command, struct target *target)
 {
 	if (target->listener && target->service) {
-		usage_error(command, "--listener and --service: only one of them");
+		usage_error(command, "--listener and --service cannot be combined");
 		return false;
 	}
 	if (!target->service)
@@ -142,7 +143,8 @@ bool lengths_option(const struct command *command, struct lengths *lengths, int 
 bool lengths_check(const struct command *command, struct lengths *lengths)
 {
 	if (lengths->prefix && lengths->letter) {
-		usage_error(command, "--prefix is for both families: not beside -4 or -6");
+		usage_error(command,
+			    "--prefix sets both families: it cannot be combined with -4 or -6");
 		return false;
 	}
 	if (!lengths->prefix && !lengths->letter) {

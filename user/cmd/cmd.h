@@ -58,11 +58,11 @@ enum {
 #define HELP_TARGET                             \
 	"  --listener NAME  on this listener\n" \
 	"  --service TYPE   on all listeners of this service (default: " CONNCOUNT_SERVICE ")\n"
-#define HELP_PREFIX                                                         \
-	"  --prefix N       networks of this length (over 32: IPv6 only)\n" \
-	"  -4 N, -6 N       IPv4 networks of this length, IPv6 networks of that\n"
+#define HELP_PREFIX                                                                \
+	"  --prefix N       networks of this prefix length (over 32: IPv6 only)\n" \
+	"  -4 N, -6 N       prefix length for IPv4, for IPv6 (one alone: only that family)\n"
 
-#define HELP_INTERVAL "  --interval N     look every N seconds (default: 1)\n"
+#define HELP_INTERVAL "  --interval N     read the counts every N seconds (default: 1)\n"
 
 /* The letters that go with LONG_PREFIX. */
 #define LETTERS_PREFIX "4:6:"

@@ -82,7 +82,7 @@ static int run(const struct command *command, int argc, char **argv)
 const struct command count_command = {
 	.name = "count",
 	.arguments = "[--listener NAME | --service TYPE] [CIDR]",
-	.summary = "Print how many sessions are open, of all addresses or of a network",
+	.summary = "Print how many sessions are open, from all addresses or from one network",
 	.help = HELP_TARGET HELP_JSON HELP_DIR,
 	.run = run,
 };

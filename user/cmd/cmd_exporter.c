@@ -36,7 +36,7 @@ static int listen_on(const char *text, const struct conncount_cidr *addr, uint16
 		report("serving http://%s/metrics", text);
 		return fd;
 	}
-	report("%s: cannot listen: %s (name another address and port with --listen)", text,
+	report("%s: cannot listen: %s (choose another address and port with --listen)", text,
 	       strerror(errno));
 	if (fd >= 0)
 		close(fd);
@@ -66,20 +66,20 @@ static bool is_set(int fd, int option, int value)
 static int take_passed(unsigned long n)
 {
 	if (n > 1) {
-		report("%lu sockets were passed (LISTEN_FDS): one is served; give the others an "
-		       "exporter of their own",
+		report("%lu sockets were passed (LISTEN_FDS), but an exporter serves only one (run "
+		       "one exporter for each)",
 		       n);
 		return -1;
 	}
 	if (!is_set(ACTIVATION_FD, SO_TYPE, SOCK_STREAM) ||
 	    !is_set(ACTIVATION_FD, SO_ACCEPTCONN, 1)) {
-		report("the socket that was passed (LISTEN_FDS) is not a listening stream socket "
-		       "(in its unit: ListenStream=, and Accept=no)");
+		report("the passed socket (LISTEN_FDS) is not a listening stream socket (set "
+		       "ListenStream= and Accept=no in its unit)");
 		return -1;
 	}
 	fcntl(ACTIVATION_FD, F_SETFD, FD_CLOEXEC);
 	fcntl(ACTIVATION_FD, F_SETFL, fcntl(ACTIVATION_FD, F_GETFL) | O_NONBLOCK);
-	report("serving /metrics on the socket that was passed");
+	report("serving /metrics on the passed socket");
 	return ACTIVATION_FD;
 }
 
@@ -115,7 +115,7 @@ static int become_server(const char *dir, int fd)
 		if (errno != ENOENT)
 			break;
 	}
-	report("%s: cannot be run: %s (install conncount again, all of it)", path, strerror(errno));
+	report("%s: cannot be run: %s (reinstall conncount)", path, strerror(errno));
 	return STATUS_FAILED;
 }
 
@@ -142,7 +142,8 @@ static int run(const struct command *command, int argc, char **argv)
 	if (!check_arguments(command, argc, argv, 0))
 		return STATUS_USAGE;
 	if (text && passed)
-		return usage_error(command, "--listen: a socket was passed already (LISTEN_FDS)");
+		return usage_error(command,
+				   "--listen cannot be combined with a passed socket (LISTEN_FDS)");
 	if (!text)
 		text = EXPORTER_LISTEN;
 	if (conncount_address_parse(text, &addr, &port, &why))
@@ -157,11 +158,12 @@ const struct command exporter_command = {
 	.name = "exporter",
 	.arguments = "[--listen ADDR:PORT] [--dir DIR]",
 	.summary = "Serve the metrics over HTTP, at /metrics, until SIGTERM",
-	.help = "  --listen ADDR:PORT  where (default: " EXPORTER_LISTEN ")\n"
+	.help = "  --listen ADDR:PORT  the address and port to listen on (default: " EXPORTER_LISTEN
+		")\n"
 		"  --dir DIR           the instance (default: $CONNCOUNT_DIR or " CONNCOUNT_DIR
 		")\n"
-		"A listening socket that a service manager passes (LISTEN_FDS) is served "
-		"instead.\n",
+		"If a service manager passes a listening socket (LISTEN_FDS), the exporter serves "
+		"that one.\n",
 	.persists = true,
 	.run = run,
 };

@@ -146,11 +146,11 @@ const struct command list_command = {
 	.name = "list",
 	.arguments = "[--listener NAME | --service TYPE] [--prefix N | -4 N -6 N] [--limit N] "
 		     "[--tree]",
-	.summary = "List the networks that have sessions open, largest first",
+	.summary = "List the networks that have open sessions, largest first",
 	.help = HELP_TARGET HELP_PREFIX
 	"                   (default: single addresses of both families)\n"
-	"  --limit N        no more than this many: the largest\n"
-	"  --tree           each network with the networks it consists of, down to that "
+	"  --limit N        only the N largest\n"
+	"  --tree           each network above the networks inside it, down to that "
 	"length\n" HELP_JSON HELP_DIR,
 	.run = run,
 };

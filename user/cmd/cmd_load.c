@@ -111,8 +111,8 @@ const struct command load_command = {
 	.arguments = "[-c FILE] [--cgroup PATH] [--dir DIR]",
 	.summary = "Start counting, or apply a changed configuration",
 	.help = "  -c FILE          the configuration (default: " CONFIG_FILE ")\n"
-		"  --cgroup PATH    count only in this cgroup, a path below the cgroup v2 "
-		"mount\n" HELP_DIR,
+		"  --cgroup PATH    count only in this cgroup (a path below the cgroup v2 "
+		"mount)\n" HELP_DIR,
 	.persists = true,
 	.run = run,
 };

@@ -135,16 +135,17 @@ static int judge(const struct snapshot *snapshot)
 	const struct conncount_state *state = &snapshot->state;
 
 	if (snapshot->uncounted)
-		report("%" PRId64 " open sessions are in no count: the table of prefixes was full "
-		       "(%" PRId64 " of %" PRIu32 " are in use; raise max_prefixes and load "
-		       "again), or the kernel had no memory for them (load again when it has)",
+		report("%" PRId64 " open sessions are not counted: the table of prefixes was full "
+		       "(%" PRId64 " of %" PRIu32
+		       " in use; raise max_prefixes and load again), or the kernel was out of "
+		       "memory (load again when there is enough)",
 		       snapshot->uncounted, state->nodes, state->max_prefixes);
 	if (snapshot->lost)
-		report("%" PRIu64 " changes of a count could not be entered, so counts are off "
-		       "(to count anew, without a gap: conncount load)",
+		report("%" PRIu64 " changes of a count were lost, so counts are wrong (to count "
+				  "again, without a gap: conncount load)",
 		       snapshot->lost);
 	if (state->seeding)
-		report("sessions that were open before are still being entered (if no load is "
+		report("sessions that were already open are still being counted (if no load is "
 		       "running, one has died: conncount load)");
 	if (state->detached)
 		report_detached(state->cgroup);

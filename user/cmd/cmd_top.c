@@ -169,8 +169,8 @@ static bool take_length(struct top *top, const char *text, unsigned long most, i
 
 	text += strspn(text, " /");
 	if (!parse_number(text, 0, most, &length)) {
-		snprintf(top->note, sizeof(top->note), "'%s': not a length from 0 to %lu", text,
-			 most);
+		snprintf(top->note, sizeof(top->note), "'%s': not a prefix length from 0 to %lu",
+			 text, most);
 		return false;
 	}
 	*ret = (int)length;
@@ -448,9 +448,9 @@ const struct command top_command = {
 	.name = "top",
 	.arguments = "[--listener NAME | --service TYPE] [--prefix N | -4 N -6 N] "
 		     "[--interval SECONDS]",
-	.summary = "Show the networks that have sessions open on a terminal, kept up to date",
+	.summary = "Show the networks that have open sessions on a terminal, kept up to date",
 	.help = HELP_TARGET HELP_PREFIX
 	"                   (default: single addresses of both families)\n" HELP_INTERVAL HELP_DIR
-	"Keys: h shows them.\n",
+	"Press h for the keys.\n",
 	.run = run,
 };

@@ -70,8 +70,8 @@ static int run(const struct command *command, int argc, char **argv)
 	else
 		print_result(&result);
 	if (result.n_differences) {
-		report("%zu counts are not what the kernel's sockets say (to count anew, without "
-		       "a gap: conncount load)",
+		report("%zu counts differ from the kernel's list of sockets (to count again, "
+		       "without a gap: conncount load)",
 		       result.n_differences);
 		status = STATUS_FAILED;
 	}

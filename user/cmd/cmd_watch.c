@@ -246,12 +246,13 @@ const struct command watch_command = {
 	.name = "watch",
 	.arguments = "--over N [--listener NAME | --service TYPE] [--prefix N | -4 N -6 N] "
 		     "[--interval SECONDS]",
-	.summary = "Print a line when a network goes over a number of sessions, and when it comes "
-		   "back",
-	.help = "  --over N         this number: N itself is not over\n" HELP_TARGET HELP_PREFIX
+	.summary = "Print a line when a network exceeds a number of sessions, and when it no "
+		   "longer does",
+	.help = "  --over N         report networks with more than N sessions\n" HELP_TARGET
+		HELP_PREFIX
 		"                   (default: single addresses of both families)\n" HELP_INTERVAL
 			HELP_JSON HELP_DIR
-		"A line is TIME over|back NETWORK COUNT, the time in UTC; what is over at the\n"
-		"start is printed at once.\n",
+		"A line is TIME over|back NETWORK COUNT, with the time in UTC. Networks that are "
+		"over\nthe number at the start are printed at once.\n",
 	.run = run,
 };

@@ -20,12 +20,12 @@ enum { N_COMMANDS = sizeof(commands) / sizeof(*commands) };
 static void print_usage(FILE *out)
 {
 	fputs("Usage: conncount COMMAND [OPTION]... [ARGUMENT]...\n"
-	      "How many inbound TCP sessions are open right now, by network.\n\n",
+	      "Count the inbound TCP sessions that are open now, by network.\n\n",
 	      out);
 	for (int i = 0; i < N_COMMANDS; i++)
 		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
-	fputs("\n'conncount COMMAND --help' has the options of a command, "
-	      "'conncount --version' the version.\n",
+	fputs("\n'conncount COMMAND --help' lists the options of a command, 'conncount --version' "
+	      "prints the version.\n",
 	      out);
 }
 

@@ -24,15 +24,15 @@ static void format_socket(const struct outside *outside, const struct conncount_
 	if (outside->cgroup && !*outside->cgroup)
 		snprintf(line, LINE_SIZE,
 			 "note: %s (%s) listens in a cgroup that was removed: if that was outside "
-			 "of %s, its sessions are not counted (start the server again)",
+			 "of %s, its sessions are not counted (restart the server)",
 			 socket, outside->at.name, state->cgroup);
 	else
 		snprintf(line, LINE_SIZE,
 			 "note: %s (%s) listens in cgroup %s, outside of %s: its sessions are not "
-			 "counted (count in a cgroup that has both, or have the socket made in "
-			 "this one)",
+			 "counted (count in a cgroup that contains both, or create the socket "
+			 "inside this one)",
 			 socket, outside->at.name,
-			 outside->cgroup ? outside->cgroup : "that is not seen from here",
+			 outside->cgroup ? outside->cgroup : "(not visible from here)",
 			 state->cgroup);
 }
 
@@ -58,11 +58,10 @@ static void tell_sockets(const struct queues *queues, const struct conncount_sta
 		tell(line);
 	}
 	if (queues->unseen) {
-		snprintf(
-			line, sizeof(line),
-			"note: whether %zu listening sockets are outside of %s cannot be seen from "
-			"here (ask where its cgroup v2 mount is)",
-			queues->unseen, state->cgroup);
+		snprintf(line, sizeof(line),
+			 "note: cannot see from here whether %zu listening sockets are outside of "
+			 "%s (run this where its cgroup v2 mount is visible)",
+			 queues->unseen, state->cgroup);
 		tell(line);
 	}
 }
@@ -81,7 +80,7 @@ void outside_tell(const struct snapshot *snapshot, void (*tell)(const char *line
 
 	if (err) {
 		snprintf(line, sizeof(line),
-			 "note: whether a server listens outside of %s is not known: %s",
+			 "note: cannot tell whether a server listens outside of %s: %s",
 			 snapshot->state.cgroup, queues_strerror(err));
 		tell(line);
 		return;

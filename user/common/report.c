@@ -37,25 +37,24 @@ void report(const char *format, ...)
 
 void report_detached(const char *cgroup)
 {
-	report("cgroup %s: it was removed, so nothing is counted any more; a service that is "
-	       "started again gets a new one (load when it has: conncount load)",
+	report("cgroup %s: it was removed, so nothing is counted any more (a restarted service has "
+	       "a new cgroup; to count there: conncount load)",
 	       cgroup);
 }
 
 char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size)
 {
 	if (answer->flags & CONNCOUNT_DETACHED)
-		snprintf(
-			buf, size,
-			"not exact: the cgroup that is counted in is gone (see: conncount status)");
+		snprintf(buf, size,
+			 "not exact: the counted cgroup was removed (see: conncount status)");
 	else if (answer->uncounted || answer->lost)
 		snprintf(buf, size,
-			 "not exact: %" PRId64 " open sessions are in no count, %" PRIu64
+			 "not exact: %" PRId64 " open sessions are not counted, %" PRIu64
 			 " changes were lost (see: conncount status)",
 			 answer->uncounted, answer->lost);
 	else
 		snprintf(buf, size,
-			 "not exact: sessions that were open before are still being entered (see: "
+			 "not exact: sessions that were already open are still being counted (see: "
 			 "conncount status)");
 	return buf;
 }

@@ -16,7 +16,7 @@
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
-		report("conncount-exporter: started by hand (use: conncount exporter)");
+		report("conncount-exporter: cannot be run directly (use: conncount exporter)");
 		return 2;
 	}
 	return http_serve(argv[1], STDIN_FILENO) ? 1 : 0;

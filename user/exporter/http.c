@@ -233,10 +233,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	(void)state;
 	MHD_get_connection_values(connection, MHD_HEADER_KIND, on_field, &fields);
 	if (!is_well_formed(&fields, version))
-		return respond_text(connection, MHD_HTTP_BAD_REQUEST,
-				    "conncount exporter: not a request of HTTP/1.1 (RFC 9112): "
-				    "a field's name, Host, Content-Length or Transfer-Encoding is "
-				    "wrong\n");
+		return respond_text(
+			connection, MHD_HTTP_BAD_REQUEST,
+			"conncount exporter: not an HTTP/1.1 request (RFC 9112): a field's name, "
+			"Host, Content-Length or Transfer-Encoding is wrong\n");
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
 		return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 				    "conncount exporter: only GET and HEAD\n");

@@ -20,8 +20,8 @@ _Static_assert(CONNCOUNT_IPV4 == AF_INET && CONNCOUNT_IPV6 == AF_INET6, "address
 enum { MAPPED_LEN = 96 };
 
 static const char bad_length[] = "the length after '/' is not a plain number";
-static const char too_long_v4[] = "the length is over 32, the most for IPv4";
-static const char too_long_v6[] = "the length is over 128, the most for IPv6";
+static const char too_long_v4[] = "the length is over 32, the maximum for IPv4";
+static const char too_long_v6[] = "the length is over 128, the maximum for IPv6";
 
 static int fail(const char **ret_why, const char *why)
 {
@@ -252,8 +252,8 @@ int conncount_cidr_parse(const char *text, const struct conncount_cidr *peer,
 		err = parse_localhost(slash, &cidr, ret_why);
 	else
 		err = parse_addr(text, addr_len,
-				 "not an IP address (no name but localhost is resolved)", &cidr,
-				 &mapped, ret_why);
+				 "not an IP address (the only name that is resolved is localhost)",
+				 &cidr, &mapped, ret_why);
 	if (err)
 		return err;
 

@@ -125,7 +125,7 @@ int cgroup_open(const char *path, struct cgroup *ret)
 	int err = cgroup2_mounts(&mounts, &n);
 
 	if (err && err != -ENOENT) {
-		report("cgroup v2: /proc/self/mounts: %s", strerror(-err));
+		report("cgroup v2: /proc/self/mountinfo: %s", strerror(-err));
 		return err;
 	}
 	if (err) {
@@ -138,8 +138,7 @@ int cgroup_open(const char *path, struct cgroup *ret)
 	if (!err)
 		err = name(&cgroup, full, mounts, n);
 	if (err) {
-		report("cgroup %s: %s (it is looked for below %s)", path, strerror(-err),
-		       mounts[0].path);
+		report("cgroup %s: %s (searched below %s)", path, strerror(-err), mounts[0].path);
 		note_part(mounts[0].root_id);
 		if (cgroup.fd >= 0)
 			close(cgroup.fd);
@@ -162,9 +161,8 @@ int cgroup_open_below(uint64_t root_id, const char *path, struct cgroup *ret)
 		err = open_directory(&cgroup, full);
 	}
 	if (err) {
-		report("cgroup %s: %s (none of the cgroup v2 mounts that are seen from here shows "
-		       "it)",
-		       path, strerror(-err));
+		report("cgroup %s: %s (no cgroup v2 mount visible from here shows it)", path,
+		       strerror(-err));
 		return err;
 	}
 	snprintf(cgroup.path, sizeof(cgroup.path), "%s", path);

@@ -99,7 +99,7 @@ static bool check_name(struct parser *parser, const char *what, const char *text
 		fail(parser, "%s '%s': longer than %d characters", what, quote(parser, text),
 		     NAME_MOST);
 	else if (!is_name(text))
-		fail(parser, "%s '%s': only letters, digits and . _ - + : / @ can be in it", what,
+		fail(parser, "%s '%s': may contain only letters, digits and . _ - + : / @", what,
 		     quote(parser, text));
 	return !parser->failed;
 }
@@ -108,7 +108,7 @@ static bool check_name(struct parser *parser, const char *what, const char *text
 static bool once(struct parser *parser, const char *key, unsigned *set_at)
 {
 	if (*set_at)
-		fail(parser, "%s: set before, at line %u", key, *set_at);
+		fail(parser, "%s: already set, at line %u", key, *set_at);
 	else
 		*set_at = parser->line;
 	return !parser->failed;
@@ -125,7 +125,7 @@ static void begin_listener(struct parser *parser, const char *name)
 		return;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		if (!strcmp(config->listeners[i].name, name)) {
-			fail(parser, "[%s]: begun before, at line %u", name,
+			fail(parser, "[%s]: there already is such a section, at line %u", name,
 			     config->listeners[i].line);
 			return;
 		}
@@ -155,7 +155,7 @@ static void begin_section(struct parser *parser, char *line)
 	parser->in_section = true;
 	parser->current = NULL;
 	if (!end) {
-		fail(parser, "a section without its ']'");
+		fail(parser, "a section without a closing ']'");
 		return;
 	}
 	if (end[1]) {
@@ -166,7 +166,8 @@ static void begin_section(struct parser *parser, char *line)
 	if (strcmp(name, "conncount"))
 		begin_listener(parser, name);
 	else if (parser->config.section_line)
-		fail(parser, "[conncount]: begun before, at line %u", parser->config.section_line);
+		fail(parser, "[conncount]: there already is such a section, at line %u",
+		     parser->config.section_line);
 	else
 		parser->config.section_line = parser->line;
 }
@@ -187,13 +188,14 @@ static void set_cgroup(struct parser *parser, const char *value)
 	if (!once(parser, "cgroup", &config->cgroup_line))
 		return;
 	if (value[0] != '/')
-		fail(parser, "cgroup '%s': a path below the cgroup v2 mount begins with '/'",
+		fail(parser,
+		     "cgroup '%s': must be a path below the cgroup v2 mount and begin with '/'",
 		     quote(parser, value));
 	else if (strlen(value) >= sizeof(config->cgroup))
 		fail(parser, "cgroup '%s': longer than %zu characters", quote(parser, value),
 		     sizeof(config->cgroup) - 1);
 	else if (has_control(value))
-		fail(parser, "cgroup '%s': a control character in it", quote(parser, value));
+		fail(parser, "cgroup '%s': contains a control character", quote(parser, value));
 	else
 		strcpy(config->cgroup, value);
 }
@@ -278,8 +280,8 @@ static bool take_listen(struct parser *parser, const struct config_listen *liste
 	if (!found)
 		fail(parser, "out of memory");
 	else if (*found != taken)
-		fail(parser, "listen '%s': taken by [%s], at line %u", value, (*found)->listener,
-		     (*found)->listen.line);
+		fail(parser, "listen '%s': already used by [%s], at line %u", value,
+		     (*found)->listener, (*found)->listen.line);
 	else if (++parser->n_taken > CC_LISTENS_MAX)
 		fail(parser, "listen '%s': more than %d addresses", value, CC_LISTENS_MAX);
 	if (!found || *found != taken)
@@ -384,7 +386,7 @@ static char *read_line(struct parser *parser, char *buf)
 	parser->line++;
 	for (; c != EOF && c != '\n'; c = getc_unlocked(parser->in)) {
 		if (!c) {
-			fail(parser, "a NUL byte in the text (it must be UTF-8 or ASCII)");
+			fail(parser, "a NUL byte in the text (use UTF-8 or ASCII)");
 			return NULL;
 		}
 		if ((c == '#' || c == ';') &&
@@ -429,7 +431,7 @@ static void parse_line(struct parser *parser, char *line)
 {
 	line = trim(line);
 	if (is_mark(line))
-		fail(parser, "a byte order mark, which only the start of a file can have");
+		fail(parser, "a byte order mark, which is allowed only at the start of the file");
 	else if (*line == '[')
 		begin_section(parser, line);
 	else if (*line)
@@ -441,12 +443,11 @@ static void check_listeners(struct parser *parser)
 	const struct config *config = &parser->config;
 
 	if (!config->n_listeners)
-		fail(parser, "no listener: a section such as [smtp] with 'listen = *:25'");
+		fail(parser, "no listener: add a section such as [smtp] with 'listen = *:25'");
 	for (size_t i = 0; i < config->n_listeners; i++)
 		if (!config->listeners[i].n_listens)
 			fail_at(parser, config->listeners[i].line,
-				"[%s]: no 'listen = ADDRESS:PORT' in it",
-				config->listeners[i].name);
+				"[%s]: no 'listen = ADDRESS:PORT' line", config->listeners[i].name);
 }
 
 int config_read(FILE *in, const char *name, struct config *ret_config, char *error)

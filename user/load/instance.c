@@ -208,13 +208,13 @@ static void report_holder(const struct instance *instance, int fd)
 	char command[128];
 
 	if (pid <= 0) {
-		report("%s: waiting for another process, which has %s locked", instance->dir,
+		report("%s: waiting for another process, which holds the lock %s", instance->dir,
 		       instance->lock);
 		return;
 	}
 	read_command(pid, command, sizeof(command));
-	report("%s: waiting for process %d (%s), which has %s locked", instance->dir, pid, command,
-	       instance->lock);
+	report("%s: waiting for process %d (%s), which holds the lock %s", instance->dir, pid,
+	       command, instance->lock);
 }
 
 /* Lock the file behind @fd. Says who has it, after a second. Returns 0 or a negative errno. */
@@ -318,7 +318,7 @@ static int mount_bpffs(struct instance *instance)
 	int err = check_empty(instance->dir_fd);
 
 	if (err == -ENOTEMPTY)
-		report("%s: not a directory of conncount: it is not empty (name another with "
+		report("%s: not a directory of conncount: it is not empty (choose another with "
 		       "--dir)",
 		       instance->dir);
 	else if (err)
@@ -513,8 +513,7 @@ int instance_switch(const struct instance *instance)
 		return 0;
 
 	int err = -errno;
-	report("%s: the new maps cannot take the place of the old ones: %s", instance->dir,
-	       strerror(-err));
+	report("%s: the new maps cannot replace the old ones: %s", instance->dir, strerror(-err));
 	return err;
 }
 

@@ -115,12 +115,12 @@ static const struct {
 	const char *missing;
 } features[] = {
 	{ try_descriptors, "files cannot be opened" },
-	{ try_map, "BPF maps cannot be made" },
+	{ try_map, "BPF maps cannot be created" },
 	{ try_btf, "it has no BTF (CONFIG_DEBUG_INFO_BTF; Debian's kernels have it)" },
-	{ try_noexist, "its LPM tries do not honour BPF_NOEXIST (Linux 6.13 or later, and 6.12.5, "
-		       "6.1.120 and later of those series)" },
-	{ try_atomics, "its BPF programs have no fetching atomic operations (Linux 5.12 or later "
-		       "has them)" },
+	{ try_noexist,
+	  "its LPM tries do not honour BPF_NOEXIST (fixed in Linux 6.13, 6.12.5 and 6.1.120)" },
+	{ try_atomics,
+	  "its BPF programs have no atomic operations that fetch (added in Linux 5.12)" },
 };
 
 /* Whether a try failed for want of something, and says nothing about the kernel. */

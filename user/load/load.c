@@ -162,12 +162,12 @@ static int reader_group(const struct config *config, gid_t *ret_gid)
 		return 0;
 	}
 	if (config->group_line) {
-		report("group '%s': there is no such group (make it: groupadd --system %s)",
+		report("group '%s': there is no such group (create it: groupadd --system %s)",
 		       config->group, config->group);
 		return -EINVAL;
 	}
-	report("note: there is no group '%s', so only root can read the counts (make it: groupadd "
-	       "--system %s; then load again)",
+	report("note: there is no group '%s', so only root can read the counts (create it: "
+	       "groupadd --system %s; then load again)",
 	       config->group, config->group);
 	*ret_gid = 0;
 	return 0;
@@ -252,8 +252,8 @@ static int load_skeleton(const char *dir, const char *set, struct conncount_bpf 
 	if (!err)
 		err = conncount_bpf__load(skel);
 	if (err)
-		report("the kernel does not take the BPF programs: %s (known to "
-		       "work: " KERNEL_OLDEST " and later)",
+		report("the kernel rejected the BPF programs: %s (known to work: " KERNEL_OLDEST
+		       " and later)",
 		       strerror(-err));
 	return err;
 }

@@ -124,12 +124,13 @@ void mount_report_lost(const char *dir)
 	char netns[NAME_MAX + 1];
 
 	if (find_netns(netns))
-		report("%s: counting would end with this command, as its mount namespace does (in "
-		       "place of ip netns exec: nsenter --net=" NETNS_DIR "/%s conncount load)",
+		report("%s: counting would end with this command, because its mount namespace ends "
+		       "then (instead of ip netns exec: nsenter --net=" NETNS_DIR
+		       "/%s conncount load)",
 		       dir, netns);
 	else
-		report("%s: counting would end with this command, as its mount namespace does (run "
-		       "it without unshare -m, PrivateTmp= and the like)",
+		report("%s: counting would end with this command, because its mount namespace ends "
+		       "then (run it without unshare -m, PrivateTmp= and the like)",
 		       dir);
 }
 
@@ -144,7 +145,7 @@ static int warn(const struct mount_entry *entry, void *group)
 		return 0;
 	if (st.st_uid || st.st_mode & S_IWOTH || (st.st_gid && st.st_mode & S_IWGRP))
 		report("note: %s: users other than root can write to this bpffs, so members of "
-		       "the group '%s' can change counts by it (close it: chmod 0700 %s)",
+		       "the group '%s' can change counts through it (close it: chmod 0700 %s)",
 		       entry->path, (const char *)group, entry->path);
 	return 0;
 }

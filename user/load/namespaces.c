@@ -177,8 +177,8 @@ void namespaces_explain(struct conncount_bpf *skel, const struct netns *counted)
 		return;
 	if (counted->number != skel->bss->first_netns)
 		report("note: only network namespace %u is counted, where this load runs, and not "
-		       "the host's own (there: nsenter --net=/proc/1/ns/net conncount load; every "
-		       "one: namespaces = all)",
+		       "the host's own (to count that: nsenter --net=/proc/1/ns/net conncount "
+		       "load; to count all: namespaces = all)",
 		       counted->number);
 	others = count_ours(bpf_map__fd(skel->maps.netns_found));
 	if (others)
@@ -440,15 +440,14 @@ static int report_missing(const struct entry *entry, int err)
 		       "ulimit -n, or LimitNOFILE=)",
 		       entry->number, strerror(-err));
 	else if (err == -EPERM || err == -EACCES)
-		report("network namespace %u: its sockets cannot be listed: process %d may not be "
-		       "asked for a way into it (run as root, with CAP_SYS_PTRACE and "
-		       "CAP_NET_ADMIN; kernel.yama.ptrace_scope=3 forbids it too)",
+		report("network namespace %u: its sockets cannot be listed: no permission to enter "
+		       "it through process %d (run as root, with CAP_SYS_PTRACE and CAP_NET_ADMIN; "
+		       "kernel.yama.ptrace_scope=3 also forbids it)",
 		       entry->number, (int)entry->pid);
 	else
-		report("network namespace %u: its sockets cannot be listed: no process that can "
-		       "be "
-		       "seen from here has a way into it (in a container, use the host's process "
-		       "ids: --pid=host; to count this network namespace only: namespaces = own)",
+		report("network namespace %u: its sockets cannot be listed: no process visible "
+		       "from here gives access to it (in a container, use the host's process ids: "
+		       "--pid=host; to count only this network namespace: namespaces = own)",
 		       entry->number);
 	return err ? err : -ESRCH;
 }
@@ -528,8 +527,8 @@ static int find_one(struct conncount_bpf *skel, const struct netns *counted, str
 	if (!err) {
 		err = namespaces_enter(all, check_cookie, &cookie);
 		if (err == -ESRCH)
-			report("network namespace %u, which is counted, is no more (load where the "
-			       "server is now: conncount load)",
+			report("network namespace %u, which is counted, no longer exists (load "
+			       "where the server is now: conncount load)",
 			       counted->number);
 	}
 	return err;
@@ -584,7 +583,7 @@ int namespaces_enter(const struct namespaces *all, int (*in_it)(void *arg), void
 	}
 	if (all->n && setns(all->home, CLONE_NEWNET) && !err) {
 		err = -errno;
-		report("network namespace: cannot go back to it: %s", strerror(-err));
+		report("network namespace: cannot return to it: %s", strerror(-err));
 	}
 	return err;
 }

@@ -87,7 +87,7 @@ static int enter_listeners(struct cc_config *active, const struct config *config
 			id = find_free(active);
 		if (id == CC_LISTENERS_MAX) {
 			report("[%s]: all %d listener ids are in use; those of removed listeners "
-			       "are free again when their sessions have ended",
+			       "become free when their sessions have ended",
 			       from->name, CC_LISTENERS_MAX);
 			return -ENOSPC;
 		}
@@ -275,7 +275,7 @@ static int publish(const struct config_maps *maps, const struct config *config,
 	if (!err)
 		err = bpf_map_update_elem(maps->configs_fd, &slot, active, BPF_ANY);
 	if (err) {
-		report("listeners: cannot be entered: %s", strerror(-err));
+		report("listeners: cannot be written: %s", strerror(-err));
 		return err;
 	}
 	maps->control->abi = CC_ABI;

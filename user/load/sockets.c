@@ -49,10 +49,10 @@ static void show_progress(struct progress *progress, uint64_t waiting)
 		return;
 	progress->next_ms = now_ms() + 1000;
 	if (waiting)
-		report("%zu open sessions entered; %llu wait to be accepted", progress->entered,
+		report("%zu open sessions counted; %llu wait to be accepted", progress->entered,
 		       (unsigned long long)waiting);
 	else
-		report("%zu open sessions entered so far", progress->entered);
+		report("%zu open sessions counted so far", progress->entered);
 }
 
 static int on_entered(void *arg, const void *records, size_t size)
@@ -88,9 +88,9 @@ static int seed_in(struct conncount_bpf *skel, const struct namespaces *all)
 		if (err)
 			return err;
 		if (skel->bss->scan.last_chance)
-			report("%llu connections are uncounted: they are not accepted by "
-			       "now, and can only be counted then (MPTCP; before Linux 6.12 "
-			       "all); load again when they are",
+			report("%llu connections are uncounted: the server has not accepted them "
+			       "yet, and they can only be counted once it has (MPTCP; before Linux "
+			       "6.12 all); load again then",
 			       (unsigned long long)waiting);
 		waiting = skel->bss->scan.waiting;
 		if (!waiting && progress.entered == before)

@@ -153,13 +153,13 @@ static void print_state(const struct page *page, const struct snapshot *snapshot
 		struct family family;
 		uint64_t value;
 	} singles[] = {
-		{ { "conncount_exact", NULL, "1 where every count is exact, 0 where not.", GAUGE },
+		{ { "conncount_exact", NULL, "1 if every count is exact, 0 if not.", GAUGE },
 		  snapshot_is_exact(snapshot) },
 		{ { "conncount_seeding", NULL,
-		    "1 while sessions that were open before a load are being entered.", GAUGE },
+		    "1 while sessions that were open before a load are being counted.", GAUGE },
 		  state->seeding },
 		{ { "conncount_detached", NULL,
-		    "1 where the cgroup that is counted in is gone: nothing is counted.", GAUGE },
+		    "1 if the counted cgroup was removed: nothing is counted.", GAUGE },
 		  state->detached },
 		{ { "conncount_prefixes", NULL, "Networks in the table of counts.", GAUGE },
 		  (uint64_t)state->nodes },
@@ -212,11 +212,10 @@ static void print_listeners(const struct page *page, const struct snapshot *snap
 		{ { "conncount_sessions_closed", NULL, "Sessions that have ended.", COUNTER },
 		  offsetof(struct conncount_tally, closed) },
 		{ { "conncount_sessions_uncounted", NULL,
-		    "Sessions open now that are in no count: no memory, or the table is full.",
-		    GAUGE },
+		    "Open sessions that are not counted: no memory, or the table is full.", GAUGE },
 		  offsetof(struct conncount_tally, uncounted) },
 		{ { "conncount_changes_lost", NULL,
-		    "Changes of a count that could not be entered, so counts are off.", COUNTER },
+		    "Changes of a count that were lost, so counts are wrong.", COUNTER },
 		  offsetof(struct conncount_tally, lost) },
 	};
 
@@ -348,13 +347,12 @@ static void print_sockets(const struct page *page, const struct metrics *metrics
 	};
 	static const struct family outside = {
 		.name = "conncount_listening_sockets_outside",
-		.help = "Listening sockets outside of the cgroup that is counted in: their "
-			"connections "
-			"are in no count.",
+		.help = "Listening sockets outside of the counted cgroup: their connections are "
+			"not counted.",
 	};
 	static const struct family others = {
 		.name = "conncount_accept_queue_others",
-		.help = "Listening sockets whose accept queues are told together, as others.",
+		.help = "Listening sockets whose accept queues are added up, as others.",
 	};
 
 	print_acceptors(page, metrics, &counted, offsetof(struct acceptors, counted));
@@ -403,7 +401,7 @@ void metrics_print(const struct metrics *metrics, enum metrics_format format, FI
 {
 	static const struct family up = {
 		.name = "conncount_up",
-		.help = "1 where an instance is loaded and can be read, 0 where not.",
+		.help = "1 if an instance is loaded and can be read, 0 if not.",
 	};
 	const struct page page = { out, format };
 

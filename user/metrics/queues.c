@@ -370,7 +370,7 @@ static bool is_counted_here(const struct conncount_state *state)
 
 const char *queues_strerror(int err)
 {
-	return err == -EXDEV ? "another network namespace is counted in (ask there: nsenter "
+	return err == -EXDEV ? "another network namespace is counted (run this there: nsenter "
 			       "--net=FILE conncount ...)"
 			     : strerror(-err);
 }

@@ -40,7 +40,7 @@ int screen_open(void)
 	}
 	screen = newterm(NULL, stdout, stdin);
 	if (!screen) {
-		report("top: terminal type '%s' is not known here (set TERM to one that is, as in: "
+		report("top: terminal type '%s' is unknown (set TERM to a known one, for example: "
 		       "TERM=xterm conncount top)",
 		       type ? type : "");
 		return -1;
@@ -160,11 +160,11 @@ static void draw_help(void)
 		"  + -         longer or shorter prefixes: the next level of each family",
 		"  p           type prefix lengths: /24 for IPv4, /64 for IPv6, /24,/64 for both",
 		"  f           family: both, IPv4, IPv6",
-		"  t           the next service that has a listener",
-		"  /           type a network: only what is within it; nothing: all again",
+		"  t           the next service",
+		"  /           type a network, to show only what is in it (empty: all)",
 		"  up down     scroll; also Page Up, Page Down, Home, End",
-		"  r           look now",
-		"  h ?         this help; any key ends it",
+		"  r           refresh now",
+		"  h ?         this help; any key closes it",
 		"  q           quit",
 	};
 
