@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * listing.c - who is connected: the networks of both families.
+ * listing.c - the networks that have open sessions, of both families.
  */
 #include <errno.h>
 #include <stdlib.h>

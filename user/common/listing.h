@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * listing.h - who is connected: the networks of both families.
+ * listing.h - the networks that have open sessions, of both families.
  */
 #ifndef CONNCOUNT_LISTING_H
 #define CONNCOUNT_LISTING_H
@@ -13,7 +13,7 @@
 struct listing {
 	struct conncount_entry *entries;
 	size_t n;
-	struct conncount_answer answer; /* what the library says of both families */
+	struct conncount_answer answer; /* the library's answers for both families, added up */
 };
 
 /*
@@ -28,19 +28,20 @@ int listing_take(struct conncount *cc, const struct target *target, const struct
 
 void listing_free(struct listing *listing);
 
-/* listing_sort() - largest first; then as they were. */
+/* listing_sort() - largest first, then by address. */
 void listing_sort(struct listing *listing);
 
 /*
- * What a listing depends on, and cheap to know: where this is the same, the listing is. Padding
- * there is none, so it may be compared by memcmp().
+ * What a listing depends on, and cheap to read: if this is unchanged, so is the listing. It has no
+ * padding, so memcmp() can compare it.
  */
 struct version {
 	uint64_t generation; /* of the configuration; 0: of none */
 	uint64_t changes;    /* sessions opened and closed, of all listeners */
 };
 
-/* version_get() - Returns 0 or a negative errno, as conncount_listeners(). */
+/* version_get() - read the current version. Returns 0 or a negative errno, as
+ * conncount_listeners(). */
 int version_get(struct conncount *cc, struct version *ret_version);
 
 /* network_compare() - the order of listing_take(), as of memcmp(). */

@@ -38,7 +38,7 @@ void snapshot_free(struct snapshot *snapshot);
 /* snapshot_is_exact() - whether every count is exact. */
 bool snapshot_is_exact(const struct snapshot *snapshot);
 
-/* Bytes of a `listen` as text, its NUL included. */
+/* Bytes of a `listen` as text, including its NUL. */
 enum { LISTEN_SIZE = CONNCOUNT_CIDR_SIZE + 10 };
 
 /*

@@ -33,7 +33,7 @@ static int depth_of(const char *root)
 }
 
 /*
- * Find what is at the path of a cgroup v2 mount. Returns false if that is another mount, or cannot
+ * Look at the path of a cgroup v2 mount. Returns false if another mount hides it, or if it cannot
  * be reached.
  */
 static bool look_at(const struct mount_entry *entry, struct cgroup_mount *ret)
@@ -62,7 +62,7 @@ struct cgroup_mounts {
 	size_t n;
 };
 
-/* Insert behind those that are as high: of these the first mounted comes first. */
+/* Insert it after mounts of the same rank, so that the one mounted first comes first. */
 static int insert(struct cgroup_mounts *all, const struct cgroup_mount *mount)
 {
 	struct cgroup_mount *grown = realloc(all->mounts, (all->n + 1) * sizeof(*grown));

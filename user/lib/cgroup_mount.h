@@ -41,8 +41,8 @@ int cgroup2_mounts(struct cgroup_mount **ret_mounts, size_t *ret_n);
 int cgroup2_mount_of(uint64_t root_id, char *buf);
 
 /*
- * path_below() - what of @path is below the directory @top: "/..." or, for @top itself, "/". NULL
- * if it is not below it. Both are canonical.
+ * path_below() - the part of @path below the directory @top: "/..." or, for @top itself, "/".
+ * Returns NULL if @path is not below @top. Both must be canonical.
  */
 const char *path_below(const char *path, const char *top);
 

@@ -8,7 +8,8 @@
 #include <stdint.h>
 #include <time.h>
 
-/* now_ms() - milliseconds since some moment, not counting those that the machine was suspended. */
+/* now_ms() - milliseconds since an unspecified moment, without the time that the machine was
+ * suspended. */
 static inline int64_t now_ms(void)
 {
 	struct timespec now;

@@ -24,20 +24,20 @@ _Static_assert((int)CONNCOUNT_IPV6 == (int)CC_IPV6, "IPv6");
 struct view {
 	bool open;
 	int control_fd, configs_fd, listeners_fd, counts_fd, stats_fd, fill_fd, cache_fd;
-	int sum_fd; /* the program that adds up counts; -1 where it cannot be had */
+	int sum_fd; /* the program that adds up counts; -1 if it cannot be opened */
 	/*
-	 * The values of two of them, for who may map them; or else NULL. The kernel maps an array
-	 * only by a descriptor that could be written to, which takes the permission to write.
+	 * The values of two of them, mapped if permitted, otherwise NULL. The kernel maps an array
+	 * only through a descriptor that is open for writing, which needs write permission.
 	 */
 	const struct cc_control *control;
 	const struct cc_stats *stats; /* CC_LISTENERS_MAX */
 	uint32_t max_prefixes;
 	uint64_t generation;     /* that `config` is of */
-	struct cc_config config; /* what is in force: read anew when the generation changes */
-	/* The cgroup is looked for below this directory; -1 if it is all, or out of sight. */
+	struct cc_config config; /* what is in force: read again when the generation changes */
+	/* The directory to look for the cgroup in; -1 if that is "/", or not visible from here. */
 	int mount_fd;
-	/* By atomic operations, as queries change them: */
-	uint32_t cgroup_checked; /* second when it was last looked for */
+	/* Queries change these, by atomic operations: */
+	uint32_t cgroup_checked; /* the second of the last check */
 	uint32_t cgroup_gone;
 };
 
@@ -47,8 +47,8 @@ struct conncount {
 	char *dir;
 	struct view view;
 	/*
-	 * How many queries hold the view, and VIEW_CHANGES while one that found it out of date
-	 * waits for them, or changes it: none begins then.
+	 * How many queries hold the view. A query that finds it out of date sets VIEW_CHANGES while
+	 * it waits for the others and changes the view; no other query begins then.
 	 */
 	uint32_t queries;
 	pthread_mutex_t lock; /* held to change the view */
@@ -56,23 +56,25 @@ struct conncount {
 };
 
 /*
- * view_acquire() - hold the handle's view for a query: brought up to date, and opened anew if
- * the instance it had was unloaded.
+ * view_acquire() - hold the handle's view for a query. Brings it up to date first, and opens it
+ * again if its instance was unloaded.
  * @ret_control: where not NULL, the control map as it is now.
  *
- * Returns 0, then view_release() is due; or a negative errno.
+ * Returns 0, then the caller must call view_release(); or a negative errno.
  */
 int view_acquire(struct conncount *cc, struct cc_control *ret_control);
 
 void view_release(struct conncount *cc);
 
 /*
- * Whether the view is still that of the configuration in force. If not, what a query found in
- * the `listeners` trie may be half of a newer one. All else it uses stays as it was.
+ * Whether the view is still that of the configuration in force. If not, what a query found in the
+ * `listeners` trie may be part of a newer configuration. Everything else that a query uses stays as
+ * it was.
  */
 bool view_is_current(const struct view *view);
 
-/* Copy what others change meanwhile: each of its 64-bit words is as it was at some moment. */
+/* Copy memory that others change meanwhile. Each 64-bit word is read atomically, but not all at one
+ * moment. */
 void copy_words(void *to, const void *from, size_t size);
 
 static inline uint32_t config_used(const struct cc_config *config)
@@ -81,12 +83,12 @@ static inline uint32_t config_used(const struct cc_config *config)
 }
 
 /*
- * Whether the cgroup that is counted in was removed, looked at no more than once a second:
- * then no program runs any more, and nobody but the reader is there to notice.
+ * Whether the counted cgroup was removed. Checks at most once a second. After a removal no BPF
+ * program runs any more, so only a reader can notice it.
  */
 bool view_is_detached(struct view *view);
 
-/* Which listeners a query is about: the field that is not NULL, or the id, says. */
+/* Which listeners a query is about: those of the service, the named one, or the one with the id. */
 struct scope {
 	const char *service;
 	const char *listener;
@@ -95,17 +97,19 @@ struct scope {
 
 bool scope_has(const struct scope *scope, const struct cc_config *config, uint32_t id);
 
-/* Whether @scope, in which no listener is, names something all the same: 0 or -ESRCH. */
+/* For a @scope without a listener: returns 0 if what it names is known, otherwise -ESRCH. */
 int scope_without_listeners(const struct scope *scope);
 
 /* A listener's totals. Returns 0 or a negative errno. */
 int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats);
 
-/* Add what a tally says of exactness to an answer; its flags, when all is added and is @exact. */
+/* answer_add() adds the uncounted sessions and lost changes of a tally to an answer. answer_flags()
+ * returns the flags of a finished answer; @exact: nothing is uncounted or lost. */
 void answer_add(struct conncount_answer *answer, const struct cc_tally *tally);
 uint32_t answer_flags(struct view *view, const struct cc_control *control, bool exact);
 
-/* The level that is @length, or else the next longer one; and the next shorter one, or 0. */
+/* level_from() returns @length if that is a level, otherwise the next longer level. level_below()
+ * returns the next shorter one, or 0. */
 unsigned level_from(int family, unsigned length);
 unsigned level_below(int family, unsigned length);
 
@@ -115,8 +119,8 @@ void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cid
 /*
  * counts_walk() - visit the nodes of the trie, each once, in the trie's order: more specific
  * before less specific, then by listener, family and address.
- * @start: visit only what comes after this key; NULL: everything.
- * @visit: called with each key and its count; returns 0 to go on, anything else to stop.
+ * @start: visit only the nodes after this key; NULL: all.
+ * @visit: called with each key and its count; returns 0 to continue, anything else to stop.
  *
  * Nodes that come or go during the walk may or may not be seen.
  * Returns 0, what @visit returned, or a negative errno.
@@ -127,10 +131,10 @@ int counts_walk(const struct view *view, const struct cc_count_key *start,
 /* Whether @a comes before @b in the order of that walk. */
 bool key_before(const struct cc_count_key *a, const struct cc_count_key *b);
 
-/* The count of a node, by the value that was read for its key. */
+/* The count of a node, from the value that was read for its key. */
 int64_t count_of(const struct cc_count_key *key, const struct cc_count *value);
 
-/* The count of one key; 0 where there is none. Returns 0 or a negative errno. */
+/* The count of one key; 0 if it has no node. Returns 0 or a negative errno. */
 int counts_get(const struct view *view, const struct cc_count_key *key, int64_t *ret_count);
 
 #endif

@@ -10,17 +10,17 @@
 #include "internal.h"
 
 /*
- * How often to walk where sessions come and go meanwhile. The kernel's walk may pass over a
- * network: where a node that it came by has just gone, it takes the other half of what is above
- * that for visited. Another walk hardly does so at the same place.
+ * How often to walk while sessions come and go. The kernel's walk can miss a network: if a node on
+ * its path was just deleted, it takes the other half of the subtree above as visited. A second walk
+ * hardly misses the same one.
  */
 enum { WALKS = 2 };
 
 /* A node of the level that is added up. */
 struct part {
-	struct conncount_entry entry; /* of the length asked for, but the address is the node's */
+	struct conncount_entry entry; /* with the requested length, but the node's address */
 	uint32_t listener;
-	int walk; /* number of the walk that has found it */
+	int walk; /* the walk that found it */
 };
 
 struct collection {
@@ -30,7 +30,7 @@ struct collection {
 	int family;
 	unsigned level;     /* length of the nodes that are added up */
 	unsigned prefixlen; /* length of the networks asked for */
-	uint32_t end;       /* from this listener id on there are none */
+	uint32_t end;       /* no listener has this id or a higher one */
 	struct part *parts;
 	size_t n;
 	size_t room;
@@ -74,7 +74,7 @@ static int collect_node(const struct cc_count_key *key, int64_t count, void *arg
 	return collect(all, id, &cidr, count);
 }
 
-/* How many sessions have begun and ended, of all listeners: the same where nothing changes. */
+/* How many sessions have begun and ended, of all listeners: the same if nothing has changed. */
 static int count_changes(const struct view *view, uint64_t *ret)
 {
 	uint64_t changes = 0;
@@ -92,7 +92,8 @@ static int count_changes(const struct view *view, uint64_t *ret)
 	return 0;
 }
 
-/* Walk until nothing changed meanwhile, but not for ever; what any walk has found is there. */
+/* Walk until nothing has changed meanwhile, at most WALKS times. Keeps what any of the walks found.
+ */
 static int collect_nodes(struct collection *all)
 {
 	uint64_t before, after = 0;
@@ -123,8 +124,8 @@ static int by_node(const void *a, const void *b)
 }
 
 /*
- * Make one entry of the parts of each network: of several listeners, or parts of one. What several
- * walks have found is counted as the last one has it.
+ * Merge the parts of each network, also of several listeners, into one entry. If several walks
+ * found a part, the last one's count holds.
  */
 static int merge(struct collection *all)
 {
@@ -158,8 +159,8 @@ static int merge(struct collection *all)
 }
 
 /*
- * Add up the exactness of the listeners in scope. Length 0 is no level: with @totals, what
- * the listeners have of it is collected from their tallies.
+ * Add up the uncounted sessions and lost changes of the listeners in scope. Length 0 is not a
+ * level: with @totals, collects the listeners' totals from their tallies.
  */
 static int collect_tallies(struct collection *all, bool totals, struct conncount_answer *answer)
 {

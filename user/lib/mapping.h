@@ -9,7 +9,7 @@
 
 /*
  * map_value() - map the first @size bytes of the array @fd, shared, with the @protection of
- * mmap(2). Returns NULL with errno on failure; otherwise unmap_value() is due.
+ * mmap(2). Returns NULL with errno on failure; otherwise the caller must call unmap_value().
  */
 void *map_value(int fd, size_t size, int protection);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * maps.c - open pinned maps, and no others than those this build can read.
+ * maps.c - open pinned maps, only those that this build can read.
  */
 #include <errno.h>
 #include <limits.h>
@@ -14,7 +14,7 @@
 #include "internal.h"
 #include "maps.h"
 
-/* What bpf/maps.bpf.h makes, as far as it is opened by name. */
+/* The maps of bpf/maps.bpf.h that are opened by name. */
 static const struct shape {
 	const char *name;
 	__u32 type, key_size, value_size;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * maps.h - open pinned maps, and no others than those this build can read.
+ * maps.h - open pinned maps, only those that this build can read.
  */
 #ifndef CONNCOUNT_MAPS_H
 #define CONNCOUNT_MAPS_H
@@ -18,9 +18,9 @@
 int pin_open(const char *dir, const char *set, const char *name, __u32 flags);
 
 /*
- * map_open() - the same, of a map that abi.h describes: its type, sizes and flags are checked.
- * With others the kernel could write more than the caller has room for.
- * @ret_entries: where not NULL, how many entries it has room for.
+ * map_open() - the same for a map that abi.h describes. Checks its type, sizes and flags: with
+ * other sizes the kernel could write more than the caller has room for.
+ * @ret_entries: if not NULL, how many entries it has room for.
  *
  * Returns a file descriptor; -EPROTO if it is not the map of that name in this ABI; or another
  * negative errno.

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A word of which the first @n bits are set. */
+/* A word with its first @n bits set. */
 static inline uint64_t first_bits(unsigned n)
 {
 	return n < 64 ? ~(UINT64_MAX >> n) : UINT64_MAX;

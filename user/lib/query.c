@@ -2,9 +2,9 @@
 /*
  * query.c - how many sessions a network has open.
  *
- * A network whose length is a level is one look-up per listener. Any other is the sum over
- * its parts of the next longer level: no more than the enclosing level says there are, and
- * none where that is 0. A program in the kernel adds them up, where that can be had.
+ * A network whose length is a level takes one look-up per listener. Any other is the sum of its
+ * parts of the next longer level. The count of the enclosing level bounds that sum: if it is 0,
+ * nothing is added up. If possible, a program in the kernel does the adding.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,7 +16,8 @@
 #include "levels.h"
 #include "mask.h"
 
-/* Where no program adds up: 2 to the power of this many parts can be, and always are, looked up. */
+/* Without that program: up to 2^PROBE_BITS parts may be looked up one by one, and up to
+ * 2^PROBE_BITS_LEAST always are. */
 enum { PROBE_BITS = 15, PROBE_BITS_LEAST = 7 };
 
 unsigned level_from(int family, unsigned length)
@@ -59,7 +60,8 @@ void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cid
 	mask_address(key->addr, cidr->addr, length);
 }
 
-/* All sessions of a listener and family. Below 0 where an end is entered before its start. */
+/* All sessions of a listener and family. The tally is below 0 while an end was counted before its
+ * start. */
 static int64_t live_of(const struct cc_tally *tally)
 {
 	return tally->live > 0 ? tally->live : 0;
@@ -67,7 +69,7 @@ static int64_t live_of(const struct cc_tally *tally)
 
 int64_t count_of(const struct cc_count_key *key, const struct cc_count *value)
 {
-	/* Below 0 only while an addition is being carried from one node to the next. */
+	/* Below 0 only while an addition is being carried from a deleted node to the next one. */
 	if (CC_COUNT_LENGTH(value->word) != key->prefixlen || value->word < 0)
 		return 0;
 	return value->word >> CC_COUNT_SHIFT;
@@ -93,17 +95,17 @@ static void key_step(struct cc_count_key *key, unsigned bytes)
 		;
 }
 
-/* A network of which the counts of a longer level are to be added up. */
+/* A network, and the longer level whose counts to add up in it. */
 struct sum {
 	struct cc_count_key network;
 	unsigned level; /* prefixlen of the keys to add up */
-	int64_t most;   /* no more than this */
+	int64_t most;   /* stop at this sum */
 };
 
 /*
- * Have the program that is there for it add them up: in one system call.
- * Returns 0; -E2BIG where the network has too many for one run; or another negative errno where
- * there is no such program, it may not be run, or it has no answer.
+ * Have the sum program add them up, in one system call. Returns 0; -E2BIG if the network has too
+ * many for one run; or another negative errno if the program is missing, may not be run, or has no
+ * answer.
  */
 static int program_run(const struct view *view, const struct sum *sum, int64_t *ret_count)
 {
@@ -126,7 +128,7 @@ static int program_run(const struct view *view, const struct sum *sum, int64_t *
 
 static int halves_sum(const struct view *view, const struct sum *sum, int64_t *ret_count);
 
-/* The same, in several runs where there are too many for one. */
+/* The same, in several runs if there are too many for one. */
 static int program_sum(const struct view *view, const struct sum *sum, int64_t *ret_count)
 {
 	int err = program_run(view, sum, ret_count);
@@ -135,8 +137,9 @@ static int program_sum(const struct view *view, const struct sum *sum, int64_t *
 }
 
 /*
- * The same, of a network known to have too many for one run. Where all are in one of its halves,
- * that one need not be tried: addresses given out one after the other have most bits in common.
+ * The same for a network that has too many for one run. If all are in one of its halves, goes on
+ * with the halves of that one at once: addresses that were assigned in sequence have most bits in
+ * common.
  */
 static int halves_sum(const struct view *view, const struct sum *sum, int64_t *ret_count)
 {
@@ -226,10 +229,10 @@ static void key_step_back(struct cc_count_key *key, unsigned bytes)
 }
 
 /*
- * Find a network with sessions shortly before @cidr in the order of the walk: its left
- * neighbour on a level, or that of the network around it, and so on. A walk can begin there
- * instead of at the first key of all, which may be a million keys before.
- * Returns 0, -ENOENT if there is none, or another negative errno.
+ * Find a network with sessions shortly before @cidr in the order of the walk: its left neighbour on
+ * a level, or that of the network around it, and so on. A walk can begin there instead of at the
+ * first key, which may be a million keys earlier. Returns 0, -ENOENT if there is none, or another
+ * negative errno.
  */
 static int search_start(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
 			struct cc_count_key *ret_key)
@@ -241,7 +244,7 @@ static int search_start(const struct view *view, uint32_t id, const struct connc
 		unsigned left;
 
 		count_key(&key, id, cidr, level);
-		/* How many are before it in the network above, 8 bits shorter: its number there. */
+		/* Its index in the network above, which is 8 bits shorter. */
 		left = ((unsigned char *)key.addr)[level / 8 - 1];
 		while (left--) {
 			int64_t count;
@@ -261,7 +264,7 @@ static int search_start(const struct view *view, uint32_t id, const struct connc
 	return -ENOENT;
 }
 
-/* The same as probe_sum(), for networks with more than could be looked up one by one. */
+/* The same as probe_sum(), for networks with too many parts to look up one by one. */
 static int search_sum(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
 		      const struct sum *sum, int64_t *ret_count)
 {
@@ -279,8 +282,8 @@ static int search_sum(const struct view *view, uint32_t id, const struct conncou
 }
 
 /*
- * Whether to look up each part rather than walk along those that are there. Either is a system call
- * or as much for each, and of the level there are no more than sessions around: @sum->most.
+ * Whether to look up each part rather than walk the existing ones. Either costs about a system call
+ * for each part, and no more than @sum->most parts exist.
  */
 static bool are_few(const struct sum *sum)
 {
@@ -289,7 +292,7 @@ static bool are_few(const struct sum *sum)
 	return bits <= PROBE_BITS_LEAST || (bits <= PROBE_BITS && 1L << bits <= sum->most);
 }
 
-/* The sum of the counts of the next longer level, by whatever way there is. */
+/* The sum of the counts of the next longer level, by the first way that works. */
 static int parts_sum(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
 		     unsigned level, int64_t most, int64_t *ret_count)
 {
@@ -305,7 +308,7 @@ static int parts_sum(const struct view *view, uint32_t id, const struct conncoun
 
 /*
  * The count of a network on one listener.
- * @tally: the listener's of that family; needed where needs_tally(), else unused.
+ * @tally: the listener's, for that family; used only if needs_tally().
  */
 static int listener_count(const struct view *view, uint32_t id, const struct conncount_cidr *cidr,
 			  const struct cc_tally *tally, int64_t *ret_count)
@@ -331,7 +334,7 @@ static int listener_count(const struct view *view, uint32_t id, const struct con
 	return parts_sum(view, id, cidr, level, most, ret_count);
 }
 
-/* Whether a network is so short that the level it is looked up at is the family's total. */
+/* Whether the prefix is so short that the enclosing count is the family's total. */
 static bool needs_tally(const struct conncount_cidr *cidr)
 {
 	unsigned level = level_from(cidr->family, cidr->prefixlen);
@@ -372,8 +375,8 @@ static int answer_network(struct conncount_answer *answer, const struct view *vi
 }
 
 /*
- * Add one listener's count of a network, or of everything where @cidr is NULL. Its tallies
- * are only looked at where they can matter: that is a system call.
+ * Add one listener's count of a network, or of everything if @cidr is NULL. Reads the listener's
+ * tallies only if they matter, because that can cost a system call.
  */
 static int answer_listener(struct conncount_answer *answer, const struct view *view, uint32_t id,
 			   const struct conncount_cidr *cidr, bool exact)
@@ -398,7 +401,7 @@ static int answer_listener(struct conncount_answer *answer, const struct view *v
 	return err;
 }
 
-/* Add up what the listeners in @scope have of @cidr, or of all where that is NULL. */
+/* Add up the counts of @cidr of the listeners in @scope; of everything if @cidr is NULL. */
 static int count_scope(struct view *view, const struct cc_control *control,
 		       const struct scope *scope, const struct conncount_cidr *cidr,
 		       struct conncount_answer *ret_answer)

@@ -88,7 +88,7 @@ static void read_listen(const struct cc_listener_key *key, const struct cc_liste
 	memcpy(ret->addr.addr, key->addr, sizeof(ret->addr.addr));
 }
 
-/* Whether a key is one that load enters: others are none of a listener's. */
+/* Whether load can have written this key. Other keys are not a listener's. */
 static bool is_listen(const struct cc_listener_key *key)
 {
 	unsigned length = key->prefixlen - CC_LISTENER_BITS_FAMILY;

@@ -46,7 +46,7 @@ static void view_close(struct view *view)
 }
 
 /*
- * Map a pinned array of @size bytes for reading, if that is permitted: then what it says costs no
+ * Map a pinned array of @size bytes for reading, if that is permitted: reading it then costs no
  * system call. The mapping cannot be made writable, and the descriptor is closed at once.
  */
 static const void *map_pinned(const char *dir, const char *name, size_t size)
@@ -62,8 +62,8 @@ static const void *map_pinned(const char *dir, const char *name, size_t size)
 }
 
 /*
- * The program that adds up counts; -1 where it cannot be had. Of another type, it could not be
- * given what this one is asked.
+ * Open the program that adds up counts. Returns -1 if that fails, or if the program has another
+ * type: it would not understand the request.
  */
 static int sum_open(const char *dir)
 {
@@ -113,8 +113,8 @@ static uint64_t inode(int dir_fd, const char *path)
 }
 
 /*
- * Where the cgroup is for this process. In a container, or with another cgroup namespace, the
- * mounts may show other parts of the hierarchy, or none of it: then it is not to be had.
+ * Find the mount in which this process sees the cgroup. In a container, or with another cgroup
+ * namespace, the mounts may show other parts of the hierarchy, or none: then mount_fd stays -1.
  */
 static void find_cgroup(struct view *view)
 {
@@ -227,7 +227,7 @@ static int try_open(const char *dir, struct view *view)
 	return err;
 }
 
-/* The inode number of the live set's directory: another set has another. */
+/* The inode number of the live set's directory, which is different for each set. */
 static uint64_t live_set(const char *dir)
 {
 	char path[PATH_MAX];
@@ -237,8 +237,8 @@ static uint64_t live_set(const char *dir)
 }
 
 /*
- * A load may put another set in its place meanwhile: then there are maps of both, or those of one
- * that is retired already.
+ * A load may replace the set meanwhile: then try_open() has maps of both, or of one that is retired
+ * already. Try again in that case.
  */
 static int view_open(const char *dir, struct view *view)
 {
@@ -323,7 +323,7 @@ static int view_refresh(struct conncount *cc)
 	return view_open(cc->dir, &cc->view);
 }
 
-/* Bring the view up to date, or open it anew, once no query holds it. */
+/* Bring the view up to date, or open it again, when no query holds it. */
 static int view_change(struct conncount *cc)
 {
 	int err = 0;
@@ -338,7 +338,8 @@ static int view_change(struct conncount *cc)
 		/* Meanwhile another thread may change it. */
 		pthread_cond_wait(&cc->idle, &cc->lock);
 	}
-	/* Also where it is current after all, as when it could not be told for want of memory. */
+	/* Also if the view is current after all, for example if the check had failed for want of
+	 * memory. */
 	__atomic_fetch_and(&cc->queries, ~VIEW_CHANGES, __ATOMIC_RELEASE);
 	pthread_cond_broadcast(&cc->idle);
 	pthread_mutex_unlock(&cc->lock);
@@ -372,7 +373,7 @@ void view_release(struct conncount *cc)
 	pthread_mutex_unlock(&cc->lock);
 }
 
-/* The name of the group that may read @dir; "conncount" where that cannot be told. */
+/* The name of the group that may read @dir; "conncount" if that is unknown. */
 static const char *group_of(const char *dir, char *buf, size_t size)
 {
 	struct group entry, *group = NULL;
@@ -387,7 +388,7 @@ char *conncount_strerror(const char *dir, int err, char *buf, size_t size)
 {
 	char names[1024];
 
-	dir = conncount_dir(dir); /* of a long one, the start: the reason must have room */
+	dir = conncount_dir(dir); /* only the start of a long one: the reason must fit */
 	switch (-err) {
 	case ENOENT:
 		snprintf(buf, size, "%.256s: not loaded (start counting with: conncount load)",

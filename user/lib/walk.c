@@ -2,10 +2,10 @@
 /*
  * walk.c - visit the trie of counts from user space, while it changes.
  *
- * The kernel gives the key after a given one, in post-order: the networks inside a network
- * come before it. Given a key that has been deleted meanwhile it starts over from the first.
- * So each step is checked against the order: whatever is not after the last key visited was
- * seen before, or came too late to be seen.
+ * The kernel returns the key after a given one, in post-order: the networks inside a network come
+ * before it. If the given key was deleted meanwhile, the kernel starts again from the first key. So
+ * each step is checked against the order: a key that is not after the last visited one was visited
+ * before, or was inserted too late.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,7 +17,8 @@
 
 enum {
 	KEY_BYTES = sizeof(struct cc_count_key) - sizeof(__u32),
-	/* Levels are whole bytes long, so an anchor for each number of bytes. */
+	/* The lengths of levels are whole bytes, so there is one anchor for each number of bytes.
+	 */
 	ANCHORS = KEY_BYTES + 1,
 	/* Nodes to read at once: at first, and at most. */
 	AHEAD_LEAST = 8,
@@ -25,8 +26,8 @@ enum {
 };
 
 /*
- * The last key visited of all, and of each length. Where the last of all has vanished, the
- * walk goes on from another one: the shorter a prefix, the longer it lives.
+ * The last visited key, and the last one of each length. If the last one has vanished, the walk
+ * continues from another one: the shorter a prefix, the longer it lives.
  */
 struct cursor {
 	struct cc_count_key last;
@@ -78,19 +79,19 @@ static const struct cc_count_key *cursor_drop(struct cursor *cursor,
 }
 
 /*
- * Nodes read ahead, in the order of the walk: a system call for each would cost more than the
- * rest. Many walks are short, so the first portion is small.
+ * Nodes read ahead, in the order of the walk: a system call for each would cost more than
+ * everything else. Many walks are short, so the first batch is small.
  */
 struct ahead {
 	struct cc_count_key keys[AHEAD_MOST];
 	struct cc_count values[AHEAD_MOST];
 	__u32 n;    /* how many there are */
-	__u32 next; /* the first that was not visited */
+	__u32 next; /* the first one not visited yet */
 	__u32 want; /* how many to read */
 	bool end;   /* nothing comes after them */
 };
 
-/* Read the nodes after @at; from the first on where that is NULL. */
+/* Read the nodes after @at, or from the first one if that is NULL. */
 static int ahead_read(struct ahead *ahead, const struct view *view, const struct cc_count_key *at)
 {
 	struct cc_count_key from, to;
@@ -105,7 +106,8 @@ static int ahead_read(struct ahead *ahead, const struct view *view, const struct
 	err = bpf_map_lookup_batch(view->counts_fd, at ? &from : NULL, &to, ahead->keys,
 				   ahead->values, &ahead->n, NULL);
 	ahead->end = err == -ENOENT;
-	/* Up to 6.1, where a node vanished again and again: go on after those that were read. */
+	/* Linux up to 6.1 returns EINTR if nodes kept vanishing: continue after those that were
+	 * read. */
 	if (err == -ENOENT || err == -EINTR)
 		return 0;
 	return err;
@@ -154,7 +156,7 @@ int counts_walk(const struct view *view, const struct cc_count_key *start,
 		at = &position;
 		ahead.next++;
 		if (cursor.any && !key_before(&cursor.last, at))
-			continue; /* catching up with what was visited before */
+			continue; /* already visited before a restart */
 
 		err = !is_count(at) ? 0
 				    : visit(at, count_of(at, &ahead.values[ahead.next - 1]), arg);

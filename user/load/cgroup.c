@@ -33,7 +33,7 @@ static bool is_cgroup2(const char *path)
 	return !statfs(path, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
-/* The mount that the canonical path @full is in: the innermost one. NULL if there is none. */
+/* The innermost mount that contains the canonical path @full; NULL if there is none. */
 static const struct cgroup_mount *mount_of(const struct cgroup_mount *mounts, size_t n,
 					   const char *full)
 {
@@ -47,8 +47,8 @@ static const struct cgroup_mount *mount_of(const struct cgroup_mount *mounts, si
 }
 
 /*
- * The directory that @path stands for, in the file system or else below the first mount; writes
- * @full, of PATH_MAX bytes.
+ * Find the directory @path, in the file system or otherwise below the first mount. Writes its
+ * canonical path to @full, of PATH_MAX bytes.
  */
 static int resolve(const char *path, const struct cgroup_mount *mounts, char *full)
 {
@@ -72,8 +72,8 @@ static int name_below(struct cgroup *cgroup, const struct cgroup_mount *mount, c
 }
 
 /*
- * Name a cgroup as a path below the mount that shows most, so that other readers find it as well: a
- * bind mount of a part may be there for this process only.
+ * Name a cgroup as a path below the mount that shows most, so that other readers find it too: a
+ * bind mount of a part may exist only for this process.
  */
 static int name(struct cgroup *cgroup, const char *full, const struct cgroup_mount *mounts,
 		size_t n)
@@ -104,7 +104,7 @@ static int open_directory(struct cgroup *cgroup, const char *full)
 	return cgroup->fd < 0 ? -errno : 0;
 }
 
-/* Say so if the mount that is searched is not of the whole hierarchy. */
+/* Print a note if the searched mount does not show the whole hierarchy. */
 static void note_part(uint64_t root_id)
 {
 	char mount[PATH_MAX];

@@ -14,16 +14,16 @@
 
 /* A cgroup v2 directory. */
 struct cgroup {
-	char path[CC_CGROUP_SIZE]; /* below a mount, "/" for all of it */
+	char path[CC_CGROUP_SIZE]; /* below a mount; "/" for its root */
 	__u64 id;                  /* the kernel's number: the inode number of its directory */
 	__u64 root_id;             /* that of the mount's root */
 	int fd;
 };
 
 /*
- * cgroup_open() - open the cgroup @path: a path in the file system that is in a cgroup v2 mount,
- * or else a path below the cgroup v2 mount that shows most of the hierarchy, wherever that is (a
- * host with cgroup v1 and v2 side by side has it elsewhere). Where none shows all of it, says so.
+ * cgroup_open() - open the cgroup @path: a path inside a cgroup v2 mount, or otherwise one below
+ * the cgroup v2 mount that shows most of the hierarchy, wherever that is (hosts with cgroup v1 and
+ * v2 have it elsewhere). Reports if no mount shows all of it.
  *
  * Returns 0, then the caller closes ret->fd; or a negative errno, reported.
  */
@@ -31,7 +31,7 @@ int cgroup_open(const char *path, struct cgroup *ret);
 
 /*
  * cgroup_open_below() - open the cgroup @path below a mount that shows the cgroup @root_id as its
- * root: as cgroup_open() has named it.
+ * root. cgroup_open() sets both.
  *
  * Returns as cgroup_open().
  */

@@ -14,7 +14,8 @@
 
 enum {
 	NAME_MOST = 49,
-	/* Bytes of a line without its newline and its comment: the longest path and a key fit. */
+	/* Bytes of a line without its newline and its comment: enough for a key and the longest
+	   path. */
 	LINE_MOST = 2 * PATH_MAX,
 	/* Bytes of a text that a message quotes. */
 	QUOTE_MOST = 100,
@@ -22,7 +23,7 @@ enum {
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
-/* Node of the tree of all `listen` lines, which finds one that stands twice. */
+/* Node of the tree of all `listen` lines, which detects duplicates. */
 struct taken {
 	struct config_listen listen;
 	char listener[CC_NAME_SIZE];
@@ -60,7 +61,7 @@ fail_at(struct parser *parser, unsigned line, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(parser->error + used, CONFIG_ERROR_SIZE - (size_t)used, format, args);
 	va_end(args);
-	/* What the file has in it goes to a terminal. */
+	/* The file's text goes to a terminal. */
 	for (char *c = parser->error; *c; c++)
 		if (iscntrl((unsigned char)*c))
 			*c = '?';
@@ -68,21 +69,21 @@ fail_at(struct parser *parser, unsigned line, const char *format, ...)
 
 #define fail(parser, ...) fail_at(parser, (parser)->line, __VA_ARGS__)
 
-/* @text, or the start of it if it is long: a message must have room for what is wrong with it. */
+/* @text, or only its start if it is long: the message must have room for the reason. */
 static const char *quote(struct parser *parser, const char *text)
 {
 	size_t len = strlen(text);
 
 	if (len <= QUOTE_MOST)
 		return text;
-	/* Not within a character of UTF-8, which has up to three bytes behind its first. */
+	/* Do not cut inside a UTF-8 character, which has up to three bytes after its first. */
 	for (len = QUOTE_MOST; len > QUOTE_MOST - 3 && (text[len] & 0xc0) == 0x80; len--)
 		;
 	snprintf(parser->quoted, sizeof(parser->quoted), "%.*s...", (int)len, text);
 	return parser->quoted;
 }
 
-/* Listeners' and services' names go into messages, tables and metrics as they are. */
+/* The names of listeners and services appear in messages, tables and metrics unescaped. */
 static bool is_name(const char *text)
 {
 	if (!*text)
@@ -104,7 +105,7 @@ static bool check_name(struct parser *parser, const char *what, const char *text
 	return !parser->failed;
 }
 
-/* Whether a key that may stand only once is new; notes its line in @set_at. */
+/* Whether a key that is allowed once is new. Notes its line in @set_at. */
 static bool once(struct parser *parser, const char *key, unsigned *set_at)
 {
 	if (*set_at)
@@ -254,7 +255,7 @@ static void set_global(struct parser *parser, const char *key, const char *value
 		     quote(parser, key));
 }
 
-/* Two struct taken, or config_listen at their start, in an order that only tsearch() knows. */
+/* Compare two struct taken, which begin with a config_listen. Only tsearch() uses this order. */
 static int compare_taken(const void *a, const void *b)
 {
 	const struct config_listen *la = a, *lb = b;
@@ -264,7 +265,7 @@ static int compare_taken(const void *a, const void *b)
 	return order ? order : la->port - lb->port;
 }
 
-/* Note @listen. Returns false, with an error, if it stands somewhere already. */
+/* Note @listen. Returns false, with an error, if another line has it already. */
 static bool take_listen(struct parser *parser, const struct config_listen *listen,
 			const char *value)
 {
@@ -289,7 +290,8 @@ static bool take_listen(struct parser *parser, const struct config_listen *liste
 	return !parser->failed;
 }
 
-/* `*:PORT`, `ADDRESS:PORT` or `[ADDRESS6]:PORT`; the address 0.0.0.0 or :: is all of its family. */
+/* `*:PORT`, `ADDRESS:PORT` or `[ADDRESS6]:PORT`; the address 0.0.0.0 or :: means all of its family.
+ */
 static int parse_listen(const char *value, struct config_listen *ret, const char **ret_why)
 {
 	static const unsigned char zero[sizeof(ret->addr.addr)];
@@ -323,7 +325,7 @@ static void add_listen(struct parser *parser, struct config_listener *listener, 
 	}
 	if (!take_listen(parser, &listen, value))
 		return;
-	if (!(n & (n - 1))) { /* as many as there is room for, which doubles */
+	if (!(n & (n - 1))) { /* the array is full: double it */
 		void *grown = realloc(listener->listens, (n ? 2 * n : 1) * sizeof(listen));
 
 		if (!grown) {
@@ -351,7 +353,7 @@ static void set_in_listener(struct parser *parser, const char *key, const char *
 
 /* --- lines -------------------------------------------------------------------------------- */
 
-/* @text without the space around it; cuts it. */
+/* Returns @text without the space around it; changes @text. */
 static char *trim(char *text)
 {
 	char *end = text + strlen(text);
@@ -370,10 +372,9 @@ static bool is_mark(const char *text)
 }
 
 /*
- * Read the next line into @buf, of LINE_MOST + 1 bytes. A comment, from a '#' or ';' at the start
- * of the line or behind a space, may be of any length and is left out; so is the byte order mark
- * that a file may begin with. Returns the text in @buf; NULL at the end of the file, and on an
- * error.
+ * Read the next line into @buf, of LINE_MOST + 1 bytes. Leaves out a comment of any length, from a
+ * '#' or ';' at the start of the line or after a space, and a byte order mark at the start of the
+ * file. Returns the text in @buf; NULL at the end of the file or on an error.
  */
 static char *read_line(struct parser *parser, char *buf)
 {
@@ -406,7 +407,7 @@ static char *read_line(struct parser *parser, char *buf)
 	return buf + start;
 }
 
-/* @line is `key = value` or `key: value`; cuts it. */
+/* @line is `key = value` or `key: value`. Changes it. */
 static void set_key(struct parser *parser, char *line)
 {
 	char *value = strpbrk(line, "=:");

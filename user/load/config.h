@@ -44,8 +44,9 @@ struct config {
 	char cgroup[CC_CGROUP_SIZE];
 	char group[CC_NAME_SIZE];
 	uint32_t max_prefixes;
-	bool all_namespaces; /* count in every network namespace, not just in that of the load */
-	/* Lines where these are set, 0 where the default holds. */
+	bool all_namespaces; /* count in every network namespace, not only in the one that load runs
+				in */
+	/* The lines that set these; 0: the default. */
 	unsigned section_line, cgroup_line, group_line, max_prefixes_line, namespaces_line;
 	struct config_listener *listeners;
 	size_t n_listeners;
@@ -56,8 +57,8 @@ struct config {
  * @in: the text.
  * @name: what to call it in an error.
  * @ret_config: to be given to config_free(); written only on success.
- * @error: CONFIG_ERROR_SIZE bytes; on failure the first thing wrong, as `name:line: why`,
- *         or `name: why` where it is not about a line.
+ * @error: CONFIG_ERROR_SIZE bytes; on failure the first error, as `name:line: why`, or `name: why`
+ * if no line is to blame.
  *
  * Returns 0, -EINVAL for bad text, or another negative errno.
  */
@@ -66,7 +67,7 @@ int config_read(FILE *in, const char *name, struct config *ret_config, char *err
 /* config_read_file() - the same for the file @path. */
 int config_read_file(const char *path, struct config *ret_config, char *error);
 
-/* config_free() - free what config_read() allocated; a zeroed config has nothing. */
+/* config_free() - free what config_read() allocated. A zeroed config is allowed. */
 void config_free(struct config *config);
 
 #endif

@@ -29,7 +29,7 @@
 #include "mounts.h"
 #include "report.h"
 
-/* In a directory that only root can write to. */
+/* /run: only root can write to it. */
 #define LOCK_PREFIX "/run/conncount-lock-"
 
 enum {
@@ -64,7 +64,7 @@ static DIR *open_entries(int fd)
 	return copy < 0 ? NULL : fdopendir(copy);
 }
 
-/* Whether the directory behind @fd has nothing in it: 0, -ENOTEMPTY, or another negative errno. */
+/* Check that the directory @fd is empty. Returns 0, -ENOTEMPTY, or another negative errno. */
 static int check_empty(int fd)
 {
 	DIR *dir = open_entries(fd);
@@ -81,7 +81,7 @@ static int check_empty(int fd)
 
 /* --- the path --------------------------------------------------------------------------------- */
 
-/* The directory that @path is in, and its name there; both as long as @path at most. */
+/* Split @path into its directory and its name there, neither longer than @path. */
 static void split(const char *path, char *parent, char *name)
 {
 	size_t end = strlen(path);
@@ -95,7 +95,7 @@ static void split(const char *path, char *parent, char *name)
 	snprintf(name, PATH_MAX, "%.*s", (int)(path + end - slash), slash);
 }
 
-/* Put @a and @b together. Returns 0 or -ENAMETOOLONG. */
+/* Write @a/@b to @buf. Returns 0 or -ENAMETOOLONG. */
 static int join(char *buf, const char *a, const char *b)
 {
 	int length = snprintf(buf, PATH_MAX, "%s/%s", a, b);
@@ -104,8 +104,8 @@ static int join(char *buf, const char *a, const char *b)
 }
 
 /*
- * The canonical path of @dir, which need not be there, even if a symbolic link leads to it: only
- * the directory that it is in.
+ * Find the canonical path of @dir, following symbolic links. @dir need not exist, but its parent
+ * directory must.
  */
 static int resolve(const char *dir, char *path)
 {
@@ -140,10 +140,10 @@ static int resolve(const char *dir, char *path)
 /* --- the lock --------------------------------------------------------------------------------- */
 
 /*
- * The lock is a file that only root can open: who can read the instance's directory could lock
- * that. It is named after the directory that the instance's is in, and its name there, so it is the
- * same by whatever path, whether there is a directory, or a mount on it. The file is there while a
- * command runs.
+ * The lock is a file that only root can open: every user who can read the instance's directory
+ * could lock that directory. The file is named after the directory's parent (device and inode) and
+ * its name there. So every path to the instance gives the same lock, also if the directory does not
+ * exist yet or has a mount on it. The file exists while a command runs.
  */
 static int name_lock(struct instance *instance)
 {
@@ -153,13 +153,14 @@ static int name_lock(struct instance *instance)
 	split(instance->path, parent, name);
 	if (stat(parent, &st))
 		return -errno;
-	/* Cut to what a name may have: those that begin alike wait for each other. */
+	/* Cut to the maximum length of a name: instances with the same first 200 characters share a
+	 * lock. */
 	snprintf(instance->lock, sizeof(instance->lock), LOCK_PREFIX "%lx-%lx-%.200s",
 		 (unsigned long)st.st_dev, (unsigned long)st.st_ino, name);
 	return 0;
 }
 
-/* What the process was started as, as far as it can be printed; @buf is empty if it is gone. */
+/* Read the process's command line, made printable. @buf is empty if the process has ended. */
 static void read_command(pid_t pid, char *buf, size_t size)
 {
 	char path[64];
@@ -181,7 +182,7 @@ static void read_command(pid_t pid, char *buf, size_t size)
 	buf[n > 0 ? n : 0] = '\0';
 }
 
-/* The process that has the file behind @fd locked; 0 if none is found. */
+/* The process that holds the lock on @fd; 0 if none is found. */
 static pid_t find_holder(int fd)
 {
 	FILE *locks = fopen("/proc/locks", "re");
@@ -217,7 +218,8 @@ static void report_holder(const struct instance *instance, int fd)
 	       command, instance->lock);
 }
 
-/* Lock the file behind @fd. Says who has it, after a second. Returns 0 or a negative errno. */
+/* Lock the file @fd. After a second, reports the process that holds it. Returns 0 or a negative
+ * errno. */
 static int lock_file(const struct instance *instance, int fd)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000L };
@@ -233,7 +235,7 @@ static int lock_file(const struct instance *instance, int fd)
 	return flock(fd, LOCK_EX) ? -errno : 0;
 }
 
-/* Whether @fd is what @path names: whoever had it locked before us has removed it. */
+/* Whether @path still names @fd: the previous holder of the lock has removed its file. */
 static bool is_current(int fd, const char *path)
 {
 	struct stat by_fd, by_name;
@@ -276,7 +278,7 @@ void instance_release(struct instance *instance)
 /* --- the directory ------------------------------------------------------------------------------
  */
 
-/* Open what the path names now. Returns 0 or a negative errno. */
+/* Open the directory, or what is mounted on it now. Returns 0 or a negative errno. */
 static int open_directory(struct instance *instance)
 {
 	int fd = open(instance->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -296,7 +298,7 @@ static dev_t device_of(const struct instance *instance)
 	return fstat(instance->dir_fd, &st) ? 0 : st.st_dev;
 }
 
-/* Whether a bpffs that load mounted is on the directory, and not around it. */
+/* Whether load has mounted a bpffs on the directory itself. */
 static bool is_mounted(const struct instance *instance)
 {
 	struct stat own, parent;
@@ -306,7 +308,7 @@ static bool is_mounted(const struct instance *instance)
 	       mount_is_own(own.st_dev);
 }
 
-/* Take the bpffs off the directory. Whoever has it open does not keep it there. */
+/* Unmount the bpffs, also while processes have files open there. */
 static int unmount(struct instance *instance)
 {
 	return umount2(instance->path, MNT_DETACH) ? -errno : open_directory(instance);
@@ -330,7 +332,7 @@ static int mount_bpffs(struct instance *instance)
 		err = -errno;
 		report("%s: cannot mount a bpffs: %s%s", instance->dir, strerror(-err),
 		       remedy(err));
-		rmdir(instance->path); /* nothing is in it, and we have the lock */
+		rmdir(instance->path); /* it is empty, and we hold the lock */
 		return err;
 	}
 	err = open_directory(instance);
@@ -367,8 +369,8 @@ int instance_create(const char *dir, struct instance *ret)
 	return err;
 }
 
-/* Lock the directory if it is there, and open it. Returns 0; -ENOENT; or a negative errno,
- * reported. */
+/* Lock the directory if it exists, and open it. Returns 0; -ENOENT; or a negative errno, reported.
+ */
 static int find(const char *dir, struct instance *ret)
 {
 	struct instance instance = { .dir = dir, .lock_fd = -1, .dir_fd = -1 };
@@ -420,7 +422,7 @@ static bool is_control(int fd)
 	       info.value_size >= offsetof(struct cc_control, inexact);
 }
 
-/* Tell readers that have a set open, of whatever ABI, that it is no more. */
+/* Tell readers that have a set open, of any ABI, that it is retired. */
 static void retire(const char *dir, const char *set)
 {
 	struct cc_control *control = NULL;
@@ -439,7 +441,7 @@ static void retire(const char *dir, const char *set)
 	close(fd);
 }
 
-/* Remove what is pinned in the directory @fd, but for the pin @but. */
+/* Remove all pins in the directory @fd, except @but. */
 static int unlink_pins(int fd, const char *but)
 {
 	DIR *dir = open_entries(fd);
@@ -457,8 +459,8 @@ static int unlink_pins(int fd, const char *but)
 }
 
 /*
- * The links go first: nothing may be counted in maps that are no longer pinned. `control`
- * goes last: while it is there, the set can be told from one that was never finished.
+ * Remove the links first: nothing may be counted in maps that are no longer pinned. Remove the
+ * `control` map last: it distinguishes the set from one that was never finished.
  */
 static int clear(const struct instance *instance, const char *set, int fd)
 {
@@ -525,7 +527,8 @@ static int remove_all(struct instance *instance)
 	bool mounted;
 	int err;
 
-	/* Several, if loads in other mount namespaces, or of a build without the lock, raced. */
+	/* There are several mounts if loads in other mount namespaces, or of a build without the
+	 * lock, raced. */
 	do {
 		err = instance_clear(instance, CC_DIR_NEXT);
 		if (!err)
@@ -536,7 +539,8 @@ static int remove_all(struct instance *instance)
 		if (mounted)
 			err = unmount(instance);
 	} while (!err && mounted && is_mounted(instance));
-	/* Something else is mounted or pinned here; or it was there before us, and has to stay. */
+	/* EBUSY, ENOTEMPTY or EROFS: something else is mounted or pinned here, or the directory
+	 * must stay. */
 	if (!err && rmdir(instance->path) && errno != EBUSY && errno != ENOTEMPTY && errno != EROFS)
 		err = -errno;
 	if (err)
@@ -554,7 +558,7 @@ int instance_remove(const char *dir)
 	if (is_bpffs(instance.dir_fd)) {
 		err = remove_all(&instance);
 	} else {
-		/* Left, empty, by a load or unload that died before or after there was a mount. */
+		/* An empty directory, left by a load or unload that died without a mount. */
 		rmdir(instance.path);
 		err = -ENOENT;
 	}

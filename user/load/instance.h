@@ -11,7 +11,8 @@
 #include <limits.h>
 #include <stdbool.h>
 
-/* An instance's directory, locked against other loads and unloads; members of the group cannot. */
+/* An instance's directory, locked against other loads and unloads. Members of the group cannot lock
+ * it. */
 struct instance {
 	const char *dir;         /* as the user names it */
 	char path[PATH_MAX];     /* without symbolic links */
@@ -24,45 +25,44 @@ struct instance {
 char *instance_path(const char *dir, const char *set, const char *name, char *buf);
 
 /*
- * instance_create() - make the directory if need be, mount a bpffs on it if it is on none,
- * and lock it.
- * Returns 0, then instance_release() is due; or a negative errno, reported.
+ * instance_create() - create and lock the directory, and mount a bpffs on it if it is not on one.
+ * Returns 0, then the caller must call instance_release(); or a negative errno, reported.
  */
 int instance_create(const char *dir, struct instance *ret);
 
 /*
- * instance_find() - lock the directory if it is there and on a bpffs.
- * Returns 0, then instance_release() is due; -ENOENT, not reported, if nothing is there; or
- * another negative errno, reported.
+ * instance_find() - lock the directory if it exists and is on a bpffs. Returns 0, then the caller
+ * must call instance_release(); -ENOENT, not reported, if there is no instance; or another negative
+ * errno, reported.
  */
 int instance_find(const char *dir, struct instance *ret);
 
 void instance_release(struct instance *instance);
 
 /*
- * instance_clear() - remove a set of pins, CC_DIR_LIVE or CC_DIR_NEXT, with its directory:
- * what it has attached stops counting, and readers that have it open notice. A set that is
- * not there is no error. Returns 0 or a negative errno, reported.
+ * instance_clear() - remove a set of pins, CC_DIR_LIVE or CC_DIR_NEXT, and its directory: its
+ * programs stop counting, and its readers notice. A missing set is not an error. Returns 0 or a
+ * negative errno, reported.
  */
 int instance_clear(const struct instance *instance, const char *set);
 
-/* instance_begin() - make the directory of CC_DIR_NEXT. Returns 0 or -errno, reported. */
+/* instance_begin() - create the directory CC_DIR_NEXT. Returns 0 or a negative errno, reported. */
 int instance_begin(const struct instance *instance);
 
 /*
- * instance_switch() - make CC_DIR_NEXT what CC_DIR_LIVE was, in one step; what that was is
- * CC_DIR_NEXT then. Returns 0 or a negative errno, reported.
+ * instance_switch() - make CC_DIR_NEXT the new CC_DIR_LIVE, in one step. A previous CC_DIR_LIVE
+ * becomes CC_DIR_NEXT. Returns 0 or a negative errno, reported.
  */
 int instance_switch(const struct instance *instance);
 
 /*
- * instance_remove() - lock the directory, and remove all that is pinned there, the directory,
- * and the bpffs that was mounted for it.
- * Returns 0; -ENOENT, not reported, if nothing was there; or another negative errno, reported.
+ * instance_remove() - lock the directory, and remove the pins, the bpffs mounted for them, and the
+ * directory. Returns 0; -ENOENT, not reported, if there is no instance; or another negative errno,
+ * reported.
  */
 int instance_remove(const char *dir);
 
-/* instance_remove_unused() - the same, if nothing is pinned: after a load that failed. */
+/* instance_remove_unused() - the same if no live set is pinned, after a failed load. */
 void instance_remove_unused(struct instance *instance);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * kernel.c - whether this kernel can do what exact counting rests on.
+ * kernel.c - whether this kernel has the features that exact counting needs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,8 +18,7 @@
 enum { DESCRIPTORS = 64 };
 
 /*
- * There are file descriptors for what is loaded: the library that does it takes the lack of one
- * for the lack of a feature.
+ * There are enough file descriptors: libbpf would take their lack for the lack of a feature.
  */
 static int try_descriptors(void)
 {
@@ -38,7 +37,7 @@ static int try_descriptors(void)
 	return err;
 }
 
-/* A BPF map can be made at all. */
+/* A BPF map can be created. */
 static int try_map(void)
 {
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "conncount_try", 4, 8, 1, NULL);
@@ -79,7 +78,7 @@ static int try_noexist(void)
 	return err == -EEXIST ? 0 : err ? err : -EOPNOTSUPP;
 }
 
-/* A program of @n instructions is taken. */
+/* The kernel accepts a program of @n instructions. */
 static int try_program(enum bpf_prog_type type, const struct bpf_insn *insns, size_t n)
 {
 	int fd = bpf_prog_load(type, "conncount_try", "GPL", insns, n, NULL);
@@ -90,7 +89,7 @@ static int try_program(enum bpf_prog_type type, const struct bpf_insn *insns, si
 	return 0;
 }
 
-/* Atomic operations that return what was there before. */
+/* Atomic operations that return the old value. */
 static int try_atomics(void)
 {
 	const struct bpf_insn insns[] = {
@@ -123,7 +122,7 @@ static const struct {
 	  "its BPF programs have no atomic operations that fetch (added in Linux 5.12)" },
 };
 
-/* Whether a try failed for want of something, and says nothing about the kernel. */
+/* Whether a try failed for want of resources, which says nothing about the kernel's features. */
 static bool is_shortage(int err)
 {
 	switch (-err) {

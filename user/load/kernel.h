@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * kernel.h - whether this kernel can do what exact counting rests on.
+ * kernel.h - whether this kernel has the features that exact counting needs.
  */
 #ifndef CONNCOUNT_KERNEL_H
 #define CONNCOUNT_KERNEL_H
@@ -9,9 +9,8 @@
 #define KERNEL_OLDEST "Linux 6.1.120"
 
 /*
- * kernel_check() - try each feature that is needed; versions are not looked at.
- * Returns 0, or a negative errno, reported with what is missing and the oldest kernel that
- * has it.
+ * kernel_check() - try each feature that is needed, without looking at versions. Returns 0; or a
+ * negative errno, reported with the missing feature and the oldest kernel that has all.
  */
 int kernel_check(void);
 

@@ -26,7 +26,7 @@
 #include "sockets.h"
 #include "publish.h"
 
-/* libbpf's warnings are the best there is on why a kernel refuses a program. */
+/* libbpf's warnings give the best reason why a kernel rejects a program. */
 static int print_warnings(enum libbpf_print_level level, const char *format, va_list args)
 {
 	if (level != LIBBPF_WARN)
@@ -135,7 +135,8 @@ static bool can_continue(const char *dir, const struct conncount_bpf *skel,
 {
 	struct cc_control control = live_control(dir);
 
-	/* What is not exact is mended by counting anew, as far as there is room and memory. */
+	/* An inexact instance is repaired by counting again in new maps, as far as room and memory
+	 * allow. */
 	return control.generation && !control.inexact &&
 	       link_cgroup(dir, CC_PIN_SOCKOPS) == cgroup->id &&
 	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id && has_same_maps(dir, skel) &&
@@ -144,7 +145,7 @@ static bool can_continue(const char *dir, const struct conncount_bpf *skel,
 
 /* --- permissions --------------------------------------------------------------------------- */
 
-/* The group that may read. Root's own, with a note, where the default one does not exist. */
+/* The group that may read the counts. If the default group does not exist: root's, with a note. */
 static int reader_group(const struct config *config, gid_t *ret_gid)
 {
 	const struct group *group;
@@ -184,7 +185,8 @@ static int permit_one(const char *path, gid_t gid, mode_t mode)
 	return err;
 }
 
-/* The group may read the directory and the maps, all but the sessions; nobody else anything. */
+/* The group may read the directory and the maps, except the sessions. Nobody else may read
+ * anything. */
 static int permit(const char *dir, const char *set, gid_t gid)
 {
 	static const char *const readable[] = {
@@ -237,7 +239,7 @@ static int open_skeleton(uint32_t max_prefixes, struct conncount_bpf **ret)
 	return 0;
 }
 
-/* Give the programs to the kernel, over the maps pinned in @set or new ones pinned there. */
+/* Load the programs, with the maps pinned in @set, or new ones that get pinned there. */
 static int load_skeleton(const char *dir, const char *set, struct conncount_bpf *skel)
 {
 	struct bpf_map *map;
@@ -259,8 +261,8 @@ static int load_skeleton(const char *dir, const char *set, struct conncount_bpf 
 }
 
 /*
- * Pin the program that readers run. Where another build's is pinned, it takes its place in one
- * step: readers that have that one open can go on with it.
+ * Pin the program that readers run. It replaces another build's in one step: readers that have that
+ * one open can continue to use it.
  */
 static int pin_sum(const char *dir, const char *set, const struct bpf_program *program, gid_t gid)
 {
@@ -269,7 +271,7 @@ static int pin_sum(const char *dir, const char *set, const struct bpf_program *p
 
 	instance_path(dir, set, CC_PIN_SUM, path);
 	instance_path(dir, set, CC_PIN_SUM "-next", fresh);
-	unlink(fresh); /* left by a load that died */
+	unlink(fresh); /* left by a load that was killed */
 	if (bpf_obj_pin(bpf_program__fd(program), fresh))
 		err = -errno;
 	if (!err)
@@ -295,7 +297,7 @@ static int attach(const char *dir, const char *name, struct bpf_program *program
 	return err;
 }
 
-/* Put a program in the place of the one that a live link runs: no event goes between. */
+/* Replace the program of a live link. No event is missed. */
 static int replace(const char *dir, const char *name, const struct bpf_program *program)
 {
 	int fd = open_live(dir, name);
@@ -329,7 +331,8 @@ static void former_close(struct former *former)
 
 /*
  * Open what is loaded, if this build can read it, and have @skel, which is not loaded yet, read its
- * sessions. Returns whether there is anything to take over; then former_close() is due.
+ * sessions. Returns whether there is anything to take over; then the caller must call
+ * former_close().
  */
 static bool former_open(const char *dir, struct conncount_bpf *skel, struct former *ret)
 {
@@ -362,8 +365,8 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 /* --- all of it ---------------------------------------------------------------------------- */
 
 /*
- * Put the configuration in force in loaded maps, and enter the sessions that are open on
- * listeners it brings. A load that died while it entered sessions has left that to be done.
+ * Put the configuration in force in loaded maps, and count the sessions that are open on its new
+ * listeners. Also finishes that work for a load that was killed.
  */
 static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps *former,
 			    const struct cgroup *cgroup, const struct netns *counted,
@@ -386,7 +389,8 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 	int err = config_publish(&maps, former, config, cgroup, counted, ret_changed);
 	if (!err && maps.control->seeding) {
 		err = sockets_seed(skel, cgroup, counted);
-		/* A release that found no record may have yet to look whether it needs one. */
+		/* A release program that found no record may not have checked yet whether it needs
+		 * one. */
 		programs_wait();
 		if (!err)
 			__atomic_store_n(&maps.control->seeding, 0, __ATOMIC_RELEASE);
@@ -397,7 +401,7 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 	return err;
 }
 
-/* Go on with the maps there are. */
+/* Continue with the live maps. */
 static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 			 const struct cgroup *cgroup, const struct netns *counted,
 			 const struct config *config, gid_t gid, enum load_result *ret_result)
@@ -421,7 +425,7 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 	return err;
 }
 
-/* Fill the next set: new maps, attached, with everything that is open entered. */
+/* Fill the next set: create maps, attach programs, and count every open session. */
 static int build_next(struct instance *instance, struct conncount_bpf *skel,
 		      const struct cgroup *cgroup, const struct netns *counted,
 		      const struct config *config, gid_t gid)
@@ -439,7 +443,7 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 		err = permit(dir, CC_DIR_NEXT, gid);
 	if (!err)
 		err = pin_sum(dir, CC_DIR_NEXT, skel->progs.conncount_sum, gid);
-	/* The end before the start: no session may begin that could not be ended. */
+	/* Attach the release program first: every session that is counted must also end. */
 	if (!err)
 		err = attach(dir, CC_PIN_RELEASE, skel->progs.conncount_release, cgroup);
 	if (!err)
@@ -452,7 +456,7 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 	return err;
 }
 
-/* Count anew, and let that take the place of what there is, if anything. */
+/* Count again in new maps, which then replace the live ones, if there are any. */
 static int rebuild(struct instance *instance, struct conncount_bpf *skel,
 		   const struct cgroup *cgroup, const struct netns *counted,
 		   const struct config *config, gid_t gid, enum load_result *ret_result)
@@ -464,7 +468,7 @@ static int rebuild(struct instance *instance, struct conncount_bpf *skel,
 		err = instance_switch(instance);
 	if (!err)
 		*ret_result = replaces ? LOAD_REBUILT : LOAD_STARTED;
-	/* What is next now is what was live; or what could not be made. */
+	/* CC_DIR_NEXT now holds the old live set, or an unfinished one. */
 	int cleared = instance_clear(instance, CC_DIR_NEXT);
 	return err ? err : cleared;
 }
@@ -486,7 +490,7 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	if (!err && gid)
 		mount_warn_writable(config->group);
 	if (!err)
-		err = instance_clear(instance, CC_DIR_NEXT); /* left by a load that died */
+		err = instance_clear(instance, CC_DIR_NEXT); /* left by a load that was killed */
 	if (!err)
 		err = open_skeleton(config->max_prefixes, &skel);
 	if (err)

@@ -13,20 +13,20 @@ enum load_result {
 	LOAD_STARTED,   /* nothing was loaded before */
 	LOAD_CHANGED,   /* another configuration is in force */
 	LOAD_UNCHANGED, /* the configuration was in force already */
-	LOAD_REBUILT,   /* everything is counted anew, in other maps */
+	LOAD_REBUILT,   /* everything was counted again, in new maps */
 };
 
 /*
- * load() - count in @cgroup by @config, pinned in @instance: also the sessions that are open.
+ * load() - count in @cgroup as @config says, pinned in @instance; includes sessions already open.
  *
- * Where an instance is loaded that counts in the same cgroup with maps of the same layout and
- * size, and is exact, the maps stay, this build's programs take the place of its
- * programs, and its configuration is replaced in one step. Otherwise new maps are made up
- * beside it, with programs and links of their own, and take its place in one step when they
- * have everything. Either way no event is missed and none counted twice.
+ * If the loaded instance counts in the same cgroup with maps of the same layout and size, and is
+ * exact, its maps stay, this build's programs replace its programs, and the new configuration
+ * replaces the old one in one step. Otherwise new maps are filled beside it, with programs and
+ * links of their own, and replace it in one step when they are complete. Either way no event is
+ * missed and none is counted twice.
  *
- * Returns 0, or a negative errno, reported, with what was loaded still as it was. A load that
- * dies on the way has changed nothing, or all; the next one finishes what it left.
+ * Returns 0; or a negative errno, reported, with the loaded instance unchanged. A load that is
+ * killed has changed either nothing or everything; the next load finishes its work.
  */
 int load(struct instance *instance, const struct cgroup *cgroup, const struct config *config,
 	 enum load_result *ret_result);
@@ -34,8 +34,7 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 struct conncount_bpf;
 
 /*
- * load_scanner() - give the kernel the programs that list sockets, over the maps of what is
- * loaded in @dir, and nothing else.
+ * load_scanner() - load only the programs that list sockets, with the maps of the instance in @dir.
  * @max_prefixes: the size of its table of counts.
  * @ret_skel: to be given to unload_scanner().
  *

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * mounts.c - the bpffs that load mounts, and others.
+ * mounts.c - the bpffs that load mounts, and those of others.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -51,8 +51,8 @@ static int note_root(const struct mount_entry *entry, void *root)
 }
 
 /*
- * Whether the first process has our root directory; also where that cannot be told. By the table of
- * mounts: it may be read where /proc/1/root may not.
+ * Whether process 1 has our root directory; true if that is unknown. Compares mountinfo, which is
+ * readable even if /proc/1/root is not.
  */
 static bool has_first_root(void)
 {
@@ -89,9 +89,9 @@ static bool has_company(void)
 }
 
 /*
- * What the first process sees stays. If that is another one with the same root directory, this is
- * `ip netns exec`, `unshare -m` or a unit of systemd with a mount namespace of its own. With
- * another root directory it is a container, which stays as long as it has other processes.
+ * A mount that process 1 sees stays. If it does not, and has the same root directory, this is `ip
+ * netns exec`, `unshare -m` or a systemd unit with its own mount namespace. With another root
+ * directory this is a container, which lasts as long as it has other processes.
  */
 bool mount_lasts(dev_t device)
 {
@@ -100,7 +100,7 @@ bool mount_lasts(dev_t device)
 	return mountinfo_each("1", is_device, &device) || (!has_first_root() && has_company());
 }
 
-/* The name by which `ip netns` knows our network namespace; writes @buf, of NAME_MAX + 1 bytes. */
+/* Find the `ip netns` name of our network namespace; writes @buf, of NAME_MAX + 1 bytes. */
 static bool find_netns(char *buf)
 {
 	DIR *dir = opendir(NETNS_DIR);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mounts.h - the bpffs that load mounts, and others.
+ * mounts.h - the bpffs that load mounts, and those of others.
  */
 #ifndef CONNCOUNT_MOUNTS_H
 #define CONNCOUNT_MOUNTS_H
@@ -15,21 +15,20 @@
 bool mount_is_own(dev_t device);
 
 /*
- * mount_lasts() - whether what this process mounted, as @device, stays when the process ends:
- * a mount namespace of its own, as of `ip netns exec`, ends with it. If that cannot be found
- * out, it is taken to stay.
+ * mount_lasts() - whether a mount that this process made, of @device, stays when the process ends:
+ * a private mount namespace, as of `ip netns exec`, ends with it. Returns true if that is unknown.
  */
 bool mount_lasts(dev_t device);
 
 /*
- * mount_report_lost() - report that what is mounted on @dir would not stay, and which command
- * would do in this network namespace.
+ * mount_report_lost() - report that the mount on @dir would not stay, and which command to use
+ * instead in this network namespace.
  */
 void mount_report_lost(const char *dir);
 
 /*
  * mount_warn_writable() - report each mounted bpffs that users other than root can write to:
- * members of the @group that can read the maps could pin them there, and open them for writing.
+ * members of @group, which can read the maps, could pin them there and open them for writing.
  */
 void mount_warn_writable(const char *group);
 

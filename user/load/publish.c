@@ -136,7 +136,7 @@ static int add_entry(struct listens *listens, const struct listen_entry *entry)
 {
 	size_t n = listens->n;
 
-	if (!(n & (n - 1))) { /* as many as there is room for, which doubles */
+	if (!(n & (n - 1))) { /* the array is full: double it */
 		void *grown = realloc(listens->entry, (n ? 2 * n : 1) * sizeof(*entry));
 
 		if (!grown)
