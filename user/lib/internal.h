@@ -58,7 +58,7 @@ struct conncount {
 /*
  * view_acquire() - hold the handle's view for a query. Brings it up to date first, and opens it
  * again if its instance was unloaded.
- * @ret_control: where not NULL, the control map as it is now.
+ * @ret_control: if not NULL, the control map as it is now.
  *
  * Returns 0, then the caller must call view_release(); or a negative errno.
  */

@@ -28,8 +28,8 @@ int pin_open(const char *dir, const char *set, const char *name, __u32 flags);
 int map_open(const char *dir, const char *set, const char *name, __u32 flags, __u32 *ret_entries);
 
 /*
- * config_bound() - make a configuration that was read safe to use, whoever wrote it: every text in
- * it ends, and it has no more listeners than there is room for.
+ * config_bound() - make a configuration that was read safe to use, even if someone else wrote it:
+ * every text in it ends, and it has no more listeners than there is room for.
  */
 void config_bound(struct cc_config *config);
 

@@ -74,7 +74,7 @@ int conncount_listeners(struct conncount *cc, struct conncount_listener **ret_li
 	return 0;
 }
 
-/* Put what @key stands for into *@ret; whose it is, by the configuration. */
+/* Convert a key of the trie, of @listener, to a struct conncount_listen. */
 static void read_listen(const struct cc_listener_key *key, const struct cc_listener *listener,
 			struct conncount_listen *ret)
 {

@@ -9,7 +9,7 @@
 
 struct bpf_program;
 
-/* Called with what an iterator wrote: whole records. Returns 0 or a negative errno. */
+/* Called with whole records that an iterator wrote. Returns 0 or a negative errno. */
 typedef int (*on_records)(void *arg, const void *records, size_t size);
 
 /*

@@ -313,8 +313,8 @@ static int replace(const char *dir, const char *name, const struct bpf_program *
 /* --- what a new set takes over -------------------------------------------------------------- */
 
 /*
- * The set that is loaded, for a new one to take over who was counted under which listener. Its
- * control is a copy.
+ * The loaded set, from which a new one takes over which session is counted under which listener.
+ * `control` is a copy.
  */
 struct former {
 	struct config_maps maps;

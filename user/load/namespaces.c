@@ -3,8 +3,8 @@
  * namespaces.c - find the network namespaces that have sessions, and enter them.
  *
  * The kernel's own tables say which ones there are (bpf/find.bpf.h). To enter one, setns(2) needs a
- * descriptor. There are four ways to get that: by a thread that is in the namespace, by a socket
- * that a thread holds, by a handle of the namespace that a thread holds, and by a mount of one.
+ * descriptor. There are four ways to get one: from a thread in the namespace, from a socket or a
+ * namespace handle that a thread has open, and from a mount of a handle.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -36,22 +36,23 @@
 #include "report.h"
 
 enum {
-	/* How many buckets to look at in one run of the program: a run does not let go of its CPU.
+	/* How many buckets one run of the program visits: a run occupies its CPU.
 	 */
 	BUCKETS = 8192,
-	/* How often to start again because something moved meanwhile, or has gone. */
+	/* How often to start again because something moved or vanished meanwhile. */
 	TRIES = 100,
 	REACH_TRIES = 3,
-	/* Of pidfd_open(2), from Linux 6.9: a thread that need not be its process's first. */
+	/* PIDFD_THREAD of pidfd_open(2), since Linux 6.9: any thread, not only a process's first.
+	 */
 	THREAD = O_EXCL,
 };
 
-/* A namespace, and what came of trying to enter it. */
+/* A namespace, and the result of looking for a way into it. */
 struct entry {
 	uint32_t number;
-	int fd;    /* -1: missing: no way into it is found yet */
-	int err;   /* why the last way that was found is none; 0: there was none */
-	pid_t pid; /* whose that was */
+	int fd;    /* -1: missing, no way into it was found yet */
+	int err;   /* why the last way failed; 0: none was found */
+	pid_t pid; /* the process of that way */
 };
 
 /* --- this process's own --------------------------------------------------------------------- */
@@ -93,7 +94,7 @@ static int run_program(const struct bpf_program *program, void *ask, uint32_t si
 	return err ? err : (int)opts.retval;
 }
 
-/* The same until nothing moves meanwhile. Returns 0 or a negative errno. */
+/* The same, repeated until nothing moves meanwhile. Returns 0 or a negative errno. */
 static int run_until_done(const struct bpf_program *program, void *ask, uint32_t size)
 {
 	for (int i = 0; i < TRIES; i++) {
@@ -213,13 +214,13 @@ static const struct entry *first_missing(const struct namespaces *all)
 	return NULL;
 }
 
-/* Whether an error is of this process, and not of what it has looked at. */
+/* Whether an error is this process's own, not that of the file it looked at. */
 static bool is_own_error(int err)
 {
 	return err == -EMFILE || err == -ENFILE || err == -ENOMEM;
 }
 
-/* Whether a descriptor is that of the network namespace. */
+/* Whether a descriptor refers to that network namespace. */
 static bool is_namespace(int fd, uint32_t number)
 {
 	struct stat st;
@@ -228,8 +229,8 @@ static bool is_namespace(int fd, uint32_t number)
 }
 
 /*
- * Note what came of a way into a namespace: a descriptor, which may be that of another one by now,
- * or a negative errno. Returns 0, or the error if it is of this process.
+ * Note the result of a way into a namespace: a descriptor, which may refer to another namespace by
+ * now, or a negative errno. Returns 0, or the error if it is this process's own.
  */
 static int entry_take(struct entry *entry, int fd, pid_t pid)
 {
@@ -244,7 +245,7 @@ static int entry_take(struct entry *entry, int fd, pid_t pid)
 	return is_own_error(entry->err) ? entry->err : 0;
 }
 
-/* The file @path, if it is a handle of a namespace that is missing. */
+/* Use the file @path if it is a handle of a missing namespace. */
 static int reach_by_handle(struct namespaces *all, const char *path, pid_t pid)
 {
 	struct entry *entry;
@@ -260,7 +261,7 @@ static int reach_by_handle(struct namespaces *all, const char *path, pid_t pid)
 	return entry_take(entry, fd < 0 ? -errno : fd, pid);
 }
 
-/* A thread or process that is in it. @path: its directory in /proc. */
+/* Use a thread or process in the namespace. @path: its directory in /proc. */
 static int reach_by_thread(struct namespaces *all, const char *path, pid_t pid)
 {
 	char handle[PATH_MAX];
@@ -269,7 +270,7 @@ static int reach_by_thread(struct namespaces *all, const char *path, pid_t pid)
 	return reach_by_handle(all, handle, pid);
 }
 
-/* For each numbered directory in @path, a process or a thread: call @each until it fails. */
+/* Call @each for each numbered directory in @path, a process or a thread, until it fails. */
 static int each_number(struct namespaces *all, const char *path,
 		       int (*each)(struct namespaces *all, const char *path, pid_t number))
 {
@@ -298,7 +299,7 @@ static int reach_by_threads(struct namespaces *all, const char *path, pid_t pid)
 	return each_number(all, tasks, reach_by_thread);
 }
 
-/* The mounts of handles that a process sees. */
+/* Use the mounted handles that a process sees. */
 static int reach_by_mounts(struct namespaces *all, const char *path, pid_t pid)
 {
 	char name[PATH_MAX], line[2 * PATH_MAX], handle[3 * PATH_MAX];
@@ -320,7 +321,7 @@ static int reach_by_mounts(struct namespaces *all, const char *path, pid_t pid)
 	return err;
 }
 
-/* The same for a process whose mounts are not ours. */
+/* The same for a process in another mount namespace. */
 static int reach_by_other_mounts(struct namespaces *all, const char *path, pid_t pid)
 {
 	char name[PATH_MAX];
@@ -348,7 +349,7 @@ static int socket_namespace(const struct cc_found *found)
 	return err ? err : fd;
 }
 
-/* A file that a thread holds: a socket, or a handle. */
+/* Use a file that a thread has open: a socket or a handle. */
 static int reach_by_file(struct namespaces *all, const struct cc_found *found)
 {
 	struct entry *entry = find_entry(all, found->netns);
@@ -372,7 +373,7 @@ static int on_found(void *arg, const void *records, size_t size)
 	return err;
 }
 
-/* Try every way, the cheapest first, until none is missing. */
+/* Try every way, cheapest first, until no namespace is missing. */
 static int reach(struct namespaces *all, struct conncount_bpf *skel)
 {
 	int err = each_number(all, "/proc", reach_by_thread);
@@ -391,7 +392,7 @@ static int reach(struct namespaces *all, struct conncount_bpf *skel)
 
 /* --- all of it ------------------------------------------------------------------------------- */
 
-/* What is in `netns_found`, as entries that are missing. */
+/* Make a missing entry of each namespace in `netns_found`. */
 static int entries_read(struct namespaces *all, struct conncount_bpf *skel)
 {
 	int fd = bpf_map__fd(skel->maps.netns_found);
@@ -416,7 +417,7 @@ static int entries_read(struct namespaces *all, struct conncount_bpf *skel)
 	return 0;
 }
 
-/* Forget those that are missing and not in `netns_found` any more: their sessions have ended. */
+/* Remove missing entries that are no longer in `netns_found`: their sessions have ended. */
 static void entries_drop(struct namespaces *all, struct conncount_bpf *skel)
 {
 	int fd = bpf_map__fd(skel->maps.netns_found);
@@ -430,7 +431,7 @@ static void entries_drop(struct namespaces *all, struct conncount_bpf *skel)
 	all->n = n;
 }
 
-/* Where there may be sessions that cannot be listed, no count would be right. */
+/* If some sessions cannot be listed, no count would be right. */
 static int report_missing(const struct entry *entry, int err)
 {
 	if (!err)
@@ -471,7 +472,7 @@ static int reach_all(struct namespaces *all, struct conncount_bpf *skel, bool lo
 	return missing ? report_missing(missing, err) : err;
 }
 
-/* Let this process have as many descriptors as it may. */
+/* Raise the limit of file descriptors to the hard limit. */
 static void raise_limit(void)
 {
 	struct rlimit limit;
@@ -482,7 +483,7 @@ static void raise_limit(void)
 	}
 }
 
-/* This process's own, and all others that have a session. */
+/* Find this process's own namespace, and all others that have a session. */
 static int find_all(struct conncount_bpf *skel, struct namespaces *all)
 {
 	int err;
@@ -507,7 +508,7 @@ static int check_cookie(void *cookie)
 	return err ? err : own == *(__u64 *)cookie ? 0 : -ESRCH;
 }
 
-/* The one that is counted in, which is not this process's. */
+/* Find the counted namespace, which is not this process's. */
 static int find_one(struct conncount_bpf *skel, const struct netns *counted, struct namespaces *all)
 {
 	int fd = bpf_map__fd(skel->maps.netns_found);

@@ -12,9 +12,9 @@
 
 struct conncount_bpf;
 
-/* The network namespace that is counted in; all 0: every one of the cgroup's sockets. */
+/* The counted network namespace; all 0: every one that the cgroup's sockets are in. */
 struct netns {
-	__u64 cookie; /* the kernel's number, which it never gives again */
+	__u64 cookie; /* the kernel's number, which is never reused */
 	__u32 number; /* inode number, as in `readlink /proc/self/ns/net` */
 };
 
@@ -30,14 +30,13 @@ struct namespaces {
 };
 
 /*
- * namespaces_find() - find the network namespaces to look into for sessions, and a way into each:
- * the one that is counted in; or where that is every one, this process's own and all others that
- * have a session.
- * @skel: loaded; its `scan` says which cgroup is counted in.
- * @counted: as in the configuration in force.
+ * namespaces_find() - find the network namespaces to search for sessions, and a way into each: the
+ * counted one; if all are counted, this process's own and all others that have a session.
+ * @skel: loaded; its `scan` names the counted cgroup.
+ * @counted: as in the active configuration.
  *
- * Returns 0, then namespaces_free() is due; or a negative errno, reported: also where a namespace
- * has sessions and cannot be entered.
+ * Returns 0, then the caller must call namespaces_free(); or a negative errno, reported, also if a
+ * namespace with sessions cannot be entered.
  */
 int namespaces_find(struct conncount_bpf *skel, const struct netns *counted,
 		    struct namespaces *ret);
@@ -45,16 +44,15 @@ int namespaces_find(struct conncount_bpf *skel, const struct netns *counted,
 void namespaces_free(struct namespaces *all);
 
 /*
- * namespaces_enter() - have the calling thread enter each namespace in turn and call @in_it there,
- * until that returns other than 0; then go back. Returns 0, what @in_it returned, or a negative
- * errno, reported.
+ * namespaces_enter() - enter each namespace in turn with the calling thread and call @in_it there,
+ * until that does not return 0; then return to the thread's own. Returns 0, what @in_it returned,
+ * or a negative errno, reported.
  */
 int namespaces_enter(const struct namespaces *all, int (*in_it)(void *arg), void *arg);
 
 /*
- * namespaces_explain() - where one network namespace is counted, say on stderr if that is not the
- * host's own, and if others have sessions on configured listeners, in the cgroup that is counted
- * in.
+ * namespaces_explain() - if only one network namespace is counted, print notes if that is not the
+ * host's own, and if others have sessions on configured listeners, in the counted cgroup.
  */
 void namespaces_explain(struct conncount_bpf *skel, const struct netns *counted);
 

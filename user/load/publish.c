@@ -43,7 +43,7 @@ static uint32_t find_free(const struct cc_config *active)
 	return id;
 }
 
-/* Whether no count is left under an id, nor any that might be wrong. */
+/* Whether an id has no count left, and none that might be wrong. */
 static bool is_idle(int stats_fd, uint32_t id)
 {
 	struct cc_stats stats;
@@ -242,7 +242,7 @@ static int enter_listens(int fd, const struct config *config, const struct cc_co
 
 /* --- publishing --------------------------------------------------------------------------- */
 
-/* Totals begin anew with an id that was not in use. */
+/* Reset the totals of ids that were not in use. */
 static int clear_tallies(int stats_fd, const struct cc_config *from, const struct cc_config *to)
 {
 	static const struct cc_stats zero;
@@ -359,7 +359,8 @@ cleanup:
 
 /* --- totals ------------------------------------------------------------------------------- */
 
-/* Raise both totals of a tally by the same, so that what they say is open stays that. */
+/* Raise both totals of a tally by the same amount, so that their difference stays the number of
+ * open sessions. */
 static void carry_tally(struct cc_tally *tally, const struct cc_tally *former)
 {
 	uint64_t opened = __atomic_load_n(&tally->opened, __ATOMIC_ACQUIRE);
@@ -381,7 +382,7 @@ static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
 		struct cc_stats old;
 		int err;
 
-		/* An id that was given out again begins with its listener. */
+		/* The totals of a reused id begin with its new listener. */
 		if (active->listener[id].state == CC_LISTENER_FREE ||
 		    strcmp(active->listener[id].name, was->listener[id].name))
 			continue;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * sockets.c - run the iterators over the sockets of every network namespace that is counted in.
+ * sockets.c - run the iterators over the sockets of every counted network namespace.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -15,7 +15,7 @@
 #include "sockets.h"
 
 enum {
-	/* How long to wait for connections to be accepted, where that matters (seed.bpf.h). */
+	/* How long to wait until connections are accepted, if that matters (seed.bpf.h). */
 	WAIT_MS = 5000,
 	WAIT_STEP_MS = 50,
 };
@@ -40,7 +40,7 @@ static int run_here(void *arg)
 
 struct progress {
 	size_t entered;
-	int64_t next_ms; /* when to tell again */
+	int64_t next_ms; /* time of the next report */
 };
 
 static void show_progress(struct progress *progress, uint64_t waiting)
@@ -66,9 +66,9 @@ static int on_entered(void *arg, const void *records, size_t size)
 }
 
 /*
- * A run may miss sockets (up to 6.1, where the iterator itself is inexact) and leave some for
- * later; so runs are made until one has nothing to do. The last one also ends sessions whose
- * release was under way when ours was attached.
+ * A run may miss sockets (the iterator itself is inexact up to Linux 6.1) and leave some for later,
+ * so run until there is nothing to do. The last run also ends sessions whose release was under way
+ * when our release program was attached.
  */
 static int seed_in(struct conncount_bpf *skel, const struct namespaces *all)
 {
@@ -151,8 +151,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /*
- * In order of their ids, each once: a session may have several subflows, and up to 6.1 the
- * iterator may visit a socket again.
+ * Sort by id and remove duplicates: a session may have several subflows, and up to Linux 6.1 the
+ * iterator may visit a socket twice.
  */
 static void scan_sort(struct scan *all)
 {

@@ -13,9 +13,9 @@
 struct conncount_bpf;
 
 /*
- * sockets_seed() - count the sessions that are open and have no record, once each, while
- * others come and go. Tells how far it is when it takes more than a second.
- * @skel: loaded, its programs attached and its configuration in force.
+ * sockets_seed() - count the open sessions that have no record, once each, while others come and
+ * go. Reports its progress if it takes more than a second.
+ * @skel: loaded, with its programs attached and its configuration active.
  *
  * Returns 0 or a negative errno, reported.
  */
@@ -24,7 +24,7 @@ int sockets_seed(struct conncount_bpf *skel, const struct cgroup *cgroup,
 
 /*
  * sockets_scan() - list the sessions there are, counted or not.
- * @ret_sockets: an array in order of ids, each once; the caller frees it with free().
+ * @ret_sockets: an array sorted by id, without duplicates; the caller frees it with free().
  *
  * Returns 0 or a negative errno, reported.
  */

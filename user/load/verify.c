@@ -27,11 +27,11 @@ enum {
 	ROUNDS = 10,
 	ROUND_PAUSE_MS = 100,
 	PROGRESS_MS = 1000,
-	PROGRESS_STEP = 1 << 16, /* look at the clock once for so many findings */
+	PROGRESS_STEP = 1 << 16, /* read the clock once per this many findings */
 	LENGTHS_MOST = 16,       /* more than an address has levels, with length 0 */
 };
 
-/* What is known of one count. */
+/* What is known about one count. */
 struct finding {
 	struct cc_count_key key;
 	int64_t least; /* sockets that were there before and after */
@@ -42,12 +42,12 @@ struct finding {
 struct findings {
 	struct finding *at;
 	size_t n, room;
-	int64_t tell_ms; /* when to say next how many there are; 0: do not */
+	int64_t tell_ms; /* when to report the number next; 0: never */
 };
 
 /* --- progress ----------------------------------------------------------------------------- */
 
-/* Say once a second how far it is, where it takes longer than that. */
+/* Report the progress once a second. */
 static void show_progress(struct findings *all)
 {
 	if (!all->tell_ms || now_ms() < all->tell_ms)
@@ -162,7 +162,7 @@ static void combine(struct finding *to, const struct finding *from)
 	to->found += from->found;
 }
 
-/* Put findings in order, and make one of those of the same key. */
+/* Sort the findings, and combine those with the same key. */
 static void sort(struct findings *all)
 {
 	size_t kept = 0;
@@ -180,9 +180,10 @@ static void sort(struct findings *all)
 }
 
 /*
- * What an address adds to the total and to every level above it. Addresses come in order, so each
- * network of one is either that of the address before, or new: and so all come in order.
- * @open: by level, where the network of the address before is.
+ * Add an address to the total and to every level above it. The addresses are sorted, so each of an
+ * address's networks is either the same as the previous address's, or new. So the networks of each
+ * length come out sorted, too.
+ * @open: for each level, the index of the previous address's network.
  */
 static int add_networks(struct findings *all, const struct finding *address, size_t *open)
 {
@@ -204,7 +205,7 @@ static int add_networks(struct findings *all, const struct finding *address, siz
 	}
 }
 
-/* All networks of addresses, which are in order. */
+/* Add all networks of the addresses, which are sorted. */
 static int add_all_networks(struct findings *all, const struct findings *addresses)
 {
 	size_t open[LENGTHS_MOST];
@@ -217,7 +218,7 @@ static int add_all_networks(struct findings *all, const struct findings *address
 	return err;
 }
 
-/* Both, each in order, in order. */
+/* Merge two sorted lists. */
 static int join(const struct findings *a, const struct findings *b, struct findings *ret)
 {
 	size_t i = 0, j = 0;
@@ -291,7 +292,8 @@ static bool is_wrong(const struct finding *finding)
 	return finding->found < finding->least || finding->found > finding->most;
 }
 
-/* Keep, of @suspects, what @round finds wrong too; all that it finds wrong, if it is the first. */
+/* Reduce @suspects to those that @round also finds wrong. After the first round: all that it finds
+ * wrong. */
 static int narrow(struct findings *suspects, const struct round *round,
 		  struct verify_result *result, bool first)
 {
@@ -366,7 +368,7 @@ static int verify_view(struct conncount_bpf *skel, const struct cgroup *cgroup,
 	return err;
 }
 
-/* Note that counts are wrong, so that the next load counts anew. */
+/* Note that counts are wrong, so that the next load counts again in new maps. */
 static void note_difference(struct conncount_bpf *skel)
 {
 	struct cc_control *control = map_value(bpf_map__fd(skel->maps.control), sizeof(*control),
@@ -377,7 +379,8 @@ static void note_difference(struct conncount_bpf *skel)
 	unmap_value(control, sizeof(*control));
 }
 
-/* Open the cgroup that is counted in. One that was made later under its name is another one. */
+/* Open the counted cgroup. A cgroup that was created later under the same name is a different one.
+ */
 static int counted_cgroup_open(struct view *view, struct cgroup *ret_cgroup)
 {
 	if (view_is_detached(view)) {
@@ -399,7 +402,7 @@ int verify(const char *dir, struct verify_result *ret_result)
 
 	if (err)
 		return err;
-	/* Locked: no load may put other maps in the place of those that are compared. */
+	/* Locked, so that no load replaces the maps during the comparison. */
 	err = instance_find(conncount_dir(dir), &instance);
 	if (err && err != -ENOENT)
 		return err;

@@ -22,25 +22,24 @@ struct verify_result {
 	struct verify_difference *differences; /* in order of listener and address */
 	size_t n_differences;
 	size_t sessions;  /* in the kernel's list */
-	size_t prefixes;  /* counts compared, with those that should be there */
-	size_t in_flight; /* of them: sessions came or went while they were compared */
+	size_t prefixes;  /* counts compared, including those that should exist */
+	size_t in_flight; /* of them, those whose sessions came or went during the comparison */
 };
 
 /*
  * verify() - compare all counts of an instance, on all levels, with the kernel's socket list.
  *
- * The list is taken before and after the counts. A count is wrong if it is less than the
- * sockets that are in both, or more than those in either, ten times in a row: a session that
- * came and went in between makes a difference once, and hardly ever ten times. With no
- * traffic, that is any difference at all.
+ * The list is taken before and after the counts. A count is wrong if it is less than the number of
+ * sockets that are in both lists, or more than those in either, ten times in a row: a session that
+ * came and went in between makes a difference once, but hardly ever ten times. Without traffic,
+ * every difference counts.
  *
- * A difference is noted in the instance: the next load counts anew.
+ * A difference is noted in the instance: the next load counts again in new maps.
  *
- * It fails with -ESTALE if the cgroup that is counted in was removed: the sockets of a new one
- * of the same name are not counted.
+ * It fails with -ESTALE if the counted cgroup was removed: the sockets of a new one with the same
+ * name are not counted.
  *
- * Returns 0, then ret_result->differences is the caller's to free(); or a negative errno,
- * reported.
+ * Returns 0, then the caller frees ret_result->differences; or a negative errno, reported.
  */
 int verify(const char *dir, struct verify_result *ret_result);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cgroups.c - which cgroups are counted in, and which are outside.
+ * cgroups.c - which cgroups are counted, and which are outside.
  */
 #include <errno.h>
 #include <fts.h>
@@ -18,10 +18,10 @@ enum { DIRECTORIES_MOST = 65536 };
 struct search {
 	struct cgroup_of *cgroups;
 	size_t n;
-	size_t missing; /* how many are still to be found */
-	/* What to do with one that is found at @path, a directory. */
+	size_t missing; /* how many were not found yet */
+	/* Called for one that was found at the directory @path. */
 	int (*found)(struct search *search, struct cgroup_of *cgroup, const char *path);
-	const char *mount; /* where @found's path begins with the name of a cgroup */
+	const char *mount; /* the part of @found's path before the cgroup's name */
 };
 
 static int compare(const void *one, const void *other)
@@ -31,7 +31,7 @@ static int compare(const void *one, const void *other)
 	return (a->id > b->id) - (a->id < b->id);
 }
 
-/* Returns 0, a negative errno, or 1 if there are directories that it has not looked at. */
+/* Returns 0, a negative errno, or 1 if it could not look at all directories. */
 static int walk(struct search *search, FTS *tree)
 {
 	size_t directories = 0;
@@ -58,8 +58,7 @@ static int walk(struct search *search, FTS *tree)
 static int search_tree(struct search *search, char *top)
 {
 	char *paths[] = { top, NULL };
-	/* FTS_NOSTAT: there are some fifty files in each directory, and the kernel says what is
-	 * what. */
+	/* FTS_NOSTAT: each directory has some fifty files, and readdir returns their types. */
 	FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT | FTS_XDEV, NULL);
 	int err;
 
@@ -80,7 +79,7 @@ static int found_counted(struct search *search, struct cgroup_of *cgroup, const 
 	return 0;
 }
 
-/* Any user may have made a cgroup: its name must not be more than text where it is printed. */
+/* Any user may have created the cgroup: its name must be safe to print. */
 static void make_printable(char *text)
 {
 	for (; *text; text++)
@@ -102,14 +101,14 @@ static int found_path(struct search *search, struct cgroup_of *cgroup, const cha
 	return 0;
 }
 
-/* Which of the cgroups are in the one that is counted in, that is at @path. */
+/* Find those in the counted cgroup, which is at @path. */
 static int find_counted(const struct conncount_state *state, char *path, struct search *search)
 {
 	struct stat st;
 	int left_out = 0;
 
 	search->found = found_counted;
-	/* One that was made again has another number: it is not counted in. */
+	/* A cgroup that was created again has another number, and is not counted. */
 	if (!stat(path, &st) && st.st_ino == state->cgroup_id)
 		left_out = search_tree(search, path);
 	if (left_out)
@@ -120,7 +119,7 @@ static int find_counted(const struct conncount_state *state, char *path, struct 
 	return 0;
 }
 
-/* The paths of those outside, below the mount that shows most of the hierarchy. */
+/* Find the paths of those outside, below the mount that shows most of the hierarchy. */
 static int find_paths(struct search *search)
 {
 	struct cgroup_mount *mounts;
@@ -165,7 +164,7 @@ int cgroups_find(const struct conncount_state *state, bool paths, struct cgroup_
 	int err;
 
 	for (size_t i = 0; i < n; i++) {
-		/* Where the kernel does not tell, none of them is known to be outside. */
+		/* If the kernel does not return the number, the cgroup is taken as counted. */
 		bool counted = all || !cgroups[i].id || cgroups[i].id == state->cgroup_id;
 
 		cgroups[i].place = counted ? CGROUP_COUNTED : CGROUP_UNSEEN;

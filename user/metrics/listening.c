@@ -18,7 +18,7 @@
 
 #include "listening.h"
 
-enum { STATE_LISTEN = 10 }; /* TCP_LISTEN, which <netinet/tcp.h> has beside much else */
+enum { STATE_LISTEN = 10 }; /* TCP_LISTEN of <netinet/tcp.h>, which conflicts with <linux/tcp.h> */
 
 struct dump {
 	bool ports[UINT16_MAX + 1]; /* the configured ones */
@@ -41,7 +41,7 @@ static struct listening *append(struct dump *dump)
 	return &dump->sockets[dump->n++];
 }
 
-/* What is told of a socket beside the fixed part; or NULL. */
+/* Find an attribute of a socket after the fixed part; NULL if it has none. */
 static const struct nlattr *find_attribute(const struct nlmsghdr *message, uint16_t type,
 					   size_t size)
 {
@@ -60,7 +60,7 @@ static bool is_ipv6_only(const struct nlmsghdr *message)
 	return attr && mnl_attr_get_u8(attr);
 }
 
-/* Where a socket listens, in the terms of the configuration. */
+/* Read where a socket listens, in the form that the configuration uses. */
 static void read_place(const struct nlmsghdr *message, struct conncount_listen *ret)
 {
 	const struct inet_diag_msg *socket = mnl_nlmsg_get_payload(message);
@@ -77,7 +77,7 @@ static void read_place(const struct nlmsghdr *message, struct conncount_listen *
 		memcpy(&v6.sin6_addr, socket->id.idiag_src, sizeof(v6.sin6_addr));
 		conncount_cidr_of((struct sockaddr *)&v6, &ret->addr);
 	}
-	/* Also ::ffff:0.0.0.0, which is IPv4. */
+	/* The rest is for wildcard addresses, including ::ffff:0.0.0.0, which is IPv4. */
 	if (memcmp(ret->addr.addr, none, sizeof(none)) != 0)
 		return;
 	ret->addr.prefixlen = 0;
@@ -184,7 +184,7 @@ static int compare(const void *one, const void *other)
 	return order ? order : COMPARE(a->cgroup, b->cgroup);
 }
 
-/* Add up those that are alike. Returns how many there are then. */
+/* Add up the sockets at the same place and in the same cgroup. Returns how many remain. */
 static size_t merge(struct listening *sockets, size_t n)
 {
 	size_t last = 0;
@@ -208,7 +208,7 @@ static size_t merge(struct listening *sockets, size_t n)
 	return last + 1;
 }
 
-/* Those that share a place are of the lowest user of any of them. */
+/* Give all sockets at a place the lowest user id of any of them. */
 static void share_user(struct listening *sockets, size_t n)
 {
 	for (size_t i = 1; i < n; i++)

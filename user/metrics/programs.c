@@ -26,7 +26,7 @@ static bool kernel_measures(void)
 	return enabled;
 }
 
-/* The program that a pinned link has attached now; or -1. */
+/* Open the program that a pinned link runs now; -1 if that fails. */
 static int program_of(const char *dir, const char *pin)
 {
 	struct bpf_link_info info = { 0 };

@@ -20,8 +20,8 @@ enum { PROGRAMS = 2 };
  * program_stats() - the statistics of the programs loaded in @dir.
  * @ret_stats: PROGRAMS of them.
  *
- * Returns how many there are: none unless the kernel measures (kernel.bpf_stats_enabled is 1),
- * and none without CAP_SYS_ADMIN, which the kernel asks for.
+ * Returns how many: none unless the kernel measures (kernel.bpf_stats_enabled is 1), and none
+ * without CAP_SYS_ADMIN, which the kernel requires.
  */
 size_t program_stats(const char *dir, struct program_stats *ret_stats);
 

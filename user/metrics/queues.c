@@ -226,8 +226,8 @@ static int locate(struct work *work, const struct conncount_state *state, bool p
 /* --- what is told of them ------------------------------------------------------------------- */
 
 /*
- * By listener; what is configured first, then what is of the lowest user: whoever may listen on a
- * port of the configuration must not crowd out the queues of the host's own servers.
+ * Order by listener, configured sockets first, then by user id, lowest first: other users who
+ * listen on a port of the configuration must not crowd out the queues of the host's own servers.
  */
 static int compare_importance(const void *one, const void *other)
 {

@@ -47,7 +47,7 @@ struct queues {
 	size_t n_outside;
 	struct acceptors *acceptors; /* of each listener that has any, by name */
 	size_t n_acceptors;
-	/* Sockets of which it cannot be told from here whether they are outside: taken as counted.
+	/* Sockets of which not visible from here whether they are outside: taken as counted.
 	 */
 	size_t unseen;
 };
