@@ -16,7 +16,7 @@ static void print_usage(FILE *out, const struct command *command)
 		command->arguments);
 }
 
-/* Report what getopt_long() refused, and end the program. */
+/* Report the option that getopt_long() refused, and end the program. */
 static void __attribute__((noreturn))
 bad_option(const struct command *command, int option, char *const *argv)
 {
@@ -41,7 +41,7 @@ int next_option(const struct command *command, int argc, char **argv, const char
 	char short_options[16];
 	int option;
 
-	/* The ':' has it tell an option without its value from an unknown one. */
+	/* The ':' makes it distinguish an option without its value from an unknown one. */
 	snprintf(short_options, sizeof(short_options), ":%s", letters);
 	opterr = 0;
 	option = getopt_long(argc, argv, short_options, options, NULL);
@@ -52,7 +52,7 @@ int next_option(const struct command *command, int argc, char **argv, const char
 	}
 	if (option == '?' || option == ':')
 		bad_option(command, option, argv);
-	/* As in: --dir "$UNSET". It must not come to mean the host's own instance. */
+	/* As in: --dir "$UNSET", which must not mean the host's own instance. */
 	if (option == OPTION_DIR && !*optarg)
 		exit(usage_error(command, "--dir: the directory's name is empty"));
 	return option;
@@ -154,7 +154,7 @@ bool lengths_check(const struct command *command, struct lengths *lengths)
 	return true;
 }
 
-/* Print the listeners' names, as a list in a message. */
+/* Report an unknown listener, with the names of the known ones. */
 static void report_unknown_listener(struct conncount *cc, const char *name)
 {
 	struct conncount_listener *listeners = NULL;

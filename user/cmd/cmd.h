@@ -15,7 +15,7 @@
 #include "report.h"
 #include "target.h"
 
-/* Exit statuses, as the documentation promises them. */
+/* Exit statuses, as documented. */
 enum {
 	STATUS_DONE = 0,
 	STATUS_FAILED = 1,
@@ -27,11 +27,11 @@ struct command {
 	const char *arguments; /* as in a usage line */
 	const char *summary;   /* one line */
 	const char *help;      /* the options, a line each */
-	bool persists;         /* it does its work also if nobody reads what it prints */
+	bool persists;         /* it continues if nobody reads its output */
 	int (*run)(const struct command *command, int argc, char **argv);
 };
 
-/* One file each, of that name. */
+/* Each in its file, cmd_NAME.c. */
 extern const struct command check_command, count_command, exporter_command, list_command,
 	load_command, metrics_command, status_command, top_command, unload_command, verify_command,
 	watch_command;
@@ -80,17 +80,17 @@ enum {
 /* clang-format on */
 
 /*
- * next_option() - getopt_long(), which sees to --help and to bad options itself: both end the
- * program. Returns -1 when there are no more options.
+ * next_option() - getopt_long() that handles --help and bad options itself: both end the program.
+ * Returns -1 after the last option.
  */
 int next_option(const struct command *command, int argc, char **argv, const char *letters,
 		const struct option *options);
 
-/* usage_error() - say what is wrong, and how the command is used. Returns STATUS_USAGE. */
+/* usage_error() - report an error and how to use the command. Returns STATUS_USAGE. */
 int __attribute__((format(printf, 2, 3)))
 usage_error(const struct command *command, const char *format, ...);
 
-/* check_arguments() - whether @argv has at most @most arguments left; says so if not. */
+/* check_arguments() - whether at most @most arguments of @argv are left; reports if not. */
 bool check_arguments(const struct command *command, int argc, char **argv, int most);
 
 /* parse_number() - a decimal number from @least to @most. */
@@ -104,16 +104,17 @@ unsigned long number_option(const struct command *command, unsigned long least, 
 
 enum { INTERVAL_MOST = 86400 }; /* seconds, for --interval */
 
-/* target_option() - whether @option is --listener or --service, and note its value if so. */
+/* target_option() - if @option is --listener or --service, note its value and return true. */
 bool target_option(struct target *target, int option);
 
-/* target_check() - give the default; false, with a message, if both options were given. */
+/* target_check() - set the default. Returns false, with a message, if both options were given. */
 bool target_check(const struct command *command, struct target *target);
 
-/* lengths_option() - whether @option is one of those, and note its value if so. */
+/* lengths_option() - if @option is --prefix, -4 or -6, note its value and return true. */
 bool lengths_option(const struct command *command, struct lengths *lengths, int option);
 
-/* lengths_check() - give the default; false, with a message, if they do not go together. */
+/* lengths_check() - set the default. Returns false, with a message, if the options exclude each
+ * other. */
 bool lengths_check(const struct command *command, struct lengths *lengths);
 
 /*
@@ -127,16 +128,16 @@ int query_failed(const char *dir, struct conncount *cc, const struct target *tar
 /* report_inexact() - a line on stderr if an answer is not exact. */
 void report_inexact(const struct conncount_answer *answer);
 
-/* add_exactness() - the fields of a JSON answer that say how far it is exact. */
+/* add_exactness() - add the fields of a JSON answer that say whether it is exact. */
 void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost);
 
 /*
- * json_text() - a JSON string. Where @text is not UTF-8, as a path need not be, each byte of it
- * that is not ASCII becomes a '?'. Returns NULL if there is no memory.
+ * json_text() - a JSON string. If @text is not UTF-8, for example a path, each byte that is not
+ * ASCII becomes a '?'. Returns NULL if there is no memory.
  */
 json_t *json_text(const char *text);
 
-/* add_target() - the field of a JSON answer that says what it is about. */
+/* add_target() - add the field of a JSON answer that names its target. */
 void add_target(json_t *object, const struct target *target);
 
 /* entry_json() - {"cidr": ..., "count": ...} */

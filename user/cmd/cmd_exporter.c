@@ -15,10 +15,12 @@
 
 #include "cmd.h"
 
-/* Prometheus' own list gives out 9100 to 9999, and those are all taken. */
+/* Prometheus' list of exporter ports, 9100 to 9999, has no free one. */
 #define EXPORTER_LISTEN "127.0.0.1:10125"
 
-enum { ACTIVATION_FD = 3 }; /* the first one that a service manager passes: sd_listen_fds(3) */
+enum {
+	ACTIVATION_FD = 3
+}; /* the first descriptor that a service manager passes: sd_listen_fds(3) */
 
 static int listen_on(const char *text, const struct conncount_cidr *addr, uint16_t port)
 {
@@ -62,7 +64,7 @@ static bool is_set(int fd, int option, int value)
 	return !getsockopt(fd, SOL_SOCKET, option, &got, &size) && got == value;
 }
 
-/* Take the socket that was passed; or -1. */
+/* Use the passed socket. Returns its descriptor, or -1, reported. */
 static int take_passed(unsigned long n)
 {
 	if (n > 1) {
@@ -83,7 +85,7 @@ static int take_passed(unsigned long n)
 	return ACTIVATION_FD;
 }
 
-/* The directory of this program, in @buf; "." if that cannot be told. */
+/* The directory of this program, in @buf; "." if that is unknown. */
 static const char *own_directory(char *buf)
 {
 	ssize_t n = readlink("/proc/self/exe", buf, PATH_MAX - 1);
@@ -96,8 +98,8 @@ static const char *own_directory(char *buf)
 }
 
 /*
- * Become the program that serves (user/exporter/): beside this one where it was built, or where
- * `make install` puts it. Returns only if that fails.
+ * Execute the program that serves (user/exporter/). It is beside this one in a build directory, or
+ * where `make install` puts it. Returns only on failure.
  */
 static int become_server(const char *dir, int fd)
 {

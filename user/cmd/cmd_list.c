@@ -10,7 +10,7 @@
 #include "listing.h"
 #include "tree.h"
 
-/* The object around the entries, which become its own. */
+/* Print the object with the entries. Takes ownership of @entries. */
 static int print_listing_object(const struct target *target, const struct listing *listing,
 				json_t *entries)
 {

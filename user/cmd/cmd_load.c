@@ -29,7 +29,7 @@ static void report_line(const char *line)
 	report("%s", line);
 }
 
-/* Name the servers whose sessions will not be counted. What is loaded is loaded, with or without.
+/* Report the servers whose sessions will not be counted. The load has succeeded in any case.
  */
 static void report_outside(const char *dir)
 {
@@ -48,7 +48,7 @@ static int load_config(const char *dir, const char *cgroup_path, const struct co
 	struct instance instance;
 	struct cgroup cgroup = { .fd = -1 };
 	enum load_result result;
-	/* The instance first: where it cannot stay, `ip netns exec` hides the cgroups as well. */
+	/* Create the instance first: if it cannot stay, `ip netns exec` also hides the cgroups. */
 	int err = instance_create(dir, &instance);
 
 	if (err)

@@ -129,7 +129,7 @@ static void print_snapshot(const struct snapshot *snapshot)
 	outside_tell(snapshot, print_line);
 }
 
-/* Say what is wrong with the counts, and what to do. Returns the exit status. */
+/* Report what is wrong with the counts, and what to do. Returns the exit status. */
 static int judge(const struct snapshot *snapshot)
 {
 	const struct conncount_state *state = &snapshot->state;
@@ -142,7 +142,7 @@ static int judge(const struct snapshot *snapshot)
 		       snapshot->uncounted, state->nodes, state->max_prefixes);
 	if (snapshot->lost)
 		report("%" PRIu64 " changes of a count were lost, so counts are wrong (to count "
-				  "again, without a gap: conncount load)",
+		       "again, without a gap: conncount load)",
 		       snapshot->lost);
 	if (state->seeding)
 		report("sessions that were already open are still being counted (if no load is "

@@ -19,14 +19,14 @@
 #include "screen.h"
 #include "top.h"
 
-/* Of all time, no more than one part in this many goes into looking. */
+/* A refresh may take at most one part in this many of the time. */
 enum { LOOK_SHARE = 4 };
 
 enum { KEY_ESCAPE = 27 };
 
 /* --- looking ----------------------------------------------------------------------------- */
 
-/* Put the rows in order again, and the first one shown where there are rows. */
+/* Sort the rows again, and keep the first shown row within them. */
 static void arrange(struct top *top)
 {
 	size_t room = screen_rows();
@@ -38,8 +38,8 @@ static void arrange(struct top *top)
 }
 
 /*
- * Look at what there is now.
- * @fresh: at something else than before. Otherwise nothing is listed if nothing has changed.
+ * Read the counts.
+ * @fresh: the target changed. Otherwise lists the networks only if something has changed.
  */
 static int look(struct top *top, bool fresh)
 {
@@ -68,7 +68,7 @@ static void update(struct top *top, bool fresh)
 {
 	top->err = look(top, fresh);
 	if (top->err) {
-		/* What was there is not to be taken for what is. */
+		/* Do not show old counts as current ones. */
 		rows_free(&top->rows);
 		memset(&top->rows, 0, sizeof(top->rows));
 		top->seen.generation = 0;
@@ -78,7 +78,7 @@ static void update(struct top *top, bool fresh)
 
 /* --- what keys do ------------------------------------------------------------------------- */
 
-/* Go to the next longer level of a family, or the next shorter one, if there is one. */
+/* Step to the next longer level of a family, or the next shorter one, if there is one. */
 static void step_length(int family, int *length, bool longer)
 {
 	int shorter = *length;
@@ -121,7 +121,8 @@ static bool is_first_of_service(const struct conncount_listener *listeners, size
 	return true;
 }
 
-/* The service after the one that is shown, in the order of the configuration, and around. */
+/* The service after the one shown, in the order of the configuration; the first one after the last.
+ */
 static const char *next_service(const struct target *target,
 				const struct conncount_listener *listeners, size_t n)
 {
@@ -162,7 +163,7 @@ static void scroll_by(struct top *top, long rows)
 	arrange(top);
 }
 
-/* A length as typed, with a slash or without. */
+/* Parse a typed length, with or without a slash. */
 static bool take_length(struct top *top, const char *text, unsigned long most, int *ret)
 {
 	unsigned long length;
@@ -324,8 +325,8 @@ static bool on_key(struct top *top, int key)
 /* --- running ------------------------------------------------------------------------------ */
 
 /*
- * Show it, look again when it is time, do what keys say.
- * Returns 0 for the user's wish to quit, or the number of the signal that ends it.
+ * Show the screen, refresh it in time, and handle keys. Returns 0 if the user quits, or the number
+ * of the signal that ends it.
  */
 static int interact(struct top *top, int signals)
 {
@@ -349,7 +350,8 @@ static int interact(struct top *top, int signals)
 			       (spent * LOOK_SHARE > interval ? spent * LOOK_SHARE : interval);
 		}
 		screen_draw(top);
-		/* ncurses sees to a resize while it reads keys: that interrupts, and is a key. */
+		/* ncurses handles a resize in getch(): the signal interrupts poll(), and getch()
+		 * returns a key. */
 		poll(fds, 2, next > now_ms() ? (int)(next - now_ms()) : 0);
 		if (fds[1].revents & POLLIN)
 			return read(signals, &info, sizeof(info)) == sizeof(info)
@@ -364,7 +366,7 @@ static int interact(struct top *top, int signals)
 	}
 }
 
-/* Take the terminal, and give it back whatever ends this. Returns the exit status. */
+/* Run on the terminal, and restore it however this ends. Returns the exit status. */
 static int show(struct top *top)
 {
 	static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
@@ -388,7 +390,7 @@ static int show(struct top *top)
 	screen_close();
 	close(signals);
 	if (signal_number) {
-		/* Who waits for this process is to see what ended it. */
+		/* The parent process must see which signal ended this one. */
 		signal(signal_number, SIG_DFL);
 		raise(signal_number);
 	}
@@ -433,7 +435,7 @@ static int run(const struct command *command, int argc, char **argv)
 	if (!target_check(command, &state.target) || !check_arguments(command, argc, argv, 0) ||
 	    !lengths_check(command, &state.lengths))
 		return STATUS_USAGE;
-	/* Only one family was asked for: the other one is there, at the key. */
+	/* If only one family was requested, the other one is available by key. */
 	if (state.lengths.ipv6 < 0) {
 		state.family = CONNCOUNT_IPV4;
 		state.lengths.ipv6 = 128;

@@ -24,10 +24,11 @@ struct watch {
 	unsigned long interval; /* seconds */
 	bool json;
 	struct conncount *cc;
-	struct listing above; /* the networks that were over at the last look, by address */
-	struct version seen;  /* what that look was at */
-	bool exact;           /* whether the counts were */
-	int err;              /* negative errno of the last look */
+	struct listing
+		above; /* the networks that were over at the last refresh, sorted by address */
+	struct version seen; /* the version at the last look */
+	bool exact;          /* whether its counts were exact */
+	int err;             /* negative errno of the last look */
 };
 
 /* --- events ----------------------------------------------------------------------------- */
@@ -54,7 +55,7 @@ static int print_event(const struct watch *watch, const char *event,
 	return print_json(object);
 }
 
-/* Drop what is not over. */
+/* Remove the networks that are not over the number. */
 static void keep_above(const struct watch *watch, struct listing *listing)
 {
 	size_t kept = 0;
@@ -65,7 +66,7 @@ static void keep_above(const struct watch *watch, struct listing *listing)
 	listing->n = kept;
 }
 
-/* What a network that is not over any more has now; 0 if that cannot be told. */
+/* The current count of a network that is no longer over; 0 if it cannot be read. */
 static int64_t count_now(const struct watch *watch, const struct conncount_cidr *cidr)
 {
 	struct conncount_answer answer;
@@ -73,7 +74,7 @@ static int64_t count_now(const struct watch *watch, const struct conncount_cidr 
 	return target_count(watch->cc, &watch->target, cidr, &answer) ? 0 : answer.count;
 }
 
-/* Print in what two looks differ: both are in the same order. */
+/* Print the differences between two looks, which are sorted alike. */
 static void print_events(const struct watch *watch, const struct listing *before,
 			 const struct listing *now)
 {
@@ -101,8 +102,8 @@ static void print_events(const struct watch *watch, const struct listing *before
 /* --- looking ------------------------------------------------------------------------------ */
 
 /*
- * Whether there may be something new: nothing is over unless all together are, and nothing
- * changes unless a session begins or ends. That is cheap to know; a list is not.
+ * Whether there may be something new: no network is over unless the total is, and nothing changes
+ * unless a session begins or ends. Unlike a list, that is cheap to find out.
  */
 static int may_differ(struct watch *watch, bool *ret_differ)
 {
@@ -141,7 +142,7 @@ static int look(struct watch *watch)
 	return 0;
 }
 
-/* Say when it cannot be read any more, and when it can again. */
+/* Report when the instance becomes unreadable, and when it is readable again. */
 static void note(struct watch *watch, int err)
 {
 	char text[CONNCOUNT_ERROR_SIZE];
@@ -161,12 +162,12 @@ static void note(struct watch *watch, int err)
 }
 
 /*
- * Wait until a moment of CLOCK_MONOTONIC. The reader of a pipe may leave meanwhile, and the next
- * event, which would find that out, be a long time off: end as by writing to it.
+ * Wait until a moment of CLOCK_MONOTONIC. If the reader of a pipe leaves meanwhile, end as a write
+ * would end it: the next event may be far off.
  */
 static void wait_for(const struct timespec *moment)
 {
-	struct pollfd out = { .fd = STDOUT_FILENO }; /* errors are reported unasked */
+	struct pollfd out = { .fd = STDOUT_FILENO }; /* poll() always reports errors */
 	struct timespec now;
 	int64_t ms;
 
@@ -200,7 +201,7 @@ static int run_watch(struct watch *watch)
 cleanup:
 	listing_free(&watch->above);
 	conncount_close(watch->cc);
-	return status; /* main() says that standard output cannot be written */
+	return status; /* main() reports that standard output cannot be written */
 }
 
 static int run(const struct command *command, int argc, char **argv)

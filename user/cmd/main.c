@@ -29,7 +29,7 @@ static void print_usage(FILE *out)
 	      out);
 }
 
-/* Everything printed must have arrived: a full disk is no success. */
+/* Check that everything was written: a full disk is a failure. */
 static int finish(int status)
 {
 	if (fflush(stdout) || ferror(stdout)) {
@@ -40,8 +40,8 @@ static int finish(int status)
 }
 
 /*
- * A reader that leaves, as in `conncount list | head`, ends the command at once and without a word,
- * also where the one who started it ignores SIGPIPE. What changes something or serves goes on.
+ * If the reader leaves, as in `conncount list | head`, the command ends at once, without a message,
+ * even if its parent ignores SIGPIPE. Commands that change something or serve continue.
  */
 static int run_command(const struct command *command, int argc, char **argv)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * outside.c - the listening sockets outside of the cgroup that is counted in.
+ * outside.c - the listening sockets outside of the counted cgroup.
  */
 #include <limits.h>
 #include <stdio.h>

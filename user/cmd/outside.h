@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * outside.h - the listening sockets outside of the cgroup that is counted in.
+ * outside.h - the listening sockets outside of the counted cgroup.
  */
 #ifndef CONNCOUNT_OUTSIDE_H
 #define CONNCOUNT_OUTSIDE_H
@@ -11,8 +11,8 @@
 
 /*
  * outside_tell() - call @tell with a line about each listening socket on a configured address whose
- * sessions are not counted, or about what cannot be found out. A server of another may be left out
- * on purpose: this does not make the counts inexact. 20 lines about sockets at most.
+ * sessions are not counted, or about what is unknown; at most 20 lines about sockets. This does not
+ * make the counts inexact: a server may be left out on purpose.
  */
 void outside_tell(const struct snapshot *snapshot, void (*tell)(const char *line));
 

@@ -13,7 +13,7 @@
 #include "levels.h"
 #include "tree.h"
 
-/* More than any family has levels: a listing's own length comes below them. */
+/* More than any family has levels, plus one for the listing's own length. */
 enum { MAX_DEPTH = 16 };
 
 /* --- building ----------------------------------------------------------------------------- */
@@ -54,7 +54,7 @@ static int add_node(struct builder *builder, const struct conncount_cidr *cidr, 
 	return 0;
 }
 
-/* Count an entry in its network of @length, which is new if it is not the one before. */
+/* Add an entry to its network of @length, which is new if it is not the previous one. */
 static int add_at(struct builder *builder, const struct conncount_entry *entry, unsigned length,
 		  unsigned depth)
 {
@@ -114,7 +114,7 @@ void tree_free(struct tree *tree)
 
 /* --- order ---------------------------------------------------------------------------------- */
 
-/* Largest first; then as they were added, so a network before what is all of it. */
+/* Largest first, then in the order of insertion: a network before a part of the same size. */
 static int by_size(const void *a, const void *b, void *arg)
 {
 	const struct node *nodes = arg;
@@ -126,7 +126,7 @@ static int by_size(const void *a, const void *b, void *arg)
 	return first < second ? -1 : first > second;
 }
 
-/* By size where two networks, or the networks around them, first are different ones. */
+/* By size, at the first level where the two networks, or those around them, differ. */
 static int by_place(const void *a, const void *b, void *arg)
 {
 	const struct node *nodes = arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tree.h - a listing as a tree: each network with the networks it consists of.
+ * tree.h - a listing as a tree: each network with the networks inside it.
  */
 #ifndef CONNCOUNT_TREE_H
 #define CONNCOUNT_TREE_H
@@ -26,8 +26,8 @@ struct tree {
 };
 
 /*
- * tree_build() - sum up the networks of a listing, in order of address, by the levels of their
- * family.
+ * tree_build() - sum up the networks of a listing, which is sorted by address, by the levels of
+ * their family.
  * @ret_tree: to be given to tree_free().
  *
  * Returns 0 or -ENOMEM.
@@ -37,16 +37,16 @@ int tree_build(const struct listing *listing, struct tree *ret_tree);
 void tree_free(struct tree *tree);
 
 /*
- * tree_sort() - put the @limit largest networks, of whatever length, in the order of the tree: a
- * network before its parts, and those largest first. No part is larger than its network, so
- * none is without the networks around it.
+ * tree_sort() - put the @limit largest networks, of any length, in the order of the tree: a network
+ * before its parts, and the parts largest first. No part is larger than its network, so each is
+ * below the networks around it.
  */
 void tree_sort(struct tree *tree, size_t limit);
 
 /* tree_print() - a network on each line, indented by its depth. */
 void tree_print(const struct tree *tree);
 
-/* tree_json() - an array of entries, each with its own in "parts" if it has any. */
+/* tree_json() - an array of entries, each with its parts, if any, in "parts". */
 json_t *tree_json(const struct tree *tree);
 
 #endif

@@ -15,7 +15,7 @@ void __attribute__((format(printf, 1, 2))) report(const char *format, ...);
 
 void __attribute__((format(printf, 1, 0))) vreport(const char *format, va_list args);
 
-/* report_detached() - say that the cgroup that is counted in was removed, and what to do. */
+/* report_detached() - report that the counted cgroup was removed, and what to do. */
 void report_detached(const char *cgroup);
 
 /* inexact_text() - why an answer is not exact. CONNCOUNT_ERROR_SIZE is ample. Returns @buf. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * accept.c - content negotiation. What is parsed is, in RFC 9110's grammar,
+ * accept.c - content negotiation. It parses, in RFC 9110's grammar,
  *	Accept     = [ ( media-range [ weight ] ) *( OWS "," OWS ( media-range [ weight ] ) ) ]
  * with empty elements, and the weight anywhere among the parameters of the range.
  */
@@ -20,8 +20,8 @@ static const struct media {
 
 enum {
 	WEIGHT_MOST = 1000,
-	VALUE_SIZE = 32, /* of a parameter's value: longer ones are none that is known */
-	/* What a range says precedes what a more general one says. Parameters come on top. */
+	VALUE_SIZE = 32, /* of a parameter's value: no known one is longer */
+	/* A specific range overrides a more general one. Each parameter adds to this. */
 	PRECEDENCE_ANY = 1,
 	PRECEDENCE_TYPE = 2,
 	PRECEDENCE_SUBTYPE = 3,
@@ -35,9 +35,9 @@ struct token {
 struct range {
 	struct token type, subtype;
 	char version[VALUE_SIZE]; /* "": any */
-	bool unknown;             /* it has a parameter that none of the formats has */
+	bool unknown;             /* it has a parameter that no format has */
 	int parameters;
-	int weight; /* -1: not said */
+	int weight; /* -1: not given */
 };
 
 /* --- parsing: each of these moves @at past what it has read, false: it is not there ----------- */
@@ -93,7 +93,8 @@ static bool read_value(const char **at, char *buf, bool *ret_quoted)
 	return true;
 }
 
-/* From 0 to 1, with at most three decimals: in thousandths; -1: it is none. */
+/* Parse a weight from 0 to 1 with at most three decimals. Returns thousandths, or -1 if it is
+ * invalid. */
 static int parse_weight(const char *text)
 {
 	int weight = 0, unit = WEIGHT_MOST;
@@ -132,7 +133,7 @@ static bool read_parameter(const char **at, struct range *range)
 		range->weight = parse_weight(value);
 		return !quoted && !again && range->weight >= 0;
 	}
-	/* How names are escaped: ours need not be, by any scheme. */
+	/* How names are escaped. Ours need no escaping in any scheme. */
 	if (is(&name, "escaping"))
 		return true;
 	range->parameters++;
@@ -174,7 +175,7 @@ static void skip_element(const char **at)
 
 /* --- what it means -------------------------------------------------------------------------- */
 
-/* How specific a range is that includes a format; 0: it does not include it. */
+/* How specific a range is that includes the format; 0 if it does not. */
 static int precedence(const struct range *range, const struct media *format)
 {
 	int base = PRECEDENCE_SUBTYPE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * accept.h - which of the formats a client prefers, by its Accept fields (RFC 9110, 12.5.1).
+ * accept.h - which format a client prefers, from its Accept fields (RFC 9110, 12.5.1).
  */
 #ifndef CONNCOUNT_ACCEPT_H
 #define CONNCOUNT_ACCEPT_H
@@ -11,7 +11,7 @@ enum { ACCEPT_FORMATS = 2 }; /* of enum metrics_format */
 
 /* What a client says of a format. All 0: nothing. */
 struct acceptance {
-	int precedence; /* of the media range that says it: the most specific one holds */
+	int precedence; /* of the media range with this weight; the most specific range applies */
 	int weight;     /* in thousandths; 0: not acceptable */
 };
 
@@ -20,14 +20,14 @@ struct accept {
 };
 
 /*
- * accept_read() - take an Accept field into account. A request may have several: they are one list.
- * An element that is malformed is as if it were not there.
+ * accept_read() - take an Accept field into account. A request may have several, which form one
+ * list. Malformed elements are ignored.
  */
 void accept_read(struct accept *accept, const char *field);
 
 /*
- * accept_format() - the format of the greater weight. At the same weight, OpenMetrics only if the
- * client names it. The text format if neither is acceptable: the client may take it all the same.
+ * accept_format() - the format with the greater weight. At equal weight, OpenMetrics only if the
+ * client names it. The text format if neither is acceptable: the client may accept it nevertheless.
  */
 enum metrics_format accept_format(const struct accept *accept);
 

@@ -2,9 +2,8 @@
 /*
  * exporter.c - the program behind `conncount exporter`.
  *
- * One of its own, because it takes longer to load libmicrohttpd, which brings GnuTLS along,
- * than a query takes. The command has read the options, made the socket and set SIGPIPE to be
- * ignored.
+ * A separate program, because loading libmicrohttpd, which brings GnuTLS, takes longer than a
+ * query. The command has parsed the options, created the socket and set SIGPIPE to be ignored.
  *
  * usage: conncount-exporter DIR, with the listening socket as standard input
  */

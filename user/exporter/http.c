@@ -2,9 +2,9 @@
 /*
  * http.c - answer GET /metrics over HTTP, by libmicrohttpd.
  *
- * One thread, and one request for each connection. What a client can take is bounded: the
- * connections, of all and of one address, the size of its request, and the time until it has
- * its answer, however fast or slow it sends and reads.
+ * One thread, and one request per connection. The resources of clients are limited: connections in
+ * total and per address, the size of a request, and the time until the client has its answer,
+ * however slowly it sends and reads.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -30,12 +30,12 @@
 
 enum {
 	MAX_CONNECTIONS = 32,
-	MAX_CONNECTIONS_OF_ONE = 16, /* address; on localhost that is everybody */
+	MAX_CONNECTIONS_OF_ONE = 16, /* address; all local clients share one */
 	MAX_REQUEST = 16384,         /* bytes, of all lines and headers */
-	MAX_MS = 10000,              /* from a connection's begin to its end */
+	MAX_MS = 10000,              /* from the start of a connection to its end */
 	RETRY_MS = 1000,             /* after accept(2) has failed */
-	QUIET_MS = 60000,            /* a failure that comes again within that is not reported */
-	/* Descriptors that making a page may need: those of the library, twice during a reload. */
+	QUIET_MS = 60000,            /* a failure is not reported again within this time */
+	/* Descriptors to make a page: those of the library, twice during a reload. */
 	PAGE_DESCRIPTORS = 24,
 };
 
@@ -49,16 +49,16 @@ struct server {
 	int listen_fd;
 	unsigned most;        /* connections at a time */
 	int64_t retry_ms;     /* when to accept again after a failure */
-	int64_t quiet_ms;     /* until when a failure to accept is not reported */
-	struct conncount *cc; /* NULL until there was something to open */
-	int err;              /* what was last reported: why it cannot be read, */
-	int queues_err;       /* and why there are no queues */
+	int64_t quiet_ms;     /* when to report a failure to accept again */
+	struct conncount *cc; /* NULL until an instance was loaded */
+	int err;              /* the last reported error: why it cannot be read, */
+	int queues_err;       /* and why the queues are missing */
 	struct connection connections[MAX_CONNECTIONS];
 };
 
 /* --- answers ------------------------------------------------------------------------------ */
 
-/* A scrape every few seconds must not fill the log: only what has changed is said. */
+/* Report only changes: a scrape every few seconds must not fill the log. */
 static void report_changes(struct server *server, int err, int queues_err)
 {
 	char text[CONNCOUNT_ERROR_SIZE];
@@ -75,7 +75,7 @@ static void report_changes(struct server *server, int err, int queues_err)
 	server->queues_err = queues_err;
 }
 
-/* The metrics as a page, to be freed with free(); NULL without memory. */
+/* The metrics as a page, which the caller frees with free(); NULL if out of memory. */
 static char *make_page(struct server *server, enum metrics_format format, size_t *ret_size)
 {
 	struct metrics metrics = { .n_programs = 0 };
@@ -111,7 +111,7 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-	if (status == MHD_HTTP_OK) /* caches: another client may get another format */
+	if (status == MHD_HTTP_OK) /* for caches: another client may get another format */
 		MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
 	result = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);
@@ -126,7 +126,7 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 						       MHD_RESPMEM_PERSISTENT));
 }
 
-/* Who understands OpenMetrics says so; others get the older format. */
+/* A client that understands OpenMetrics asks for it; others get the older format. */
 static enum MHD_Result respond_metrics(struct server *server, struct MHD_Connection *connection,
 				       const struct accept *accept)
 {
@@ -146,7 +146,7 @@ static enum MHD_Result respond_metrics(struct server *server, struct MHD_Connect
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-/* What libmicrohttpd leaves to us of a request's fields. */
+/* The fields of a request that libmicrohttpd leaves to us. */
 struct fields {
 	struct accept accept;
 	unsigned hosts;
@@ -155,7 +155,7 @@ struct fields {
 	bool malformed;
 };
 
-/* Whether a text is of letters, digits and these marks. */
+/* Whether a text has only letters, digits and these marks. */
 static bool consists_of(const char *text, const char *marks)
 {
 	while (*text && (isalnum((unsigned char)*text) || strchr(marks, *text)))
@@ -171,7 +171,7 @@ static enum MHD_Result on_field(void *arg, enum MHD_ValueKind kind, const char *
 
 	(void)kind;
 	value = value ? value : "";
-	/* As where there is a blank before the colon, or after the library has joined two lines. */
+	/* For example a blank before the colon, or two lines that the library has joined. */
 	fields->malformed |= !consists_of(name, "!#$%&'*+-.^_`|~");
 	if (!strcasecmp(name, MHD_HTTP_HEADER_ACCEPT)) {
 		accept_read(&fields->accept, value);
@@ -188,8 +188,7 @@ static enum MHD_Result on_field(void *arg, enum MHD_ValueKind kind, const char *
 }
 
 /*
- * Whether RFC 9112 allows such a request: 3.2 on Host, 5.1 on names, 6.1 and 6.3 on what says its
- * length.
+ * Whether RFC 9112 allows the request: 3.2 on Host, 5.1 on names, 6.1 and 6.3 on its length.
  */
 static bool is_well_formed(const struct fields *fields, const char *version)
 {
@@ -213,7 +212,7 @@ static const char *path_of(const char *target)
 	return path ? path : "/";
 }
 
-/* Decode a path in place, for libmicrohttpd; not one that would seem to end earlier then. */
+/* Decode a path in place, for libmicrohttpd, unless it contains a NUL. */
 static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
 {
 	(void)arg;
@@ -264,7 +263,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 		if (server->connections[i].fd < 0)
 			entry = &server->connections[i];
 	if (!entry)
-		return; /* there are no more than that */
+		return; /* libmicrohttpd allows no more */
 	entry->fd =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	entry->deadline_ms = now_ms() + MAX_MS;
@@ -272,8 +271,8 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 }
 
 /*
- * How many connections there may be: as many as leave the descriptors that their answers need,
- * or else those would say that nothing can be read. @used: the lowest descriptor that is free.
+ * How many connections to allow: their answers need free descriptors, or they would say that
+ * nothing can be read. @used: the lowest free descriptor.
  */
 static unsigned connections_allowed(int used)
 {
@@ -302,9 +301,8 @@ static bool may_accept(const struct server *server)
 }
 
 /*
- * Accept one connection, which becomes the library's. If the descriptors or the memory of the
- * host are used up, the socket stays readable: look away for a moment, or it would be tried
- * again and again.
+ * Accept one connection and give it to the library. If the host is out of descriptors or memory,
+ * the socket stays readable: wait for a moment instead of retrying all the time.
  */
 static void accept_connection(struct server *server, struct MHD_Daemon *daemon)
 {
@@ -320,7 +318,7 @@ static void accept_connection(struct server *server, struct MHD_Daemon *daemon)
 		return;
 	}
 	if (err == EAGAIN || err == ECONNABORTED || err == EINTR)
-		return; /* it has gone, or another process was faster */
+		return; /* the client left, or another process was faster */
 	if (server->quiet_ms <= now)
 		report("exporter: cannot accept connections: %s; trying again every second",
 		       strerror(err));
@@ -328,7 +326,7 @@ static void accept_connection(struct server *server, struct MHD_Daemon *daemon)
 	server->retry_ms = now + RETRY_MS;
 }
 
-/* End the connections that have had their time: libmicrohttpd sees that, and frees them. */
+/* End the connections whose time is over: libmicrohttpd notices, and frees them. */
 static void cut_connections(const struct server *server)
 {
 	int64_t now = now_ms();
@@ -338,7 +336,7 @@ static void cut_connections(const struct server *server)
 			shutdown(server->connections[i].fd, SHUT_RDWR);
 }
 
-/* Milliseconds until there is something to do even if nothing happens; -1: nothing. */
+/* Milliseconds until the next timeout; -1: none. */
 static int next_timeout(const struct server *server, struct MHD_Daemon *daemon)
 {
 	MHD_UNSIGNED_LONG_LONG library;
@@ -353,7 +351,7 @@ static int next_timeout(const struct server *server, struct MHD_Daemon *daemon)
 		if (server->connections[i].fd < 0)
 			continue;
 		any = true;
-		/* One that was cut already is for the library to end. */
+		/* The library ends one that was cut already. */
 		if (left > 0 && left < least)
 			least = left;
 	}
@@ -374,8 +372,8 @@ static int fail_to_wait(int err)
 }
 
 /*
- * By select(2): with epoll, libmicrohttpd 0.9.75 does not notice an end that came with the data
- * before it. The few descriptors there are fit.
+ * Uses select(2): with epoll, libmicrohttpd 0.9.75 misses an end of stream that comes together with
+ * data. The few descriptors fit.
  */
 static int serve(struct server *server, struct MHD_Daemon *daemon, int signals)
 {

@@ -7,7 +7,8 @@
 
 /*
  * http_serve() - serve the metrics of an instance until SIGTERM or SIGINT.
- * @dir: as given to conncount_open(). Need not be loaded, and may come and go.
+ * @dir: as given to conncount_open(). It need not be loaded, and may be unloaded and loaded
+ * meanwhile.
  * @listen_fd: a listening stream socket; stays the caller's.
  *
  * Returns 0 or a negative errno, reported.

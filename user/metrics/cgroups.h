@@ -25,7 +25,7 @@ struct cgroup_of {
 
 /*
  * cgroups_find() - set the places of @cgroups, which are sorted by number.
- * @state: what is counted, as of conncount_state().
+ * @state: what is counted, from conncount_state().
  * @paths: whether to look for the paths of those outside as well.
  *
  * Searches the directories of the counted cgroup, and for paths those of the whole hierarchy, until

@@ -18,7 +18,7 @@
 
 #include "listening.h"
 
-enum { STATE_LISTEN = 10 }; /* TCP_LISTEN of <netinet/tcp.h>, which conflicts with <linux/tcp.h> */
+enum { STATE_LISTEN = 10 }; /* TCP_LISTEN, without the rest of <netinet/tcp.h> */
 
 struct dump {
 	bool ports[UINT16_MAX + 1]; /* the configured ones */

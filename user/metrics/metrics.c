@@ -37,7 +37,7 @@ enum type {
 	INFO,
 };
 
-/* A family of metrics: what its samples have in common. */
+/* A metric family: what its samples have in common. */
 struct family {
 	const char *name;
 	const char *unit; /* NULL: none */
@@ -62,7 +62,8 @@ static const char *suffix(enum type type)
 	return text[type];
 }
 
-/* The lines before a family's samples. In the older format a family is called as its samples. */
+/* The lines before a family's samples. In the older format the family has the name of its samples.
+ */
 static void print_family(const struct page *page, const struct family *family)
 {
 	static const char *const types[] = {
@@ -85,7 +86,7 @@ struct label {
 	const char *value;
 };
 
-/* A label's value between quotes, with what would end it or its line escaped. */
+/* A label's value between quotes, with quotes, backslashes and newlines escaped. */
 static void print_value(const struct page *page, const char *value)
 {
 	for (; *value; value++) {
@@ -98,7 +99,7 @@ static void print_value(const struct page *page, const char *value)
 	}
 }
 
-/* A sample up to its number. @labels ends with one that has no name. */
+/* A sample up to its number. @labels ends with a label that has no name. */
 static void print_sample(const struct page *page, const struct family *family,
 			 const struct label *labels)
 {
@@ -172,7 +173,8 @@ static void print_state(const struct page *page, const struct snapshot *snapshot
 		print_single(page, &singles[i].family, singles[i].value);
 }
 
-/* One family of a listener's totals: of both address families, @offset into each tally. */
+/* One family of the listeners' totals, for both address families: the member at @offset of each
+ * tally. */
 static void print_tallies(const struct page *page, const struct snapshot *snapshot,
 			  const struct family *family, size_t offset)
 {
@@ -191,7 +193,7 @@ static void print_tallies(const struct page *page, const struct snapshot *snapsh
 				{ "family", families[j].name },
 				{ NULL, NULL },
 			};
-			uint64_t value; /* none of them is ever negative */
+			uint64_t value; /* never negative */
 
 			memcpy(&value, (const char *)families[j].tally + offset, sizeof(value));
 			print_integer(page, family, labels, value);
@@ -223,7 +225,7 @@ static void print_listeners(const struct page *page, const struct snapshot *snap
 		print_tallies(page, snapshot, &tallies[i].family, tallies[i].offset);
 }
 
-/* The service of a listener, by name; "" where it has just gone. */
+/* The service of the listener @name; "" if it was just removed. */
 static const char *service_of(const struct snapshot *snapshot, const char *name)
 {
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
@@ -232,7 +234,7 @@ static const char *service_of(const struct snapshot *snapshot, const char *name)
 	return "";
 }
 
-/* A number of a listening socket; or of others together, where @at is of those. */
+/* A number of a listening socket, or of @others together. */
 static void print_socket(const struct page *page, const struct family *family,
 			 const struct snapshot *snapshot, const struct conncount_listen *at,
 			 bool others, uint64_t value)
@@ -271,7 +273,8 @@ static void print_queues(const struct page *page, const struct metrics *metrics)
 			     queues->queues[i].others, queues->queues[i].limit);
 }
 
-/* One number of the sockets that accept for each listener: @offset into its struct acceptors. */
+/* One number of the sockets that accept for each listener: the member at @offset of its struct
+ * acceptors. */
 static void print_acceptors(const struct page *page, const struct metrics *metrics,
 			    const struct family *family, size_t offset)
 {
@@ -303,7 +306,8 @@ static bool is_same_socket(const struct outside *a, const struct outside *b)
 	return !memcmp(&a->at, &b->at, sizeof(a->at));
 }
 
-/* How many sockets there are at the address of the @i-th, in whatever cgroups; 0 if that was told.
+/* How many sockets are at the address of the @i-th, in all cgroups; 0 if an earlier one has that
+ * address.
  */
 static size_t sockets_at(const struct queues *queues, size_t i)
 {
@@ -320,7 +324,7 @@ static size_t sockets_at(const struct queues *queues, size_t i)
 	return n;
 }
 
-/* The first of the sockets outside, by name: the number above has all. */
+/* The first sockets outside, each by name; conncount_listening_sockets_outside counts all. */
 static void print_outside(const struct page *page, const struct metrics *metrics)
 {
 	static const struct family outside = {
@@ -356,7 +360,7 @@ static void print_sockets(const struct page *page, const struct metrics *metrics
 	};
 
 	print_acceptors(page, metrics, &counted, offsetof(struct acceptors, counted));
-	/* Where it cannot be told of some, 0 would be a claim. */
+	/* If some sockets may be outside, do not claim a number. */
 	if (!metrics->queues.unseen) {
 		print_acceptors(page, metrics, &outside, offsetof(struct acceptors, outside));
 		print_outside(page, metrics);

@@ -15,7 +15,7 @@
 struct metrics {
 	struct snapshot snapshot;
 	struct queues queues;
-	int queues_err; /* negative errno, where the sockets cannot be listed */
+	int queues_err; /* negative errno if the sockets cannot be listed */
 	struct program_stats programs[PROGRAMS];
 	size_t n_programs;
 };
@@ -26,7 +26,7 @@ enum metrics_format {
 };
 
 /*
- * metrics_take() - read all there is to tell.
+ * metrics_take() - read everything that the metrics show.
  * @dir: as given to conncount_open().
  * @ret_metrics: to be given to metrics_free().
  *
@@ -39,9 +39,9 @@ void metrics_free(struct metrics *metrics);
 
 /*
  * metrics_print() - write the metrics to @out.
- * @metrics: NULL where nothing is loaded: then that is what the metrics say.
+ * @metrics: NULL if nothing is loaded: then conncount_up is 0.
  *
- * The size depends on the configuration, never on who is connected, or who else listens.
+ * The size depends on the configuration, not on the clients that are connected or on other servers.
  */
 void metrics_print(const struct metrics *metrics, enum metrics_format format, FILE *out);
 

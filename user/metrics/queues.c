@@ -11,23 +11,24 @@
 #include "listening.h"
 #include "queues.h"
 
-/* Sockets of one place and cgroup, and a listener that they accept for. */
+/* Sockets of one place and cgroup, and a listener for which they accept. */
 struct acceptor {
 	const char *name; /* the listener's */
 	const struct listening *sockets;
-	bool configured; /* they listen on an address of the configuration, or on all of them */
+	bool configured; /* they listen on a configured address, or on a wildcard that includes it
+			  */
 	enum cgroup_place where;
-	char *cgroup; /* as in struct cgroup_of, whose it is */
+	char *cgroup; /* owned by a struct cgroup_of */
 };
 
 struct work {
-	const struct conncount_listen **listens; /* in the order of their places */
+	const struct conncount_listen **listens; /* sorted by place */
 	size_t n_listens;
 	struct listening *sockets;
 	size_t n_sockets;
 	struct acceptor *acceptors;
 	size_t n_acceptors, room;
-	struct cgroup_of *cgroups; /* of these, in the order of their numbers */
+	struct cgroup_of *cgroups; /* of the acceptors, sorted by number */
 	size_t n_cgroups;
 };
 
@@ -36,7 +37,8 @@ static bool same_place(const struct conncount_listen *a, const struct conncount_
 	return !place_compare(a, b);
 }
 
-/* Make of an address all of its family, and of that all of both. False if it is that already. */
+/* Widen an address to all of its family, and that to all of both. Returns false if it is that
+ * already. */
 static bool widen(struct conncount_listen *place)
 {
 	if (!place->addr.family)
@@ -70,7 +72,7 @@ static const struct conncount_listen *find_listen(const struct work *work,
 	return found ? *found : NULL;
 }
 
-/* The first of the sockets at @place: there is one for each cgroup. */
+/* The first of the sockets at @place, which has one for each cgroup. */
 static const struct listening *find_sockets(const struct work *work,
 					    const struct conncount_listen *place)
 {
@@ -85,8 +87,8 @@ static const struct listening *find_sockets(const struct work *work,
 /* --- which sockets accept for which listener ----------------------------------------------- */
 
 /*
- * Whether connections to @part, which @socket and @listen have in common, go to another socket or
- * listener, that is more specific. @part is one of the two.
+ * Whether connections to @part go to another, more specific, socket or listener. @part is what
+ * @socket and @listen have in common: one of the two.
  */
 static bool is_taken(const struct work *work, const struct conncount_listen *socket,
 		     const struct conncount_listen *listen, const struct conncount_listen *part)
@@ -121,7 +123,7 @@ static int append(struct work *work, const char *name, const struct listening *s
 	return 0;
 }
 
-/* Enter the sockets that listen where @listen does, or on more. */
+/* Add the sockets that listen where @listen does, or on a wildcard that includes it. */
 static int enter_wider_sockets(struct work *work, const struct conncount_listen *listen)
 {
 	const struct listening *end = work->sockets + work->n_sockets;
@@ -139,7 +141,7 @@ static int enter_wider_sockets(struct work *work, const struct conncount_listen 
 	return err;
 }
 
-/* Enter @socket for the listeners of which it accepts only a part. */
+/* Add @socket for the listeners of which it accepts only a part. */
 static int enter_wider_listens(struct work *work, const struct listening *socket)
 {
 	struct conncount_listen place = socket->at;
@@ -154,7 +156,7 @@ static int enter_wider_listens(struct work *work, const struct listening *socket
 	return err;
 }
 
-/* By listener, and for each by place and cgroup. The sockets are in that order. */
+/* Order by listener, then by place and cgroup, which is the order of the sockets. */
 static int compare_acceptors(const void *one, const void *other)
 {
 	const struct acceptor *a = one, *b = other;
@@ -247,7 +249,7 @@ static void name_place(struct conncount_listen *place, const struct acceptor *ac
 	strcpy(place->name, acceptor->name);
 }
 
-/* Add to the queue that the listener's last one is, or begin another one. */
+/* Add to the listener's last queue if that is the socket's, otherwise begin a new one. */
 static void tell_queue(struct queues *queues, const struct acceptor *acceptor, size_t *beside)
 {
 	struct accept_queue *last = queues->n_queues ? &queues->queues[queues->n_queues - 1] : NULL;

@@ -8,7 +8,7 @@
 
 #include "rows.h"
 
-/* What each of @now has more than at the look before; both are in order of address. */
+/* How much each entry of @now has grown since @before; both are sorted by address. */
 static void compare(const struct listing *before, const struct listing *now, int64_t *changes)
 {
 	size_t i = 0;

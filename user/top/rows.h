@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rows.h - the networks that top shows: what it last saw, and in which order.
+ * rows.h - the networks that top shows: the last refresh, and its order.
  */
 #ifndef CONNCOUNT_ROWS_H
 #define CONNCOUNT_ROWS_H
@@ -13,38 +13,38 @@
 
 enum order {
 	ORDER_COUNT,   /* largest first */
-	ORDER_CHANGE,  /* what has grown most since the look before first */
+	ORDER_CHANGE,  /* largest growth since the refresh before first */
 	ORDER_NETWORK, /* IPv4 before IPv6, by address */
 	ORDERS,
 };
 
 struct row {
 	struct conncount_entry entry;
-	int64_t change; /* since the look before */
+	int64_t change; /* since the refresh before */
 };
 
 struct rows {
-	struct listing listing; /* the last look, by address */
+	struct listing listing; /* the last refresh, sorted by address */
 	int64_t *changes;       /* of each of its entries */
 	struct row *shown;
 	size_t n_shown;
 };
 
 /*
- * rows_look() - look again.
- * @fresh: what is looked at is another than before, so nothing of it is a change.
+ * rows_look() - refresh.
+ * @fresh: the target changed since the last refresh, so that nothing counts as a change.
  *
- * Returns 0 or a negative errno, with the rows as they were.
+ * Returns 0; or a negative errno, with the rows unchanged.
  */
 int rows_look(struct rows *rows, struct conncount *cc, const struct target *target,
 	      const struct lengths *lengths, bool fresh);
 
-/* rows_rest() - nothing has changed since the last look. */
+/* rows_rest() - note that nothing has changed since the last refresh. */
 void rows_rest(struct rows *rows);
 
 /*
  * rows_arrange() - choose what is shown, and in which order.
- * @within: only networks that are in it, or around it; NULL: all.
+ * @within: show only networks inside or around this one; NULL: all.
  *
  * Returns 0 or -ENOMEM, with nothing shown.
  */

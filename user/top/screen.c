@@ -15,7 +15,7 @@
 #include "report.h"
 #include "screen.h"
 
-/* Lines from the top of the screen. The last line of all is for keys, and for typing. */
+/* Lines from the top of the screen. The last line of the screen is for keys and for typing. */
 enum {
 	LINE_TOTAL,
 	LINE_VIEW,
@@ -118,7 +118,7 @@ static void draw_view(const struct top *top)
 		 top->filtered ? ", within " : "", within, top->rows.n_shown);
 }
 
-/* What is wrong: with what was typed, with the instance, with the counts. */
+/* What is wrong: with the typed line, with the instance, or with the counts. */
 static void draw_note(const struct top *top)
 {
 	const struct conncount_answer *answer = &top->rows.listing.answer;

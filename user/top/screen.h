@@ -8,18 +8,18 @@
 #include "top.h"
 
 /*
- * screen_open() - take the terminal. screen_close() gives it back as it was.
+ * screen_open() - set up the terminal. screen_close() restores it.
  *
- * Returns 0, or -1, reported, if there is none or its type is unknown.
+ * Returns 0; or -1, reported, if there is no terminal or its type is unknown.
  */
 int screen_open(void);
 
 void screen_close(void);
 
-/* screen_rows() - how many rows there is room for; at least 1. */
+/* screen_rows() - how many rows fit on the screen; at least 1. */
 size_t screen_rows(void);
 
-/* screen_draw() - show @top. Sends the terminal what differs from what it shows. */
+/* screen_draw() - show @top. Sends only the differences to the terminal. */
 void screen_draw(const struct top *top);
 
 #endif

@@ -13,7 +13,7 @@
 /* A line that the user is typing. */
 enum prompt {
 	PROMPT_NONE,
-	PROMPT_WITHIN,  /* a network to show the parts of */
+	PROMPT_WITHIN,  /* the network to show only the parts of */
 	PROMPT_LENGTHS, /* prefix lengths */
 };
 
@@ -21,23 +21,24 @@ struct top {
 	const char *dir;
 	struct conncount *cc;
 	struct target target;
-	char service[CONNCOUNT_NAME_SIZE]; /* what `target` names, once it was chosen here */
+	char service[CONNCOUNT_NAME_SIZE]; /* the name that `target` points to after a service was
+					      chosen by key */
 	struct lengths lengths;            /* of both families, shown or not */
-	int family;                        /* the one that is shown; 0: both */
+	int family;                        /* the family that is shown; 0: both */
 	enum order order;
 	bool filtered; /* by `within` */
 	struct conncount_cidr within;
 	unsigned long interval; /* seconds */
 
 	struct rows rows;
-	struct version seen; /* what they are of */
-	int err;             /* negative errno: why they could not be looked at */
+	struct version seen; /* the version of the rows */
+	int err;             /* negative errno of the last refresh */
 
 	size_t first; /* the row at the top of the screen */
 	bool help;    /* shown in place of the rows */
 	enum prompt prompt;
 	char typed[CONNCOUNT_CIDR_SIZE];
-	char note[128]; /* about what was last typed; "" if there is nothing to say */
+	char note[128]; /* an error in the last typed line; "": none */
 };
 
 #endif
