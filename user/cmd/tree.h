@@ -28,7 +28,7 @@ struct tree {
 /*
  * tree_build() - sum up the networks of a listing, which is sorted by address, by the levels of
  * their family.
- * @ret_tree: to be given to tree_free().
+ * @ret_tree: the caller frees it with tree_free().
  *
  * Returns 0 or -ENOMEM.
  */

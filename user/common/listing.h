@@ -19,7 +19,7 @@ struct listing {
 /*
  * listing_take() - list the networks of @lengths that have sessions open: IPv4 before IPv6, each
  * in order of address.
- * @ret_listing: to be given to listing_free().
+ * @ret_listing: the caller frees it with listing_free().
  *
  * Returns 0 or a negative errno, as conncount_list().
  */

@@ -18,7 +18,7 @@ void __attribute__((format(printf, 1, 0))) vreport(const char *format, va_list a
 /* report_detached() - report that the counted cgroup was removed, and what to do. */
 void report_detached(const char *cgroup);
 
-/* inexact_text() - why an answer is not exact. CONNCOUNT_ERROR_SIZE is ample. Returns @buf. */
+/* inexact_text() - why an answer is not exact. CONNCOUNT_ERROR_SIZE bytes suffice. Returns @buf. */
 char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size);
 
 #endif

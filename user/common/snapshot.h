@@ -27,7 +27,7 @@ struct snapshot {
 /*
  * snapshot_take() - look at an instance.
  * @dir: as given to conncount_open().
- * @ret_snapshot: to be given to snapshot_free().
+ * @ret_snapshot: the caller frees it with snapshot_free().
  *
  * Returns 0 or the negative errno of a library call.
  */

@@ -21,17 +21,17 @@ extern "C" {
 
 struct sockaddr;
 
-/* The instance asked where nobody names one; the environment variable names another. */
+/* The default instance; the environment variable names another one. */
 #define CONNCOUNT_DIR     "/run/conncount"
 #define CONNCOUNT_DIR_ENV "CONNCOUNT_DIR"
 
-/* The service a query is about where nobody names one. */
+/* The default service of a query. */
 #define CONNCOUNT_SERVICE "SMTP"
 
 enum {
 	CONNCOUNT_NAME_SIZE = 64,   /* a listener's or service's name, with its NUL */
 	CONNCOUNT_CIDR_SIZE = 56,   /* an address and length as text, with its NUL */
-	CONNCOUNT_ERROR_SIZE = 512, /* ample for conncount_strerror() */
+	CONNCOUNT_ERROR_SIZE = 512, /* enough for conncount_strerror() */
 };
 
 /* Address families, as in struct conncount_cidr: AF_INET and AF_INET6. */
@@ -61,7 +61,7 @@ struct conncount_cidr {
  *        IPv4 peer, the second for an IPv6 peer); in both, `/32` is always exactly the
  *        address, as Momentum has it.
  * @ret_cidr: the network.
- * @ret_why: where not NULL, on -EINVAL, a static phrase that says what is wrong, fit to
+ * @ret_why: if not NULL, set on -EINVAL to a static phrase that says what is wrong, to
  *           follow "'TEXT': ".
  *
  * Returns 0 or -EINVAL.
@@ -72,7 +72,7 @@ int conncount_cidr_parse(const char *text, const struct conncount_cidr *peer,
 /*
  * conncount_cidr_of() - the network that is exactly one socket address.
  *
- * Returns 0, or -EAFNOSUPPORT where @sa is neither IPv4 nor IPv6.
+ * Returns 0, or -EAFNOSUPPORT if @sa is neither IPv4 nor IPv6.
  */
 int conncount_cidr_of(const struct sockaddr *sa, struct conncount_cidr *ret_cidr);
 
@@ -102,18 +102,18 @@ int conncount_address_parse(const char *text, struct conncount_cidr *ret_addr, u
 struct conncount;
 
 /*
- * conncount_dir() - the directory of the instance that @dir names: @dir itself; where that is
- * NULL, $CONNCOUNT_DIR; where that is not set or empty, CONNCOUNT_DIR.
+ * conncount_dir() - the instance's directory: @dir; if that is NULL, $CONNCOUNT_DIR; if that is
+ * unset or empty, CONNCOUNT_DIR.
  */
 const char *conncount_dir(const char *dir);
 
 /*
  * conncount_open() - open an instance for reading.
  * @dir: its directory, as conncount_dir() takes it.
- * @ret: the handle, to be given to conncount_close().
+ * @ret: the handle, which the caller closes with conncount_close().
  *
- * The handle follows the instance through reloads, and through unload and load: while
- * nothing is loaded, queries return -ENOENT, and once something is they work again.
+ * The handle follows the instance through reloads, and through unload and load: queries return
+ * -ENOENT while nothing is loaded, and work again after the next load.
  *
  * Returns 0; -ENOENT: nothing is loaded there; -EACCES or -EPERM: not permitted;
  * -EPROTO: loaded by a build with another layout of the maps; or another negative errno.
@@ -124,11 +124,11 @@ int conncount_open(const char *dir, struct conncount **ret);
 void conncount_close(struct conncount *cc);
 
 /*
- * conncount_strerror() - one sentence on an error of this library: what failed, and the
- * remedy where one is known.
+ * conncount_strerror() - one sentence on an error of this library: what failed, and the remedy if
+ * one is known.
  * @dir: as given to conncount_open().
  * @err: the negative errno returned.
- * @buf: CONNCOUNT_ERROR_SIZE bytes are ample; longer text is cut.
+ * @buf: CONNCOUNT_ERROR_SIZE bytes are enough; longer text is cut.
  *
  * Returns @buf.
  */
@@ -139,20 +139,20 @@ char *conncount_strerror(const char *dir, int err, char *buf, size_t size);
 /* Flags of an answer. */
 enum {
 	/*
-	 * The count is exact. Otherwise the other flags, `uncounted` and `lost` say why not
-	 * and, where that is known, by how much it may be off.
+	 * The count is exact. Otherwise the other flags, `uncounted` and `lost` say why not and, if
+	 * known, by how much it may be wrong.
 	 */
 	CONNCOUNT_EXACT = 1,
-	/* A load is still entering sessions that were open before it. */
+	/* A load is still counting sessions that were open before it. */
 	CONNCOUNT_SEEDING = 2,
-	/* The cgroup that is counted in was removed: counts stand still until the next load. */
+	/* The counted cgroup was removed: counts do not change until the next load. */
 	CONNCOUNT_DETACHED = 4,
 };
 
 struct conncount_answer {
 	int64_t count;      /* sessions open now; never negative */
-	int64_t uncounted;  /* open on the listeners asked, but in no count */
-	uint64_t lost;      /* changes on the listeners asked that could not be entered */
+	int64_t uncounted;  /* open on these listeners, but not counted */
+	uint64_t lost;      /* changes on these listeners that were lost */
 	uint32_t flags;     /* CONNCOUNT_EXACT */
 	uint32_t listeners; /* how many listeners were added up */
 };
@@ -162,7 +162,7 @@ struct conncount_answer {
  * @service: a service type, case sensitive; NULL for CONNCOUNT_SERVICE.
  * @cidr: the network the peers are in; NULL for every address of both families.
  *
- * A known type that no listener has counts 0. Returns 0; -ESRCH: no such service type; or
+ * A known type without a listener counts 0. Returns 0; -ESRCH: no such service type; or
  * an error of conncount_open().
  */
 int conncount_count_service(struct conncount *cc, const char *service,
@@ -201,8 +201,8 @@ int conncount_service_of(struct conncount *cc, const struct conncount_cidr *loca
 
 /*
  * conncount_services() - the service types a query may name, as text: "SMTP, ECStream, ...",
- * the built-in ones and those of the configuration in force. Works without a handle (@cc
- * NULL), for the built-in ones alone. Cut where @size is too small. Returns @buf.
+ * the built-in ones and those of the active configuration. With @cc NULL: only the built-in ones.
+ * Cut if @size is too small. Returns @buf.
  */
 char *conncount_services(struct conncount *cc, char *buf, size_t size);
 
@@ -216,15 +216,15 @@ struct conncount_entry {
 
 /*
  * conncount_list() - all networks of one length that have sessions open.
- * @service, @listener: the one that is not NULL names the listeners asked; both NULL: the
+ * @service, @listener: the one that is not NULL selects the listeners; both NULL: the
  *                      service CONNCOUNT_SERVICE.
  * @family: CONNCOUNT_IPV4 or CONNCOUNT_IPV6.
  * @prefixlen: 0 to the family's length.
  * @ret_entries: an array the caller frees with free(), in order of address; NULL if empty.
  * @ret_answer: the sum and its exactness.
  *
- * A walk over the whole table: for people and dashboards, not for policies. Each network
- * appears once; with traffic going on, the counts are not of one instant.
+ * Walks the whole table: for people and dashboards, not for policies. Each network appears once.
+ * While sessions come and go, the counts are not of one moment.
  *
  * Returns 0; -ESRCH; -EINVAL: a bad family or length; -ENOMEM; or an error of
  * conncount_open().
@@ -254,7 +254,7 @@ struct conncount_listener {
 
 /*
  * conncount_listeners() - the listeners and their totals.
- * @ret_listeners: an array the caller frees with free(); NULL where there are none.
+ * @ret_listeners: an array the caller frees with free(); NULL if there are none.
  */
 int conncount_listeners(struct conncount *cc, struct conncount_listener **ret_listeners,
 			size_t *ret_n);
@@ -268,21 +268,21 @@ struct conncount_listen {
 };
 
 /*
- * conncount_listens() - the addresses and ports of the configuration in force.
- * @ret_listens: an array the caller frees with free(); NULL where there are none.
+ * conncount_listens() - the addresses and ports of the active configuration.
+ * @ret_listens: an array the caller frees with free(); NULL if there are none.
  */
 int conncount_listens(struct conncount *cc, struct conncount_listen **ret_listens, size_t *ret_n);
 
 struct conncount_state {
-	uint64_t generation;   /* steps with every change of the configuration */
-	char build[32];        /* version of the build that is loaded */
-	char cgroup[4096];     /* counted in, as a path below the cgroup v2 mount */
-	int64_t nodes;         /* entries of the table of counts that are in use */
-	uint32_t max_prefixes; /* how many it can hold */
-	uint32_t seeding;      /* not 0: CONNCOUNT_SEEDING holds */
-	uint32_t detached;     /* not 0: CONNCOUNT_DETACHED holds */
-	uint32_t netns;        /* inode number of the network namespace counted in; 0: every one */
-	uint64_t cgroup_id;    /* the inode number of that cgroup's directory */
+	uint64_t generation;     /* increases with every change of the configuration */
+	char build[32];          /* version of the build that is loaded */
+	char cgroup[4096];       /* the counted one, as a path below the cgroup v2 mount */
+	int64_t nodes;           /* entries of the table of counts that are in use */
+	uint32_t max_prefixes;   /* how many it can hold */
+	uint32_t seeding;        /* not 0: CONNCOUNT_SEEDING holds */
+	uint32_t detached;       /* not 0: CONNCOUNT_DETACHED holds */
+	uint32_t netns;          /* inode number of the counted network namespace; 0: all */
+	uint64_t cgroup_id;      /* the inode number of that cgroup's directory */
 	uint64_t cgroup_root_id; /* that of the mount; 1: the mount shows the whole hierarchy */
 };
 

@@ -56,9 +56,9 @@ struct config {
  * config_read() - read and check a configuration.
  * @in: the text.
  * @name: what to call it in an error.
- * @ret_config: to be given to config_free(); written only on success.
- * @error: CONFIG_ERROR_SIZE bytes; on failure the first error, as `name:line: why`, or `name: why`
- * if no line is to blame.
+ * @ret_config: the caller frees it with config_free(); written only on success.
+ * @error: CONFIG_ERROR_SIZE bytes; on failure the first error, as `name:line: why`,
+ *         or `name: why` if no line is to blame.
  *
  * Returns 0, -EINVAL for bad text, or another negative errno.
  */

@@ -36,7 +36,7 @@ struct conncount_bpf;
 /*
  * load_scanner() - load only the programs that list sockets, with the maps of the instance in @dir.
  * @max_prefixes: the size of its table of counts.
- * @ret_skel: to be given to unload_scanner().
+ * @ret_skel: the caller frees it with unload_scanner().
  *
  * Returns 0 or a negative errno, reported.
  */

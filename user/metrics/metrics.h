@@ -28,7 +28,7 @@ enum metrics_format {
 /*
  * metrics_take() - read everything that the metrics show.
  * @dir: as given to conncount_open().
- * @ret_metrics: to be given to metrics_free().
+ * @ret_metrics: the caller frees it with metrics_free().
  *
  * Returns 0 or the negative errno of a library call. What cannot be read without privilege is
  * left out.

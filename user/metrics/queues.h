@@ -59,7 +59,7 @@ struct queues {
  * @state: what is counted, from conncount_state().
  * @listens: the active configuration, from conncount_listens(). Names in @ret_queues point into it.
  * @paths: whether to find the paths of cgroups outside.
- * @ret_queues: to be given to queues_free().
+ * @ret_queues: the caller frees it with queues_free().
  *
  * A socket that accepts for several listeners appears for each of them. Sockets that share an
  * address (SO_REUSEPORT) are added up. Needs no privilege.
