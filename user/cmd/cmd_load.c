@@ -29,8 +29,7 @@ static void report_line(const char *line)
 	report("%s", line);
 }
 
-/* Report the servers whose sessions will not be counted. The load has succeeded in any case.
- */
+/* Report the servers whose sessions will not be counted. The load has succeeded in any case. */
 static void report_outside(const char *dir)
 {
 	struct snapshot snapshot;

@@ -460,7 +460,7 @@ static int unlink_pins(int fd, const char *but)
 
 /*
  * Remove the links first: nothing may be counted in maps that are no longer pinned. Remove the
- * `control` map last: it distinguishes the set from one that was never finished.
+ * control map last: it distinguishes the set from one that was never finished.
  */
 static int clear(const struct instance *instance, const char *set, int fd)
 {

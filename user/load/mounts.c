@@ -89,9 +89,9 @@ static bool has_company(void)
 }
 
 /*
- * A mount that process 1 sees stays. If it does not, and has the same root directory, this is `ip
- * netns exec`, `unshare -m` or a systemd unit with its own mount namespace. With another root
- * directory this is a container, which lasts as long as it has other processes.
+ * A mount that process 1 sees stays. If process 1 does not see it, but has our root directory, this
+ * is `ip netns exec`, `unshare -m` or a systemd unit with its own mount namespace. If its root
+ * directory is another one, this is a container, which lasts as long as it has other processes.
  */
 bool mount_lasts(dev_t device)
 {

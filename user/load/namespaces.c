@@ -36,8 +36,7 @@
 #include "report.h"
 
 enum {
-	/* How many buckets one run of the program visits: a run occupies its CPU.
-	 */
+	/* How many buckets one run of the program visits: a run occupies its CPU. */
 	BUCKETS = 8192,
 	/* How often to start again because something moved or vanished meanwhile. */
 	TRIES = 100,

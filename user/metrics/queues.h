@@ -49,8 +49,7 @@ struct queues {
 	size_t n_outside;
 	struct acceptors *acceptors; /* of each listener that has any, by name */
 	size_t n_acceptors;
-	/* Sockets that may be outside, which is not visible from here: taken as counted.
-	 */
+	/* Sockets that may be outside, which is not visible from here: taken as counted. */
 	size_t unseen;
 };
 
