@@ -12,8 +12,7 @@
 #include "conncount.h"
 
 /* The sockets that listen at one place and were created in one cgroup (SO_REUSEPORT allows
- * several).
- */
+ * several). */
 struct listening {
 	struct conncount_listen at; /* without a listener's name */
 	uint64_t cgroup;            /* the cgroup's number; 0 if the kernel does not return it */

@@ -307,8 +307,7 @@ static bool is_same_socket(const struct outside *a, const struct outside *b)
 }
 
 /* How many sockets are at the address of the @i-th, in all cgroups; 0 if an earlier one has that
- * address.
- */
+ * address. */
 static size_t sockets_at(const struct queues *queues, size_t i)
 {
 	const struct outside *at = &queues->outside[i];

@@ -29,8 +29,7 @@ struct outside {
 	struct conncount_listen at; /* as above */
 	size_t sockets;             /* of the same cgroup */
 	/* The cgroup; "" if it was removed, NULL if it is not visible from here or was not
-	 * requested.
-	 */
+	 * requested. */
 	char *cgroup;
 };
 
