@@ -178,7 +178,7 @@ static bool take_length(struct top *top, const char *text, unsigned long most, i
 	return true;
 }
 
-/* `/24,/64`: one for each family; `/24`: IPv4, or IPv6 where it is over 32. */
+/* `/24,/64`: one for each family; `/24`: IPv4, or IPv6 if it is over 32. */
 static void take_lengths(struct top *top)
 {
 	char *comma = strchr(top->typed, ',');

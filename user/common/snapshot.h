@@ -20,7 +20,7 @@ struct snapshot {
 	size_t n_listeners;
 	struct conncount_listen *listens;
 	size_t n_listens;
-	int64_t uncounted; /* of all listeners, as is `lost` */
+	int64_t uncounted; /* of all listeners, like `lost` */
 	uint64_t lost;
 };
 

@@ -21,10 +21,10 @@ int target_count(struct conncount *cc, const struct target *target,
 
 /* Lengths of the networks to list. */
 struct lengths {
-	int ipv4; /* -1: nothing of this family */
+	int ipv4; /* -1: not this family */
 	int ipv6;
-	bool prefix; /* whether --prefix was given; and whether -4 or -6 was */
-	bool letter;
+	bool prefix; /* --prefix was given */
+	bool letter; /* -4 or -6 was given */
 };
 
 #define LENGTHS_UNSET                  \

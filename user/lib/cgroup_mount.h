@@ -24,8 +24,9 @@ struct cgroup_mount {
 };
 
 /*
- * cgroup2_mounts() - the cgroup v2 mounts that can be reached from here, without those that another
- * mount hides. The one that shows most comes first: that of the hierarchy's root if there is one.
+ * cgroup2_mounts() - the cgroup v2 mounts that can be reached from here, except those hidden by
+ * another mount. The one that shows most comes first: that of the hierarchy's root, if there is
+ * one.
  * @ret_mounts: an array that the caller frees with free().
  *
  * Returns 0 or a negative errno, -ENOENT if there is none.

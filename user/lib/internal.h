@@ -33,7 +33,7 @@ struct view {
 	const struct cc_stats *stats; /* CC_LISTENERS_MAX */
 	uint32_t max_prefixes;
 	uint64_t generation;     /* that `config` is of */
-	struct cc_config config; /* what is in force: read again when the generation changes */
+	struct cc_config config; /* the active one: read again when the generation changes */
 	/* The directory to look for the cgroup in; -1 if that is "/", or not visible from here. */
 	int mount_fd;
 	/* Queries change these, by atomic operations: */
@@ -67,7 +67,7 @@ int view_acquire(struct conncount *cc, struct cc_control *ret_control);
 void view_release(struct conncount *cc);
 
 /*
- * Whether the view is still that of the configuration in force. If not, what a query found in the
+ * Whether the view is still that of the active configuration. If not, what a query found in the
  * `listeners` trie may be part of a newer configuration. Everything else that a query uses stays as
  * it was.
  */
@@ -122,7 +122,7 @@ void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cid
  * @start: visit only the nodes after this key; NULL: all.
  * @visit: called with each key and its count; returns 0 to continue, anything else to stop.
  *
- * Nodes that come or go during the walk may or may not be seen.
+ * Nodes that are inserted or deleted during the walk may be missed.
  * Returns 0, what @visit returned, or a negative errno.
  */
 int counts_walk(const struct view *view, const struct cc_count_key *start,

@@ -11,7 +11,7 @@
 /* The cluster's SMTP sessions; on a host without a cluster, this host's. */
 static const char cluster_smtp[] = "inbound_cidr";
 
-/* Known whether a listener has them or not. */
+/* Known even if no listener has them. */
 static const char *const builtin_services[] = {
 	"SMTP", "ECStream", "Control", "ECmmove2", "ECCluster", cluster_smtp,
 };

@@ -91,7 +91,8 @@ static int control_get(const struct view *view, struct cc_control *ret_control)
 	return bpf_map_lookup_elem(view->control_fd, &zero, ret_control);
 }
 
-/* The generation in force; 0 if the instance is unloaded. -EPROTO if another ABI made it. */
+/* The active generation; 0 if the instance is unloaded. Returns -EPROTO if its ABI is another one.
+ */
 static int generation_get(const struct view *view, uint64_t *ret_generation)
 {
 	struct cc_control control;

@@ -113,7 +113,7 @@ static int ahead_read(struct ahead *ahead, const struct view *view, const struct
 	return err;
 }
 
-/* Whether a key is one that the programs make, of whatever length. */
+/* Whether the programs can have made this key, of any length. */
 static bool is_count(const struct cc_count_key *key)
 {
 	unsigned length = key->prefixlen - CC_COUNT_BITS_OWNER;

@@ -365,7 +365,7 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 /* --- all of it ---------------------------------------------------------------------------- */
 
 /*
- * Put the configuration in force in loaded maps, and count the sessions that are open on its new
+ * Make the configuration active in loaded maps, and count the sessions that are open on its new
  * listeners. Also finishes that work for a load that was killed.
  */
 static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps *former,
@@ -461,7 +461,7 @@ static int rebuild(struct instance *instance, struct conncount_bpf *skel,
 		   const struct cgroup *cgroup, const struct netns *counted,
 		   const struct config *config, gid_t gid, enum load_result *ret_result)
 {
-	bool replaces = link_cgroup(instance->dir, CC_PIN_SOCKOPS); /* by whatever build */
+	bool replaces = link_cgroup(instance->dir, CC_PIN_SOCKOPS); /* of any build */
 	int err = build_next(instance, skel, cgroup, counted, config, gid);
 
 	if (!err)

@@ -11,8 +11,8 @@
 
 enum load_result {
 	LOAD_STARTED,   /* nothing was loaded before */
-	LOAD_CHANGED,   /* another configuration is in force */
-	LOAD_UNCHANGED, /* the configuration was in force already */
+	LOAD_CHANGED,   /* another configuration is active */
+	LOAD_UNCHANGED, /* the configuration was active already */
 	LOAD_REBUILT,   /* everything was counted again, in new maps */
 };
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * publish.c - make a configuration the one in force.
+ * publish.c - make a configuration the active one.
  *
  * There are two configurations in the maps; the generation says which one is active (abi.h). The
- * new one is made up in the other, and stepping the generation is the last thing done.
+ * new one is written to the other, and the last step is to increase the generation.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -60,9 +60,9 @@ static bool is_idle(int stats_fd, uint32_t id)
 }
 
 /*
- * What is left of the old configuration: all listeners drain, until the configuration is found to
- * have them. Those that drained before and are idle are forgotten. Not those that begin to
- * drain now: a program that runs at this moment may still find them.
+ * Prepare the old configuration's listeners for the new one: all drain, until they turn out to be
+ * configured. Removes those that drained before and are idle, but none that begins to drain now: a
+ * program that runs at this moment may still find it.
  */
 static void drain(struct cc_config *active, int stats_fd)
 {
@@ -76,7 +76,7 @@ static void drain(struct cc_config *active, int stats_fd)
 	}
 }
 
-/* Enter the configured listeners into what is left of the old configuration. */
+/* Add the configured listeners to what drain() has left of the old configuration. */
 static int enter_listeners(struct cc_config *active, const struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++) {
@@ -122,7 +122,7 @@ static struct cc_listener_key listen_key(const struct config_listen *listen, uns
 	return key;
 }
 
-/* Addresses and ports with the ids of their listeners, as one configuration in the trie has them.
+/* Addresses and ports with the ids of their listeners, as one configuration of the trie.
  */
 struct listens {
 	struct listen_entry {
@@ -158,7 +158,7 @@ static void sort_listens(struct listens *listens)
 		qsort(listens->entry, listens->n, sizeof(*listens->entry), compare_entries);
 }
 
-/* What @config has, for number @slot. To be freed whatever is returned. */
+/* The listens of @config, with keys for slot @slot. The caller frees them, also on failure. */
 static int configured_listens(const struct config *config, const struct cc_config *active,
 			      unsigned slot, struct listens *ret)
 {
@@ -177,7 +177,8 @@ static int configured_listens(const struct config *config, const struct cc_confi
 	return err;
 }
 
-/* What the trie has as number @slot, in one walk. To be freed whatever is returned. */
+/* The listens in slot @slot of the trie, read in one walk. The caller frees them, also on failure.
+ */
 static int entered_listens(int fd, unsigned slot, struct listens *ret)
 {
 	struct cc_listener_key *last = NULL;
@@ -198,7 +199,7 @@ static int entered_listens(int fd, unsigned slot, struct listens *ret)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Whether number @slot of the trie is what @config has. Returns 0 or a negative errno. */
+/* Whether slot @slot of the trie has the listens of @config. Returns 0 or a negative errno. */
 static int compare_listens(int fd, const struct config *config, const struct cc_config *active,
 			   unsigned slot, bool *ret_same)
 {
@@ -215,7 +216,7 @@ static int compare_listens(int fd, const struct config *config, const struct cc_
 	return err;
 }
 
-/* Remove what an earlier configuration, or a load that died, has left as number @slot. */
+/* Empty slot @slot of an earlier configuration, or of a load that was killed. */
 static int clear_listens(int fd, unsigned slot)
 {
 	struct listens listens = { 0 };
@@ -261,7 +262,7 @@ void programs_wait(void)
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
-/* Write @active and its listens as number @slot, and step to @generation, which selects it. */
+/* Write @active and its listens to slot @slot, and set the @generation that selects it. */
 static int publish(const struct config_maps *maps, const struct config *config,
 		   const struct cc_config *old, const struct cc_config *active, uint64_t generation)
 {
@@ -285,7 +286,7 @@ static int publish(const struct config_maps *maps, const struct config *config,
 	return 0;
 }
 
-/* Whether two configurations have the same listeners configured, under the same ids. */
+/* Whether two configurations have the same active listeners, under the same ids. */
 static bool same_listeners(const struct cc_config *a, const struct cc_config *b)
 {
 	for (uint32_t id = 0; id < CC_LISTENERS_MAX; id++) {
@@ -348,7 +349,7 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 		goto cleanup;
 	}
 	*ret_changed = !generation || !same_listeners(active, old) || !same_addresses;
-	/* Else it is another build, or a listener that has drained is forgotten. */
+	/* Otherwise it may still be another build's, or have one drained listener less. */
 	if (*ret_changed || memcmp(active, old, sizeof(*active)))
 		err = publish(maps, config, old, active, generation + 1);
 cleanup:

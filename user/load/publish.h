@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * publish.h - make a configuration the one in force.
+ * publish.h - make a configuration the active one.
  */
 #ifndef CONNCOUNT_PUBLISH_H
 #define CONNCOUNT_PUBLISH_H
@@ -11,45 +11,42 @@
 #include "config.h"
 #include "namespaces.h"
 
-/* The maps that say which listener is which, of a loaded instance. */
+/* The maps with the listeners of a loaded instance. */
 struct config_maps {
 	int listeners_fd, configs_fd, stats_fd;
-	struct cc_control *control; /* mapped for writing, unless it is of a former set */
+	struct cc_control *control; /* mapped for writing; a copy if it is a former set's */
 };
 
 /*
- * config_publish() - put @config, for @cgroup and @counted, in force in one step; nothing at
- * all if it is already.
+ * config_publish() - make @config, for @cgroup and @counted, the active configuration in one step.
+ * Does nothing if it is active already.
  *
- * @former: where @maps are new, those they are to replace; or NULL.
+ * @former: if @maps are new, the maps that they will replace; otherwise NULL.
  *
- * A listener keeps its id as long as it keeps its name. One that is gone from @config drains:
- * its sessions stay counted, and its id is given out again only by a later load that finds
- * none left.
+ * A listener keeps its id as long as it keeps its name. A listener that @config no longer has
+ * drains: its sessions stay counted, and a later load reuses its id when none is left.
  *
- * What changed may have brought listeners with sessions already open: the directory's
- * `seeding` is set, and clearing it when they are entered is the caller's.
+ * New listeners may have open sessions: config_publish() sets the control map's `seeding`, and the
+ * caller clears it when they are counted.
  *
- * @ret_changed: whether that is another configuration than the one that was in force.
- * Returns 0, or a negative errno, reported, with the old configuration still in force.
+ * @ret_changed: whether @config differs from the configuration that was active.
+ * Returns 0; or a negative errno, reported, with the old configuration still active.
  */
 int config_publish(const struct config_maps *maps, const struct config_maps *former,
 		   const struct config *config, const struct cgroup *cgroup,
 		   const struct netns *counted, bool *ret_changed);
 
 /*
- * config_carry_totals() - have `opened` and `closed` of each listener in @maps go on from where
- * they are in
- * @former, whose place they are about to take: never less, for a metric that goes back is taken for
- * a restart. What happens meanwhile may be in them twice.
+ * config_carry_totals() - make `opened` and `closed` of each listener in @maps continue from their
+ * values in @former, which @maps are about to replace. They never decrease: a counter that does
+ * looks like a restart. Events that happen meanwhile may be in them twice.
  *
  * Returns 0, or a negative errno, reported.
  */
 int config_carry_totals(const struct config_maps *maps, const struct config_maps *former);
 
 /*
- * programs_wait() - wait until every run of a program that began before this call
- * has ended.
+ * programs_wait() - wait until all runs of programs that began before this call have ended.
  */
 void programs_wait(void);
 
