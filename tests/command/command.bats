@@ -387,7 +387,7 @@ prefixes() {
 		list --limit 3 --x : --x: unknown option
 		list --limit 3 -x : -x: unknown option
 		list -xy : -x: unknown option
-		list -4 24 -6x4 : 'x4': not a number in range
+		list -4 24 -6x4 : 'x4': not a number from 0 to 128
 		list -: : -:: unknown option
 		load -c : -c: needs a value
 		list -4 24 -6 : -6: needs a value
