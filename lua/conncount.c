@@ -114,12 +114,12 @@ static void push_inexact(lua_State *L, const struct conncount_answer *answer)
 		n++;
 	}
 	if (answer->flags & CONNCOUNT_SEEDING) {
-		lua_pushfstring(L, "%ssessions that were open before are still being entered",
+		lua_pushfstring(L, "%ssessions that were already open are still being counted",
 				n ? ", " : "");
 		n++;
 	}
 	if (answer->flags & CONNCOUNT_DETACHED) {
-		lua_pushfstring(L, "%sthe cgroup that is counted in is gone", n ? ", " : "");
+		lua_pushfstring(L, "%sthe counted cgroup was removed", n ? ", " : "");
 		n++;
 	}
 	lua_concat(L, n);

@@ -109,6 +109,7 @@ make_in() {
 		./usr/share/man/man3/conncount-lua.3
 		./usr/share/man/man3/libconncount.3
 		./usr/share/man/man5/conncount.conf.5
+		./usr/share/man/man7/conncount-metrics.7
 		./usr/share/man/man7/conncount-momentum.7
 		./usr/share/man/man7/conncount-servers.7
 		./usr/share/man/man7/conncount-troubleshooting.7

@@ -107,8 +107,8 @@ inexact('2 sessions are not counted', { count = 5, uncounted = 2 })
 inexact('1 session is not counted', { count = 5, uncounted = 1 })
 inexact('1 change was lost', { count = 5, lost = 1 })
 inexact('2 sessions are not counted, 3 changes were lost', { count = 0, uncounted = 2, lost = 3 })
-inexact('sessions that were open before are still being entered', { count = 0, seeding = true })
-inexact('1 change was lost, the cgroup that is counted in is gone',
+inexact('sessions that were already open are still being counted', { count = 0, seeding = true })
+inexact('1 change was lost, the counted cgroup was removed',
     { count = 0, lost = 1, detached = true })
 
 -- Failures of the system.
