@@ -54,6 +54,8 @@ try() {
 	'README.md:-- At most 20 sessions '*) policy "$2" ;;
 	'.github/CONTRIBUTING.md:          client  '*) ;; # a picture
 	'.github/CONTRIBUTING.md:'*) dry "$2" ;;
+	'tests/README.md:sudo ./scripts/deps '*) dry "$2" ;;
+	'tests/README.md:# shellcheck shell=bats') passes "$2" ;;
 	'tests/bench/README.md:sudo ./scripts/deps '*) dry "$2" ;; # integration/cost.bats runs a part
 
 	'user/dist/man/conncount.1:$ conncount count')
@@ -188,6 +190,13 @@ console_command() {
 	fi
 	want=${want//\/run\/conncount/$CONNCOUNT_DIR}
 	[ -z "$want" ] || expect_eq "${want//cgroup \//cgroup $CGROUP}" "$output$errors" "$1"
+}
+
+# passes FILE: the tests in it pass, wherever it is.
+passes() {
+	sed "s|^load \.\./|load $ROOT/tests/|" "$1" >"$WORK/sample.bats"
+	expect 0 env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/ CONNCOUNT_BUILD="$BUILD" "$ROOT/tests/run" "$WORK/sample.bats"
+	expect_match '^1 passed, 0 failed, 0 skipped$' "$(tail -n 1 <<<"$output")"
 }
 
 # dry FILE: commands that are too much for a test. Their scripts are there, and their targets.
@@ -439,6 +448,10 @@ momentum_limits() {
 
 @test ".github/CONTRIBUTING.md: its examples" {
 	try_all .github/CONTRIBUTING.md
+}
+
+@test "tests/README.md: its examples" {
+	try_all tests/README.md
 }
 
 @test "tests/bench/README.md: its examples" {

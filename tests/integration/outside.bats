@@ -172,7 +172,7 @@ import socket
 	server out in 'sock = listen("0.0.0.0", 143)'
 	rmdir "$CGROUP_PATH/out"
 	expect 0 load_in
-	local line="0.0.0.0:143 \(imap\) listens in a cgroup that was removed: if that was outside of $CGROUP/in, its sessions are not counted \(start the server again\)"
+	local line="0.0.0.0:143 \(imap\) listens in a cgroup that was removed: if that was outside of $CGROUP/in, its sessions are not counted \(restart the server\)"
 	expect_match "^conncount: note: $line\$" "$errors"
 	expect 0 ask status
 	expect_match "note: $line" "$output"
@@ -210,7 +210,7 @@ ask_detached() {
 	server out out 'sock = listen("0.0.0.0", 143)'
 	load_in
 	part status
-	expect_match "note: whether 1 listening sockets are outside of $CGROUP/in cannot be seen from here" "$output"
+	expect_match "note: cannot see from here whether 1 listening socket is outside of $CGROUP/in " "$output"
 	part metrics
 	expect_match 'conncount_listening_sockets\{listener="imap",service="SMTP"\} 1' "$output"
 	[[ $output != *conncount_listening_sockets_outside* ]] || fail '0 would be a claim'
