@@ -1,15 +1,15 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The arguments of ac:inbound_session_count(cidr, service) and msys.audit.inbound_session_count: every
-# row of what is easy to get wrong, on real connections; the command asked the same where it can. And
-# what they return.
+# ac:inbound_session_count(cidr, service) and msys.audit.inbound_session_count() on real
+# connections: the arguments that are easy to get wrong, and what the functions return. Where the
+# command can answer the same question, it is asked too.
 
 load ../lib/common
 load ../lib/asking
 load ../lib/instance
 
-@test "all of a family" {
+@test "0.0.0.0/0 counts all IPv4 sessions of a service, and ::/0 all IPv6 sessions" {
 	v4 47 '"0.0.0.0/0"'
 	v4 47 '"::/0"'
 	v6 47 '"0.0.0.0/0"'
@@ -20,16 +20,16 @@ load ../lib/instance
 	expect_count 94
 }
 
-@test "/32 is exactly the connecting address, also an IPv6 one" {
+@test "/32 counts only the connecting address, also for an IPv6 client" {
 	v4 5 '"/32"'
 	v6 5 '"/32"'
 	v6 16 '"/32", "Control"'
 	expect_lua 32 2a00::1 '[2001:db8::1]:25' 'ac:inbound_session_count("/32")'
-	# An IPv6 /32 is written with its address.
+	# With an address, /32 is a network of IPv6.
 	v6 15 '"2001:db8::/32"'
 }
 
-@test "/24,/64: the first for an IPv4 client, the second for an IPv6 client" {
+@test "of /24,/64 the first prefix length applies to an IPv4 client, the second to an IPv6 client" {
 	v4 7 '"/24,/64"'
 	v6 7 '"/24,/64"'
 	v4 15 '"/8,/64"'
@@ -39,7 +39,7 @@ load ../lib/instance
 	v4 16 '"/24,/64", "Control"'
 }
 
-@test "an IPv4 network, however written" {
+@test "an IPv4 network has the same count however it is written" {
 	v4 15 '"10.0.0.0/8"'
 	v4 15 '"10.1.2.3/255.0.0.0"'
 	v4 15 '"10.1.2.3/8"'
@@ -52,7 +52,7 @@ load ../lib/instance
 	expect_count 5 10.1.2.3
 }
 
-@test "an IPv6 network, with and without brackets" {
+@test "an IPv6 network has the same count with and without brackets" {
 	v4 15 '"2001:db8::/32"'
 	v6 7 '"[2001:db8:1:2::1]/64"'
 	v6 7 '"2001:db8:1:2::1/64"'
@@ -63,7 +63,7 @@ load ../lib/instance
 	expect_count 7 '[2001:db8:1:2::1]/64'
 }
 
-@test "IPv4-mapped text and IPv4-mapped peers are IPv4" {
+@test "IPv4-mapped addresses, in arguments and of clients, are IPv4 addresses" {
 	v4 5 '"::ffff:10.1.2.3"'
 	v4 15 '"::ffff:10.0.0.0/104"'
 	v4 5 '"[::ffff:10.1.2.3]/128"'
@@ -72,7 +72,7 @@ load ../lib/instance
 	expect_match '\[::ffff:10\.1\.2\.3\]' "$(in_ns ss -Htn 'sport = :25')"
 }
 
-@test "localhost, and no other name, ever" {
+@test "localhost is resolved, and any other name is an error" {
 	sessions open 1 127.0.0.1 127.0.0.1:25
 	sessions open 2 ::1 '[::1]:25'
 	v4 1 '"localhost/32"'
@@ -84,7 +84,7 @@ load ../lib/instance
 	raises '"localhost.localdomain"' localhost.localdomain
 }
 
-@test "a service: the connecting address, a length, a network" {
+@test "a service can be given with no network, with a prefix length, or with a network" {
 	v4 16 'nil, "Control"'
 	v6 16 'nil, "Control"'
 	v4 5 'nil, "SMTP"'
@@ -93,7 +93,7 @@ load ../lib/instance
 	v4 32 '"172.16.0.0/12", "SMTP"'
 }
 
-@test "a known type no listener has counts 0; an unknown one is an error" {
+@test "a known type that no listener has counts 0, and an unknown type is an error" {
 	v4 0 'nil, "ECStream"'
 	v4 0 '"0.0.0.0/0", "ECmmove2"'
 	v4 0 '"::/0", "ECCluster"'
@@ -107,14 +107,14 @@ load ../lib/instance
 	expect_match ECmmove2 "$errors"
 }
 
-@test "inbound_cidr: on a single host, what SMTP gives" {
+@test "inbound_cidr gives the counts of SMTP on a single host" {
 	v4 15 '"10.0.0.0/8", "inbound_cidr"'
 	v4 7 '"/24", "inbound_cidr"'
 	v6 5 'nil, "inbound_cidr"'
 	expect_count 15 --service inbound_cidr 10.0.0.0/8
 }
 
-@test "malformed: an error that names the argument and the text" {
+@test "a malformed cidr is an error that names the argument and quotes its text" {
 	local text
 	for text in 300.1.1.1 10.0.0.0/33 10.0.0.0/ /129 /33 fe80::1%eth0 '' '10.0.0.0/8 ' \
 		' 10.0.0.0/8' 10.0.0.0/8x / /-1 /+8 /24,/64,/64 '/24,' ,/64 /24,64 /24,/129 /33,/64 \
@@ -126,12 +126,12 @@ load ../lib/instance
 	raises 'true' '#1'
 	raises 'print' '#1'
 	raises '"10.0.0.0/8\0"' '#1'
-	# /33 is a length of IPv6, and so is fine there.
+	# /33 is valid for an IPv6 client.
 	v6 15 '"/33"'
 	v6 7 '"/24,/64"'
 }
 
-@test "msys.audit: the same arguments, both required" {
+@test "msys.audit takes the same arguments, and requires both" {
 	local session=(10.1.2.3 192.0.2.1:25)
 	expect_lua 15 "${session[@]}" 'audit.inbound_session_count("10.0.0.0/8", "SMTP")'
 	expect_lua 16 "${session[@]}" 'audit.inbound_session_count("10.0.0.0/8", "Control")'
@@ -143,16 +143,16 @@ load ../lib/instance
 		expect 1 lua_print "${session[@]}" "audit.inbound_session_count($arguments)"
 		expect_match 'inbound_session_count' "$errors"
 	done
-	# A length alone needs a current session.
+	# A prefix length alone needs a current session.
 	expect 1 "$LUA" -e 'print(require("msys.audit").inbound_session_count("/24", "SMTP"))'
 	expect_match '/24' "$errors"
 	expect 0 "$LUA" -e 'print(require("msys.audit").inbound_session_count("10.0.0.0/8", "SMTP"))'
 	expect_eq 15 "$output"
 }
 
-@test "an integer is returned, and what closes is gone at the next call" {
+@test "an integer is returned, and the next call no longer counts a session that has closed" {
 	local integer=integer
-	[[ $LUA_VERSION != 5.1 ]] || integer=number # which has no other kind
+	[[ $LUA_VERSION != 5.1 ]] || integer=number # Lua 5.1 has one kind of number
 	expect_lua $integer 10.1.2.3 192.0.2.1:25 \
 		'(math.type or type)(ac:inbound_session_count("/24"))'
 	v4 7 '"/24"'
@@ -163,7 +163,7 @@ load ../lib/instance
 	v4 1 ''
 }
 
-@test "not loaded: nil, message, errno; and it works again once loaded" {
+@test "not loaded: a call returns nil, a message and an errno, and a count again after a load" {
 	sessions close server
 	expect 0 conncount unload
 	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'ac:inbound_session_count("/24")'
@@ -172,7 +172,7 @@ load ../lib/instance
 	expect_match $'^nil\t.+\t2$' "$output"
 	expect 0 lua_print 10.1.2.3 192.0.2.1:25 'audit.inbound_session_count("10.0.0.0/8", "SMTP")'
 	expect_match $'^nil\t.+\t2$' "$output"
-	# What is malformed is an error all the same.
+	# A malformed argument is an error even if nothing is loaded.
 	raises '"10.0.0.0/33"' 10.0.0.0/33
 	load
 	v4 0 '"/24"'
@@ -180,8 +180,8 @@ load ../lib/instance
 	v4 3 '"/24"'
 }
 
-# as_momentum REMOTE LOCAL POLICY: what the policy, in the manner of Momentum's, does with that
-# session: `disconnect CODE TEXT` or `go on`. The script plays Momentum's part.
+# as_momentum REMOTE LOCAL POLICY: runs POLICY, which is written for Momentum, on this session, and
+# prints what it does: `disconnect CODE TEXT` or `go on`. The script stands in for Momentum.
 as_momentum() {
 	"$LUA" - "$@" <<-'END'
 		local hooks
@@ -225,7 +225,7 @@ as_momentum() {
 		end
 
 		msys.registerModule("limit", mod);'
-	# By 10.1.2.3: 1 on this listener, 4 on the other of SMTP.
+	# 10.1.2.3 has 1 session on this listener and 4 on the other listener of SMTP.
 	expect 0 as_momentum 10.1.2.3 192.0.2.1:25 "$policy"
 	expect_eq 'go on' "$output"
 	sessions open 3 10.1.2.3 192.0.2.1:25

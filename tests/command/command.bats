@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The command: count, list, status; what they print, --json, exit status, bad usage.
+# count, list and status: what they print, --json, exit statuses, bad usage.
 
 load ../lib/common
 load ../lib/instance
@@ -17,7 +17,7 @@ teardown() {
 	instance_teardown
 }
 
-# traffic: sessions that the tests here know.
+# traffic: opens the sessions whose counts the tests expect.
 traffic() {
 	sessions <<-'END'
 		listen *:25
@@ -32,12 +32,12 @@ traffic() {
 	END
 }
 
-# prefixes: the lines of `conncount list` in $output as `COUNT CIDR`, one space.
+# prefixes: prints the lines of `conncount list` in $output as `COUNT CIDR`, with one space.
 prefixes() {
 	awk '{ $1 = $1; print }' <<<"$output"
 }
 
-@test "count: an integer alone on its line" {
+@test "count: prints the count alone on one line" {
 	traffic
 	expect 0 conncount count
 	expect_eq 13 "$output"
@@ -52,7 +52,7 @@ prefixes() {
 	expect_count 0 --listener control ::/0
 }
 
-@test "count: every way to write a network" {
+@test "count: accepts prefix lengths, netmasks, brackets, IPv4-mapped addresses and localhost" {
 	traffic
 	expect_count 4 10.1.2.99/24
 	expect_count 4 10.1.2.99/255.255.255.0
@@ -74,7 +74,7 @@ prefixes() {
 	expect_count 2 localhost/64
 }
 
-@test "an IPv4 peer of a dual-stack socket is that IPv4 address" {
+@test "an IPv4 client of a dual-stack socket is counted under its IPv4 address" {
 	sessions <<-'END'
 		listen *:25
 		open 2 10.0.0.1 192.0.2.1:25
@@ -92,10 +92,11 @@ prefixes() {
 	expect_eq 1 "$(state listeners.0.ipv6.live)"
 }
 
-@test "count: every length of both families" {
+@test "count: the count is right for every prefix length of both families" {
 	traffic
 	local length
-	# 10.1.2.3: alone from /30 on (with 10.1.2.4 up to /29, with 10.1.3.1 up to /23).
+	# From /30 on, a network has 10.1.2.3 alone; up to /29 also 10.1.2.4, and up to /23 also
+	# 10.1.3.1.
 	for length in {0..32}; do
 		case $length in
 		0) expect_count 10 "10.1.2.3/$length" ;;
@@ -113,7 +114,7 @@ prefixes() {
 	done
 }
 
-@test "count: bad networks are bad input, with the text in the message" {
+@test "count: a bad network exits with 2, and the message quotes it" {
 	local text
 	for text in 300.1.1.1 10.0.0.0/33 10.0.0.0/ /129 /24 fe80::1%eth0 '10.0.0.0/8 ' ' 10.0.0.0/8' \
 		2001:db8::/129 '[2001:db8::1' '[10.0.0.1]' 10.0.0.0/255.0.255.0 10.0.0.0/-1 \
@@ -130,7 +131,7 @@ prefixes() {
 	expect_match 'localhost' "$errors"
 }
 
-@test "count --json" {
+@test "count --json: has the count, its exactness, the service or listener, and the network" {
 	traffic
 	expect 0 conncount count --json
 	expect_eq 13 "$(json count <<<"$output")"
@@ -149,7 +150,7 @@ prefixes() {
 	expect_eq ::/0 "$(json cidr <<<"$output")"
 }
 
-@test "list: largest first; lengths, families, limit" {
+@test "list: prints the largest first, for the chosen prefix lengths, service, listener and limit" {
 	traffic
 	expect 0 conncount list
 	expect_eq $'4 172.16.0.1/32\n3 10.1.2.3/32\n2 10.1.3.1/32' "$(prefixes | head -n 3)"
@@ -175,7 +176,7 @@ prefixes() {
 	expect_eq '' "$output"
 }
 
-@test "list --tree: each network with its parts, largest first" {
+@test "list --tree: prints each network with its parts below it, largest first" {
 	traffic
 	expect 0 conncount list --tree -4 32
 	expect_eq "$(sed 's/^	*//' <<-'END'
@@ -192,7 +193,7 @@ prefixes() {
 		       4        172.16.0.1/32
 	END
 	)" "$output"
-	# Down to a length that is no level, and the families among each other.
+	# Down to a prefix length that is not a stored level; both families are sorted together.
 	expect 0 conncount list --tree -4 23 -6 49
 	expect_eq "$(sed 's/^	*//' <<-'END'
 		       6  10.0.0.0/8
@@ -210,7 +211,7 @@ prefixes() {
 		       3              2001:db8:1::/49
 	END
 	)" "$output"
-	# The largest of all lengths: what is left is a tree.
+	# --limit keeps the largest networks of all prefix lengths, which still form a tree.
 	expect 0 conncount list --tree --limit 6 -4 32
 	expect_eq "$(sed 's/^	*//' <<-'END'
 		       6  10.0.0.0/8
@@ -234,7 +235,7 @@ prefixes() {
 	expect_eq 10 "$(json total <<<"$output")"
 }
 
-@test "list: far fewer system calls than networks, and none for a family without sessions" {
+@test "list: under 100 bpf(2) calls read 1,000 networks; a family without sessions is not searched" {
 	requires strace
 	sessions listen '*:25'
 	sessions open 1000 10.1.0.1+ 192.0.2.1:25
@@ -248,7 +249,7 @@ prefixes() {
 	[[ $(cat "$TEST_DIR/trace") != *BATCH* ]] || fail 'the table was searched in vain'
 }
 
-@test "count and list: that the cgroup is gone, as the reason why they are not exact" {
+@test "count and list: a removed cgroup is named as the reason that counts are not exact" {
 	local command
 	mkdir "$CGROUP_PATH/inner"
 	load --cgroup "$CGROUP/inner"
@@ -259,7 +260,7 @@ prefixes() {
 	done
 }
 
-@test "a reader that has changed its root: the cgroup is not taken to be gone, unless it is" {
+@test "a reader that has called chroot() reports the cgroup as removed only if it is" {
 	mkdir "$TEST_DIR/empty" "$CGROUP_PATH/inner"
 	load --cgroup "$CGROUP/inner"
 	expect 0 python3 -I - "$BUILD/libconncount.so" "$CONNCOUNT_DIR" "$TEST_DIR/empty" \
@@ -304,7 +305,7 @@ prefixes() {
 	expect_match 'Permission denied' "$output"
 }
 
-@test "list --json" {
+@test "list --json: has the exactness, the entries, and the total of all entries" {
 	traffic
 	expect 0 conncount list --json -4 24
 	expect_eq true "$(json exact <<<"$output")"
@@ -321,7 +322,7 @@ prefixes() {
 	expect_eq 13 "$(json total <<<"$output")" 'total, of all and not of those shown'
 }
 
-@test "status, and status --json" {
+@test "status: shows listeners and exactness; status --json also has nodes and session counts" {
 	traffic
 	sessions close server 1
 	expect 0 conncount status
@@ -335,7 +336,8 @@ prefixes() {
 	expect_eq 0 "$(json uncounted <<<"$whole")"
 	expect_eq 0 "$(json lost <<<"$whole")"
 	expect_eq 1048576 "$(json max_prefixes <<<"$whole")"
-	# A node for each level of each address, once for each listener: counted by hand.
+	# One node for each listener and each different prefix at each stored level, counted by
+	# hand:
 	#  IPv4 smtp: /8 2, /16 2, /24 3, /32 4; control: 4. IPv6: 8 to 48: 6, 56: 1, 64: 2, 128: 2
 	expect_eq 26 "$(json nodes <<<"$whole")" nodes
 	expect_eq smtp "$(json listeners.0.name <<<"$whole")"
@@ -353,7 +355,7 @@ prefixes() {
 	expect_eq 5 "$(json listeners.1.live <<<"$whole")"
 }
 
-@test "bad usage: exit status 2, a message, no output" {
+@test "bad usage exits with 2 and prints a message and no output; --help and --version exit with 0" {
 	local line
 	for line in '' nonsense 'count --nonsense' 'count 10.0.0.0/8 10.0.0.0/8' 'count --service' \
 		'count --service SMTP --listener smtp' 'list --prefix x' 'list -4 33' 'list -6 129' \
@@ -377,7 +379,7 @@ prefixes() {
 	expect_match '[0-9]+\.[0-9]+' "$output"
 }
 
-@test "bad options: unknown, without a value, with one too many; each by its name" {
+@test "an option that is unknown, lacks a value, has a bad one or takes none is named in the message" {
 	local line
 	while read -r line; do
 		# shellcheck disable=SC2086
@@ -397,7 +399,7 @@ prefixes() {
 	END
 }
 
-@test "a message is one line, whatever it quotes, and says what is wrong" {
+@test "a message has no control characters, and says what is wrong even if it quotes a long text" {
 	local long
 	printf -v long '%0700d' 0
 	for line in $'count \e[31m' $'check /none\x7f' $'exporter --listen \a' $'list --\r' $'\x01'; do
@@ -419,7 +421,7 @@ prefixes() {
 	expect_match 'File name too long' "$errors"
 }
 
-@test "status --json: a directory whose name is not UTF-8" {
+@test "status --json: prints a byte of the directory's name that is not UTF-8 as a question mark" {
 	local dir=$TEST_DIR/$'\xff'
 	ln -s "$CONNCOUNT_DIR" "$dir"
 	expect 0 conncount status --json --dir "$dir"
@@ -427,7 +429,7 @@ prefixes() {
 	rm "$dir"
 }
 
-@test "output that cannot be written is a failure" {
+@test "a query whose output cannot be written exits with 1" {
 	expect 1 sh -c 'conncount count >/dev/full'
 	expect_match '^conncount: ' "$errors"
 	expect 1 sh -c 'conncount list --json >/dev/full'
@@ -435,8 +437,9 @@ prefixes() {
 	expect 1 sh -c 'conncount metrics >/dev/full'
 }
 
-# unread STATUS COMMAND...: it exits with STATUS, and says nothing, where nobody reads its standard output;
-# whether the one who starts it ignores SIGPIPE or not.
+# unread STATUS COMMAND...: with a closed pipe as its standard output, COMMAND ends with STATUS,
+# whether or not its parent ignores SIGPIPE. If SIGPIPE ends it (STATUS is negative), it prints no
+# message.
 unread() {
 	expect 0 python3 -I -S - "$@" <<-'END'
 		import os, signal, subprocess, sys
@@ -453,7 +456,7 @@ unread() {
 	END
 }
 
-@test "a reader that leaves ends a query without a word, but not a load" {
+@test "on a closed pipe, SIGPIPE ends a query without a message; a load completes and exits with 1" {
 	configure_smtp
 	load
 	unread -13 conncount count
@@ -461,7 +464,7 @@ unread() {
 	unread -13 conncount status
 	unread -13 conncount metrics
 	unread -13 conncount verify
-	# What it did is done; that it could not say so is a failure, as on a full disk.
+	# load has done its work, but fails because it could not report that, as on a full disk.
 	conncount unload
 	unread 1 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	remember

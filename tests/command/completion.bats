@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# What bash and zsh offer to complete on conncount's command line, asked of their functions as
-# the shells ask them, against an instance that is loaded.
+# What bash and zsh offer to complete on conncount's command line. The tests call the completion
+# functions as the shells do, first with nothing loaded and then with an instance.
 
 load ../lib/common
 load ../lib/instance
@@ -17,8 +17,8 @@ teardown() {
 	instance_teardown
 }
 
-# in_bash WORD...: what bash offers for the last of the words, sorted; `files` or `dirs` where
-# it leaves it to file names.
+# in_bash WORD...: prints what bash offers for the last word, sorted; `files` or `dirs` if it leaves
+# it to file names.
 in_bash() {
 	# shellcheck disable=SC2016
 	bash --norc -c '
@@ -32,7 +32,7 @@ in_bash() {
 		sed '/^$/d' | sort
 }
 
-# in_zsh WORD...: what zsh offers for the last of the words, sorted, descriptions left out.
+# in_zsh WORD...: prints what zsh offers for the last word, sorted, without descriptions.
 in_zsh() {
 	# shellcheck disable=SC2016
 	zsh -f -c '
@@ -49,12 +49,12 @@ in_zsh() {
 		esac | sort
 }
 
-# lines WORD...: a line each, sorted.
+# lines WORD...: prints the words, one a line, sorted.
 lines() {
 	printf '%s\n' "$@" | sort
 }
 
-# offers SHELL: what is the same in both.
+# offers SHELL: checks what is the same in both shells.
 offers() {
 	local in=in_$1 command
 	for command in $(commands); do
@@ -81,11 +81,11 @@ offers() {
 
 NL=$'\n'
 
-@test "bash: commands, options, files, listeners and services" {
+@test "bash completes commands, options, files, listeners and services" {
 	offers bash
 }
 
-@test "zsh: commands, options, files, listeners and services" {
+@test "zsh completes commands, options, files, listeners and services" {
 	requires zsh
 	offers zsh
 }

@@ -1,11 +1,12 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# scripts/demo: its screen against arithmetic, and that nothing of it is left.
+# scripts/demo: compares the numbers on its screen with computed ones, and checks that it leaves
+# nothing.
 
 load ../lib/common
 
-# What the demo opens, by client and listener.
+# The sessions that the demo opens, by client and listener.
 suspect=2 suspect_submission=1 flood=$((11 * 2)) suspect6=1 flood6=23 customer6=4 ordinary=30
 partner=3 user=4 console=3 partner_console=1
 
@@ -14,13 +15,13 @@ setup() {
 	SCREEN=$BATS_TEST_TMPDIR/screen
 }
 
-# screen_has LINE: a line of the screen is so, but for blanks.
+# screen_has LINE: the screen has this line, apart from blanks.
 screen_has() {
 	tr -s ' \t' ' ' <"$SCREEN" | sed 's/^ //' | grep -q -x -F -e "$1" ||
 		fail "not on the screen: $1" "$(<"$SCREEN")"
 }
 
-# leftover: what is still there of the demo whose screen this is; a line each. Its processes
+# leftover: prints what the demo on $SCREEN has left, one a line. Its processes need no check: they
 # are in its cgroup, which cannot be removed before they end.
 leftover() {
 	local name cgroup
@@ -31,7 +32,7 @@ leftover() {
 	grep -F "$name" /proc/self/mountinfo || :
 }
 
-@test "the demo's numbers are those of what it opened, and nothing is left" {
+@test "the demo prints the counts of the sessions that it opened, and leaves nothing" {
 	local network=$((suspect + suspect_submission + flood)) network6=$((suspect6 + flood6))
 	local address=$((suspect + suspect_submission)) total
 	total=$((network + network6 + customer6 + ordinary + partner + user))
@@ -67,7 +68,7 @@ leftover() {
 	screen_has '198.51.100.7 220 welcome'
 	screen_has '2001:db8:7:1::5 220 welcome'
 
-	# Step 7: six come and go.
+	# Step 7: six sessions come and go.
 	screen_has '$ conncount count 203.0.113.25 6'
 	screen_has '$ conncount count 203.0.113.25 0'
 	screen_has "\$ conncount count $((total - flood - flood6))"
@@ -77,8 +78,9 @@ leftover() {
 	expect_eq '' "$(leftover)" 'left behind'
 }
 
-# interrupt SIGNAL STATUS group|itself: start the demo in a session of its own, wait until it holds
-# sessions, send SIGNAL to it or to its process group, and look at what is left.
+# interrupt SIGNAL STATUS group|itself: starts the demo in a new process session, waits until it has
+# opened its connections, sends SIGNAL to its process group or to the demo itself, and checks that
+# it exits with STATUS and leaves nothing.
 interrupt() {
 	local signal=$1 want=$2 target=$3 pid rc=0
 

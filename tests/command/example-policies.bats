@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# lua/example, a server that embeds Lua and asks conncount, under policies as they are written for
+# lua/example, a server that embeds Lua and asks conncount, runs policies that are written for
 # Momentum, with real sessions.
 
 load ../lib/common
@@ -16,13 +16,13 @@ teardown() {
 	example_teardown
 }
 
-# policy NAME: writes stdin as a policy's file, $POLICY.
+# policy NAME: writes stdin to a policy file, and its path to $POLICY.
 policy() {
 	POLICY=$TEST_DIR/$1.lua
 	cat >"$POLICY"
 }
 
-@test "Momentum's form: msys.audit knows whose /32 is meant; vctx:disconnect at connect" {
+@test "Momentum policy: msys.audit counts for the current session; vctx:disconnect refuses it" {
 	local i
 	policy connectionlimit <<-'END'
 		require("msys.core");
@@ -84,7 +84,7 @@ IP: 198.51.100.9 Sessions: 2
 IP: 198.51.100.1 Sessions: 4' "$(head -n 7 "$TEST_DIR/server.out")" printed
 }
 
-@test "Momentum's form: a count in every phase, from connect to data_spool; one session's self" {
+@test "Momentum policy: each phase from connect to data_spool runs, with a self for each session" {
 	policy phases <<-'END'
 		require("msys.core");
 		require("msys.extended.message");
@@ -216,7 +216,7 @@ connect ehlo mailfrom rcptto data mailfrom rcptto rcptto data data_spool	second@
 deinit' "$(<"$TEST_DIR/server.out")" printed
 }
 
-@test "Momentum's form: vctx:tarpit holds the greeting of one session, which counts, and no other" {
+@test "Momentum policy: vctx:tarpit delays the greeting of one session, which stays counted, and no other" {
 	policy tarpit <<-'END'
 		require("msys.core");
 		require("msys.extended.vctx");
@@ -251,10 +251,10 @@ deinit' "$(<"$TEST_DIR/server.out")" printed
 		subprocess.run(["conncount", "count"])
 	END
 	expect_eq $'220 \n220 \n[]\n3' "$output"
-	wait_until expect_count 1 # the half-closed one, until its time has come
+	wait_until expect_count 1 # the delayed one: half-closed, and counted until its delay ends
 }
 
-@test "a policy whose output nobody reads does not end the server" {
+@test "a policy that prints to a closed pipe does not end the server" {
 	policy welcome <<-'END'
 		local mod = {}
 		function mod:validate_connect(str, accept, vctx)
@@ -282,7 +282,7 @@ for _ in range(3):
 	expect_eq $'220 \n220 \n220 ' "$output"
 }
 
-@test "no more file descriptors: a waiting client is counted, and served when a session has ended" {
+@test "a client that waits for a file descriptor is counted, and is served when sessions have ended" {
 	policy welcome <<<'msys.registerModule("welcome", { init = function() return true end })'
 	load
 	printf '#!/bin/bash\nulimit -n 40\nexec %q "$@"\n' "$BUILD/tests/server" >"$TEST_DIR/few"
@@ -305,7 +305,7 @@ for _ in range(3):
 	expect_log 'server: accept: Too many open files; trying again in a second'
 }
 
-@test "many sessions at once, each with the count that it makes" {
+@test "with many sessions open, each gets the right count at its EHLO" {
 	local i n
 	n=$(scaled 500)
 	policy counts <<-'END'
@@ -331,7 +331,7 @@ for _ in range(3):
 	expect_count 0
 }
 
-@test "nothing loaded, a policy that fails or returns nothing: mail goes on, and the log says so" {
+@test "if nothing is loaded, or a policy fails or returns nothing, mail goes on and the log says so" {
 	policy failing <<-'END'
 		require("msys.core")
 		require("msys.extended.ac")
@@ -375,14 +375,14 @@ for _ in range(3):
 	expect_match 'failing: validate_mailfrom: returned neither VALIDATE_CONT nor VALIDATE_DONE' "$output"
 }
 
-# refused REGEX: the server does not start with the policy on stdin, and says why.
+# refused REGEX: the server does not start with the policy on stdin; its message matches REGEX.
 refused() {
 	policy refused
 	expect 1 in_ns "$BUILD/tests/server" -l 192.0.2.10:25 "$POLICY"
 	expect_match "$1" "$errors"
 }
 
-@test "a policy that cannot work is refused at the start" {
+@test "the server does not start with a policy that cannot work, and says why" {
 	refused "refused.lua:1: syntax error near" <<<'this is not Lua'
 	refused "module 'no.such.module' not found" <<<'require("no.such.module")'
 	refused 'no usable methods found for module empty in registerModule call' \

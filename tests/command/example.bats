@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# lua/example, a server that embeds Lua and asks conncount: built against the installed library as
-# its users build it, by pkg-config and by CMake.
+# lua/example, a server that embeds Lua and asks conncount, built against the installed library with
+# pkg-config and with CMake, as its users build it.
 
 load ../lib/common
 load ../lib/example
@@ -16,7 +16,7 @@ teardown() {
 	example_teardown
 }
 
-# install_tree ROOT PREFIX LIBDIR: `make install`, and a copy of the installed example.
+# install_tree ROOT PREFIX LIBDIR: runs `make install`, and copies the installed example.
 install_tree() {
 	local tree=${1%/}$2
 	requires cmake gcc lua5.4
@@ -60,7 +60,7 @@ expect_limits() {
 	expect_eq 'server: ready' "$(<"$TEST_DIR/server.log")"
 }
 
-@test "the example, built by pkg-config against the installed library, keeps its limits" {
+@test "the example, built with pkg-config against the installed library, enforces its limits" {
 	local prefix=$BATS_TEST_TMPDIR/prefix
 	install_tree / "$prefix" "$prefix/lib"
 	expect 0 env PKG_CONFIG_PATH="$LIBRARIES/pkgconfig" CFLAGS='-O2 -Werror' \
@@ -69,8 +69,8 @@ expect_limits() {
 	expect_limits "$BATS_TEST_TMPDIR/server/server"
 }
 
-@test "the example, built by CMake against the installed library, keeps its limits" {
-	# As Debian has it, in a tree that is not where it was made for.
+@test "the example, built with CMake against the installed library, enforces its limits" {
+	# Debian's directories, in a tree other than the one that PREFIX names.
 	install_tree "$BATS_TEST_TMPDIR/tree" /usr "/usr/lib/$(cc -print-multiarch)"
 	expect 0 cmake -Wdev -Werror=dev -S "$BATS_TEST_TMPDIR/server" -B "$BATS_TEST_TMPDIR/cmake" \
 		-D CMAKE_PREFIX_PATH="$BATS_TEST_TMPDIR/tree/usr" -D CMAKE_C_FLAGS=-Werror
@@ -79,7 +79,7 @@ expect_limits() {
 	expect_limits "$BATS_TEST_TMPDIR/cmake/server"
 }
 
-# find_package ARGUMENT...: a project that asks for conncount so.
+# find_package ARGUMENT...: configures a project that calls find_package(conncount ARGUMENT...).
 find_package() {
 	mkdir -p "$BATS_TEST_TMPDIR/project"
 	cat >"$BATS_TEST_TMPDIR/project/CMakeLists.txt" <<-END
@@ -93,7 +93,7 @@ find_package() {
 	cmake -S "$BATS_TEST_TMPDIR/project" -B "$BATS_TEST_TMPDIR/asks"
 }
 
-@test "CMake's find_package: versions that will do, and components that there are" {
+@test "CMake's find_package accepts compatible versions and installed components, and no others" {
 	local version major wanted
 	PREFIX=$BATS_TEST_TMPDIR/prefix
 	install_tree / "$PREFIX" "$PREFIX/lib"

@@ -1,10 +1,10 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Every example in the documentation is tried: run, compiled, or held against what is there. try()
-# says for each of them how, by its document and its first line, or why that is not possible; an
-# example that it does not know fails. A page of the manual that has no test here has its examples
-# tried by other files, which take each of them by `example PAGE SECTION N`.
+# Every example in the documentation is run, compiled, or compared with the tree. try() says how for
+# each of them, by its document and its first line, or why it cannot be tried; it fails for an
+# example that it does not know. If a manual page has no test here, other files try its examples:
+# they take each one by `example PAGE SECTION N`.
 
 load ../lib/common
 load ../lib/example
@@ -13,7 +13,7 @@ load ../lib/instance
 setup() {
 	instance_setup
 	WORK=$BATS_TEST_TMPDIR
-	# What the documents speak of where they show no configuration.
+	# The configuration that the documents assume if they show none.
 	printf '[mx]\nlisten = *:25\nservice = SMTP\n[console]\nlisten = *:2025\nservice = Control\n' \
 		>"$WORK/configuration"
 }
@@ -25,14 +25,14 @@ teardown() {
 	return $rc
 }
 
-# documents: those that users read, as paths below $ROOT.
+# documents: prints those that users read, as paths below $ROOT.
 documents() {
 	(cd "$ROOT" && find . -name .git -prune -o -path ./build -prune -o \
 		\( -name '*.md' -o -path './user/dist/man/*.[1-9]' \) -printf '%P\n' | sort)
 	echo libconncount.3
 }
 
-# path_of DOCUMENT: libconncount.3 is made by make.
+# path_of DOCUMENT: prints its path; make builds libconncount.3.
 path_of() {
 	case $1 in
 	libconncount.3) echo "$BUILD/man/$1" ;;
@@ -40,17 +40,17 @@ path_of() {
 	esac
 }
 
-# try DOCUMENT EXAMPLE: tries what is in the file EXAMPLE, by the functions below.
+# try DOCUMENT EXAMPLE: tries the example in the file EXAMPLE with the functions below.
 try() {
 	case $1:$(head -n 1 "$2") in
-	'README.md:sudo ./scripts/demo '*) dry "$2" ;; # command/demo.bats; and this is scripts/check
-	'README.md:sudo ./scripts/deps '*) dry "$2" ;; # unit/package.bats, and unit/build.bats
+	'README.md:sudo ./scripts/demo '*) dry "$2" ;; # command/demo.bats runs it; scripts/check runs this file
+	'README.md:sudo ./scripts/deps '*) dry "$2" ;; # unit/package.bats and unit/build.bats
 	'README.md:$ conncount status') pictured "$2" ;;
 	'README.md:conncount '[0-9]*) ;; # a screen of top: command/top.bats
 	'README.md:[mx]') configuration "$2" ;;
 	'README.md:# conncount load') console "$2" ;;
-	*':systemd-sysusers '*) ;; # would change this machine. unit/package.bats has a container
-	'README.md:limit{ '*) ;; # servers/postfix.bats has Postfix under these limits
+	*':systemd-sysusers '*) ;; # would change this machine; unit/package.bats has a container
+	'README.md:limit{ '*) ;; # servers/postfix.bats runs Postfix with these limits
 	'README.md:-- At most 20 sessions '*) policy "$2" ;;
 	'.github/CONTRIBUTING.md:          client  '*) ;; # a picture
 	'.github/CONTRIBUTING.md:'*) dry "$2" ;;
@@ -64,7 +64,7 @@ try() {
 		;;
 	'user/dist/man/conncount.1:$ conncount list '*) console "$2" ;;
 	'user/dist/man/conncount.1:conncount status >/dev/null') console <(sed 's/^/$ /' "$2") ;;
-	'user/dist/man/conncount.1:2026-'*) ;; # what is printed, not what to do: command/watch.bats
+	'user/dist/man/conncount.1:2026-'*) ;; # output, not a command: command/watch.bats
 
 	'user/dist/man/conncount.conf.5:'*) configuration "$2" ;;
 	'user/dist/man/conncount-lua.3:#include <conncount_lua.h>') embeds "$2" ;;
@@ -81,12 +81,12 @@ try() {
 	'libconncount.3:#include <conncount.h>') cp "$2" "$WORK/x.c" ;; # for the next two
 	'libconncount.3:cc x.c '*) compiles "$2" ;;
 	'libconncount.3:find_package('*) finds "$2" ;;
-	libconncount.3:*) cat "$2" >>"$WORK/declarations.h" ;; # see the test
+	libconncount.3:*) cat "$2" >>"$WORK/declarations.h" ;; # the test compiles them
 	*) fail "$1: nobody tries this example: say in try() how" "$(<"$2")" ;;
 	esac
 }
 
-# try_all DOCUMENT: at least one example, or it is a document without any.
+# try_all DOCUMENT: tries its examples; fails if it has none.
 try_all() {
 	local example
 	mkdir "$WORK/examples"
@@ -94,26 +94,27 @@ try_all() {
 	[ -n "$output" ] || fail "$1: no examples found"
 	for example in "$WORK"/examples/*; do
 		printf -- '--- %s, example %s: %s\n' "$1" "${example##*/}" "$(head -n 1 "$example")"
-		try "$1" "$example" # no `|| return`, which would have failures in it pass
+		try "$1" "$example" # no `|| return`: with it, bash ignores failures in try()
 	done
 }
 
-# --- how they are tried ----------------------------------------------------------------------------
+# --- how the examples are tried ------------------------------------------------------------------
 
-# configuration FILE: `conncount check` has nothing against it. The next console loads it.
+# configuration FILE: `conncount check` accepts it. The next console() loads it.
 configuration() {
 	expect 0 conncount check "$1"
 	cp "$1" "$WORK/configuration"
 }
 
-# counting: what the documents were last about is loaded into this test's cgroup.
+# counting: loads the last configuration of the documents into this test's cgroup, if nothing is
+# loaded.
 counting() {
 	! mountpoint -q "$CONNCOUNT_DIR" || return 0
 	configure <"$WORK/configuration"
 	load
 }
 
-# open_sessions N M: N from 198.51.100.0/24, M from elsewhere, to port 25.
+# open_sessions N M: opens N sessions from 198.51.100.0/24 and M from elsewhere, to port 25.
 open_sessions() {
 	counting
 	if [ -z "$SESSIONS_PID" ]; then
@@ -128,7 +129,8 @@ open_sessions() {
 	fi
 }
 
-# pictured FILE: commands behind `$ `, and what each prints; but for the place, which is the test's own.
+# pictured FILE: runs the commands behind `$ `, and compares what they print with FILE, except for
+# the lines about the place, which is the test's own.
 pictured() {
 	local n command place='^(instance|cgroup|netns|build) '
 	configure <<-'END'
@@ -161,8 +163,8 @@ pictured() {
 	expect 0 conncount unload
 }
 
-# console FILE: commands behind `$ ` or `# `, all of which succeed, and print what is below them,
-# if anything is. In this test's place: another directory, another cgroup.
+# console FILE: runs the commands behind `$ ` or `# `. All must succeed, and print the text below
+# them, if there is any. The test's own directory and cgroup replace those in the text.
 console() {
 	local line command='' want=''
 	while IFS= read -r line; do
@@ -199,7 +201,7 @@ passes() {
 	expect_match '^1 passed, 0 failed, 0 skipped$' "$(tail -n 1 <<<"$output")"
 }
 
-# dry FILE: commands that are too much for a test. Their scripts are there, and their targets.
+# dry FILE: commands that are too much for a test. Their scripts and make targets must exist.
 dry() {
 	local line words
 	while IFS= read -r line; do
@@ -214,7 +216,8 @@ dry() {
 	done <"$1"
 }
 
-# policy FILE: a function of an accept construct, that welcomes 20 sessions and refuses the next one.
+# policy FILE: a function of an accept construct, which welcomes a client while 20 sessions are open
+# from its network, and refuses it with 21.
 policy() {
 	expect_greeting '220 welcome \(cannot count: /nowhere: not loaded .*\)' "$1" 198.51.100.7 /nowhere
 	open_sessions 20 0
@@ -224,8 +227,9 @@ policy() {
 	expect_greeting '220 welcome' "$1" 2001:db8::7 "$CONNCOUNT_DIR"
 }
 
-# translated FILE: the same, but clients from 64:ff9b::/96 are limited by the IPv4 address in theirs. Their
-# network is full first, which the policy without translation would hold against all of IPv4.
+# translated FILE: the same, but the policy limits clients from 64:ff9b::/96 by the IPv4 address in
+# theirs. One such network is full first: without translation, all these clients would be refused
+# for it.
 translated() {
 	local refusal='421 4.7.0 too many sessions from your network.*'
 	open_sessions 0 0
@@ -241,8 +245,8 @@ translated() {
 	expect_greeting "$refusal" "$1" 203.0.114.8 "$CONNCOUNT_DIR"
 }
 
-# resumes FILE: with its resume(), two policies that wait, in one Lua state, are each told of their own
-# client; by coroutine.resume() alone, of the one that came last.
+# resumes FILE: two policies wait in one Lua state. If resume() of FILE continues them, each gets
+# the count of its own client; with coroutine.resume() alone, both get that of the last client.
 resumes() {
 	local program
 	open_sessions 1 7
@@ -264,7 +268,7 @@ resumes() {
 	expect_eq $'7\n7' "$output" 'that of the last one'
 }
 
-# expect_greeting REGEX FILE CLIENT DIR
+# expect_greeting REGEX FILE CLIENT DIR: the policy in FILE greets CLIENT so, with the instance DIR.
 expect_greeting() {
 	local to=192.0.2.10:25
 	[[ $3 != *:* ]] || to='[2001:db8::10]:25'
@@ -275,7 +279,7 @@ expect_greeting() {
 	expect_match "^$1\$" "$output"
 }
 
-# accepts FILE: `ac` and `same` are the session that descriptor `fd` has.
+# accepts FILE: makes `ac` and `same` of the session with the file descriptor `fd`.
 accepts() {
 	local session
 	open_sessions 0 0
@@ -290,14 +294,14 @@ accepts() {
 	expect_eq "$session"$'\n'"$session" "$output" 'accept constructs'
 }
 
-# installed: conncount is installed in $PREFIX, where pkg-config and CMake find it.
+# installed: installs conncount in $PREFIX once, where pkg-config and CMake find it.
 installed() {
 	PREFIX=$WORK/prefix
 	[ -d "$PREFIX" ] || expect 0 make -s -C "$ROOT" BUILD="$BUILD" DESTDIR=/ PREFIX="$PREFIX" install
 	export PKG_CONFIG_PATH=$PREFIX/lib/pkgconfig LD_LIBRARY_PATH=$PREFIX/lib
 }
 
-# compiles FILE: a command that makes a.out of x.c, the example before, which prints a count.
+# compiles FILE: a command that builds a.out from x.c, the example before, which prints a count.
 compiles() {
 	requires gcc
 	installed
@@ -308,7 +312,7 @@ compiles() {
 	expect_eq "$(conncount count 198.51.100.0/24)" "$output" 'count by x.c'
 }
 
-# finds FILE: lines of CMake that make x of x.c.
+# finds FILE: lines for CMake that build x from x.c.
 finds() {
 	requires cmake
 	installed
@@ -324,7 +328,7 @@ finds() {
 	expect_eq "$(conncount count 198.51.100.0/24)" "$output" 'count by x.c'
 }
 
-# embeds FILE: what a server does that embeds Lua, with `...` where it gets its policy.
+# embeds FILE: what a server that embeds Lua does, with `...` where it gets its policy.
 embeds() {
 	requires gcc lua5.4
 	installed
@@ -354,7 +358,7 @@ embeds() {
 	expect_eq 'conncount.accept: 198.51.100.7 to 192.0.2.10:25' "$output" 'accept construct'
 }
 
-# momentum FILE: the example server has this policy; stdin is what its clients say.
+# momentum FILE: runs the example server with this policy; stdin says what its clients do.
 momentum() {
 	counting
 	example_start "$BUILD/tests/server" "$1"
@@ -376,8 +380,8 @@ localhost	1	control	0
 localhost	2	control	1' "$(<"$TEST_DIR/server.out")"
 }
 
-# The greeting that is held comes in the second that it is held for, or later; the dialogue is the
-# same. That another session is not held meanwhile is in example-policies.bats.
+# The delayed greeting comes after its delay, but the dialogue is the same. example-policies.bats
+# tests that other sessions are not delayed.
 momentum_waits() {
 	momentum "$1" <<-'END'
 		open a 198.51.100.7 192.0.2.10:25
@@ -440,13 +444,13 @@ momentum_limits() {
 	)"
 }
 
-# --- the documents ---------------------------------------------------------------------------------
+# --- the documents --------------------------------------------------------------------------------
 
-@test "README.md: its examples" {
+@test "README.md: each example passes the check that try() has for it" {
 	try_all README.md
 }
 
-@test ".github/CONTRIBUTING.md: its examples" {
+@test ".github/CONTRIBUTING.md: each example passes the check that try() has for it" {
 	try_all .github/CONTRIBUTING.md
 }
 
@@ -454,34 +458,35 @@ momentum_limits() {
 	try_all tests/README.md
 }
 
-@test "tests/bench/README.md: its examples" {
+@test "tests/bench/README.md: each example passes the check that try() has for it" {
 	try_all tests/bench/README.md
 }
 
-@test "user/dist/man/conncount.1: its examples" {
+@test "user/dist/man/conncount.1: each example passes the check that try() has for it" {
 	try_all user/dist/man/conncount.1
 }
 
-@test "user/dist/man/conncount.conf.5: its examples" {
+@test "user/dist/man/conncount.conf.5: each example passes the check that try() has for it" {
 	try_all user/dist/man/conncount.conf.5
 }
 
-@test "user/dist/man/conncount-lua.3: its examples" {
+@test "user/dist/man/conncount-lua.3: each example passes the check that try() has for it" {
 	try_all user/dist/man/conncount-lua.3
 }
 
-@test "user/dist/man/conncount-momentum.7: its examples" {
+@test "user/dist/man/conncount-momentum.7: each example passes the check that try() has for it" {
 	try_all user/dist/man/conncount-momentum.7
 }
 
-@test "libconncount.3: its declarations, one after the other, are C" {
+@test "libconncount.3: its declarations, in their order, are valid C99" {
 	requires gcc
 	printf '#include <stddef.h>\n#include <stdint.h>\nstruct sockaddr;\n' >"$WORK/declarations.h"
 	try_all libconncount.3
 	expect 0 cc -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only "$WORK/declarations.h"
 }
 
-# untried DOCUMENT TESTS: its examples that no file below TESTS takes by `example PAGE SECTION N`.
+# untried DOCUMENT TESTS: prints those of its examples, which stdin lists, that no file below TESTS
+# takes by `example PAGE SECTION N`.
 untried() {
 	local section n
 	while IFS=$'\t' read -r section n; do
@@ -490,7 +495,7 @@ untried() {
 	done
 }
 
-@test "every document that has examples has a test here, or each of them one elsewhere" {
+@test "a document with examples has a test here, or each of its examples has one elsewhere" {
 	local document n=0
 	mkdir "$WORK/none"
 	while read -r document; do

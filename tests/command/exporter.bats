@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The exporter: what it serves, to whom, and what it does not let clients do to it.
+# The exporter: what it serves, to which clients, and how it withstands harmful ones.
 
 load ../lib/common
 load ../lib/instance
@@ -20,14 +20,14 @@ teardown() {
 	instance_teardown
 }
 
-# exporter [OPTION...]: starts one; its messages go to $TEST_DIR/log.
+# exporter [OPTION...]: starts an exporter; its messages go to $TEST_DIR/log.
 exporter() {
 	start_in_ns conncount exporter "$@" 2>"$TEST_DIR/log"
 	EXPORTER=$STARTED
 	wait_until grep -q serving "$TEST_DIR/log"
 }
 
-# exporter_stop: by SIGTERM; its exit status.
+# exporter_stop: ends the exporter with SIGTERM, and returns its exit status.
 exporter_stop() {
 	local pid=$EXPORTER
 	[ -n "$pid" ] || return 0
@@ -35,12 +35,12 @@ exporter_stop() {
 	kill "$pid" && wait "$pid"
 }
 
-# get [ARGUMENT...]: curl, in the test's network namespace.
+# get [ARGUMENT...]: runs curl in the test's network namespace.
 get() {
 	in_ns curl -sS --max-time 30 "$@"
 }
 
-# value NAME: of a metric without labels, in what is served as OpenMetrics.
+# value NAME: prints the value of a metric without labels, as served in OpenMetrics.
 value() {
 	get -H 'Accept: application/openmetrics-text' "$URL" |
 		/usr/bin/python3 -I -c '
@@ -51,12 +51,12 @@ print(*["%.15g" % sample.value
         for sample in family.samples if sample.name == sys.argv[1]])' "$1"
 }
 
-# value_is NAME NUMBER: for wait_until.
+# value_is NAME NUMBER: succeeds if the metric has this value; for wait_until.
 value_is() {
 	[ "$(value "$1")" = "$2" ]
 }
 
-@test "exporter: serves what metrics prints, and the older format unless OpenMetrics is asked for" {
+@test "exporter: serves what metrics prints, in the text format unless OpenMetrics is asked for" {
 	load
 	sessions_start
 	sessions listen '*:25'
@@ -75,7 +75,7 @@ value_is() {
 	expect 0 exporter_stop
 }
 
-@test "exporter: promtool finds nothing to criticise" {
+@test "exporter: promtool check metrics accepts the page without a remark" {
 	requires promtool
 	load
 	sessions_start
@@ -119,7 +119,7 @@ value_is() {
 	wait "$pid" || :
 }
 
-@test "exporter: follows an instance that is missing, appears, goes and comes again" {
+@test "exporter: conncount_up follows load and unload, and each change is logged once" {
 	exporter
 	expect_eq 0 "$(value conncount_up)" conncount_up
 	expect_eq '' "$(value conncount_exact)" conncount_exact
@@ -132,12 +132,12 @@ value_is() {
 	expect_eq 0 "$(value conncount_up)" conncount_up
 	load
 	expect_eq 1 "$(value conncount_up)" conncount_up
-	# It says so once for each change, and not for each scrape.
+	# It prints one message for each change, not for each scrape.
 	expect_eq 4 "$(grep -c loaded "$TEST_DIR/log")" messages
 	expect 0 exporter_stop
 }
 
-@test "exporter: refuses other paths, other methods and bad requests" {
+@test "exporter: other paths get 404, other methods 405, and random bytes do no harm" {
 	load
 	exporter
 	expect 0 get -o /dev/null -w '%{http_code}' http://127.0.0.1:10125/
@@ -161,14 +161,15 @@ value_is() {
 		        start = (b"", b"GET /", b"GET /metrics HTTP/1.1\r\n", b"HEAD /metrics ")[number % 4]
 		        sock.sendall(start + noise)
 	END
-	# Who has left in the middle of a request is not waited for: that would be 10 seconds.
+	# The exporter does not wait 10 seconds for a client that has left in the middle of a
+	# request.
 	wait_until -t 5 value_is conncount_up 1
 	expect 0 exporter_stop
 }
 
-@test "exporter: clients that are slow, or send nothing, or do not read, are cut off" {
+@test "exporter: slow, silent and non-reading clients are disconnected; one address gets 16 connections" {
 	local i
-	# An answer that is more than the kernel will hold for one who does not read.
+	# The answer must be larger than what the kernel buffers for a client that does not read.
 	in_ns sh -c "echo '4096 16384 16384' >/proc/sys/net/ipv4/tcp_wmem"
 	for i in {1..200}; do
 		printf '[listener-%d]\nlisten = 192.0.2.1:%d\n' "$i" "$((1000 + i))"
@@ -233,7 +234,7 @@ value_is() {
 	expect 0 exporter_stop
 }
 
-@test "exporter: the size of the answer does not depend on who is connected" {
+@test "exporter: the answer has as many lines with 800 sessions as with none" {
 	local size
 	load
 	sessions_start
@@ -245,11 +246,12 @@ value_is() {
 	expect_eq "$size" "$(get "$URL" | wc -l)" lines
 }
 
-@test "exporter: runs as a member of the group without privilege; SIGTERM ends it with 0" {
+@test "exporter: a member of the group can run it without privilege; on SIGTERM it exits with 0" {
 	requires setpriv
 	sed -i 's/^group = .*/group = daemon/' "$CONFIG"
 	load
-	# The exporter is the process itself: as_user runs nothing around it that stays.
+	# The exporter is a child of the shell $EXPORTER: the programs by which as_user runs it
+	# become it.
 	as_user daemon conncount exporter 2>"$TEST_DIR/log" 3>&- &
 	EXPORTER=$!
 	wait_until grep -q serving "$TEST_DIR/log"
@@ -259,7 +261,7 @@ value_is() {
 	EXPORTER=
 }
 
-@test "exporter: serves on a socket that a service manager passes" {
+@test "exporter: serves on the one listening socket that a service manager passes" {
 	load
 	cat >"$TEST_DIR/activate.py" <<-'END'
 		import os, socket, sys
@@ -285,7 +287,7 @@ value_is() {
 	expect 2 in_ns python3 -I "$TEST_DIR/activate.py" listening 1 --listen 127.0.0.1:1
 }
 
-@test "exporter: listens on another address; one in use, and one that is none, are errors" {
+@test "exporter: --listen sets the address; an address in use or a bad one is an error" {
 	load
 	exporter --listen '[::1]:7777'
 	expect 0 get 'http://[::1]:7777/metrics'
@@ -299,7 +301,7 @@ value_is() {
 	done
 }
 
-@test "exporter: with few file descriptors it serves fewer at a time, waits without spinning, and says so once" {
+@test "exporter: short of file descriptors, it waits without spinning, says so once, and serves later" {
 	load
 	sessions_start
 	sessions listen '*:25'
@@ -353,8 +355,8 @@ value_is() {
 	expect 0 exporter_stop
 }
 
-# formats: for each line `FORMAT FIELD...` of stdin, FORMAT being open or text, the format that the
-# exporter answers such Accept fields with; `|` begins another field.
+# formats: for each line `FORMAT FIELD...` of stdin, the exporter answers a request with these
+# Accept fields in FORMAT, which is open or text; `|` begins another field.
 formats() {
 	expect 0 in_ns python3 -I - 3<&0 <<-'END'
 		import socket, sys
@@ -377,7 +379,7 @@ formats() {
 	END
 }
 
-@test "exporter: the format is the one that a client prefers (RFC 9110, 12.5.1)" {
+@test "exporter: answers in the format that the client prefers (RFC 9110, 12.5.1)" {
 	load
 	exporter
 	formats <<-'END'
@@ -455,7 +457,7 @@ formats() {
 	END
 }
 
-@test "exporter: accepts requests as RFC 9112 has them, and refuses others" {
+@test "exporter: accepts requests that RFC 9112 allows, and refuses others" {
 	load
 	exporter
 	expect 0 in_ns python3 -I - <<-'END'
@@ -522,7 +524,7 @@ formats() {
 	END
 }
 
-@test "exporter: goes on when nobody reads its messages" {
+@test "exporter: goes on serving if its standard error is a closed pipe" {
 	load
 	start_in_ns python3 -I -S -c '
 import os, signal, sys

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Tests of the helpers that need privilege: the leak check finds what is left and takes it
-# away, the oracle notices a wrong answer, sessions.py does what it says.
+# Tests of the helpers that need privilege: the leak check finds and removes what is left, the
+# oracle finds a wrong answer, and sessions.py executes its commands.
 
 load ../lib/common
 load ../lib/instance
@@ -16,7 +16,7 @@ teardown() {
 	instance_teardown
 }
 
-@test "the leak check: names everything left behind, fails, takes it away" {
+@test "the leak check fails, names everything that a test has left, and removes it" {
 	local suite=$BATS_TEST_TMPDIR/suite.bats told=$BATS_TEST_TMPDIR/told left
 	sed 's/^@case/@test/' >"$suite" <<-END
 		load $ROOT/tests/lib/common
@@ -49,7 +49,7 @@ teardown() {
 	[ ! -e "${left[1]}" ] || fail "${left[1]} is left"
 }
 
-@test "an instance that tests share: left empty by each, and to none by one that fails" {
+@test "tests share an instance until one of them fails, and nothing of it is left" {
 	local suite=$BATS_TEST_TMPDIR/suite.bats told=$BATS_TEST_TMPDIR/told first second third left
 	sed 's/^@case/@test/' >"$suite" <<-END
 		load $ROOT/tests/lib/common
@@ -78,7 +78,7 @@ teardown() {
 	done
 }
 
-@test "the oracle: agrees with the truth, and notices each kind of untruth" {
+@test "the oracle accepts right answers, and finds each kind of wrong answer" {
 	requires lua
 	load
 	sessions_start
@@ -117,7 +117,7 @@ teardown() {
 	expect_match 'live of smtp, ipv4: expected 0, got 21' "$output"
 }
 
-@test "sessions.py: selectors, and errors that say what is wrong" {
+@test "sessions.py: selectors choose sessions, and a bad command fails with a message" {
 	sessions_start
 	expect 0 sessions <<-'END'
 		listen *:25

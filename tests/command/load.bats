@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# load, unload and check: what they say, where they put it, what a changed configuration does, and errors
-# that change nothing.
+# load, unload and check: what they print, which directory and cgroup they use, what a changed
+# configuration does, and errors that change nothing.
 # shellcheck disable=SC2030,SC2031 # each test has its own $output
 
 load ../lib/common
@@ -17,8 +17,8 @@ teardown() {
 	instance_teardown
 }
 
-# bad WHERE WORD: the configuration on stdin is refused by check and by load, with a message
-# that names the file, line WHERE and WORD, and counting goes on as it was.
+# bad WHERE WORD: check and load refuse the configuration on stdin, with a message that has the
+# file, line WHERE and WORD. The caller checks that counting goes on.
 bad() {
 	local conf=$TEST_DIR/bad.conf
 	cat >"$conf"
@@ -30,7 +30,7 @@ bad() {
 	expect_match "$2" "$errors" 'message of load'
 }
 
-# refused COMMAND...: a load that would not last fails, says so, and leaves nothing.
+# refused COMMAND...: a load that would not outlast COMMAND fails, says so, and leaves nothing.
 refused() {
 	expect 1 "$@"
 	expect_eq '' "$output" output
@@ -39,14 +39,14 @@ refused() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
-@test "unload of nothing: done, with a note" {
+@test "unload: exits with 0 and prints a note if nothing is loaded" {
 	expect 0 conncount unload
 	expect_eq '' "$output" output
 	expect_match 'not loaded' "$errors"
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR was made"
 }
 
-@test "not loaded: status, count and list say so and fail" {
+@test "status, count and list say so and exit with 1 if nothing is loaded" {
 	local command
 	for command in status count list 'count --json' 'list --json'; do
 		# shellcheck disable=SC2086
@@ -70,7 +70,7 @@ refused() {
 	expect_match "^$CONNCOUNT_DIR: " "$output"
 }
 
-@test "another order, and comments, are the same configuration" {
+@test "load: another order and comments do not change the configuration" {
 	local generation
 	load
 	generation=$(state generation)
@@ -80,7 +80,7 @@ refused() {
 	expect_eq "$generation" "$(state generation)" generation
 }
 
-@test "--dir names another instance, beside that of CONNCOUNT_DIR" {
+@test "--dir names another instance, independent of that of CONNCOUNT_DIR" {
 	load
 	configure <<-'END'
 		[smtp]
@@ -97,7 +97,7 @@ refused() {
 	counting 2
 }
 
-@test "the cgroup by its path in the file system, by the configuration, by the option" {
+@test "load: takes the cgroup from --cgroup, also as a file system path, or from the configuration" {
 	load
 	expect 0 conncount unload
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP_PATH"
@@ -114,8 +114,8 @@ refused() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
-# counts_in PATH: a server in the cgroup PATH, below the test's own, is counted, and the commands say
-# which cgroup it is.
+# counts_in PATH: sessions of a server in the cgroup PATH, below the test's own, are counted, and
+# the commands name that cgroup.
 counts_in() {
 	local top=$CGROUP_PATH
 	local CGROUP=$CGROUP$1 CGROUP_PATH=$CGROUP_PATH$1
@@ -137,17 +137,17 @@ counts_in() {
 	(cd "$top" && rmdir -p ".$1" 2>/dev/null) || [ ! -e "$CGROUP_PATH" ]
 }
 
-@test "the cgroup of a Kubernetes pod, whose path is long" {
+@test "sessions in the cgroup of a Kubernetes pod, whose path is long, are counted" {
 	local uid=0b3c8a9e_7d7e_4c6f_9f4b_2a1d5e6f7a8b
 	counts_in "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$uid.slice$(printf \
 		'/cri-containerd-%064d.scope' 0)"
 }
 
-@test "a cgroup whose path has 3,700 characters" {
+@test "sessions in a cgroup whose path has 3,700 characters are counted" {
 	counts_in "$(printf '/%0230d' {1..16})"
 }
 
-@test "another max_prefixes: new maps count everything, without a gap" {
+@test "load: another max_prefixes makes new maps, and open sessions stay counted" {
 	load
 	counting 1
 	counting 2
@@ -162,7 +162,7 @@ counts_in() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-@test "another cgroup: only its sessions are counted from then on" {
+@test "load: with another cgroup, only the sessions of that cgroup are counted" {
 	load
 	counting 1
 	mkdir "$CGROUP_PATH/other"
@@ -175,7 +175,7 @@ counts_in() {
 	expect_count 1
 }
 
-@test "1,024 listeners" {
+@test "1,024 listeners can be loaded, and one more is an error" {
 	local i
 	for i in {1..1024}; do
 		printf '[l%d]\nlisten = *:%d\nservice = %s\n' "$i" "$i" SMTP
@@ -197,7 +197,7 @@ counts_in() {
 	expect_match ' more than 1024 listeners' "$errors"
 }
 
-@test "a table that is no longer full: the next load counts the uncounted sessions" {
+@test "load: counts the uncounted sessions if the table is no longer full" {
 	configure_smtp_with 'max_prefixes = 64'
 	load
 	sessions_start
@@ -213,7 +213,7 @@ counts_in() {
 	nothing_left
 }
 
-@test "a directory that is not empty is refused, and stays as it is" {
+@test "load: refuses a directory that is not empty, and leaves it as it is" {
 	mkdir "$TEST_DIR/mine"
 	echo text >"$TEST_DIR/mine/file"
 	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$TEST_DIR/mine"
@@ -225,7 +225,7 @@ counts_in() {
 	expect_match "$TEST_DIR/mine/file: Not a directory" "$errors"
 }
 
-@test "check: a good configuration passes" {
+@test "check: exits with 0 for a good configuration, with 2 for a missing file or wrong arguments" {
 	expect 0 conncount check "$CONFIG"
 	cat >"$TEST_DIR/full.conf" <<-'END'
 		# a comment
@@ -249,7 +249,7 @@ counts_in() {
 	expect 2 conncount check "$CONFIG" "$CONFIG"
 }
 
-@test "a configuration error names file and line, and leaves counting untouched" {
+@test "a configuration error is reported with file and line, and counting goes on" {
 	load
 	counting 1
 	local before
@@ -324,7 +324,7 @@ counts_in() {
 	counting 2
 }
 
-@test "a listener with nothing to listen on, and a file with no listener, are errors" {
+@test "a listener without an address, or a file without a listener, is an error" {
 	load
 	counting 1
 	bad 1 'smtp' <<-'END'
@@ -337,7 +337,7 @@ counts_in() {
 	counting 2
 }
 
-@test "a listener that names no service is of service SMTP" {
+@test "a listener that names no service belongs to service SMTP" {
 	printf '%s\n' '[smtp]' 'listen = *:25' | configure
 	load
 	expect_eq SMTP "$(state listeners.0.service)"
@@ -352,7 +352,7 @@ counts_in() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
-@test "a symbolic link to the directory: load and unload, again and again" {
+@test "load and unload work repeatedly through a symbolic link to the directory" {
 	local dir i
 	mkdir "$TEST_DIR/sub"
 	ln -s sub/real "$TEST_DIR/relative"
@@ -379,7 +379,7 @@ counts_in() {
 	rmdir "$TEST_DIR/sub"
 }
 
-@test "in a directory that cannot be written to: load and unload, and the directory stays" {
+@test "on a read-only file system, load and unload work if the directory exists" {
 	mkdir -p "$TEST_DIR/ro/i"
 	mount -t tmpfs -o size=64k none "$TEST_DIR/ro"
 	mkdir "$TEST_DIR/ro/i"
@@ -393,7 +393,7 @@ counts_in() {
 	rm -r "$TEST_DIR/ro"
 }
 
-@test "in a bpffs of somebody else: the mount stays, and so do the other pins" {
+@test "unload: in a bpffs that conncount did not mount, the mount and other directories stay" {
 	mkdir "$TEST_DIR/bpf"
 	mount -t bpf -o mode=0700 other "$TEST_DIR/bpf"
 	mkdir "$TEST_DIR/bpf/theirs"
@@ -409,7 +409,7 @@ counts_in() {
 
 # --- mount namespaces ---------------------------------------------------------------------------
 
-@test "a mount namespace that ends with the command: load fails, whatever made it" {
+@test "load: fails in a mount namespace that ends with the command" {
 	local load=(conncount load -c "$CONFIG" --cgroup "$CGROUP")
 	refused unshare -m "${load[@]}"
 	refused unshare -m sh -c '"$@"; exit $?' - "${load[@]}"
@@ -418,7 +418,7 @@ counts_in() {
 	refused unshare -m -p -f --mount-proc "${load[@]}"
 }
 
-@test "ip netns exec: load fails, and names the command that does" {
+@test "load: fails under ip netns exec, and names the nsenter command that works" {
 	local netns=${TEST_DIR##*/}
 	ip netns add "$netns"
 	refused ip netns exec "$netns" conncount load -c "$CONFIG" --cgroup "$CGROUP"
@@ -426,7 +426,7 @@ counts_in() {
 	expect 0 nsenter --net="/run/netns/$netns" conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	remember
 	expect_count 0
-	# What is loaded already can be brought up to date from there, and unloaded.
+	# From there, load can update what is loaded already, and unload works.
 	expect 0 unshare -m conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match 'counting goes on' "$output"
 	expect_count 0
@@ -435,7 +435,7 @@ counts_in() {
 	ip netns del "$netns"
 }
 
-@test "a mount namespace whose first process stays, as a container's: load, count, unload" {
+@test "load, count and unload work in a mount namespace whose first process stays, as in a container" {
 	expect 0 unshare -m -p -f --mount-proc sh -e -c "
 		conncount load -c $CONFIG --cgroup $CGROUP
 		conncount count
@@ -443,9 +443,9 @@ counts_in() {
 	expect_match $'counting started.*\n0\n.*stopped' "$output"
 }
 
-# --- what the kernel has not enough of ----------------------------------------------------------
+# --- shortages of the kernel --------------------------------------------------------------------
 
-@test "too few file descriptors, or no memory: named as that, and not as what is missing" {
+@test "load: reports a lack of file descriptors or memory as that, and not as another cause" {
 	requires strace
 	local n call failed=0
 	for n in 10 12 14 16 24 40; do
@@ -455,7 +455,8 @@ counts_in() {
 			fail "another cause is told: $errors"
 		[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 	done
-	# The library asks the kernel for a few things of its own as well.
+	# Some of these calls are the library's own, and load can succeed although one of them
+	# fails.
 	for call in {1..10}; do
 		status=0
 		strace -o /dev/null -e trace=bpf -e "inject=bpf:error=ENOMEM:when=$call" \

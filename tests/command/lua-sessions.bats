@@ -1,12 +1,12 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# What Lua is told of real sessions, again with the other versions of Lua: what depends on the
-# binding, a test of each kind.
+# The counts of real sessions with the other versions of Lua: one test of each kind that depends on
+# the binding.
 
 load ../lib/common
 
-# again INTERPRETER
+# again INTERPRETER: runs those tests once more with this interpreter.
 again() {
 	requires "$1"
 	expect 0 env CONNCOUNT_LUA="$1" "$ROOT/tests/run" --no-skip --filter \
@@ -14,14 +14,14 @@ again() {
 		"$ROOT"/tests/{command/semantics,integration/sessions}.bats
 }
 
-@test "Lua 5.1: the calls of a policy" {
+@test "Lua 5.1: a policy gets the right counts" {
 	again lua5.1
 }
 
-@test "Lua 5.3: the calls of a policy" {
+@test "Lua 5.3: a policy gets the right counts" {
 	again lua5.3
 }
 
-@test "LuaJIT: the calls of a policy" {
+@test "LuaJIT: a policy gets the right counts" {
 	again luajit
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The metrics: what they say, by an OpenMetrics parser that is not ours.
+# The metrics, read by an OpenMetrics parser that is not ours.
 
 load ../lib/common
 load ../lib/instance
@@ -29,15 +29,15 @@ teardown() {
 	instance_teardown
 }
 
-# scrape: the metrics as seen in the test's network namespace, into $metrics, one sample a line:
-# `NAME LABEL="VALUE",... NUMBER`, the labels in order of name.
+# scrape: reads the metrics in the test's network namespace into $metrics, one sample a line:
+# `NAME LABEL="VALUE",... NUMBER`, with the labels in order of name.
 scrape() {
 	expect 0 in_ns conncount metrics
 	expect_eq '' "$errors" stderr
 	parse_output
 }
 
-# parse_output: $output, which has to be valid OpenMetrics, into $metrics.
+# parse_output: parses $output, which must be valid OpenMetrics, into $metrics.
 parse_output() {
 	metrics=$(/usr/bin/python3 -I -c '
 import sys
@@ -55,7 +55,7 @@ expect_metric() {
 	expect_eq "$1" "$line" "${*:2}"
 }
 
-@test "metrics: sessions by listener, service and family, and what status says" {
+@test "metrics: has sessions by listener, service and family, and the state that status shows" {
 	sessions <<-'END'
 		listen *:25
 		listen 192.0.2.10:587
@@ -89,7 +89,7 @@ expect_metric() {
 		"kernel=\"$(uname -r)\",version=\"$(state build)\""
 }
 
-@test "metrics: uncounted sessions, and that counts are not exact" {
+@test "metrics: with a full table, has uncounted sessions, and counts are not exact" {
 	configure_smtp_with 'max_prefixes = 8'
 	load
 	sessions listen '*:25'
@@ -104,7 +104,7 @@ expect_metric() {
 	expect_metric 8 conncount_prefixes_max
 }
 
-@test "metrics: a queue belongs to the most specific listener, and sockets that share an address add up" {
+@test "metrics: a queue belongs to the most specific listener, and sockets of one address add up" {
 	configure <<-'END'
 		[any]
 		listen = *:25
@@ -144,7 +144,7 @@ time.sleep(1000)' "$TEST_DIR/listening"
 	expect_eq 5 "$(grep -c ^conncount_accept_queue_limit <<<"$metrics")" queues
 }
 
-@test "metrics: their size does not depend on who is connected" {
+@test "metrics: has as many samples with 1,000 sessions as with none" {
 	local lines
 	sessions listen '*:25'
 	scrape
@@ -156,7 +156,7 @@ time.sleep(1000)' "$TEST_DIR/listening"
 	expect_eq "$lines" "$(wc -l <<<"$metrics")" 'samples'
 }
 
-@test "metrics: a member of the group needs no privilege; nothing loaded is a failure" {
+@test "metrics: a member of the group needs no privilege; others, or nothing loaded, get an error" {
 	requires setpriv
 	sed -i 's/^group = .*/group = daemon/' "$CONFIG"
 	load

@@ -19,10 +19,10 @@ teardown() {
 	instance_teardown
 }
 
-# container CODE: runs CODE, in sh, in the cgroup `box`, as a container has it: with a cgroup and mount
-# namespace of its own, in which that is all that the usual mount shows ($mount). CODE begins with `alone`, or
-# with `host`, which mounts the test's cgroup at $host beside it, as a volume. Nothing shows this machine's
-# root, so nothing can be attached there.
+# container CODE: runs CODE, in sh, as in a container: in the cgroup `box`, with its own cgroup and
+# mount namespaces, in which the usual mount ($mount) shows only that cgroup. CODE begins with
+# `alone`, or with `host`, which also mounts the test's cgroup at $host, as a volume. No mount shows
+# this machine's root, so that nothing can be attached there.
 container() {
 	(
 		echo "$BASHPID" >"$CGROUP_PATH/box/cgroup.procs"
@@ -41,7 +41,7 @@ container() {
 	)
 }
 
-@test "a container's own part: / is that part, and load says so" {
+@test "if a container sees only its own part, / is that part, and load says so" {
 	expect 0 container 'alone; load --cgroup /
 		conncount verify; conncount unload'
 	local number
@@ -55,12 +55,12 @@ container() {
 	expect_match "note: $CGROUP2_ROOT shows only a part" "$errors"
 }
 
-@test "the whole hierarchy is seen: load says nothing of a part" {
+@test "load prints no note if the mount shows the whole hierarchy" {
 	expect 0 load
 	expect_eq '' "$errors" stderr
 }
 
-@test "another mount shows more: / is that, and a path in any of them is found" {
+@test "if another mount shows more, / is the root of that one, and a path in any mount is found" {
 	expect 0 container 'host; load --cgroup /; cgroup_of; conncount unload
 		load --cgroup "$host"; cgroup_of; conncount unload
 		load --cgroup "$host/beside"; cgroup_of; conncount verify; conncount unload
@@ -71,7 +71,7 @@ container() {
 		"$errors"
 }
 
-@test "another mount shows more: the sessions of a server beside the container are counted" {
+@test "if another mount shows more, the sessions of a server beside the container are counted" {
 	local server
 	(
 		echo "$BASHPID" >"$CGROUP_PATH/beside/cgroup.procs"
@@ -93,7 +93,7 @@ time.sleep(1000)' "$TEST_DIR/up"
 	expect_eq $'3\n3\n0' "$(grep '^[0-9]*$' <<<"$output")" counts
 }
 
-@test "a reader finds the cgroup in whichever mount shows it, and notices that it is gone" {
+@test "status finds the cgroup in whichever mount shows it, and notices its removal" {
 	expect 0 container 'host; load --cgroup "$host/beside"
 		conncount status >/dev/null && echo there
 		rmdir "$host/beside"
@@ -104,7 +104,7 @@ time.sleep(1000)' "$TEST_DIR/up"
 	expect_match 'cgroup /beside: it was removed' "$errors"
 }
 
-@test "a hidden mount is ignored, and the path of a mount may have blanks" {
+@test "a mount hidden by another is ignored, and the path of a mount may have blanks" {
 	expect 0 container 'host
 		mount -t tmpfs none "$host"
 		load --cgroup /; conncount unload
@@ -115,7 +115,7 @@ time.sleep(1000)' "$TEST_DIR/up"
 	expect_match "note: $CGROUP2_ROOT shows only .*note: $TEST_DIR/a b.040 shows only" "${errors//$'\n'/ }"
 }
 
-@test "a cgroup given by a bind mount of a part is named as in the hierarchy" {
+@test "a cgroup given by its path in a bind mount is shown by its path in the hierarchy" {
 	mount --bind "$CGROUP_PATH" "$TEST_DIR/host"
 	expect 0 conncount load -c "$CONFIG" --cgroup "$TEST_DIR/host/beside"
 	umount "$TEST_DIR/host"

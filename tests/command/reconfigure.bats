@@ -1,12 +1,13 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# To which listener open sessions belong when the configuration changes: ids, names, services and ports.
+# Which listener open sessions belong to if the configuration changes: ids, names, services and
+# ports.
 
 load ../lib/common
 load ../lib/instance
 
-HELD=20 # sessions that stay open, of 10.9.0.1+
+HELD=20 # sessions that stay open, from 10.9.0.1+
 
 setup() {
 	instance_setup
@@ -16,14 +17,14 @@ teardown() {
 	instance_teardown
 }
 
-# held: opens the sessions that stay.
+# held: opens the sessions that stay open.
 held() {
 	sessions_start
 	sessions listen 192.0.2.1:25
 	sessions open $HELD 10.9.0.1+ 192.0.2.1:25
 }
 
-@test "load again: nothing changes, nothing is counted twice" {
+@test "load: repeated with the same configuration, counts no session twice" {
 	configure_smtp
 	load
 	sessions_start
@@ -43,7 +44,7 @@ held() {
 	expect_eq 5 "$(state listeners.0.closed)" closed
 }
 
-@test "load of a changed configuration: open sessions stay counted, it applies to new ones" {
+@test "load: a changed configuration applies to new sessions, and open sessions stay counted" {
 	configure_smtp '[gone]' 'listen = *:26' 'service = ECStream'
 	load
 	sessions_start
@@ -59,7 +60,7 @@ held() {
 	expect_count 2 --service ECStream
 	local generation
 	generation=$(state generation)
-	# smtp moves to another service and gets a port, gone goes, new comes on its port.
+	# `smtp` gets another service and a second port; `new` replaces `gone` on its port.
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -71,7 +72,7 @@ held() {
 	END
 	load
 	[ "$(state generation)" -gt "$generation" ] || fail 'the generation did not step'
-	# The sessions that were open on the port that it gets are found.
+	# load finds the sessions that were already open on the second port.
 	expect_count 5 --service Control
 	expect_count 5 --listener smtp
 	expect_count 0 --listener new
@@ -82,7 +83,7 @@ held() {
 	expect_count 13 --service Control 10.0.0.1
 	expect_count 16 --listener new
 	expect_count 16
-	# What was counted under the listener that went ends there, and nowhere else.
+	# Sessions counted under the removed listener end under it, and under no other.
 	sessions close server 2-3
 	expect_count 16 --listener new
 	expect_count 13 --listener smtp
@@ -93,12 +94,12 @@ held() {
 	expect_eq 0 "$(state lost)" lost
 }
 
-# listener N PATH: of status, by number.
+# listener N PATH: prints this field of listener number N in status.
 listener() {
 	state "listeners.$1.$2"
 }
 
-@test "an id is not reused before the last session under it has ended" {
+@test "the id of a removed listener is not reused until its last session has ended" {
 	sessions_start
 	sessions <<-'END'
 		listen *:25
@@ -108,7 +109,7 @@ listener() {
 	END
 	printf '%s\n' '[a]' 'listen = *:25' 'service = A' '[b]' 'listen = *:26' | configure
 	load
-	# `a` is removed, `c` takes its port: what is open stays a's, and of a's service.
+	# `c` replaces `a` on its port: open sessions stay with `a` and its service.
 	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' | configure
 	load
 	sessions open 3 10.3.0.1 192.0.2.1:25
@@ -119,7 +120,7 @@ listener() {
 	expect_eq 'a false' "$(listener 0 name) $(listener 0 active)"
 	expect_eq c "$(listener 2 name)"
 	expect 0 conncount verify
-	# Nor with one session left, however often it is loaded, and whatever is added.
+	# Nor while one session is left, after more loads and with a new listener.
 	sessions close server 1-6
 	printf '%s\n' '[c]' 'listen = *:25' '[b]' 'listen = *:26' '[d]' 'listen = *:27' | configure
 	load
@@ -127,7 +128,7 @@ listener() {
 	expect_count 1 --listener a
 	expect_eq a "$(listener 0 name)"
 	expect_eq d "$(listener 3 name)"
-	# The last one ends. The next load forgets `a`, and `e` gets its id, with nothing in it.
+	# When the last one has ended, the next load forgets `a`. `e` gets its id, with no counts.
 	sessions close server 7
 	expect_count 0 --listener a
 	expect 0 load
@@ -148,12 +149,12 @@ listener() {
 	expect 0 conncount verify
 }
 
-@test "renamed, moved to another service, other ports: open sessions stay where they belong" {
+@test "open sessions stay with their listener through a new name, service or port" {
 	held
 	sessions listen '*:625'
 	printf '%s\n' '[one]' 'listen = *:25' 'service = A' | configure
 	load
-	# Another service takes what is open along.
+	# A listener's open sessions move with it to another service.
 	printf '%s\n' '[one]' 'listen = *:25' 'service = B' | configure
 	load
 	expect_count $HELD --service B
@@ -164,12 +165,12 @@ listener() {
 	expect_count $HELD --listener one
 	expect_count $HELD --service B 10.9.0.0/24
 	expect_count 0 --listener two
-	# Back again, on another port: they are still its own.
+	# `one` is back, on another port, and the sessions are still its own.
 	sessions open 2 10.1.2.3 192.0.2.1:25
 	printf '%s\n' '[one]' 'listen = *:625' 'service = B' | configure
 	load
 	sessions open 3 10.1.2.3 192.0.2.1:625
-	sessions open 4 10.1.2.3 192.0.2.1:25 # nobody's
+	sessions open 4 10.1.2.3 192.0.2.1:25 # no listener's
 	expect_count $((HELD + 3)) --listener one
 	expect_count 2 --listener two
 	expect 0 conncount verify
@@ -181,7 +182,7 @@ listener() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-# addresses N PORT: a configuration of one listener on N addresses.
+# addresses N PORT: writes a configuration of one listener on N addresses.
 addresses() {
 	{
 		echo '[smtp]'
@@ -192,13 +193,13 @@ addresses() {
 	} | configure
 }
 
-# map_calls: how many system calls on elements of maps a load makes, with the configuration as it is.
+# map_calls: loads the configuration, and prints how many bpf(2) calls on map elements that took.
 map_calls() {
 	strace -f -q -o "$TEST_DIR/trace" -e trace=bpf conncount load -c "$CONFIG" --cgroup "$CGROUP" >&2 &&
 		grep -cE 'BPF_MAP_(GET_NEXT_KEY|LOOKUP_ELEM|UPDATE_ELEM|DELETE_ELEM|.*BATCH)' "$TEST_DIR/trace"
 }
 
-@test "a load costs in proportion to the addresses: first, again, and when all are changed" {
+@test "load: map calls grow at most in proportion to the addresses, also if all addresses change" {
 	requires strace
 	local n i few=() many=()
 	for n in 400 800; do
@@ -212,12 +213,12 @@ map_calls() {
 	done
 	for i in "${!many[@]}"; do
 		echo "load $((i + 1)): ${few[i]} calls for 400 addresses, ${many[i]} for 800"
-		# Each address is entered, read a few times, and removed.
+		# A load adds each address, reads it a few times, and removes it.
 		((many[i] > 400 && many[i] - few[i] <= 400 * 8)) || fail 'more than in proportion'
 	done
 }
 
-@test "40,000 addresses are loaded, and changed, and changed again" {
+@test "40,000 addresses can be loaded and then changed twice" {
 	requires speed
 	addresses 40000 25
 	load

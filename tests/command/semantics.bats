@@ -1,15 +1,15 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# ac:inbound_session_count(cidr, service) on real connections: what it counts, as they come and go, and
-# while counting starts and stops; the command asked the same where it can. How its arguments may be
-# written, and what it returns, is in arguments.bats.
+# ac:inbound_session_count(cidr, service) on real connections: what it counts, as they come and go,
+# and while counting starts and stops. Where the command can answer the same question, it is asked
+# too. arguments.bats tests how the arguments may be written, and what the function returns.
 
 load ../lib/common
 load ../lib/asking
 load ../lib/instance
 
-@test "no argument: this listener, exactly the connecting address" {
+@test "no argument: counts the sessions of the connecting address on this listener" {
 	v4 1 ''
 	v6 1 ''
 	v4 1 'nil'
@@ -23,7 +23,7 @@ load ../lib/instance
 	expect_count 4 --listener msa 2001:db8:1:2::3
 }
 
-@test "/len: service SMTP over its listeners, the connecting address, host bits dropped" {
+@test "/len counts the network of the connecting address over all listeners of service SMTP" {
 	v4 7 '"/24"'
 	v4 15 '"/8"'
 	v4 47 '"/0"'
@@ -37,9 +37,9 @@ load ../lib/instance
 	expect_count 7 2001:db8:1:2::3/64
 }
 
-@test "one process keeps asking: through load, unload and load" {
+@test "one process can keep asking through load, unload and load" {
 	load
-	# The policy asks for every line it is given.
+	# The policy asks once for each line that it reads.
 	mkfifo "$TEST_DIR/ask" "$TEST_DIR/told"
 	"$LUA" -e 'require("msys.extended.ac")
 		local ac = require("conncount").accept{remote = "10.1.2.3", ["local"] = "192.0.2.1:25"}
@@ -66,7 +66,7 @@ load ../lib/instance
 	wait "$pid"
 }
 
-@test "conncount.service() and conncount.socket(): of a session, by its addresses" {
+@test "conncount.service() returns the service of an address, conncount.socket() a session's socket" {
 	local peer port at at_port from to first second
 	service() {
 		expect_lua "$1" 10.1.2.3 192.0.2.1:25 "require('conncount').service('$2')"
@@ -76,7 +76,8 @@ load ../lib/instance
 	service Control 203.0.113.1:4000
 	service $'nil\tno listener is configured for 192.0.2.11 port 587\t3' 192.0.2.11:587
 
-	# socket REGEX: of $from, in the namespace of the sessions; it is $output.
+	# socket REGEX: conncount.socket() of $from and $to, in the namespace of the sessions,
+	# matches; it is $output.
 	socket() {
 		expect 0 in_ns "$LUA" -e "print((require('conncount').socket(arg[1], arg[2])))" /dev/null \
 			"$from" "$to"
@@ -86,14 +87,14 @@ load ../lib/instance
 		from=$peer:$port to=$at:$at_port
 		[[ $peer != *:* ]] || from="[$peer]:$port" to="[$at]:$at_port"
 		socket '[0-9]+'
-		# Half-closed is open.
+		# A half-closed session is open.
 		sessions shut client "from=$peer"
 		socket "$output"
 		sessions close server "from=$peer"
 		socket false
 	done < <(sessions ledger | grep -E '^(10\.9\.0\.1|2001:db8:9::1) ' | sort -u -k 1,1)
 	[ -n "${from:-}" ] || fail 'no session'
-	# One that nobody has accepted, and one that the client has reset.
+	# A session that the server has not accepted, and one that the client has reset.
 	sessions queue 1 10.9.0.2 192.0.2.1:25
 	from=10.9.0.2:$(in_ns ss -Htn src 10.9.0.2 | awk '{ sub(/.*:/, "", $4); print $4 }')
 	to=192.0.2.1:25
@@ -102,7 +103,7 @@ load ../lib/instance
 	socket '[0-9]+'
 	sessions reset client from=10.9.0.2
 	socket false
-	# Another one of the same addresses.
+	# A later session with the same addresses has another socket.
 	expect 0 in_ns python3 -I -S -c '
 import socket, subprocess, sys
 with socket.create_server(("192.0.2.1", 2525)) as server:
@@ -119,9 +120,10 @@ with socket.create_server(("192.0.2.1", 2525)) as server:
 	[ "$first" != "$second" ] || fail "both are socket $first"
 }
 
-# bound_sessions: sessions whose sockets are bound to interfaces, for python3 on stdin, which goes on with:
-#   open(host, device, port)   the sockets of a session: the server's, and the client's
-#   ask(session, *interface)   what conncount.socket() says of it
+# bound_sessions: runs the Python code on stdin, which can bind the sockets of sessions to
+# interfaces:
+#   open(host, device, port)   returns the sockets of a session: the server's, and the client's
+#   ask(session, *interface)   returns what conncount.socket() says of it
 bound_sessions() {
 	requires ip
 	in_ns ip link add eth-a type veth peer name eth-b
@@ -183,7 +185,7 @@ bound_sessions() {
 	END
 }
 
-@test "conncount.socket() finds sessions of the same addresses on two interfaces, also when one is gone" {
+@test "conncount.socket() finds sessions of equal addresses on two interfaces, also when one is gone" {
 	bound_sessions <<-'END'
 		both = [open("fe80::5%" + name, name, 4001) for name in ("eth-a", "eth-b")]
 		a, b = (socket.if_nametoindex(name) for name in ("eth-a", "eth-b"))
@@ -212,7 +214,7 @@ bound_sessions() {
 	END
 }
 
-@test "conncount.socket(): an interface that is no index is an error" {
+@test "conncount.socket() raises an error for an interface that is not an index" {
 	local interface
 	for interface in -1 1.5 4294967296 "'eth0'" true; do
 		expect 0 "$LUA" -e "print(pcall(require('conncount').socket, '10.0.0.1:1', '10.0.0.2:25', $interface))"

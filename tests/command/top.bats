@@ -39,7 +39,7 @@ teardown() {
 	instance_teardown
 }
 
-# terminal COMMAND...: of tmux, in a server of the test's own.
+# terminal COMMAND...: runs this tmux command in the test's own server.
 terminal() {
 	tmux -S "$TEST_DIR/tmux" -f /dev/null "$@" 3>&-
 }
@@ -48,25 +48,25 @@ no_terminal() {
 	! terminal list-sessions 2>/dev/null
 }
 
-# top [OPTION...]: starts one on a terminal of 80 columns and 24 lines, from a shell that goes on
-# afterwards; waits until it shows something.
+# top [OPTION...]: starts top on a terminal of 80 columns and 24 lines, from a shell that outlives
+# it, and waits until it shows its table.
 top() {
 	terminal new-session -d -x 80 -y 24 "trap : INT; stty -a >$TEST_DIR/stty.before
 		conncount top ${*@Q}; echo exit status \$?; stty -a >$TEST_DIR/stty.after; exec sleep 1000"
 	wait_until shows SESSIONS
 }
 
-# keys KEY...: typed at the terminal, by tmux' names.
+# keys KEY...: types these keys at the terminal, by tmux's names.
 keys() {
 	terminal send-keys "$@"
 }
 
-# screen: what the terminal shows.
+# screen: prints what the terminal shows.
 screen() {
 	terminal capture-pane -p
 }
 
-# shows REGEX: whether the screen has it; for wait_until.
+# shows REGEX: succeeds if the screen has it; for wait_until.
 shows() {
 	screen | grep -E -- "$1" || {
 		screen
@@ -74,7 +74,7 @@ shows() {
 	}
 }
 
-# rows LINE...: for wait_until: the rows are these, blanks squeezed, and no others.
+# rows LINE...: succeeds if the table has exactly these rows, with blanks squeezed; for wait_until.
 rows() {
 	local now
 	now=$(screen | sed '1,/SESSIONS/d' | sed '$d' | awk 'NF { $1 = $1; print }')
@@ -92,19 +92,19 @@ restored() {
 		'#{alternate_on} #{cursor_flag} #{keypad_cursor_flag}')" 'screen, cursor, keypad'
 }
 
-# pid: of top.
+# pid: prints the process ID of top.
 pid() {
 	pgrep -P "$(terminal display-message -p '#{pane_pid}')" -x conncount
 }
 
-@test "top: the networks, largest first, and what changes" {
+@test "top: shows the networks, largest first, and how much each has grown" {
 	top
 	shows 'service SMTP: 6 sessions, exact'
 	shows 'IPv4 /32, IPv6 /128, largest first: 3 networks'
 	rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
 	sessions open 4 10.1.2.4 192.0.2.1:25
 	wait_until rows '5 +4 10.1.2.4/32' '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
-	# At the next look that is no change any more.
+	# At the next refresh, the change is no longer shown.
 	wait_until rows '5 10.1.2.4/32' '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
 	sessions close server from=10.1.2.4/32
 	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
@@ -113,7 +113,7 @@ pid() {
 	restored
 }
 
-@test "top: every key works" {
+@test "top: the keys s - + p f t / h r q and Escape work" {
 	top --interval 86400
 	keys s
 	wait_until shows 'grown most first'
@@ -170,7 +170,7 @@ pid() {
 	restored
 }
 
-@test "top: more networks than lines; another size of the terminal" {
+@test "top: scrolls if there are more networks than lines, and follows the size of the terminal" {
 	sessions open 50 10.7.0.1+ 192.0.2.1:25
 	top -4 32 --interval 86400
 	keys s s
@@ -219,7 +219,7 @@ pid() {
 	restored
 }
 
-@test "top: stopped and continued" {
+@test "top: restores the terminal when it is stopped, and works again when it is continued" {
 	terminal new-session -d -x 80 -y 24 "set -m; stty -a >$TEST_DIR/stty.before
 		conncount top; stty -a >$TEST_DIR/stty.after; read x; fg; exec sleep 1000"
 	wait_until shows SESSIONS
@@ -234,7 +234,7 @@ pid() {
 	wait_until shows Stopped
 }
 
-@test "top: an unload, and a load" {
+@test "top: shows that nothing is loaded after an unload, and the networks again after a load" {
 	top
 	conncount unload
 	wait_until shows 'not loaded'
@@ -246,7 +246,7 @@ pid() {
 	wait_until shows 'exit status 0'
 }
 
-@test "top: only what differs is sent" {
+@test "top: sends the terminal only what differs" {
 	top
 	terminal pipe-pane "cat >$TEST_DIR/sent"
 	sessions open 1 10.1.2.4 192.0.2.1:25
@@ -256,7 +256,8 @@ pid() {
 		[ "$(sort -u "$TEST_DIR/clocks" | wc -l)" -gt 3 ]
 	}
 	wait_until clocks
-	# Four looks or so; all of the screen would be 1,900 bytes each. It is never cleared.
+	# About four refreshes; the whole screen would be 1,900 bytes each time. It is never
+	# cleared.
 	[ -s "$TEST_DIR/sent" ] || fail 'nothing was sent'
 	[ "$(wc -c <"$TEST_DIR/sent")" -lt 800 ] || fail "sent: $(cat -v "$TEST_DIR/sent")"
 	! grep -q -e $'\e\[2J' -e $'\e\[J' "$TEST_DIR/sent" || fail "cleared: $(cat -v "$TEST_DIR/sent")"

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# verify: what it prints of counts that are wrong.
+# verify: what it prints if counts are wrong.
 
 load ../lib/common
 load ../lib/instance
@@ -20,7 +20,7 @@ plant() {
 	"$BUILD/tests/plant" "$CONNCOUNT_DIR/live/counts" "$@"
 }
 
-@test "a verify of more than a second prints its progress, a shorter one nothing" {
+@test "verify: reports its progress if it takes more than a second, and nothing otherwise" {
 	requires strace
 	sessions_start
 	sessions listen '*:25'
@@ -33,16 +33,16 @@ plant() {
 	expect_eq '' "$errors" 'message of verify'
 }
 
-@test "each planted difference, with prefix, expected and found" {
+@test "verify: prints each difference with its prefix, the expected and the found count" {
 	sessions_start
 	sessions listen '*:25'
 	load
 	sessions open 5 10.1.2.3 192.0.2.1:25
 	sessions open 2 10.1.2.4 192.0.2.1:25
 	counted 7
-	plant 3 10.7.7.7 32 # where nobody is
-	plant 9 10.1.2.3 32 # more
-	plant 1 10.1.0.0 16 # fewer
+	plant 3 10.7.7.7 32 # without a session
+	plant 9 10.1.2.3 32 # too many
+	plant 1 10.1.0.0 16 # too few
 	expect 1 conncount verify
 	expect_eq "$(
 		cat <<-'END'
@@ -60,19 +60,19 @@ plant() {
 		"$(json differences <<<"$output")" differences
 	expect_eq 7 "$(json sessions <<<"$output")" sessions
 	expect_eq 0 "$(json in_flight <<<"$output")" in_flight
-	# It says what mends it, and that does.
+	# The message names the command that repairs the counts, and the command does so.
 	expect_match 'conncount load' "$errors" 'message of verify'
 	load
 	counted 7
 }
 
-@test "a cgroup that was made again is not the counted one: no difference, and the remedy is named" {
+@test "verify: reports a removed cgroup, also if it was made again, with the remedy and no difference" {
 	local made
 	mkdir "$CGROUP_PATH/unit"
 	load --cgroup "$CGROUP/unit"
 	rmdir "$CGROUP_PATH/unit"
 	for made in no yes; do
-		if [ $made = yes ]; then # as when systemd starts a service again
+		if [ $made = yes ]; then # as when systemd restarts a service
 			mkdir "$CGROUP_PATH/unit"
 			CGROUP_PATH=$CGROUP_PATH/unit sessions_start
 			sessions listen '*:25'

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# watch: a line when a network goes over, a line when it comes back.
+# watch: prints a line when a network goes over the limit, and one when it comes back.
 
 load ../lib/common
 load ../lib/instance
@@ -23,7 +23,7 @@ teardown() {
 	instance_teardown
 }
 
-# watch [OPTION...]: starts one, its lines in $TEST_DIR/watched, its messages in .../log.
+# watch [OPTION...]: starts watch, with its lines in $TEST_DIR/watched and its messages in .../log.
 watch() {
 	conncount watch "$@" >"$TEST_DIR/watched" 2>"$TEST_DIR/log" 3>&- &
 	WATCH=$!
@@ -36,19 +36,19 @@ watch_stop() {
 	WATCH=
 }
 
-# at_once COMMAND: of sessions.py, done between two looks.
+# at_once COMMAND: executes it in sessions.py while watch is stopped, so between two refreshes.
 at_once() {
 	kill -STOP "$WATCH"
 	sessions "$@"
 	kill -CONT "$WATCH"
 }
 
-# watched: the lines so far, without the time; those of one look in order.
+# watched: prints the lines so far, without the time.
 watched() {
 	cut -d ' ' -f 2- "$TEST_DIR/watched"
 }
 
-# saw LINE...: for wait_until: these, and no other.
+# saw LINE...: succeeds if watch has printed these lines and no others; for wait_until.
 saw() {
 	[ "$(watched)" = "$(printf '%s\n' "$@")" ] || {
 		watched
@@ -56,7 +56,7 @@ saw() {
 	}
 }
 
-@test "watch: over, more of it, back, over again; N itself is not over" {
+@test "watch: prints a line when a network goes over N, and one when it is back at N or below" {
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	sessions open 2 10.1.2.4 192.0.2.1:25
 	watch --over 2
@@ -76,7 +76,7 @@ saw() {
 	expect_eq '' "$(cat "$TEST_DIR/log")" messages
 }
 
-@test "watch: prefix lengths, both families, a service, a listener" {
+@test "watch: obeys the prefix lengths of both families, the service and the listener" {
 	sessions open 2 10.1.2.3 192.0.2.1:25
 	sessions open 2 10.1.2.4 192.0.2.1:25
 	sessions open 2 2001:db8:1:2::1 '[2001:db8::1]:25'
@@ -92,7 +92,7 @@ saw() {
 	wait_until saw 'over 0.0.0.0/0 9'
 }
 
-@test "watch --json: an object a line" {
+@test "watch --json: prints one object a line" {
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	watch --over 2 --json
 	wait_until test -s "$TEST_DIR/watched"
@@ -108,7 +108,7 @@ saw() {
 	expect_eq 2 "$(wc -l <"$TEST_DIR/watched")" lines
 }
 
-@test "watch: an unload, and a load" {
+@test "watch: waits through an unload, and prints only what has changed after the load" {
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	sessions open 3 10.1.2.4 192.0.2.1:25
 	watch --over 2
@@ -118,12 +118,12 @@ saw() {
 	sessions close server from=10.1.2.4/32
 	load
 	wait_until grep -q 'loaded again' "$TEST_DIR/log"
-	# The one that is still over is no news.
+	# The network that is still over gets no new line.
 	wait_until saw 'over 10.1.2.3/32 3' 'over 10.1.2.4/32 3' 'back 10.1.2.4/32 0'
 	expect_eq 2 "$(wc -l <"$TEST_DIR/log")" messages
 }
 
-@test "watch: where nothing changes the table is not searched" {
+@test "watch: does not search the table if nothing changes or the total is not over N" {
 	requires strace
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	strace -f -q -e 'trace=bpf,/^p*poll$' -o "$TEST_DIR/trace" conncount watch --over 2 \
@@ -136,7 +136,7 @@ saw() {
 	expect_eq "$(grep -c BATCH "$TEST_DIR/trace")" \
 		"$(sed '/poll/,$d' "$TEST_DIR/trace" | grep -c BATCH)" searches
 	saw 'over 10.1.2.3/32 3'
-	# All together are not over: no search, whatever changes.
+	# If all sessions together are not over the limit, watch never searches, whatever changes.
 	kill "$(pgrep -P "$WATCH")"
 	watch_stop
 	strace -f -q -e 'trace=bpf,/^p*poll$' -o "$TEST_DIR/trace" conncount watch --over 100 \
@@ -149,7 +149,7 @@ saw() {
 	kill "$(pgrep -P "$WATCH")"
 }
 
-@test "watch: what cannot be watched, and an output that is gone, are errors" {
+@test "watch: no --over, an unknown name, nothing loaded or an output that is full is an error" {
 	expect 2 conncount watch
 	expect_match 'over' "$errors"
 	expect 2 conncount watch --over 2 --service nonsense
@@ -161,7 +161,7 @@ saw() {
 	expect_match 'cannot be written' "$errors"
 }
 
-@test "watch: ends when its reader leaves, though nothing happens" {
+@test "watch: SIGPIPE ends it when its reader leaves, even if nothing happens" {
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	expect 0 python3 -I -S - <<-'END'
 		import subprocess, sys
