@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# An address with a port is read by one parser wherever it is given, with one error.
+# One parser reads an address with a port wherever it is given, so the errors are the same.
 
 load ../lib/common
 
@@ -9,7 +9,8 @@ setup() {
 	requires lua lua5.4
 }
 
-# Each refuses the address $1, and says why. One that takes it would serve, without an end.
+# Each function refuses the address $1 and says why. A server that accepted it would not end, hence
+# the timeout.
 
 by_config() {
 	printf '[a]\nlisten = %s\n' "$1" >"$BATS_TEST_TMPDIR/conf"
@@ -34,7 +35,7 @@ by_example() {
 	timeout 10 "$BUILD/tests/server" -l "$1" "$ROOT/lua/example/limits.lua"
 }
 
-# refused WHY TEXT...
+# refused WHY TEXT...: all of them refuse each TEXT, with a message that has WHY and quotes TEXT.
 refused() {
 	local why=$1 text reader told
 	shift

@@ -1,33 +1,33 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The build itself: both compilers, the installed tree, the library's symbols, the scripts.
+# The build: both compilers, the installed tree, the library's symbols, the scripts.
 
 load ../lib/common
 
-# Two builds of everything take minutes beside other work.
+# On a busy machine, two builds of everything take minutes.
 time_limit 900
 
 luas=(lua5.1 lua5.3 lua5.4 luajit)
 
-# sources: the files of the tree, without what a build has made.
+# sources: prints the files of the tree, except those that a build has made.
 sources() {
 	find "$ROOT" -name .git -prune -o -path "$ROOT/build" -prune -o -type f -print
 }
 
-# make_in DIR ARGUMENT...: make, with its products in DIR.
+# make_in DIR ARGUMENT...: runs make with its products in DIR.
 make_in() {
 	local dir=$1
 	shift
 	expect 0 make -s -j"$(nproc)" -C "$ROOT" BUILD="$dir" "$@"
 }
 
-# Its warnings do not depend on optimization. What is tested here was built by the other compiler.
-@test "clang builds everything without a warning, as gcc does" {
+# -O0 will do: clang's warnings do not depend on optimization. The products under test are gcc's.
+@test "clang builds everything without a warning" {
 	make_in "$BATS_TEST_TMPDIR/clang" CC=clang CFLAGS=-O0 tests
 }
 
-@test "a changed header rebuilds what includes it, BPF and user space alike" {
+@test "a changed header rebuilds what includes it, in BPF and in user space" {
 	make_in "$BATS_TEST_TMPDIR/build" all
 	expect 0 make -s -n -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" all
 	expect_eq '' "$output" 'a second make'
@@ -37,7 +37,7 @@ make_in() {
 	expect_match 'user/load/load\.o' "$output"
 }
 
-@test "make install: a client finds the library by pkg-config, Lua finds its modules" {
+@test "make install: the installed files are as listed; pkg-config finds the library, Lua its modules" {
 	local dest=$BATS_TEST_TMPDIR/dest lua version modules
 	requires "${luas[@]}"
 	modules=/usr/lib/$(cc -print-multiarch)/lua
@@ -172,7 +172,7 @@ make_in() {
 	done
 }
 
-@test "the Lua module is built for the versions that pkg-config finds, and for those asked for" {
+@test "the Lua module is built for the versions that pkg-config finds, or for those asked for" {
 	local dir=$BATS_TEST_TMPDIR/versions
 	requires lua5.1 luajit
 	mkdir "$dir"
@@ -187,12 +187,12 @@ make_in() {
 	modules LUAS='lua5.4 lua5.3'
 	expect_eq 'b/lua/5.3/conncount.so b/lua/5.4/conncount.so' "$output" 'asked for'
 
-	# Without Lua 5.1's own header, LuaJIT's will do.
+	# Without Lua 5.1's own headers, the build uses LuaJIT's.
 	make_in "$dir/build" LUAS='lua5.4 luajit' "$dir/build/lua/5.1/conncount.so"
 	expect 0 env LUA_CPATH="$dir/build/lua/5.1/?.so" lua5.1 -e 'require("msys.audit")'
 }
 
-@test "the rockspec has what the Makefile has, and LuaRocks installs it" {
+@test "the rockspec has the version and all sources of the module, and LuaRocks installs it" {
 	local version rockspec checkout=$BATS_TEST_TMPDIR/checkout tree=$BATS_TEST_TMPDIR/tree
 	requires lua5.4 luarocks
 	# shellcheck disable=SC2016 # make's variable
@@ -201,7 +201,7 @@ make_in() {
 	expect_eq "$(cd "$ROOT" && ls lua/*.c user/lib/*.c)" \
 		"$(grep -oE "[a-z_/]+\.c" "$ROOT/$rockspec")" sources
 
-	# LuaRocks leaves its objects beside the sources.
+	# A copy, because LuaRocks leaves its objects beside the sources.
 	mkdir -p "$checkout/user"
 	cp -r "$ROOT/lua" "$ROOT/bpf" "$checkout"
 	cp -r "$ROOT/user/lib" "$checkout/user"
@@ -213,7 +213,7 @@ make_in() {
 	expect_eq "$version" "$output" version
 }
 
-@test "the library exports what its header declares, with versions, and nothing else" {
+@test "the library exports the functions of its header, with versions, and no others" {
 	local declared exported module
 	declared=$(grep -oE 'conncount_[a-z_]+\(' "$ROOT/user/lib/conncount.h" | tr -d '(' | sort -u)
 	exported=$(nm -D --defined-only "$BUILD/libconncount.so" | awk '$2 == "T" { print $3 }' |
@@ -236,17 +236,17 @@ make_in() {
 	done
 }
 
-# Base names that more than one source file may have. First those that a tool or a reader expects.
+# Base names that more than one source file may have, because a tool or a reader expects them.
 same_names=(README.md Makefile .gitattributes run)
 
-@test "no two source files have the same name" {
+@test "no two source files have the same name, except for a few such as README.md" {
 	local duplicates
 	duplicates=$(sources | grep -v "^$ROOT/tests/fuzz/corpus/" | sed 's|.*/||' | sort | uniq -d |
 		grep -vxF "$(printf '%s\n' "${same_names[@]}")" || true)
 	expect_eq '' "$duplicates" 'names that more than one file has'
 }
 
-@test "a folder of user/ includes only itself and folders below it" {
+@test "a folder of user/ includes headers only from itself and from lower layers" {
 	local -A levels=([lib]=0 [common]=1 [load]=2 [metrics]=2 [top]=2 [exporter]=3 [cmd]=3)
 	local -A folders
 	local file header from to wrong=''
@@ -256,7 +256,7 @@ same_names=(README.md Makefile .gitattributes run)
 	done
 	while IFS=: read -r file header; do
 		from=${file%/*} to=${folders[${header##*/}]:-}
-		# Those of bpf/, and what is made from them, may be included everywhere.
+		# Headers of bpf/, and those made from them, may be included everywhere.
 		[ -z "$to" ] || [ "$from" = "$to" ] || ((${levels[$from]?} > ${levels[$to]?})) ||
 			wrong+=$'\n'"user/$file includes user/$to/$header"
 	done < <(grep -oE '^#include "[^"]+"' -- */*.[ch] | sed -E 's/#include "(.*)"/\1/')
@@ -292,7 +292,7 @@ same_names=(README.md Makefile .gitattributes run)
 	expect 0 shellcheck -x "${files[@]}"
 }
 
-@test "clang-format would change nothing in C" {
+@test "clang-format would change no C file" {
 	expect 0 clang-format --dry-run --Werror "$ROOT"/bpf/*.[ch] "$ROOT"/user/*/*.[ch] \
 		"$ROOT"/lua/*.[ch] "$ROOT"/lua/*/*.[ch] "$ROOT"/vmlinux/trim.c "$ROOT"/tests/*/*.[ch]
 }

@@ -1,36 +1,36 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Addresses and networks as text: address, address/length, address/netmask, [v6], localhost; host bits are
-# dropped, names are not looked up, and an error shows the text.
+# Addresses and networks as text: address, address/length, address/netmask, [v6], localhost. Host
+# bits are dropped, names are not looked up, and an error says why.
 
 load ../lib/common
 
-# is TEXT WANT [PEER]: TEXT is the network WANT.
+# is TEXT WANT [PEER]: to a session from PEER, TEXT is the network WANT.
 is() {
 	expect 0 "$BUILD/tests/parse" cidr "$1" ${3+"$3"}
 	expect_eq "$2" "$output" "'$1'"
 }
 
-# bad TEXT WHY [PEER]: TEXT is an error whose reason has WHY in it.
+# bad TEXT WHY [PEER]: TEXT is an error with WHY in its message.
 bad() {
 	expect 1 "$BUILD/tests/parse" cidr "$1" ${3+"$3"}
 	expect_match "^error: .*$2" "$output" "'$1'"
 }
 
-# address TEXT WANT
+# address TEXT WANT: TEXT is this address and port.
 address() {
 	expect 0 "$BUILD/tests/parse" address "$1"
 	expect_eq "$2" "$output" "'$1'"
 }
 
-# bad_address TEXT WHY
+# bad_address TEXT WHY: TEXT is an error with WHY in its message.
 bad_address() {
 	expect 1 "$BUILD/tests/parse" address "$1"
 	expect_match "^error: .*$2" "$output" "'$1'"
 }
 
-@test "IPv4: address, length, netmask; host bits are dropped" {
+@test "IPv4: an address may have a prefix length or a netmask, and host bits are dropped" {
 	is 10.1.2.3 10.1.2.3/32
 	is 10.1.2.3/32 10.1.2.3/32
 	is 10.1.2.3/8 10.0.0.0/8
@@ -43,7 +43,7 @@ bad_address() {
 	is 255.255.255.255/0 0.0.0.0/0
 }
 
-# every_length ADDRESS LONGEST: its network of each length is what Python makes of it.
+# every_length ADDRESS LONGEST: for each prefix length, the network is the one that Python computes.
 every_length() {
 	local length=0 want
 	while read -r want; do
@@ -55,11 +55,11 @@ for length in range(int(sys.argv[2]) + 1):
 	expect_eq $(($2 + 1)) $length 'lengths tried'
 }
 
-@test "IPv4: every length keeps exactly its bits" {
+@test "IPv4: every prefix length keeps exactly its bits" {
 	every_length 219.171.205.117 32
 }
 
-@test "IPv6: every length keeps exactly its bits" {
+@test "IPv6: every prefix length keeps exactly its bits" {
 	every_length 2b5a:dead:beef:cafe:9b7d:fedc:ba98:7654 128
 }
 
@@ -72,7 +72,7 @@ for length in range(int(sys.argv[2]) + 1):
 	is '[::]/0' ::/0
 }
 
-@test "an IPv4-mapped address is the IPv4 address, its length less 96" {
+@test "an IPv4-mapped address is the IPv4 address, with its prefix length less 96" {
 	is ::ffff:192.0.2.1 192.0.2.1/32
 	is '[::ffff:192.0.2.1]' 192.0.2.1/32
 	is ::ffff:c000:201/120 192.0.2.0/24
@@ -83,7 +83,7 @@ for length in range(int(sys.argv[2]) + 1):
 	bad ::ffff:192.0.2.1/255.255.255.0 'not a plain number'
 }
 
-@test "localhost: IPv4, or IPv6 where the length is over 32" {
+@test "localhost is 127.0.0.1, or ::1 if the prefix length is over 32" {
 	is localhost 127.0.0.1/32
 	is localhost/32 127.0.0.1/32
 	is localhost/8 127.0.0.0/8
@@ -94,7 +94,7 @@ for length in range(int(sys.argv[2]) + 1):
 	bad localhost/ 'not a plain number'
 }
 
-@test "no other name is looked up" {
+@test "host names are not looked up, and are errors" {
 	bad localhost.localdomain 'the only name that is resolved is localhost'
 	bad Localhost 'the only name that is resolved is localhost'
 	bad mx.example.com 'the only name that is resolved is localhost'
@@ -102,7 +102,7 @@ for length in range(int(sys.argv[2]) + 1):
 	bad '[localhost]' 'the only name that is resolved is localhost'
 }
 
-@test "malformed text" {
+@test "malformed text is an error that says why" {
 	bad '' empty
 	bad 300.1.1.1 'not an IP address'
 	bad 10.0.0 'not an IP address'
@@ -133,7 +133,7 @@ for length in range(int(sys.argv[2]) + 1):
 	bad "$(printf '1%.0s' {1..300})" 'not an IP address'
 }
 
-@test "a length alone: the connecting session's network in its own family" {
+@test "a prefix length alone is the connecting session's network in its own family" {
 	is /24 192.0.2.0/24 192.0.2.77
 	is /0 0.0.0.0/0 192.0.2.77
 	is /64 2001:db8:1:2::/64 2001:db8:1:2:3:4:5:6
@@ -149,13 +149,13 @@ for length in range(int(sys.argv[2]) + 1):
 	bad /255.255.255.0 'not a plain number' 192.0.2.77
 }
 
-@test "/32 is exactly the connecting address, also when it is IPv6" {
+@test "/32 is exactly the connecting address, even if it is IPv6" {
 	is /32 192.0.2.77/32 192.0.2.77
 	is /32 2001:db8::7/128 2001:db8::7
 	is 2001:db8::7/32 2001:db8::/32 2001:db8::7
 }
 
-@test "two lengths: the first for an IPv4 client, the second for an IPv6 client" {
+@test "of two lengths, the first applies to an IPv4 client, the second to an IPv6 client" {
 	is /24,/64 192.0.2.0/24 192.0.2.77
 	is /24,/64 2001:db8:1:2::/64 2001:db8:1:2:3:4:5:6
 	is /32,/128 2001:db8::7/128 2001:db8::7
@@ -168,7 +168,7 @@ for length in range(int(sys.argv[2]) + 1):
 	bad /24,/64 'needs a connecting session'
 }
 
-@test "addresses with a port" {
+@test "an address with a port is read, and a bad one is an error that says why" {
 	address 192.0.2.1:25 '192.0.2.1/32 25'
 	address '[2001:db8::10]:65535' '2001:db8::10/128 65535'
 	address '[::ffff:192.0.2.1]:25' '192.0.2.1/32 25'

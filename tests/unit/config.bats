@@ -1,11 +1,11 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The configuration file, by `conncount check`: what is wrong in it is named with its file and line.
+# The configuration file, read by `conncount check`: an error is reported with file and line.
 
 load ../lib/common
 
-# good SUMMARY: the configuration on stdin is good, and the command says SUMMARY of it.
+# good SUMMARY: check accepts the configuration on stdin and prints SUMMARY.
 good() {
 	cat >"$BATS_TEST_TMPDIR/conf"
 	expect 0 conncount check "$BATS_TEST_TMPDIR/conf"
@@ -21,7 +21,7 @@ bad() {
 	expect_match "^conncount: $BATS_TEST_TMPDIR/conf:$1: .*$2" "$errors"
 }
 
-@test "the documented example is read, comments and all" {
+@test "the documented example is read, including its comments" {
 	good '2 listeners on 3 addresses' <<-'END'
 		# /etc/conncount.conf: INI. A section is a listener.
 		[conncount]                 # optional
@@ -38,7 +38,7 @@ bad() {
 	END
 }
 
-@test "indentation, blank lines, a byte order mark and CRLF are all the same" {
+@test "indentation, blank lines, a byte order mark and CRLF make no difference" {
 	printf '\xef\xbb\xbf[smtp]\r\n\r\n  listen = *:25\r\n\tlisten=*:26\r\n   ; a comment\r\n' |
 		good '1 listener on 2 addresses'
 }
@@ -50,7 +50,7 @@ bad() {
 	done
 }
 
-@test "a byte order mark anywhere else is an error that names it" {
+@test "a byte order mark anywhere else is an error that names or quotes it" {
 	local mark=$'\xef\xbb\xbf' before
 	for before in "$mark" $'\n' ' ' $'[smtp]\nlisten = *:25\n' $'[smtp]\n  ' $'# text\n'; do
 		bad '[0-9]+' 'a byte order mark' <<<"$before$mark# text"
@@ -72,11 +72,11 @@ bad() {
 	bad 3 "unknown key ''" <<<$'[smtp]\nlisten = *:25\n= *:26'
 }
 
-@test "the service is SMTP where none is given" {
+@test "a listener need not name a service" {
 	good '1 listener on 1 address' <<<$'[smtp]\nlisten = *:25'
 }
 
-@test "one port: * and each family's any address and single addresses are different" {
+@test "one port can be used with *, with each family's any address, and with single addresses" {
 	good '1 listener on 5 addresses' <<-'END'
 		[smtp]
 		listen = *:25
@@ -87,12 +87,12 @@ bad() {
 	END
 }
 
-@test "the same address and port twice" {
+@test "the same address and port twice is an error that names the first use" {
 	bad 4 "listen '\*:25': already used by \[a\], at line 2" <<<$'[a]\nlisten = *:25\n[b]\nlisten = *:25'
 	bad 3 'already used by \[a\], at line 2' <<<$'[a]\nlisten = 192.0.2.1:25\nlisten = [::ffff:192.0.2.1]:25'
 }
 
-@test "bad addresses and ports" {
+@test "a bad address or port is an error at its line" {
 	local text
 	for text in '*' '*:' '*:0' '*:65536' '*:x' '*:-1' '25' ':25' '192.0.2.1' '192.0.2.300:25' \
 		'2001:db8::1:25' '[2001:db8::1]' '[2001:db8::1]25' 'mx.example.com:25' \
@@ -101,7 +101,7 @@ bad() {
 	done
 }
 
-@test "keys: unknown, repeated, misplaced, without a value" {
+@test "keys: one that is unknown, repeated, misplaced or without a value is an error" {
 	bad 3 "unknown key 'port' in \[smtp\]" <<<$'[smtp]\nlisten = *:25\nport = 25'
 	bad 2 "unknown key 'listen' in \[conncount\]" <<<$'[conncount]\nlisten = *:25'
 	bad 4 'service: already set, at line 3' <<<$'[smtp]\nlisten = *:25\nservice = A\nservice = A'
@@ -111,7 +111,7 @@ bad() {
 	bad 3 "service ''" <<<$'[smtp]\nlisten = *:25\nservice ='
 }
 
-@test "sections: repeated, unfinished, empty, badly named" {
+@test "sections: one that is repeated, unfinished, empty or badly named is an error" {
 	bad 3 '\[smtp\]: there already is such a section, at line 1' <<<$'[smtp]\nlisten = *:25\n[smtp]\nlisten = *:26'
 	bad 2 '\[conncount\]: there already is such a section, at line 1' <<<$'[conncount]\n[conncount]'
 	bad 1 "without a closing '\]'" <<<$'[smtp\nlisten = *:25'
@@ -124,13 +124,13 @@ bad() {
 	good '1 listener on 1 address' <<<"[$(printf 'x%.0s' {1..49})]"$'\nlisten = *:25'
 }
 
-@test "no listener at all" {
+@test "a file without a listener is an error" {
 	expect 2 conncount check /dev/null
 	expect_match '^conncount: /dev/null: no listener' "$errors"
 	bad 1 'no listener' <<<'[conncount]'
 }
 
-@test "max_prefixes is a number in range" {
+@test "max_prefixes must be a whole number from 1 to 67,108,864" {
 	local text
 	for text in 0 -1 x 1x 67108865 99999999999999999999 1.5 ''; do
 		bad 2 "max_prefixes '$text'" <<<$'[conncount]\nmax_prefixes = '"$text"
@@ -138,7 +138,7 @@ bad() {
 	good '1 listener on 1 address' <<<$'[conncount]\nmax_prefixes = 1\n[smtp]\nlisten = *:25'
 }
 
-@test "a cgroup is a path from the top" {
+@test "a cgroup must be an absolute path" {
 	bad 2 "cgroup 'system.slice'" <<<$'[conncount]\ncgroup = system.slice'
 }
 
@@ -146,7 +146,7 @@ bad() {
 	bad 2 "listen '\?\[31m" <<<$'[smtp]\nlisten = \e[31m'
 }
 
-# times N TEXT: TEXT, N times.
+# times N TEXT: prints TEXT N times.
 times() {
 	local spaces
 	printf -v spaces '%*s' "$1" ''
@@ -193,12 +193,12 @@ times() {
 	bad 1 "'x{100}\.\.\.' stands before any" <<<"$long ="
 	bad 2 "unknown key 'x{100}\.\.\.' in \[smtp\] \(known" <<<$'[smtp]\n'"$long ="
 	bad 2 "unknown key 'x{100}\.\.\.' in \[conncount\] \(known" <<<$'[conncount]\n'"$long ="
-	# It does not end within a character, where the text is UTF-8.
+	# A quotation of UTF-8 does not end within a character.
 	bad 2 "listen '.($letter){49}\.\.\.': .{10}" <<<"[smtp]"$'\n'"listen = x$(times 4000 "$letter")"
 	bad 2 "listen '.+': .{10}" <<<"[smtp]"$'\n'"listen = $(times 4000 $'\x97')"
 }
 
-@test "a long file name leaves room for what is wrong" {
+@test "a message says what is wrong however long the file name is" {
 	local dir=$BATS_TEST_TMPDIR name
 	name=/$(times 250 d)
 	dir+=$(times 14 "$name")
@@ -210,7 +210,7 @@ times() {
 	expect_match ': File name too long' "$errors"
 }
 
-@test "a NUL byte, wherever it is" {
+@test "a NUL byte anywhere is an error" {
 	local text
 	for text in '[smtp]\nlisten = *:25\0\n' '[smtp]\n#\0\n' '[smtp]\n\0' '[smtp]\nlisten = *:25 # text\0'; do
 		# shellcheck disable=SC2059 # the text is the format
@@ -219,7 +219,7 @@ times() {
 	printf '\xff\xfe[\0s\0]\0\n\0' | bad 1 'NUL.*UTF-8'
 }
 
-@test "1,048,576 addresses, and not one more" {
+@test "1,048,576 addresses are read, and one more is an error" {
 	awk 'BEGIN {
 		print "[smtp]"
 		for (i = 0; i < 1048576; i++)
@@ -232,12 +232,12 @@ times() {
 		bad 1048578 "already used by \[smtp\], at line 3"
 }
 
-@test "more listeners than there are ids" {
+@test "more than 1,024 listeners are an error" {
 	awk 'BEGIN { for (i = 1; i <= 1025; i++) printf "[l%d]\nlisten = *:%d\n", i, i }' |
 		bad 2049 'more than 1024 listeners'
 }
 
-@test "a file that is not there, a directory, no file named" {
+@test "a missing file, a directory, no FILE and more than one FILE exit with 2" {
 	expect 2 conncount check "$BATS_TEST_TMPDIR/none"
 	expect_match "^conncount: $BATS_TEST_TMPDIR/none: No such file" "$errors"
 	expect 2 conncount check "$BATS_TEST_TMPDIR"

@@ -1,8 +1,9 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Fuzzing with libFuzzer, AddressSanitizer and UBSan: text, configuration, Lua arguments, and the
-# options, arguments and environment of the command. The targets and what they assert are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says for how long.
+# Fuzzing with libFuzzer, AddressSanitizer and UBSan: addresses and networks, configurations, Lua
+# arguments, and the options, arguments and environment of the command. The targets and their
+# assertions are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says how long they run.
 
 load ../lib/common
 
@@ -10,19 +11,19 @@ targets=(cidr command config lua)
 fuzz=$ROOT/tests/fuzz
 seconds=${CONNCOUNT_FUZZ_SECONDS:-60}
 
-# All targets run at once; where processors are few, for longer, so that each gets as much of
-# them as if it were alone for $seconds.
+# All targets run at once. With fewer processors than targets they run longer, so that each gets as
+# much processor time as if it ran alone for $seconds.
 cpus=$(nproc)
 ((cpus <= ${#targets[@]})) || cpus=${#targets[@]}
 wall=$(((seconds * ${#targets[@]} + cpus - 1) / cpus))
-# tests/run ends a test that hangs; this one takes as long as it is told to.
+# tests/run ends a test that hangs, so the limit must exceed the time that was asked for.
 time_limit $((wall + 300))
 
 pids=()
 
 setup() {
 	requires clang
-	# Nothing from outside may turn a check off.
+	# The environment must not turn a check off.
 	unset ASAN_OPTIONS LSAN_OPTIONS
 	export UBSAN_OPTIONS=print_stacktrace=1
 }
@@ -31,7 +32,7 @@ teardown() {
 	[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || :
 }
 
-# sources TARGET: what of the product TARGET tests, a file to a line.
+# sources TARGET: prints the files of the product that TARGET tests, one a line.
 sources() {
 	printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
@@ -41,11 +42,10 @@ sources() {
 	esac
 }
 
-# What the command calls that the target makes up.
+# Functions that the command calls and the target replaces.
 wrapped=(exit poll clock_gettime fopen rmdir socket setsockopt getsockopt fcntl bind listen dup2 execl)
 
-# build TARGET PROGRAM [DIR]: TARGET over the product's sources in DIR, the real ones if not
-# given.
+# build TARGET PROGRAM [DIR]: builds TARGET with the product's sources in DIR (default: $ROOT).
 build() {
 	local files libraries flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -D_GNU_SOURCE
 		"-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=all
@@ -59,9 +59,9 @@ build() {
 	expect 0 clang "${flags[@]}" -o "$2" "$fuzz/fuzz_$1.c" "${files[@]/#/${3:-$ROOT}/}" "${libraries[@]}"
 }
 
-# start TARGET PROGRAM [OPTION...]: runs PROGRAM on TARGET's stored corpus in the background;
-# its log is PROGRAM.log, an input that finds something is in PROGRAM.found/, new inputs are
-# not kept.
+# start TARGET PROGRAM [OPTION...]: runs PROGRAM in the background, beginning with TARGET's stored
+# corpus. Its log is PROGRAM.log, and an input that finds something goes to PROGRAM.found/. New
+# inputs are not added to the stored corpus.
 start() {
 	local target=$1 program=$2
 	shift 2
@@ -72,8 +72,8 @@ start() {
 	pids+=($!)
 }
 
-# finish PROGRAM PID: waits for what start started. Returns its exit status; where that is
-# not 0, shows what was found, and the input, to be repeated from what is shown alone.
+# finish PROGRAM PID: waits for what start() started, and returns its exit status. If that is not 0,
+# prints what was found and the input, so that the output alone is enough to repeat it.
 finish() {
 	local file rc=0
 	wait "$2" || rc=$?
@@ -88,7 +88,7 @@ finish() {
 	return "$rc"
 }
 
-# run_all [OPTION...]: runs every target, all at once. Fails if one of them finds something.
+# run_all [OPTION...]: runs all targets at once. Fails if one of them finds something.
 run_all() {
 	local target i found=0
 	pids=()
@@ -102,12 +102,12 @@ run_all() {
 	[ "$found" = 0 ] || fail 'fuzzing found something'
 }
 
-# runs TARGET: how many inputs it has run, by its own account.
+# runs TARGET: prints how many inputs it has run, according to its log.
 runs() {
 	sed -n 's/^Done \([0-9]*\) runs in .*/\1/p' "$BATS_TEST_TMPDIR/$1.log"
 }
 
-@test "the stored inputs, then new ones, find nothing" {
+@test "fuzzing finds nothing, with the stored inputs and with new ones" {
 	local target stored
 	[[ $seconds =~ ^[1-9][0-9]*$ ]] || fail "CONNCOUNT_FUZZ_SECONDS: '$seconds'"
 	for target in "${targets[@]}"; do
@@ -125,13 +125,13 @@ runs() {
 	run_all -max_total_time="$wall"
 	for target in "${targets[@]}"; do
 		echo "$target: $(runs "$target") runs"
-		# An hour of nothing finds nothing: a target that hardly runs is a failure.
+		# A target that hardly runs finds nothing, so too few runs are a failure.
 		(($(runs "$target") >= 100 * seconds)) || fail "$target: too few runs"
 	done
 }
 
-# planted TARGET FILE EXPRESSION WHAT [OPTION...]: with the bug that the sed EXPRESSION makes
-# of FILE, TARGET finds something, and WHAT, an extended regular expression, is told of it.
+# planted TARGET FILE EXPRESSION WHAT [OPTION...]: plants a bug in FILE with the sed EXPRESSION.
+# TARGET must find something, and report what WHAT, an extended regular expression, matches.
 planted() {
 	local target=$1 file=$2 expression=$3 what=$4 program source rc=0
 	program=$(mktemp -d "$BATS_TEST_TMPDIR/planted.XXXXXX")/$1
@@ -158,14 +158,14 @@ planted() {
 	planted cidr $cidr 's/\*ret_why = why;/(void)why;/' 'not so: why'
 }
 
-@test "a planted bug is found without the stored inputs, too" {
+@test "a planted bug is also found without the stored inputs" {
 	fuzz=$BATS_TEST_TMPDIR/fuzz
 	mkdir -p "$fuzz/corpus/cidr"
 	cp "$ROOT"/tests/fuzz/{fuzz_cidr.c,cidr.dict,fuzz.h} "$fuzz"
 	planted cidr user/lib/mask.h 's/prefixlen - 64 : 0/prefixlen - 64 : 64/' 'not so: same' -seed=1
 }
 
-@test "planted bugs in the configuration's reader are found" {
+@test "planted bugs in the parser of configurations are found" {
 	local config=user/load/config.c
 	planted config $config 's/lb->port;/lb->port - 1;/' 'not so: n == 1'
 	planted config $config 's/free(config->listeners);/;/' 'LeakSanitizer'
@@ -175,7 +175,7 @@ planted() {
 		'not so: .*before'
 }
 
-@test "planted bugs in how the configuration's lines are read are found" {
+@test "planted bugs in the reading of configuration lines are found" {
 	local config=user/load/config.c
 	planted config $config 's/if (!c) {/if (!c \&\& len) {/' 'not so'
 	planted config $config 's/(len == start || /(!len || /' 'not so: .*meaning'

@@ -1,22 +1,22 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Tests of the tests' own helpers: a helper that cannot fail hides what fails.
+# Tests of the tests' own helpers: a helper that cannot fail hides failures.
 
 load ../lib/common
 
 setup() {
-	# A suite of its own for tests/run to run, in a directory of its own.
+	# The test file that suite() writes and tests/run runs, in a directory of its own.
 	suite=$BATS_TEST_TMPDIR/suite.bats
 }
 
-# suite: writes $suite from stdin, where @case stands for @test (bats would take the latter
-# for one of this file's).
+# suite: writes $suite from stdin, with @case in place of @test, which bats would take for a test of
+# this file.
 suite() {
 	sed 's/@case/@test/' >"$suite"
 }
 
-# suite_run: runs tests/run on $suite, as from a shell, not from within bats.
+# suite_run: runs tests/run on $suite in a clean environment, as from a shell and not within bats.
 suite_run() {
 	env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/ "$@" "$ROOT/tests/run" "$suite"
 }
@@ -25,7 +25,7 @@ last_line() {
 	tail -n 1 <<<"$output"
 }
 
-@test "run: counts, and a pass is a pass" {
+@test "run: exits with 0 if all tests pass or are skipped, and counts them" {
 	suite <<-'END'
 		@case "a" { true; }
 		@case "b" { skip "not ok 9 here"; }
@@ -35,7 +35,7 @@ last_line() {
 	expect_match '^[12] passed, 0 failed, [12] skipped$' "$(last_line)"
 }
 
-@test "run: a failure" {
+@test "run: exits with 1 if a test fails, and counts it" {
 	suite <<-'END'
 		@case "a" { true; }
 		@case "b" { false; }
@@ -53,14 +53,14 @@ last_line() {
 	expect_eq '0 passed, 1 failed, 0 skipped' "$(last_line)"
 }
 
-@test "run: nothing but skips is a failure" {
+@test "run: a suite of which every test is skipped is a failure" {
 	suite <<<'@case "a" { skip "why"; }'
 	expect 1 suite_run
 	expect_match 'no test ran' "$output"
 	expect_eq '0 passed, 0 failed, 1 skipped' "$(last_line)"
 }
 
-@test "run: no tests, no such file, a file bats cannot read, an unknown word" {
+@test "run: no tests, a missing file, a file that bats cannot read or an unknown word is an error" {
 	: >"$suite"
 	expect 1 suite_run
 	expect_eq '0 passed, 0 failed, 0 skipped' "$(last_line)"
@@ -71,7 +71,7 @@ last_line() {
 	expect_match nonsense "$errors"
 }
 
-@test "run: bats that dies midway is a failure" {
+@test "run: it is a failure if bats dies midway" {
 	suite <<-'END'
 		@case "a" { true; }
 		@case "b" { kill -KILL $$; }
@@ -132,7 +132,7 @@ last_line() {
 	expect_eq 1 "$status"
 }
 
-@test "json: values, and input that is no JSON" {
+@test "json: prints values, and fails if a value is missing or the input is not JSON" {
 	expect_eq 3 "$(json a.1.b <<<'{"a": [0, {"b": 3}]}')"
 	expect_eq true "$(json a <<<'{"a": true}')"
 	expect_eq text "$(json a <<<'{"a": "text"}')"
@@ -142,7 +142,7 @@ last_line() {
 	[ "$status" -ne 0 ]
 }
 
-@test "wait_until: returns once it is so, and fails when it is not" {
+@test "wait_until: returns once its command succeeds, and fails if that takes too long" {
 	(
 		sleep 0.2
 		: >"$BATS_TEST_TMPDIR/there"

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The Lua binding where nothing is loaded. The assertions are in lua/*.lua.
+# The Lua binding with nothing loaded. The assertions are in lua/*.lua.
 
 load ../lib/common
 
@@ -11,7 +11,8 @@ setup() {
 	export CONNCOUNT_DIR="$BATS_TEST_TMPDIR/nothing is loaded here"
 }
 
-# assertions NAME: runs lua/NAME.lua as it is, and with the collector at work all the time.
+# assertions NAME: runs lua/NAME.lua, first as usual and then with the garbage collector always at
+# work.
 assertions() {
 	local script=$BATS_TEST_DIRNAME/lua/$1.lua
 	expect 0 "$LUA" "$script" </dev/null
@@ -19,8 +20,8 @@ assertions() {
 		"$script" </dev/null
 }
 
-# build_fake DIR: makes DIR/conncount.so, the binding over a library that tells what it is
-# asked and answers what it is told, with the compiler and flags of the environment.
+# build_fake DIR: builds DIR/conncount.so, the binding over a library that records its queries and
+# gives the answers that it was given (lua/fake.c), with the compiler and flags of the environment.
 build_fake() {
 	local flags
 	read -ra flags <<<"$(pkg-config --cflags "$LUA") ${CFLAGS:-}"
@@ -29,23 +30,23 @@ build_fake() {
 		"$BATS_TEST_DIRNAME/lua/fake.c"
 }
 
-@test "accept constructs: what makes one, what a policy can do with it" {
+@test "accept constructs: two addresses make one, and a policy cannot change it" {
 	assertions accept
 }
 
-@test "arguments: well-formed ones reach the system, malformed ones raise an error" {
+@test "arguments: well-formed ones reach the system, and malformed ones raise an error" {
 	assertions arguments
 }
 
-@test "nothing loaded: nil, a message that names the instance, ENOENT" {
+@test "nothing loaded: a call returns nil, a message that names the instance, and ENOENT" {
 	assertions system
 }
 
-@test "what runs inside a server: no failure and no error reaches it, and the log has each once a minute" {
+@test "conncount.ask returns nil for any failure or error, and logs each reason once a minute" {
 	assertions ask_log
 }
 
-@test "what the library is asked, what the policy gets; one handle, closed with the state" {
+@test "what the library answers reaches the policy, over one handle that is closed with the Lua state" {
 	build_fake "$BATS_TEST_TMPDIR"
 	export LUA_CPATH="$BATS_TEST_TMPDIR/?.so"
 	assertions answers
@@ -53,13 +54,13 @@ build_fake() {
 	expect_eq $'closed\nthen nil, fake error 9, 9' "$errors"
 }
 
-@test "an embedding server hands over its sessions" {
+@test "an embedding server can hand its sessions to a policy" {
 	requires ipv6
 	expect 0 "$BUILD/tests/embed-$LUA" "$BATS_TEST_DIRNAME/lua/embed_policy.lua"
 	expect_eq $'ipv4: done\nipv6: done\nmapped: done' "$output"
 }
 
-@test "an embedding server gets an errno, never a jump" {
+@test "an embedding server gets an errno, never a Lua error" {
 	requires ipv6
 	expect 0 "$BUILD/tests/embed-$LUA" -e
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The manual pages, held against what they describe: the command's own help, the keys of the
+# The manual pages, compared with what they describe: the command's own help, the keys of the
 # configuration, the header, the Lua functions, the messages.
 
 load ../lib/common
@@ -11,7 +11,7 @@ setup() {
 	MAN=$ROOT/user/dist/man
 }
 
-# page_options COMMAND: those that conncount(1) gives it, sorted.
+# page_options COMMAND: prints the options that conncount(1) gives it, sorted.
 page_options() {
 	awk -v command="$1" '
 		/^\.Pp$/ && !deep { on = 0 }
@@ -24,7 +24,7 @@ page_options() {
 		sort -u
 }
 
-# policyd OPTION...
+# policyd OPTION...: runs conncount-policyd from the source tree.
 policyd() {
 	LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$ROOT/lua/servers/policyd/conncount-policyd" "$@"
 }
@@ -56,7 +56,7 @@ policyd() {
 	done
 }
 
-@test "each option that conncount(1) describes is one of a command" {
+@test "each option that conncount(1) describes belongs to a command" {
 	local all option
 	all=$(for option in $(commands); do options_of "$option"; done)$'\n--help\n--version'
 	while read -r option; do
@@ -77,11 +77,11 @@ policyd() {
 		'keys in conncount.conf(5)'
 }
 
-@test "user/dist/conncount.conf is a configuration" {
+@test "user/dist/conncount.conf is a valid configuration" {
 	expect 0 conncount check "$ROOT/user/dist/conncount.conf"
 }
 
-@test "each example in conncount-servers(7) is run by a test with the servers or the kernel" {
+@test "each example in conncount-servers(7) is run by a test in servers/, integration/ or vm/" {
 	local section example n=0
 	while IFS=$'\t' read -r section example; do
 		n=$((n + 1))
@@ -100,7 +100,7 @@ policyd() {
 	done < <(grep -oE '^[a-z].*conncount_[a-z_]+[( ]' "$ROOT/user/lib/conncount.h" |
 		grep -oE 'conncount_[a-z_]+[( ]$' | tr -d '( ')
 	[ "$n" -gt 20 ] || fail "only $n names found in conncount.h"
-	# A description comes with its function.
+	# The page has the functions' descriptions, too.
 	expect 0 grep -c '^Open an instance for reading\.$' "$page"
 	expect 0 grep -c 'ESRCH: no such service type' "$page"
 }
@@ -137,7 +137,7 @@ policyd() {
 	expect_eq "$fields" "$(grep -oE '^\.It Va .*' "$page" | sed 's/^\.It Va //; s/ , Va /\n/' | sort)" fields
 }
 
-@test "the example of a policy and those in conncount-policyd(8) and the README are policies" {
+@test "the example policy and those in conncount-policyd(8) and the README are valid" {
 	local n=0 file
 	requires lua5.4
 	awk -v dir="$BATS_TEST_TMPDIR" '/^\.Ed/ { on = 0 }
@@ -152,7 +152,7 @@ policyd() {
 	expect_eq 4 "$n" 'policies found'
 }
 
-@test "conncount-troubleshooting(7) quotes messages that the source has" {
+@test "conncount-troubleshooting(7) quotes only messages that the source has" {
 	expect 0 python3 -I "$TOOLS/messages.py" "$MAN/conncount-troubleshooting.7" \
 		"$ROOT"/user/*/*.c "$ROOT"/lua/*.c
 	[ "$output" -ge 20 ] || fail "only $output messages found in the page"
@@ -166,7 +166,7 @@ policyd() {
 	expect_eq 1 "$(wc -l <<<"$errors")" 'messages missing'
 }
 
-@test "every page is named in another one, and what a page refers to is there" {
+@test "every page is referred to, and every page that is referred to exists" {
 	local page name
 	for page in "$MAN"/*.[1-9] "$BUILD"/man/*.[1-9]; do
 		name=${page##*/}

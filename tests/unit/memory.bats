@@ -1,11 +1,11 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The unit suites again, under AddressSanitizer and UBSan, and under valgrind.
+# The suites cidr, config and lua with AddressSanitizer and UBSan, and parts of them with valgrind.
 
 load ../lib/common
 
-# A build of everything, and slow programs, take minutes beside other work.
+# On a busy machine, a build of everything and the slow programs take minutes.
 time_limit 900
 
 suites=("$BATS_TEST_DIRNAME"/{cidr,config,lua}.bats)
@@ -17,8 +17,8 @@ wrapper() {
 	chmod +x "$1"
 }
 
-# run_suites BUILD [OPTION...]: the suites, with the products in BUILD, and $LUA as
-# BUILD/bin has it. No test may be skipped.
+# run_suites BUILD [OPTION...]: runs the suites with the products in BUILD, and the $LUA in
+# BUILD/bin. No test may be skipped.
 run_suites() {
 	local build=$1
 	shift
@@ -26,16 +26,16 @@ run_suites() {
 		"$ROOT/tests/run" --jobs "$(nproc)" --no-skip "$@" "${suites[@]}"
 }
 
-@test "AddressSanitizer and UBSan find nothing in the unit suites" {
+@test "AddressSanitizer and UBSan find nothing in the suites cidr, config and lua" {
 	local build=$BATS_TEST_TMPDIR/sanitized libraries
 	expect 0 make -s -j2 -C "$ROOT" SANITIZE=1 BUILD="$build" tests
-	# The interpreter is not built with sanitizers, so they have to come before it.
+	# The interpreter is built without sanitizers, so it must load their libraries first.
 	libraries=$(cc -print-file-name=libasan.so):$(cc -print-file-name=libubsan.so)
 	wrapper "$build/bin/$LUA" "LD_PRELOAD=$libraries exec $(command -v "$LUA") \"\$@\""
 	run_suites "$build"
 }
 
-@test "a planted overflow is found by AddressSanitizer as used here" {
+@test "AddressSanitizer finds a planted overflow" {
 	cat >"$BATS_TEST_TMPDIR/bug.c" <<-'END'
 		#include <stdlib.h>
 		int main(int argc, char **argv)
@@ -52,7 +52,7 @@ run_suites() {
 	expect_match 'heap-buffer-overflow' "$errors"
 }
 
-@test "valgrind finds nothing in the unit suites" {
+@test "valgrind finds nothing in selected tests of the suites cidr, config and lua" {
 	requires valgrind build
 	local build=$BATS_TEST_TMPDIR/wrapped program
 	local valgrind='exec valgrind -q --leak-check=full --error-exitcode=99'
@@ -61,7 +61,7 @@ run_suites() {
 	done
 	wrapper "$build/bin/$LUA" "$valgrind $(command -v "$LUA") \"\$@\""
 	ln -s "$BUILD/lua" "$build/lua"
-	# One process for each length of an address is what AddressSanitizer is quicker at.
+	# Tests with a process for each prefix length are left to AddressSanitizer, which is faster.
 	run_suites "$build" --filter \
 		'malformed|alone|two lengths|mapped|localhost|example|keys|sections|twice|max_pre|accept|nothing loaded|what the library'
 }

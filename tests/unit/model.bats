@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# tests/model/model.c runs the count protocol in every interleaving. No addition is lost; without any
-# one of its rules, one is.
+# tests/model/model.c runs the count protocol in every interleaving. With all its rules no addition
+# is lost; without any one of them, a run goes wrong.
 
 load ../lib/common
 
@@ -10,20 +10,20 @@ setup_file() {
 	"${CC:-cc}" -O2 -Wall -Wextra -Werror -o "$BATS_FILE_TMPDIR/model" "$ROOT/tests/model/model.c"
 }
 
-# model STATUS ARGUMENT...
+# model STATUS ARGUMENT...: runs the model, which must exit with STATUS.
 model() {
 	local want=$1
 	shift
 	expect "$want" "$BATS_FILE_TMPDIR/model" "$@"
 }
 
-# holds ARGUMENT...
+# holds ARGUMENT...: the model finds no run that goes wrong.
 holds() {
 	model 0 "$@"
 	expect_match '^holds: [1-9]' "$output"
 }
 
-# refuted WHAT ARGUMENT...: the model shows a run, step by step, that ends in WHAT.
+# refuted WHAT ARGUMENT...: the model prints a run, step by step, that ends in WHAT.
 refuted() {
 	local what=$1 first last
 	shift
@@ -35,7 +35,7 @@ refuted() {
 	expect_match $'\n *P[0-2] [-+<>~][a-f]: .*\n *P[0-2] [-+<>~][a-f]: ' "$output" 'the run'
 }
 
-# without RULE WHAT ARGUMENT...: with all rules it holds; without RULE a run ends in WHAT.
+# without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE a run ends in WHAT.
 without() {
 	local rule=$1 what=$2
 	shift 2
@@ -43,7 +43,7 @@ without() {
 	refuted "$what" --ends --without "$rule" "$@"
 }
 
-@test "three sessions start and end: counts are exact, no node is left, retries suffice" {
+@test "sessions that start and end concurrently leave exact counts and no node, within the retries" {
 	holds '+a -a' '+b -b' '+c -c'
 	holds --levels 2 '+a -a' '+b -b' '+c -c'
 	holds --levels 2 --open a '-a +b -b' '+c -c' '+d -d'
@@ -52,7 +52,7 @@ without() {
 	holds '+a -a +d -d' '+b -b +e -e' '+c -c'
 }
 
-@test "a session that starts and ends at once, by both events: it is counted once or never" {
+@test "a session whose start and both end events run at once is counted once or never" {
 	holds --levels 2 '+a' '-a' '-a'
 	holds --levels 2 --open a '-a' '-a' '+b -b'
 	holds --levels 2 '+a -b' '-a +b' '-a -b'
@@ -60,7 +60,7 @@ without() {
 	holds --levels 2 '+a' '!a' '-a'
 }
 
-@test "inserts and deletes fail: each change is counted, uncounted or lost, and no key is dead" {
+@test "if inserts and deletes fail, each change is counted, uncounted or lost, and no key stays dead" {
 	holds --failures '+a -a' '+b -b' '+c -c'
 	holds --failures --open ab '-a +c' '-b +d -d' '+e -e'
 	holds --failures --levels 2 '+a -a' '+b -b' '+c -c'
@@ -68,7 +68,7 @@ without() {
 	holds --failures --levels 2 '+a -b' '-a +b' '-a -b'
 }
 
-@test "retries used up are reported" {
+@test "a change whose retries are used up is reported" {
 	local retries
 	for retries in 1 2 3; do
 		holds --retries "$retries" '+a -a' '+b -b' '+c -c'
@@ -77,19 +77,19 @@ without() {
 	holds --retries 1 --failures --levels 2 '+a -a' '+b -b' '+c -c'
 }
 
-@test "the trie: without BPF_NOEXIST, the check of the prefix, RCU" {
+@test "the trie needs BPF_NOEXIST, the check of the prefix length, and RCU" {
 	without noexist 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 	without prefixlen 'count of 1/short was 1; is 0 after' --levels 2 '+a -a' '+b -b'
 	without rcu 'one more session .* is not counted' '+a -a' '+b -b'
 }
 
-@test "additions: without the atomic addition, without what it does on DEAD and on GONE" {
+@test "an addition must be atomic, must be repeated on GONE, and must not be repeated on DEAD" {
 	without fetch-add 'count of 1/n is 1; 0 are open' '+a -a' '+b -b'
 	without gone-retry 'count of 1/n is -1; 0 are open' '+a -a' '+b -b'
 	without dead-leave 'count of 1/n is 1; 0 are open' '+a -a' '+b -b'
 }
 
-@test "the end of a node: without each step of it" {
+@test "each step of the end of a node is necessary" {
 	without zero-cas 'the slot has 1/n, which is not CACHED' '+a -a' '+b -b' '+c -c'
 	without dead-mark 'the slot has 1/n, which is not CACHED' '+a -a' '+b -b' '+c -c'
 	without unlink-first 'though nothing failed' '+a -a' '+b -b'
@@ -107,7 +107,7 @@ without() {
 	holds --seen 1 --failures '+a -a +b@2 -b' '+c -c' '+d@2 -d'
 }
 
-@test "cached nodes: without each step of it" {
+@test "each step for cached nodes is necessary" {
 	without cache-lock '1/n stays 0.CACHED, and no slot has it' --seen 1 \
 		'+a -a +b@2 -b' '+c -c' '+d@2 -d'
 	without cache-cas 'the slot has 1/n, which is not CACHED' --seen 1 '+a -a' '+b -b' '+c -c'
@@ -120,7 +120,7 @@ without() {
 		'+a -a +b@2 -b' '+c@2 -c'
 }
 
-@test "failures: without what is done about them" {
+@test "each step that handles a failure is necessary" {
 	without delete-failure-check 'one more session .* is not counted' --failures '+a -a' '+b -b'
 	without delete-failure-revive '1/n stays 0.DEAD' --failures '+a -a' '+b -b'
 	without carry-lost '0 are open and counted; nothing is lost' --failures '+a -a' '+b -b'
@@ -128,7 +128,7 @@ without() {
 	without spent-error '0 are open and counted; nothing is lost' --retries 1 '+a -a' '+b -b'
 }
 
-@test "a session's start: without each step of it" {
+@test "each step of a session's start is necessary" {
 	without start-claim 'session a has ended and stays COUNTED' '+a' '-a'
 	without publish-cas 'session a has ended and stays COUNTED' '+a' '-a'
 	without starter-takes-back 'live 1' '+a' '-a'
@@ -138,7 +138,7 @@ without() {
 	without uncounted-state 'count of 1/n is -1; 0 are open' --failures '+a' '-a'
 }
 
-@test "a session's end: without each step of it" {
+@test "each step of a session's end is necessary" {
 	without end-exchange 'live -1' --open a '-a' '-a'
 	without starting-is-starters 'live -1' '+a' '-a'
 }
@@ -152,7 +152,7 @@ without() {
 	holds --rounds 4 '<a >a' '<a >a' '<a >a'
 }
 
-@test "subflows: without each step of their protocol" {
+@test "each step of the protocol of subflows is necessary" {
 	without subflow-first 'session a has 0 subflows and stays COUNTED' '<a' '>a'
 	without reconcile-again 'session a has 1 subflows and stays NEW' --open a '>a' '<a'
 	without unreconciled-lost 'session a has 0 subflows and stays COUNTED' --rounds 1 \
@@ -161,19 +161,19 @@ without() {
 	without suspend-cas 'session a has ended and stays NEW' --open a '>a' '-a'
 }
 
-@test "an orphan, a subflow that has lost its MPTCP socket: the first of its two ends ends the session" {
+@test "an orphan, a subflow without its MPTCP socket, ends its session at the first of its two ends" {
 	holds --levels 2 --orphans a '~a' '-a' '+b -b'
 	holds --orphans ab '~a' '-a ~b' '-b'
 	without orphan-release 'live 1' --orphans a '~a' '-a'
 }
 
-@test "two programs make one record at once: both have it" {
+@test "two programs that make one record at once both get it" {
 	holds --fresh --levels 2 '+a' '-a' '-a'
 	holds --fresh '+a' '+a' '-a'
 	without record-again 'uncounted 1; 0 are open' --fresh '+a' '-a'
 }
 
-@test "every rule that the model can leave out is left out above" {
+@test "every rule that the model can leave out is left out by a test" {
 	model 0 --without list
 	expect_eq "$(cut -d ' ' -f 1 <<<"$output" | sort)" \
 		"$(sed -n 's/^\twithout \([a-z-]*\) .*/\1/p' "$BATS_TEST_FILENAME" | sort)" rules
@@ -207,7 +207,7 @@ without() {
 	without claim-before-record 'count of 1/n is 1; 0 are open' '+a@1' '+a@2' '-a'
 }
 
-@test "what no reader may rely on while a node ends" {
+@test "while a node ends, a reader may see too few sessions, or more than were ever open" {
 	refuted 'sees 0; 1 are open' --check counted '+a -a' '+b -b'
 	holds --check open '+a -a' '+b -b' '+c -c'
 	refuted 'sees 2; 1 are open' --check open --open a '-a' '+b +c -b' '+e@2 -e -c +d'

@@ -1,14 +1,14 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The alerting rules and the dashboard, by Prometheus' own promtool.
+# The alerting rules and the dashboard, checked with Prometheus's own promtool.
 
 load ../lib/common
 
 RULES=$ROOT/user/dist/monitoring/conncount.rules.yml
 DASHBOARD=$ROOT/user/dist/monitoring/conncount.dashboard.json
 
-# expressions: those of the dashboard, a line each, with Grafana's variables filled in.
+# expressions: prints those of the dashboard, one a line, with Grafana's variables filled in.
 expressions() {
 	python3 -I - "$DASHBOARD" <<-'END'
 		import json, sys
@@ -19,12 +19,12 @@ expressions() {
 	END
 }
 
-# families: those of the source, without what counters and infos have behind their names.
+# families: prints the metric families in the source, without the suffixes of counters and infos.
 families() {
 	grep -ohE '"conncount_[a-z_]+"' "$ROOT/user/metrics/metrics.c" | tr -d '"' | sort
 }
 
-# metrics: the names that `conncount metrics` may print.
+# metrics: prints the names that `conncount metrics` may print.
 metrics() {
 	families | sed 'p; s/$/_total/; p; s/_total$/_info/'
 }
@@ -35,7 +35,7 @@ metrics() {
 	expect_match '6 rules found' "$output"
 }
 
-@test "each alert is raised when it should be, and not before" {
+@test "each alert fires when it should, and not before" {
 	requires promtool
 	ln -s "$RULES" "$BATS_TEST_TMPDIR/rules.yml"
 	cat >"$BATS_TEST_TMPDIR/test.yml" <<-'END'
@@ -90,7 +90,7 @@ metrics() {
 	expect 0 promtool test rules "$BATS_TEST_TMPDIR/test.yml"
 }
 
-@test "every expression of the dashboard is one for Prometheus" {
+@test "promtool accepts every expression of the dashboard" {
 	requires promtool
 	{
 		printf 'groups:\n  - name: dashboard\n    rules:\n'
@@ -102,7 +102,7 @@ metrics() {
 	expect_match "$(expressions | wc -l) rules found" "$output"
 }
 
-@test "the rules and the dashboard are about metrics that there are" {
+@test "the rules and the dashboard name only metrics that exist" {
 	local name
 	for name in $({
 		grep '^ *\(expr:\)\?[^:]*conncount_' "$RULES"
@@ -110,7 +110,7 @@ metrics() {
 	} | grep -oE 'conncount_[a-z_]+' | sort -u); do
 		metrics | grep -qxF "$name" || fail "there is no metric $name"
 	done
-	# And each metric can be seen on the dashboard, but for the ones about the loading itself.
+	# The dashboard shows every metric but these.
 	while read -r name; do
 		[[ $name =~ ^conncount_(build|seeding|detached|program_runs|accept_queue_limit|accept_queue_others|listening_sockets)$ ]] ||
 			expressions | grep -qE "$name(_total)?[{ ]" || fail "$name is on no panel"

@@ -1,9 +1,9 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The Debian packages: built by scripts/deb, installed by apt in a fresh Debian 12, purged. Once
-# in a chroot, where no systemd runs, and once in a container that systemd boots, with the units as
-# they are installed: in a cgroup and a network namespace of its own.
+# The Debian packages: scripts/deb builds them, apt installs them in a fresh Debian 12 and purges
+# them. Once in a chroot, where no systemd runs, and once in a container that systemd boots, with
+# the units as installed: in a cgroup and a network namespace of its own.
 # shellcheck disable=SC2030,SC2031 # each test has its own $output
 
 load ../lib/common
@@ -25,7 +25,8 @@ teardown_file() {
 	rm -rf --one-file-system "$FRESH"
 }
 
-# fresh: this test's own Debian, in $TREE, and cgroups for it, in each hierarchy that systemd has.
+# fresh: makes the test's own Debian, in $TREE, and a cgroup for it in each hierarchy that systemd
+# uses.
 fresh() {
 	local hierarchy
 	requires root bpf btf cgroup2 netns ip build dpkg-buildpackage debootstrap systemd-nspawn
@@ -62,7 +63,7 @@ teardown() {
 	umount "$TREE"
 }
 
-# snapshot: the files of $TREE, but for what every installation changes.
+# snapshot: prints the files of $TREE, except those that every installation changes.
 snapshot() {
 	(cd "$TREE" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./tmp -o \
 		-path ./root -o -path ./var/tmp -o -path ./var/log -o -path ./var/cache -o \
@@ -71,12 +72,12 @@ snapshot() {
 		grep -vE '^\./(etc/(passwd|group|shadow|gshadow|subuid|subgid)-|etc/\.pwd\.lock|etc/(machine-id|hostname)|etc/apt/apt.conf.d) ' |
 		grep -vE '^\./var/lib/(private|systemd/(random-seed|catalog.*|timers.*|timesync.*|coredump)|pam|logrotate)|\.pyc |__pycache__' |
 		sort)
-	# Whoever is who, and what is installed.
+	# Users, groups and installed packages.
 	sort "$TREE/etc/passwd" "$TREE/etc/group"
 	awk '/^Package:/ { name = $2 } /^Status:/ { print name, $0 }' "$TREE/var/lib/dpkg/status" | sort
 }
 
-# nothing_left: after purge all is as the snapshot in $BEFORE has it.
+# nothing_left: after the purge, $TREE is as in the snapshot $BEFORE.
 nothing_left() {
 	local now
 	now=$(snapshot)
@@ -87,7 +88,7 @@ nothing_left() {
 
 # --- a chroot ------------------------------------------------------------------------------------
 
-# in_chroot SCRIPT: runs it in $TREE, in the test's cgroup, and namespaces of its own.
+# in_chroot SCRIPT: runs SCRIPT in $TREE, in the test's cgroup, and in namespaces of its own.
 in_chroot() {
 	# shellcheck disable=SC2016
 	unshare --mount --pid --fork --kill-child --net bash -e -c '
@@ -106,7 +107,7 @@ in_chroot() {
 	expect_eq '' "$output$errors" lintian
 }
 
-@test "the packages: what each depends on and has in it" {
+@test "the packages have the expected files, and libconncount-dev depends on its library" {
 	local name files
 	[ ! -d "$DEBS" ] || [ -e "$BUILD/kept" ] ||
 		fail "scripts/deb has removed $BUILD, which is exported as BUILD"
@@ -136,7 +137,7 @@ in_chroot() {
 	expect_match 'libconncount0 \(= ' "$output"
 }
 
-@test "libconncount-dev: the example in it builds with what is in it" {
+@test "libconncount-dev: its example builds against the packaged files" {
 	local tree=$BATS_TEST_TMPDIR/dev name
 	requires build dpkg-buildpackage cmake gcc
 	for name in libconncount-dev libconncount0; do
@@ -149,7 +150,7 @@ in_chroot() {
 	expect_match "libconncount.so.0 => $tree/usr/lib/" "$output"
 }
 
-@test "without systemd: apt install, load, count, apt purge, and nothing is left" {
+@test "without systemd: the package installs, loads and counts, and purge leaves nothing" {
 	fresh
 	BEFORE=$(snapshot)
 	printf '[mx]\nlisten = *:25\nservice = SMTP\n' >"$BATS_TEST_TMPDIR/conf"
@@ -199,7 +200,7 @@ container_start() {
 	wait_until -t 60 container_is_up
 }
 
-# find_leader: the first process of the container.
+# find_leader: prints the process ID of the container's first process.
 find_leader() {
 	tr -d ' ' <"/proc/$NSPAWN/task/$NSPAWN/children" | grep .
 }
@@ -208,7 +209,7 @@ container_is_up() {
 	[ "$(inside systemctl is-system-running)" = running ]
 }
 
-# container_stop: shuts it down in order, which nspawn does when it is told to end.
+# container_stop: ends nspawn with SIGTERM, on which nspawn shuts the container down in order.
 container_stop() {
 	local pid=$NSPAWN
 	NSPAWN=
@@ -216,13 +217,13 @@ container_stop() {
 	wait "$pid"
 }
 
-# inside COMMAND...
+# inside COMMAND...: runs COMMAND in the container.
 inside() {
 	nsenter --target "$LEADER" --all -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 		DEBIAN_FRONTEND=noninteractive "$@"
 }
 
-# serve UNIT PORT N [PROPERTY]: N sessions, in a service of this name.
+# serve UNIT PORT N [PROPERTY]: starts the service UNIT, which holds N sessions on PORT.
 serve() {
 	local ready=/run/$1.ready
 	inside systemd-run -q --unit="$1" ${4:+-p "$4"} /usr/bin/python3 /root/hold.py "$2" "$3" "$ready"
@@ -236,14 +237,14 @@ expect_inside() {
 	expect_eq "$want" "$output" "$*"
 }
 
-@test "with systemd: apt install, three lines, start, count; reload; the group may read; what hides the mount" {
+@test "with systemd: three lines of configuration count, reload works, and only the group may read" {
 	fresh
 	container_start
 	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount.deb
 	expect_inside enabled systemctl is-enabled conncount.service
 	expect_inside running systemctl is-system-running
 
-	# The bar of it all.
+	# Three lines of configuration and a start must be enough to count.
 	printf '%s\n' '[mx]' 'listen = *:25' 'service = SMTP' >"$TREE/etc/conncount.conf"
 	expect 0 inside systemctl start conncount
 	serve mail 25 3
@@ -251,8 +252,9 @@ expect_inside() {
 	expect_inside 3 conncount count 127.0.0.0/8
 	expect 0 inside conncount status
 
-	# Another network namespace is none of ours, unless it is said to be; then, open before: the
-	# unit's capabilities and filter let it in.
+	# Sessions in another network namespace are not counted without `namespaces = all`. With it
+	# they are, also those that were open before: the unit's capabilities and filter let
+	# conncount in.
 	serve mail2 25 4 PrivateNetwork=yes
 	expect_inside 3 conncount count
 	sed -i '1i [conncount]\nnamespaces = all' "$TREE/etc/conncount.conf"
@@ -283,14 +285,15 @@ expect_inside() {
 	expect 0 inside userdel asks
 	expect 0 inside userdel other
 
-	# A mount namespace hides what is mounted in it, as the unit and the manual say: load refuses.
+	# A service's own mount namespace would hide the mount, as the unit and the manual say: load
+	# refuses.
 	expect 1 inside systemd-run -q -p Type=oneshot -p PrivateTmp=yes conncount load --dir /run/hidden
 	expect 0 inside journalctl -q -o cat -t conncount
 	expect_match '/run/hidden: counting would end with this command' "$output"
 	[ ! -e "/proc/$LEADER/root/run/hidden" ] || fail 'the directory is left'
 }
 
-@test "with systemd: the exporter, by its socket, as nobody" {
+@test "with systemd: the exporter starts by its socket, and runs without privilege" {
 	local pid
 	fresh
 	container_start
@@ -311,11 +314,11 @@ expect_inside() {
 	expect_match 'CapBnd:.0000000000000000' "$output"
 	expect_match 'Seccomp:.2' "$output"
 	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'the exporter runs as root'
-	# Ten times the rating: below 2.0.
+	# The threshold is ten times the rating: below 2.0.
 	expect 0 inside systemd-analyze security --no-pager --threshold=19 conncount-exporter.service
 }
 
-@test "with systemd: conncount-policyd, by its socket, as nobody; a reload; purge leaves nothing" {
+@test "with systemd: conncount-policyd runs unprivileged from its socket, reloads; purge leaves nothing" {
 	local pid
 	fresh
 	BEFORE=$(snapshot)
@@ -337,7 +340,7 @@ expect_inside() {
 	expect_match 'Seccomp:.2' "$output"
 	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'it runs as root'
 
-	# The service file's own way to reload: a mistake, and a change.
+	# The service's reload command: with a mistake, and with a change.
 	echo 'limit{ v4 = 33 }' >>"$TREE/etc/conncount-policy.lua"
 	expect 1 inside systemctl reload conncount-policyd
 	expect 0 inside journalctl -q -u conncount-policyd -o cat
@@ -360,7 +363,7 @@ expect_inside() {
 	nothing_left
 }
 
-# ask_policyd: what it answers about a session from 127.0.0.1, at the unix socket.
+# ask_policyd: prints what it answers about a session from 127.0.0.1, at the unix socket.
 ask_policyd() {
 	inside python3 -c '
 import socket
@@ -374,7 +377,7 @@ rejected() {
 	expect_eq 'action=521 5.7.0 too many sessions from 127.0.0.1/32' "$(ask_policyd)"
 }
 
-# scrape: what the exporter answers.
+# scrape: prints what the exporter answers.
 scrape() {
 	inside python3 -c '
 import socket
@@ -383,7 +386,7 @@ s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
 print(b"".join(iter(lambda: s.recv(65536), b"")).decode())'
 }
 
-@test "with systemd: loaded at boot before a mail server; an upgrade; purge leaves nothing" {
+@test "with systemd: counts from boot, before a mail server, and through an upgrade; purge leaves nothing" {
 	local loaded started
 	fresh
 	BEFORE=$(snapshot)
@@ -392,7 +395,8 @@ print(b"".join(iter(lambda: s.recv(65536), b"")).decode())'
 	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount.deb
 	cp "$TREE/root/conncount.conf" "$TREE/etc/conncount.conf"
 	expect 0 inside systemctl enable -q conncount-exporter.socket
-	# A mail server that wants nothing of the network: only conncount's own order is left.
+	# A mail server that does not wait for the network: only the order that conncount.service
+	# sets is left.
 	cat >"$TREE/etc/systemd/system/postfix.service" <<-'END'
 		[Unit]
 		DefaultDependencies=no
@@ -414,7 +418,7 @@ print(b"".join(iter(lambda: s.recv(65536), b"")).decode())'
 	expect 0 inside conncount status
 	expect_match '^mx +SMTP +3 +3 +0 +3 ' "$(tail -n 1 <<<"$output")" 'opened'
 
-	# An upgrade neither unloads nor forgets.
+	# An upgrade neither unloads conncount nor resets its counts.
 	expect_match conncount_up "$(scrape)"
 	expect 0 inside apt-get -q install -y --reinstall /root/conncount.deb
 	expect_inside "$loaded" systemctl show -P ActiveEnterTimestampMonotonic conncount.service

@@ -1,9 +1,9 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The systemd units and what belongs to them, as far as it can be told without systemd running.
-# What the units do is in package.bats, and the capabilities that they leave
-# in tests/integration/capabilities.bats.
+# The systemd units and what belongs to them, as far as they can be tested without systemd running.
+# package.bats tests what the units do, and tests/integration/capabilities.bats the capabilities
+# that they leave.
 
 load ../lib/common
 
@@ -14,8 +14,9 @@ setup() {
 	UNITS=$PREFIX/lib/systemd/system
 }
 
-@test "systemd-analyze verify finds nothing to say" {
-	# Without the variable, a unit of this machine of the same name would be looked at too.
+@test "systemd-analyze verify accepts the units without a remark" {
+	# Without the variable, systemd-analyze would also check this machine's unit of the same
+	# name.
 	expect 0 env SYSTEMD_UNIT_PATH="$UNITS:" systemd-analyze verify --man=no "$UNITS"/conncount*
 	expect_eq '' "$output$errors" 'systemd-analyze verify'
 }
@@ -26,8 +27,8 @@ setup() {
 	expect_match 'bin/conncount is not executable' "$errors"
 }
 
-@test "conncount.service has nothing that hides its mount, and no limit on memory" {
-	# As exec_needs_mount_namespace() in systemd has it.
+@test "conncount.service has no setting that hides its mount, and no limit on memory" {
+	# The settings that exec_needs_mount_namespace() in systemd checks, and MemoryMax.
 	expect 1 grep -E '^(Protect(System|Home|Kernel.*|ControlGroups|Proc)|ProcSubset|MemoryMax)=' \
 		"$UNITS/conncount.service"
 	expect 1 grep -E '^(Private(Tmp|Devices|Mounts|IPC)|MountFlags|Root.*|.*Paths|Log.*)=' \
@@ -41,8 +42,8 @@ setup() {
 		"$UNITS/conncount-exporter.service" "$UNITS/conncount-policyd.service"
 }
 
-# bounded UNIT LINE...: its service has these lines; its sockets are those of its socket unit, which are
-# for this host.
+# bounded UNIT LINE...: the service has these lines, and takes its sockets only from its socket
+# unit, which allows this host only.
 bounded() {
 	local unit=$1 line
 	shift
@@ -54,12 +55,12 @@ bounded() {
 	expect_eq $'IPAddressDeny=any\nIPAddressAllow=localhost' "$(grep ^IPAddress "$UNITS/$unit.socket")"
 }
 
-@test "the services that answer clients are bounded; their sockets, which they only take, are for this host" {
+@test "the services that answer clients have limits, and their sockets are for this host only" {
 	bounded conncount-policyd MemoryMax=128M TasksMax=16 LimitNOFILE=4352
 	bounded conncount-exporter LimitNOFILE=64
 }
 
-@test "the socket of conncount-policyd is where it listens by itself, and where its page has it" {
+@test "conncount-policyd.socket has the program's default address and the sockets that its page names" {
 	local default
 	requires lua5.4
 	expect 0 env LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$PREFIX/sbin/conncount-policyd" --help
@@ -70,13 +71,13 @@ bounded() {
 	expect 0 grep -F 'readsocket{/run/conncount-policyd.sock}' "$ROOT/user/dist/man/conncount-policyd.8"
 }
 
-@test "the exporter's socket is where the exporter listens by itself" {
+@test "conncount-exporter.socket has the exporter's default address" {
 	local default
 	default=$(conncount exporter --help | sed -n 's/.*--listen .*(default: \(.*\))$/\1/p')
 	expect_eq "ListenStream=$default" "$(grep ^ListenStream= "$UNITS/conncount-exporter.socket")"
 }
 
-@test "the group and the directory, by systemd's own tools" {
+@test "systemd-sysusers makes the group without a user, and systemd-tmpfiles the directory" {
 	local tree=$BATS_TEST_TMPDIR/tree
 	requires root
 	mkdir -p "$tree/etc"
@@ -86,7 +87,7 @@ bounded() {
 	expect 0 systemd-tmpfiles --root="$tree" --create "$PREFIX/lib/tmpfiles.d/conncount.conf"
 	expect_eq "750 0 $(sed -n 's/^conncount:[^:]*:\([0-9]*\):.*/\1/p' "$tree/etc/group")" \
 		"$(stat -c '%a %u %g' "$tree/run/conncount")" 'mode and owner'
-	# A directory that is there, as is the mount on it, stays as it is.
+	# An existing directory, with a mount on it or not, stays as it is.
 	chmod 0700 "$tree/run/conncount"
 	expect 0 systemd-tmpfiles --root="$tree" --create "$PREFIX/lib/tmpfiles.d/conncount.conf"
 	expect_eq 700 "$(stat -c %a "$tree/run/conncount")" mode

@@ -8,7 +8,7 @@ local function from(remote, at)
 	return accept{ remote = remote, ['local'] = at }
 end
 
--- The forms of an address, and what they are taken for.
+-- The forms of an address, and the addresses that they give.
 for _, case in ipairs{
 	{ '192.0.2.7', '198.51.100.1:25', '192.0.2.7 to 198.51.100.1:25' },
 	{ '2001:db8::7', '[2001:db8::1]:587', '2001:db8::7 to [2001:db8::1]:587' },
@@ -78,19 +78,20 @@ expect.raises({ 'accept: 1 argument at most, got 2' }, accept, good_remote, good
 expect.raises({ 'accept: 1 argument at most, got 2' }, accept,
 	{ remote = good_remote, ['local'] = good_local }, nil)
 
--- File descriptors that are no connected TCP socket. A policy goes on: sessions go away.
+-- File descriptors that are not connected TCP sockets: nil and an errno, because a session may have
+-- ended.
 local EBADF, ENOTSOCK = 9, 88
 assert(expect.fails(EBADF, accept, 2147483647):find('2147483647', 1, true))
-expect.fails(ENOTSOCK, accept, 0) -- the suite makes it /dev/null
+expect.fails(ENOTSOCK, accept, 0) -- lua.bats makes it /dev/null
 
--- The method is there once msys.extended.ac has been required, also for older constructs.
+-- require('msys.extended.ac') adds the method, also to constructs made before.
 local ac = from(good_remote, good_local)
 assert(ac.inbound_session_count == nil)
 require('msys.extended.ac')
 assert(ac.inbound_session_count == conncount.inbound_session_count)
 assert(from('::1', '[::1]:25').inbound_session_count == conncount.inbound_session_count)
 
--- Constructs do not change and do not give away their metatable.
+-- A construct cannot be changed, and hides its metatable.
 assert(getmetatable(ac) == 'conncount.accept')
 assert(not pcall(setmetatable, ac, {}))
 assert(not pcall(function() ac.remote = '192.0.2.8' end))
@@ -99,7 +100,7 @@ assert(ac.remote == nil and ac[1] == nil)
 assert(tostring(ac) == 'conncount.accept: 192.0.2.7 to 198.51.100.1:25')
 assert(type(conncount._VERSION) == 'string' and conncount._VERSION:match('^%d+%.%d+%.%d+'))
 
--- Nothing else was left behind; msys.audit has its global name, beside what a server put there.
+-- The modules set no other global; msys.audit has its global name, beside what a server put there.
 assert(_G.conncount == nil and _G.msys == nil)
 local core = {}
 msys = { core = core }

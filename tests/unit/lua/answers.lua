@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- What is asked of the library and what a policy gets for its answers. The module is linked
--- with fake.c: fake.answer() sets what a query gives, fake.asked() is what was asked last.
+-- What the binding asks the library, and what a policy gets for its answers. fake.c is linked into
+-- the module: fake.answer() sets the answer to queries, and fake.asked() returns the last query.
 local expect = require('expect')
 
-local file = package.cpath:gsub('%?', 'conncount') -- the suite has one directory in it
+local file = package.cpath:gsub('%?', 'conncount') -- lua.bats sets it to one directory
 local fake = assert(package.loadlib(file, 'luaopen_fake'))()
 
--- What is marked for finalization first is finalized last: this asks when the handle is gone.
--- An assertion would go unheard here, so the suite compares what it writes.
+-- Lua finalizes last what was marked first, so this asks after the handle was closed. Nobody would
+-- see an assertion fail here, so lua.bats compares what it writes.
 local ac4
 local function ask_again()
 	local count, message, errno = ac4:inbound_session_count()
@@ -29,7 +29,7 @@ ac4 = conncount.accept{ remote = '192.0.2.7', ['local'] = '198.51.100.1:25' }
 local ac6 = conncount.accept{ remote = '2001:db8:1:2::7', ['local'] = '[2001:db8::1]:587' }
 local mapped = conncount.accept{ remote = '::ffff:192.0.2.7', ['local'] = '[::ffff:192.0.2.1]:25' }
 
--- Nothing is opened until a query needs it; while it cannot be opened every query tries again.
+-- The first query opens the instance; while that fails, every query tries again.
 local opened = fake.opened()
 assert(opened == 0)
 fake.answer{ open_error = EACCES }
@@ -38,11 +38,11 @@ expect.fails(EACCES, ac4.inbound_session_count, ac4, '/24')
 expect.fails(EACCES, ac4.inbound_session_count, ac4, '/24', 'nonsense')
 assert(fake.opened() == 3)
 assert(not pcall(ac4.inbound_session_count, ac4, '/33'))
-assert(fake.opened() == 3) -- a malformed argument does not even try
+assert(fake.opened() == 3) -- a call with a malformed argument does not try
 fake.answer{ count = 12 }
 expect.returns({ 12 }, ac4.inbound_session_count, ac4)
 expect.returns({ 12 }, ac4.inbound_session_count, ac4, '/24')
-assert(fake.opened() == 4) -- and then it is kept
+assert(fake.opened() == 4) -- the handle stays open
 
 -- Each form of the call.
 local function asks(asked, ac, ...)
@@ -89,14 +89,14 @@ expect.returns({ 12 }, audit.inbound_session_count, '/25', 'Control')
 assert(fake.asked() == 'service Control 192.0.2.128/25')
 audit.current(nil)
 
--- Numbers: integers, of any size that Lua has.
+-- Counts are integers, of any size that Lua has.
 for _, n in ipairs{ 0, 1, 1099511627776, math.maxinteger or 9007199254740992 } do
 	fake.answer{ count = n }
 	expect.returns({ n }, ac4.inbound_session_count, ac4)
 	expect.returns({ n }, audit.inbound_session_count, '::/0', 'SMTP')
 end
 
--- A count that is not exact says so.
+-- A count that is not exact comes with the reason.
 local function inexact(text, answer)
 	fake.answer(answer)
 	expect.returns({ answer.count, text }, ac4.inbound_session_count, ac4)
@@ -124,7 +124,8 @@ for _, errno in ipairs{ ENOENT, EACCES, EPROTO } do
 	end
 end
 
--- What is not configured: a listener is the system's trouble, a service type the policy's.
+-- A listener that is not configured is a failure of the system; a service type, an error of the
+-- policy.
 fake.answer{ error = ESRCH }
 expect.returns({ nil, 'no listener is configured for 198.51.100.1 port 25', ESRCH },
 	ac4.inbound_session_count, ac4)
@@ -146,7 +147,7 @@ fake.answer{}
 expect.returns({ 'mine' }, conncount.service, '[2001:db8::1]:587')
 assert(fake.asked() == 'service of 2001:db8::1/128 587')
 
--- Good again, over the same handle; the suite sees that it is closed with the state.
+-- A query succeeds again, over the same handle; lua.bats checks that it is closed with the state.
 fake.answer{ count = 1 }
 expect.returns({ 1 }, ac4.inbound_session_count, ac4)
 assert(fake.opened() == 4)

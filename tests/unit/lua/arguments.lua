@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- The arguments of inbound_session_count(), with nothing loaded: what is well-formed gets as
--- far as the system and fails there with ENOENT, what is malformed raises an error before.
+-- The arguments of inbound_session_count(), with nothing loaded: a call with well-formed ones
+-- reaches the system and fails there with ENOENT, a call with malformed ones raises an error
+-- before.
 local expect = require('expect')
 local conncount = require('conncount')
 require('msys.extended.ac')
@@ -43,14 +44,14 @@ for length = 0, 128 do
 	expect.fails(ENOENT, count6, '/24,/' .. length)
 end
 
--- An argument left out.
+-- Arguments left out.
 for _, count in ipairs{ count4, count6 } do
 	expect.fails(ENOENT, count)
 	expect.fails(ENOENT, count, nil)
 	expect.fails(ENOENT, count, nil, nil)
 	expect.fails(ENOENT, count, '/24', nil)
 	expect.fails(ENOENT, count, nil, 'Control')
-	-- Whether a type exists is the system's to say: it may be one of the configuration.
+	-- Only the system can tell whether a type exists, because the configuration may define it.
 	expect.fails(ENOENT, count, '/24', 'smtp')
 end
 
@@ -84,7 +85,7 @@ for _, text in ipairs(malformed) do
 end
 expect.raises({ CIDR, "'example.org'", 'localhost' }, count4, 'example.org')
 
--- Lengths of the connecting session.
+-- Prefix lengths for the connecting session.
 for _, text in ipairs{
 	'/33', '/64', '/129', '/-1', '/+1', '/024', '/24 ', '/ 24', '/24x', '/255.255.255.0', '/24/',
 	'/24,', '/24,64', '/24,/', '/24, /64', '/24,/64,', '/24,/64,/64', '/24,/129', '/33,/64', ',/64',
@@ -96,7 +97,7 @@ for _, text in ipairs{ '/129', '/999', '/24,/129', '/33,/64', '/64,' } do
 	expect.raises({ CIDR .. " '" .. text .. "': " }, count6, text)
 end
 
--- Text that is not shown as it is.
+-- Text that a message escapes or shortens.
 expect.raises({ CIDR .. " '10.0.0.0/8\\000': ", 'NUL' }, count4, '10.0.0.0/8\0')
 expect.raises({ CIDR .. " '\\000': ", 'NUL' }, count4, '\0')
 expect.raises({ CIDR .. " '10.0.0.0\\000/8': ", 'NUL' }, audit.inbound_session_count,
@@ -105,7 +106,7 @@ expect.raises({ CIDR .. " 'a\\027[31m\\127': " }, count4, 'a\27[31m\127')
 expect.raises({ CIDR .. " '" .. ('x'):rep(80) .. "...': " }, count4, ('x'):rep(1000000))
 expect.raises({ CIDR .. " '%d%s%n': " }, count4, '%d%s%n')
 
--- What is no string.
+-- Values that are not strings.
 local others = { true, false, {}, print, io.stdout, ac4, coroutine.create(function() end) }
 for _, value in ipairs(others) do
 	local texts = { CIDR .. ': string expected, got ' .. type(value) }
@@ -130,15 +131,15 @@ expect.raises({ SERVICE .. " '': unknown service type", 'SMTP' }, count4, nil, '
 expect.raises({ SERVICE .. " '': unknown service type", 'SMTP' }, audit.inbound_session_count,
 	'10.0.0.0/8', '')
 expect.raises({ SERVICE .. " 'SMTP\\000': ", 'NUL' }, count4, '/24', 'SMTP\0')
-expect.raises({ CIDR .. " '/129': " }, count4, '/129', '') -- the first is told first
+expect.raises({ CIDR .. " '/129': " }, count4, '/129', '') -- the first error is reported
 
--- Too many.
+-- Too many arguments.
 expect.raises({ 'inbound_session_count: 2 arguments at most, got 3' }, count4, '/24', 'SMTP', nil)
 expect.raises({ 'inbound_session_count: 2 arguments at most, got 3' }, count4, nil, nil, nil)
 expect.raises({ 'inbound_session_count: 2 arguments at most, got 4' }, audit.inbound_session_count,
 	'10.0.0.0/8', 'SMTP', 'SMTP', 'SMTP')
 
--- A call without its construct.
+-- A call without its accept construct.
 for _, value in ipairs{ '/24', 24, true, {}, io.stdout } do
 	expect.raises({ 'inbound_session_count: accept construct expected before the colon, got '
 		.. type(value) }, ac4.inbound_session_count, value)
@@ -148,7 +149,7 @@ expect.raises({ 'inbound_session_count: accept construct expected before the col
 expect.raises({ 'inbound_session_count: accept construct expected before the colon, got nil' },
 	ac4.inbound_session_count, nil, '/24')
 
--- msys.audit: both required, a length only with a current session.
+-- msys.audit requires both arguments; a prefix length alone needs a current session.
 expect.raises({ CIDR .. ': string expected, got no value' }, audit.inbound_session_count)
 expect.raises({ CIDR .. ': string expected, got nil' }, audit.inbound_session_count, nil, 'SMTP')
 expect.raises({ SERVICE .. ': string expected, got no value' }, audit.inbound_session_count,
@@ -172,11 +173,11 @@ end
 expect.raises({ 'current: bad argument #1: accept construct or nil expected, got no value' },
 	audit.current)
 expect.raises({ 'current: 1 argument at most, got 2' }, audit.current, ac4, ac6)
-expect.fails(ENOENT, audit.inbound_session_count, '/64', 'SMTP') -- those changed nothing
+expect.fails(ENOENT, audit.inbound_session_count, '/64', 'SMTP') -- the calls that failed changed nothing
 audit.current(nil)
 expect.raises({ CIDR .. " '/64': ", 'current' }, audit.inbound_session_count, '/64', 'SMTP')
 
--- What a policy service needs besides.
+-- Functions for policy services.
 for text, network in pairs{
 	['192.0.2.7'] = { '192.0.2.7/32', 4, 32 },
 	['192.0.2.7/24'] = { '192.0.2.0/24', 4, 24 },
@@ -208,9 +209,9 @@ expect.returns({ false }, conncount.socket, '192.0.2.7:1024', '198.51.100.1:25',
 expect.returns({ false }, conncount.socket, '192.0.2.7:1024', '198.51.100.1:25')
 expect.returns({ false }, conncount.socket, '[2001:db8::7]:1024', '[2001:db8::1]:25')
 
--- An error raised from a policy says where in the policy.
+-- An error that a policy raises has the position in the policy.
 local load = loadstring or load
--- In LuaJIT not in a tail call.
+-- LuaJIT loses it in a tail call, hence the parentheses.
 local policy = assert(load("local ac = ...\n\nreturn (ac:inbound_session_count('/33'))", '=policy'))
 expect.raises({ 'policy:3: ' .. CIDR .. " '/33': " }, policy, ac4)
 policy = assert(load("local audit = ...\nreturn (audit.inbound_session_count('/33', 'SMTP'))",

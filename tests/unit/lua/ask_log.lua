@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- conncount.ask: the count; or nil, and why in the log, once a minute for the same reason.
+-- conncount.ask returns the count; or nil, and logs each reason once a minute.
 local expect = require('expect')
 
 local now = 1000
@@ -33,7 +33,7 @@ expect.returns(ONE_NIL, ask, fails, 'not loaded', 2)
 expect.returns(ONE_NIL, ask, fails, 'not permitted', 13)
 expect.returns({ 'not loaded 2; not permitted 13' }, told)
 
--- An error, and one that is no text.
+-- An error with a text, and one without.
 expect.returns(ONE_NIL, ask, error, 'bad argument', 0)
 expect.returns({ 'bad argument nil' }, told)
 expect.returns(ONE_NIL, ask, error, {})

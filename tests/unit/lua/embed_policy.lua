@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- The policy that embed.c runs, once for every kind of session. It gives the globals
+-- The policy that embed.c runs, once for every kind of session. embed.c sets the globals
 --   ac         the session, handed over by conncount_lua_push_accept()
 --   kind       'ipv4', 'ipv6', or 'mapped': an IPv4 client on a dual-stack listener
 --   fd         the session's socket
---   others     sockets that are no session: a table from a name to { fd, errno }
+--   others     sockets that are not sessions: a table from a name to { fd, errno }
 local expect = require('expect')
 local conncount = require('conncount')
 
--- The session that was handed over is the one its file descriptor has.
+-- The file descriptor gives the same session as the one handed over.
 local same = assert(conncount.accept(fd))
 assert(tostring(same) == tostring(ac), tostring(same))
 local shown = tostring(ac)

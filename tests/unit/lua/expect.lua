@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- expect: assertions for the Lua suites. The first that does not hold ends the script.
+-- expect: assertions for the Lua suites. The first that fails ends the script.
 local expect = {}
 local unpack = table.unpack or unpack
 
@@ -20,8 +20,8 @@ local function show(...)
 	return table.concat(shown, ', ')
 end
 
--- f(...) raises a message that starts with the first text, behind the position Lua puts
--- there, and has all the others in it.
+-- f(...) raises a message that starts with the first text, behind the position that Lua puts there,
+-- and contains all the others.
 function expect.raises(texts, f, ...)
 	local result = pack(pcall(f, ...))
 	if result[1] then

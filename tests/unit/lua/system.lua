@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- What a policy gets where nothing is loaded: something it can log, and it goes on. The suite
--- names the instance in CONNCOUNT_DIR, which does not exist.
+-- What a policy gets with nothing loaded: nil and a message that it can log. lua.bats sets
+-- CONNCOUNT_DIR to a directory that does not exist.
 local expect = require('expect')
 local conncount = require('conncount')
 require('msys.extended.ac')
