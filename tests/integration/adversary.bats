@@ -94,7 +94,7 @@ holder() {
 	expect_count 2
 }
 
-@test "a user outside the group can hold nothing, and only root can hold the lock" {
+@test "a user outside the group can lock nothing of the instance; only root can open the lock file" {
 	requires setpriv
 	load
 	holder nogroup
@@ -110,7 +110,7 @@ holder() {
 
 # --- what a member pins -------------------------------------------------------------------------
 
-@test "what only programs write stays so by pins in a bpffs of everybody, which load names" {
+@test "load warns of a world-writable bpffs; pins there let no member write what only programs write" {
 	requires setpriv
 	mkdir "$TEST_DIR/open.bpf" "$TEST_DIR/closed.bpf"
 	mount -t bpf none "$TEST_DIR/open.bpf" # by default everybody may write to it
@@ -135,7 +135,7 @@ holder() {
 	nothing_left
 }
 
-@test "only the group root: no note on a bpffs, as nobody else can read" {
+@test "with the group root, load does not warn of a world-writable bpffs" {
 	mkdir "$TEST_DIR/open.bpf"
 	mount -t bpf none "$TEST_DIR/open.bpf"
 	sed -i 's/^group.*/group = root/' "$CONFIG"
@@ -158,7 +158,7 @@ forged() {
 	done
 }
 
-@test "maps of another type, size or flags in the place of the pins: every reader refuses them" {
+@test "every reader refuses maps of another type, size or flags in place of the pins" {
 	requires speed
 	local lpm=11 hash=1 array=2 per_cpu_hash=5 per_cpu_array=6 lru=9 array_of_maps=12 mmapable=1024
 	load
@@ -212,7 +212,7 @@ restore_pin() {
 	mv -f "$CONNCOUNT_DIR/keep/$1" "$CONNCOUNT_DIR/live/$1"
 }
 
-@test "programs and links in the place of maps, and of the program that adds up: no wrong sum" {
+@test "a wrong program, map or link in place of a pin causes no wrong sum" {
 	local name socket_filter=1 live=$CONNCOUNT_DIR/live
 	load
 	sessions_start
@@ -236,7 +236,7 @@ restore_pin() {
 	expect_count 3
 }
 
-@test "texts without an end in the configurations: cut where they have to end" {
+@test "unterminated texts in the configurations are cut at their maximum length" {
 	local as
 	printf -v as '%63s' ''
 	as=${as// /A}

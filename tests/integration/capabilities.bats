@@ -38,7 +38,7 @@ with() {
 	setpriv --bounding-set="-all$set" --inh-caps=-all --no-new-privs "$@"
 }
 
-@test "with the capabilities of conncount.service: load, again, verify, unload" {
+@test "load, load again, verify and unload work with only the capabilities of conncount.service" {
 	local all=${CAPABILITIES[*]}
 	expect_match sys_admin "$all"
 	expect 0 with "$all" conncount load -c "$CONFIG" --cgroup "$CGROUP"
@@ -52,7 +52,7 @@ with() {
 	expect_match 'counting stopped' "$output"
 }
 
-@test "with one of them less, load fails, says so, and leaves nothing" {
+@test "without any one of these capabilities, load fails with a permission error and leaves nothing" {
 	local dropped rest
 	[ "${#CAPABILITIES[@]}" -gt 2 ] || fail 'no capabilities in conncount.service'
 	for dropped in "${CAPABILITIES[@]}"; do
@@ -64,7 +64,7 @@ with() {
 	done
 }
 
-@test "a running count is not made wrong by a load that may not see every session" {
+@test "a load that may not see every session fails, and does not change the running count" {
 	load
 	expect_count 2
 	printf '%s\n' '[conncount]' 'group = nogroup' '[smtp]' 'listen = *:25' '[b]' 'listen = *:26' |

@@ -27,7 +27,7 @@ expect_runs() {
 	[ "${BASH_REMATCH[1]}" -le "$4" ] || fail "IPv$1, port $2: release runs: ${BASH_REMATCH[1]}, not $4"
 }
 
-@test "the programs run 9 times for a connection that is counted, 5 times for another, no more" {
+@test "the programs run at most 9 times for a counted connection, and 5 times for another" {
 	local family
 	instance_setup
 	CLIENTS=$CGROUP_PATH-clients
@@ -43,7 +43,7 @@ expect_runs() {
 	done
 }
 
-@test "a tenth of what a verifier does at most, and the stack that Linux 6.1 has" {
+@test "each program needs at most 100,000 verified instructions and 512 bytes of stack" {
 	local name instructions stack programs=0
 	requires root bpf build
 	expect 0 "$BUILD/tests/instructions" "$BUILD/bpf/conncount.bpf.o"
@@ -64,7 +64,7 @@ calls() {
 	done
 }
 
-@test "the nodes of a returning address stay cached, until a thousand others have called" {
+@test "nodes of a returning address are cached from its second session on; 1,024 others evict them" {
 	requires bpftool speed
 	instance_setup
 	sessions_start
@@ -86,7 +86,7 @@ calls() {
 	expect_eq 0 "$(nodes_there)" 'nodes after a thousand calls of others'
 }
 
-@test "tests/bench measures, and makes a table of it" {
+@test "tests/bench/bench measures one part, and writes a table and JSON" {
 	local dir=$BATS_TEST_TMPDIR/bench
 	requires root bpf cgroup2 netns ipv6 ip python3 build speed
 	expect 0 env -u CONNCOUNT_DIR "$ROOT/tests/bench/bench" --quick --into "$dir" split

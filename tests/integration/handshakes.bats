@@ -15,7 +15,7 @@ teardown() {
 	actors_teardown
 }
 
-@test "SYN cookies" {
+@test "sessions established with SYN cookies are counted" {
 	local before
 	sysctl ipv4/tcp_syncookies 2
 	pair
@@ -65,7 +65,7 @@ fastopens() {
 	expect_eq "$1" "$(act server "print(counter('TCPFastOpenPassive'))")" 'fast opens'
 }
 
-@test "TCP fast open" {
+@test "sessions opened with TCP fast open are counted" {
 	fastopen
 	act client 'socks = [fast() for _ in range(6)]'
 	act server 'socks = accept(door, 4)'
@@ -81,7 +81,7 @@ fastopens() {
 	nothing_left
 }
 
-@test "TCP fast open: before the handshake is done" {
+@test "a TCP fast open session is counted before its handshake is complete" {
 	fastopen
 	# The server has the data and may answer, but its SYN+ACK is not heard.
 	act client 'socks = [fast_deaf() for _ in range(5)]'
@@ -103,7 +103,7 @@ assert all(state(sock) == SYN_RECV for sock in socks)'
 	nothing_left
 }
 
-@test "deferred accept: a session from its first data on" {
+@test "with deferred accept, a session counts from its first data or FIN on" {
 	actor server
 	actor client
 	act server "door = listen('192.0.2.1', 25, options=[(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)])"
@@ -125,7 +125,7 @@ assert all(state(sock) == SYN_RECV for sock in socks)'
 	nothing_left
 }
 
-@test "a socket connected to itself is no session" {
+@test "a socket connected to itself is not counted" {
 	actor server
 	act server '
 for host in "192.0.2.1", "2001:db8::1":
@@ -142,7 +142,7 @@ socks.append(sock)'
 	nothing_left
 }
 
-@test "a simultaneous open is no session" {
+@test "a simultaneous open is not counted" {
 	actor server
 	actor client
 	# The answer to the first SYN, a RST, is not heard. The second one meets a socket that
@@ -167,7 +167,7 @@ for src, dst in ("10.1.2.3", "192.0.2.1"), ("2001:db8::7", "2001:db8::1"):
 	nothing_left
 }
 
-@test "a simultaneous open is no session, either, if the kernel chose the port" {
+@test "a simultaneous open from a port that the kernel chose is not counted" {
 	configure <<-'END'
 		[high]
 		listen = *:2501

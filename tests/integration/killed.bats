@@ -15,7 +15,7 @@ teardown() {
 	actors_teardown
 }
 
-@test "kill -9 of servers that hold 10,000 sessions" {
+@test "kill -9 of the servers ends all of their 10,000 sessions" {
 	local n
 	n=$(scaled 1000 10)
 	sessions_start
@@ -39,7 +39,7 @@ teardown() {
 	nothing_left
 }
 
-@test "kill -9 of clients with 10,000 sessions: counted until the server closes" {
+@test "after kill -9 of the clients, 10,000 sessions count until the server closes them" {
 	local n
 	n=$(scaled 1000 10)
 	sessions_start
@@ -56,7 +56,7 @@ teardown() {
 	nothing_left
 }
 
-@test "kill -9 of the command, wherever it is" {
+@test "kill -9 of a reader, at any moment, does not change the counts" {
 	requires speed
 	local i pid killed=0 command commands=(list 'list -4 31' 'list --json' verify status count
 		'count 10.0.0.0/9')

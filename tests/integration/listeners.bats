@@ -16,7 +16,7 @@ teardown() {
 	instance_teardown
 }
 
-@test "one listener on several addresses and ports, several listeners of one service" {
+@test "a listener can have several addresses and ports, and a service several listeners" {
 	configure <<-'END'
 		[smtp]
 		listen = *:25
@@ -68,7 +68,7 @@ teardown() {
 	expect_match nonsense "$errors"
 }
 
-@test "192.0.2.1:25 beats *:25, [2001:db8::1]:25 beats it too" {
+@test "a listener with the exact address takes a session before *:25, for IPv4 and IPv6" {
 	configure <<-'END'
 		[any]
 		listen = *:25
@@ -107,7 +107,7 @@ teardown() {
 	expect_count 10 --listener any
 }
 
-@test "a socket bound to an IPv4 address, to 0.0.0.0, to an IPv6 address" {
+@test "sessions count on sockets bound to an address of either family, to 0.0.0.0 and to [::]" {
 	configure_smtp
 	load
 	sessions <<-'END'

@@ -32,7 +32,7 @@ has_subflows() {
 	expect_eq "$1" "$(subflows)" subflows
 }
 
-@test "MPTCP listener: plain TCP clients and MPTCP clients" {
+@test "MPTCP: plain TCP and MPTCP clients of an MPTCP listener are counted" {
 	multipath
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 5)
 socks += connect('10.1.2.4', '192.0.2.1', 25, 4, proto=MPTCP)"
@@ -74,7 +74,7 @@ subflow_kill() {
 	in_ns ss -K dst "$1" sport = :25 | grep -q "$1" || skip 'ss -K: the kernel cannot'
 }
 
-@test "MPTCP: a joined subflow is no session of its own" {
+@test "MPTCP: a joined subflow is not counted as a session of its own" {
 	joined accepted
 	counted 1
 	expect_count 1 10.1.2.3
@@ -98,7 +98,7 @@ subflow_kill() {
 	act client 'close(socks)'
 }
 
-@test "MPTCP on a dual-stack socket: IPv6 clients, and IPv4 ones by their own address" {
+@test "MPTCP: on a dual-stack socket, IPv4 and IPv6 clients are counted by their own addresses" {
 	multipath
 	act server "door.close(); door = listen(None, 25, proto=MPTCP)"
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 2, proto=MPTCP)
@@ -117,7 +117,7 @@ socks += connect('2001:db8:7::1', '2001:db8::1', 25, 3, proto=MPTCP)"
 	nothing_left
 }
 
-@test "MPTCP: the first subflow goes, a joined one stays: it is the same session" {
+@test "MPTCP: a session whose first subflow ends stays the same session if a joined one stays" {
 	joined accepted
 	subflow_kill 10.1.2.3
 	wait_until has_subflows 1
@@ -135,7 +135,7 @@ socks += connect('2001:db8:7::1', '2001:db8::1', 25, 3, proto=MPTCP)"
 	nothing_left
 }
 
-@test "MPTCP: no subflow is left: no session; and one joins again: it is one again" {
+@test "MPTCP: a session without subflows is not counted; it is again when one joins" {
 	joined accepted
 	subflow_kill 10.1.2.3
 	subflow_kill 10.1.2.4
@@ -150,14 +150,14 @@ socks += connect('2001:db8:7::1', '2001:db8::1', 25, 3, proto=MPTCP)"
 	nothing_left
 }
 
-@test "MPTCP: the server is killed, with joined subflows, and the client stays" {
+@test "MPTCP: kill -9 of the server ends a session with joined subflows, though the client stays" {
 	joined accepted
 	counted 1
 	actor_kill server
 	nothing_left
 }
 
-@test "MPTCP: queued, with joined subflows, and the listener closes or its process dies" {
+@test "MPTCP: queued sessions end when the listener closes, with joined subflows, or its process dies" {
 	joined
 	counted 1
 	act server 'door.close()'
@@ -169,7 +169,7 @@ socks += connect('2001:db8:7::1', '2001:db8::1', 25, 3, proto=MPTCP)"
 	wait_until nothing_left
 }
 
-@test "MPTCP: queued, and it migrates to another listener, which accepts it: counted until that closes it" {
+@test "MPTCP: queued sessions that migrate to another listener are gone once it closes them" {
 	local share='options=[(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]'
 	requires mptcp
 	in_ns sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_migrate_req'
@@ -190,7 +190,7 @@ except BlockingIOError: pass'
 	act client 'close(socks)'
 }
 
-@test "MPTCP: open before the load: accepted ones are counted, queued ones once accepted" {
+@test "MPTCP: of sessions already open, load counts accepted ones, and queued ones once accepted" {
 	joined accepted
 	expect 0 conncount unload
 	act client "socks += connect('10.1.2.5', '192.0.2.1', 25, 2, proto=MPTCP)"

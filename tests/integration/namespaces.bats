@@ -58,7 +58,7 @@ forge() {
 		python3 -I -S "$copy" "$TEST_DIR/hidden" 198.51.100.7 25 20
 }
 
-@test "own: no user can forge a count or fill the table, before the load or after" {
+@test "own: a user in namespaces of its own can neither forge a count nor fill the table" {
 	smtp own
 	load_in_ns
 	sessions_start
@@ -87,7 +87,7 @@ forge() {
 	expect_match 'namespaces = own' "$(conncount status)"
 }
 
-@test "own: load says so where the network namespace is not the host's own" {
+@test "own: load names the network namespace that is counted if it is not the host's" {
 	smtp own
 	load_in_ns
 	expect_match "note: only network namespace $(stat -L -c %i "$TEST_DIR/net") is counted" "$errors"
@@ -99,7 +99,7 @@ forge() {
 	expect_eq '' "$errors"
 }
 
-@test "own: a user in another network namespace is not told of its sockets" {
+@test "own: in another network namespace, metrics and status say that they cannot see the sockets" {
 	smtp own
 	load_in_ns
 	sessions_start
@@ -115,7 +115,7 @@ forge() {
 	[[ $output != *note:* ]] || fail "$output"
 }
 
-@test "own, all, and another one: what is open is counted by the new choice, and nothing else" {
+@test "own and all: after a change, exactly the open sessions of the new choice are counted" {
 	sessions_start
 	sessions listen '*:25'
 	sessions open 4 10.1.2.3 192.0.2.1:25
@@ -139,7 +139,7 @@ forge() {
 	nothing_left
 }
 
-@test "own: verify finds the namespace that is counted from anywhere, and says when it is no more" {
+@test "own: verify finds the counted namespace from anywhere, and reports when it no longer exists" {
 	local net=$TEST_DIR/other
 	smtp own
 	: >"$net"
@@ -155,7 +155,7 @@ forge() {
 }
 
 # A session is found whatever leads to it, or the load fails: a count that lacks it would be wrong.
-@test "all: sessions that only a mount, a handle, a thread or a queue of descriptors leads to" {
+@test "all: load finds sessions behind a mount, handle, thread or queued descriptors, or fails" {
 	local way
 	smtp all
 	for way in mount handle inside thread leader flight; do
@@ -181,7 +181,7 @@ forge() {
 	done
 }
 
-@test "all: a load that runs out of descriptors fails, and what was counted stays" {
+@test "all: load and verify fail if file descriptors run out, and no count changes" {
 	smtp all
 	hidden python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/hidden" 25 6
 	expect 1 prlimit --nofile=12 conncount load -c "$CONFIG" --cgroup "$CGROUP"
@@ -195,7 +195,7 @@ forge() {
 	wait_until nothing_left
 }
 
-@test "all: in a container with process ids of its own, what cannot be seen is refused" {
+@test "all: in a PID namespace, load and verify fail if they cannot see every network namespace" {
 	smtp all
 	hidden python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/hidden" 25 2
 	load
@@ -216,7 +216,7 @@ forge() {
 	wait_until nothing_left
 }
 
-@test "all: a namespace with a table of connections of its own" {
+@test "all: sessions in a namespace with a connection table of its own are counted" {
 	local knob=/proc/sys/net/ipv4/tcp_child_ehash_entries # from Linux 6.1
 	smtp all
 	[ -e $knob ] || skip 'this kernel has one table for all'

@@ -45,7 +45,7 @@ print("%s:%d" % socks[0].getsockname())'
 	expect_eq "$1" "$output" 'local address'
 }
 
-@test "destination NAT: a session is at the address and port that it is translated to" {
+@test "destination NAT: a session belongs to the listener of the translated address and port" {
 	requires nft
 	called_and_own
 	act server 'door = listen("192.0.2.10", 2525)'
@@ -56,7 +56,7 @@ print("%s:%d" % socks[0].getsockname())'
 	counted 1
 }
 
-@test "a redirect: a session is at this host's own address and the port redirected to" {
+@test "redirect: a session belongs to the listener of the port that it is redirected to" {
 	requires nft
 	configure <<-'END'
 		[called]
@@ -73,7 +73,7 @@ print("%s:%d" % socks[0].getsockname())'
 	counted 1
 }
 
-@test "TPROXY: a session is at the address and port that was called, where nobody listens" {
+@test "TPROXY: a session belongs to the listener of the address and port that the client called" {
 	requires nft
 	called_and_own
 	act server 'IP_TRANSPARENT = 19
@@ -98,7 +98,7 @@ forwarded() {
 socks += accept(door)"
 }
 
-@test "a proxy on the same host and port: its session counts as well, unless only the proxy's address does" {
+@test "a proxy's session with a server on its own host counts, unless only the proxy's address does" {
 	printf '[mx]\nlisten = *:25\n' | configure
 	load
 	forwarded
@@ -113,7 +113,7 @@ socks += accept(door)"
 	counted 1
 }
 
-@test "NAT64: clients are in one /64; a /128 is an IPv4 address, a /120 its /24" {
+@test "NAT64: all clients are in one /64; a /128 is one IPv4 address, a /120 its /24" {
 	printf '[mx]\nlisten = *:25\n' | configure
 	load
 	act server "door = listen('2001:db8::25', 25)"

@@ -67,7 +67,7 @@ traffic() {
 	sessions listen '*:25'
 }
 
-@test "in the same cgroup, attached before and after ours" {
+@test "programs attached to the same cgroup before and after ours see every session, as ours do" {
 	local name
 	neighbour before flags "$CGROUP_PATH" link
 	neighbour older plain "$CGROUP_PATH" multi
@@ -93,7 +93,7 @@ traffic() {
 	expect_seen newer 27
 }
 
-@test "in the cgroup above ours, and in the one below" {
+@test "programs in the cgroups above and below ours see every session, as ours do" {
 	local name
 	neighbour above flags "$CGROUP_PATH" link
 	load # this remembers what is attached there
@@ -155,7 +155,7 @@ flags_are_cleared() {
 	nothing_left
 }
 
-@test "another program clears our flag after ours: the release ends every session" {
+@test "if a program after ours clears our flag, the release program ends every session" {
 	load
 	neighbour after clears "$CGROUP_PATH" link
 	serve "$CGROUP_PATH"
@@ -163,14 +163,14 @@ flags_are_cleared() {
 	expect_match '^19 0 ' "$(seen after)" 'it did clear the flags'
 }
 
-@test "a program of the cgroup above clears our flag" {
+@test "if a program of the cgroup above clears our flag, the release program ends every session" {
 	conncount load -c "$CONFIG" --cgroup "$CGROUP/inner"
 	neighbour above clears "$CGROUP_PATH" multi
 	serve "$CGROUP_PATH/inner"
 	flags_are_cleared
 }
 
-@test "a program before ours clears the flags: ours is set after it" {
+@test "if a program before ours clears the flags, every session is counted nevertheless" {
 	neighbour before clears "$CGROUP_PATH" link
 	load
 	serve "$CGROUP_PATH"
@@ -178,7 +178,7 @@ flags_are_cleared() {
 	expect_seen before 13
 }
 
-@test "our flag cleared, and the listener closed on its queue: verify reports it, load recovers" {
+@test "if our flag is cleared and a listener closes, verify reports its queue, and load recovers" {
 	load
 	neighbour after clears "$CGROUP_PATH" link
 	serve "$CGROUP_PATH"

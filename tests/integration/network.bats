@@ -49,7 +49,7 @@ discard() {
 	rm "$TEST_DIR/$1"
 }
 
-@test "the server's network namespace is deleted under its open sessions" {
+@test "sessions stay counted until they end, though the server's network namespace is deleted" {
 	cabled
 	discard a
 	counted 8
@@ -70,7 +70,7 @@ no_cable() {
 	! nsenter --net="$TEST_DIR/$1" -- ip link show cable
 }
 
-@test "the client's network namespace is deleted: nobody tells the server" {
+@test "sessions count until the server closes them, though the client's network namespace is deleted" {
 	cabled
 	act client 'linger0(socks)'
 	nsenter --net="$TEST_DIR/b" -- ip link set cable down
@@ -86,7 +86,7 @@ close(socks[:4]); del socks[:4]'
 	discard a
 }
 
-@test "the kernel gives a connection up: no answer in time" {
+@test "a session ends when the kernel gives up its connection for want of an answer" {
 	pair
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 3)"
 	act server 'socks = accept(door, 3)
@@ -101,7 +101,7 @@ until(lambda: state(socks[0]) == state(socks[1]) == CLOSED)'
 	nothing_left
 }
 
-@test "an administrator kills connections: ss -K" {
+@test "sessions that an administrator kills with ss -K end" {
 	pair
 	in_ns ss -K sport = :25 >/dev/null 2>&1 || skip 'ss -K: the kernel cannot'
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 4)"

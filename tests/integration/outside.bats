@@ -107,7 +107,7 @@ outside() {
 	expect_eq "$(sed '/./s/^/conncount: /' <<<"$line")" "$errors" 'what load says'
 }
 
-@test "a socket that was made elsewhere is named: by activation, before a move" {
+@test "a socket created outside the cgroup is reported: by socket activation, or before a move in" {
 	server out in 'sock = activated("0.0.0.0", 143)'
 	server out in 'sock = listen("2001:db8::1", 25)'
 	server in in 'sock = listen("192.0.2.1", 25)'
@@ -125,7 +125,7 @@ import socket
 	expect_eq 0 "$(state listeners.0.opened)" 'sessions of the first'
 }
 
-@test "a member of the group is told the same" {
+@test "a member of the group gets the same report as root" {
 	requires setpriv
 	server out in 'sock = listen("0.0.0.0", 143)'
 	sed -i 's/^group = .*/group = daemon/' "$CONFIG"
@@ -139,7 +139,7 @@ import socket
 	expect_match 'conncount_listening_sockets_outside\{listener="imap",service="SMTP"\} 1' "$output"
 }
 
-@test "what is not outside, or not on a configured address, is not named" {
+@test "a socket that is inside, or not on a configured address, is not reported" {
 	server in out 'sock = listen("::", 143)'           # moved out: it counts
 	server in/deeper in/deeper 'sock = listen("2001:db8::1", 25)'
 	server out out 'socks = [listen("192.0.2.2", 25, options=REUSE), listen("192.0.2.1", 26)]'
@@ -152,7 +152,7 @@ import socket
 	expect_eq '[]' "$(json outside <<<"$output")"
 }
 
-@test "one beside another inside: SO_REUSEPORT, all addresses and one, MPTCP" {
+@test "an outside socket is reported with SO_REUSEPORT, beside a wildcard socket, and with MPTCP" {
 	server in in 'sock = listen("0.0.0.0", 143, options=REUSE)'
 	server out out 'sock = listen("0.0.0.0", 143, options=REUSE)'
 	server in in 'sock = listen("192.0.2.1", 25)'
@@ -168,7 +168,7 @@ import socket
 	outside "[2001:db8::1]:25 mx $CGROUP/out"
 }
 
-@test "the cgroup of a socket was removed: nobody knows whether that was inside" {
+@test "a socket whose cgroup was removed is reported as possibly outside" {
 	server out in 'sock = listen("0.0.0.0", 143)'
 	rmdir "$CGROUP_PATH/out"
 	expect 0 load_in
@@ -180,7 +180,7 @@ import socket
 	expect_eq $'null\ntrue' "$(json outside.0.cgroup outside.0.removed <<<"$output")"
 }
 
-@test "the cgroup that is counted in was made again: the server in the new one is named" {
+@test "a server in a new cgroup with the name of the counted one is reported until the next load" {
 	load_in
 	find "$CGROUP_PATH/in" -depth -type d -exec rmdir {} +
 	mkdir "$CGROUP_PATH/in"
@@ -198,7 +198,7 @@ ask_detached() {
 	expect 1 ask status
 }
 
-@test "the cgroup of all of them is counted: nothing is outside" {
+@test "if the cgroup above all servers is counted, no socket is reported as outside" {
 	server out out 'sock = listen("0.0.0.0", 143)'
 	nsenter --net="$TEST_DIR/net" -- conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	remember
@@ -206,7 +206,7 @@ ask_detached() {
 	[[ $output != *note:* ]] || fail 'it is inside'
 }
 
-@test "seen from a container that does not show the cgroup, it is not known" {
+@test "in a container that does not show the cgroup, status says that it cannot tell" {
 	server out out 'sock = listen("0.0.0.0", 143)'
 	load_in
 	part status
@@ -225,7 +225,7 @@ part() {
 			exec conncount \"\$@\"" - "$@"' - "$CGROUP_PATH/out" "$CGROUP2_ROOT" "$@"
 }
 
-@test "a user's crowd of sockets: neither page nor status grows, and the host's own server stays in sight" {
+@test "950 sockets of a user leave metrics and status short, and do not hide the host's own server" {
 	load_in
 	server in in 'sock = listen("192.0.2.143", 143, backlog=77)'
 	# Inside and outside, of somebody else.
@@ -249,7 +249,7 @@ os.seteuid(0)'
 	expect_eq 250 "$(json outside_sockets <<<"$output")" outside_sockets
 }
 
-@test "a cgroup's name is text wherever it is printed" {
+@test "a cgroup's name is printed without control characters, in text and in JSON" {
 	local name=$'es\e[2Jc\xff"'
 	mkdir "$CGROUP_PATH/$name"
 	server "$name" in 'sock = listen("0.0.0.0", 143)'

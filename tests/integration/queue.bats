@@ -16,7 +16,7 @@ teardown() {
 	actors_teardown
 }
 
-@test "a listener closes with a full accept queue" {
+@test "closing a listener ends all sessions in its full accept queue" {
 	local established
 	actor server
 	actor client
@@ -47,7 +47,7 @@ expect_same_as_ss() {
 	expect_count "$(in_ns ss -Htn state established state close-wait 'sport = :25' | wc -l)"
 }
 
-@test "a full accept queue is worked off" {
+@test "all connections of an overfull accept queue are counted once the server has accepted them" {
 	# With cookies, nobody remembers the connections that did not fit.
 	sysctl ipv4/tcp_syncookies 0
 	actor server
@@ -67,7 +67,7 @@ for i in range(12):
 	nothing_left
 }
 
-@test "a storm of resets: 3,000 sessions at once, then at full speed" {
+@test "3,000 resets at once, and resets at full speed, leave no session counted" {
 	requires churn
 	local n
 	n=$(scaled 500 10)
@@ -103,7 +103,7 @@ reuseport() {
 	actor client
 }
 
-@test "SO_REUSEPORT: the queue of a listener that closes goes to the other" {
+@test "SO_REUSEPORT: the queue of a listener that closes moves to the other, and stays counted" {
 	reuseport
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 40)"
 	counted 40
@@ -126,7 +126,7 @@ while True:
 	nothing_left
 }
 
-@test "SO_REUSEPORT: a handshake under way goes to the other listener" {
+@test "SO_REUSEPORT: a handshake under way continues at the other listener, and is counted" {
 	reuseport
 	act client '
 for i in range(10):
@@ -145,7 +145,7 @@ until(lambda: all(state(sock) == ESTABLISHED for sock in socks))'
 	nothing_left
 }
 
-@test "accepted and closed before the kernel has told of it" {
+@test "a session accepted and closed before the kernel reports it leaves no count" {
 	local snatch
 	mkfifo "$TEST_DIR/go"
 	exec 8<>"$TEST_DIR/go"

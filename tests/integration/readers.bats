@@ -153,7 +153,7 @@ greatest() {
 	read -r asked greatest <"$TEST_DIR/$1.out"
 }
 
-@test "1,000,000 connections: no reader sees a count below 0 or above what was ever open" {
+@test "during 1,000,000 connections, no reader sees a count below 0 or above the most ever open" {
 	requires churn lua
 	local most=3 name
 	sessions_start
@@ -185,7 +185,7 @@ greatest() {
 	nothing_left
 }
 
-@test "a list under churn: each network once, those that stay always there" {
+@test "a list under churn has each network once, and always those that stay" {
 	requires speed
 	requires churn
 	local first second
@@ -263,12 +263,12 @@ threads() {
 	nothing_left
 }
 
-@test "threads that share a handle, through loads, reloads and unloads" {
+@test "threads that share a handle get right answers through loads, reloads and unloads" {
 	requires speed
 	threads "$(scaled 16 4)" nice -n 10 "$BUILD/tests/threads"
 }
 
-@test "the same under ThreadSanitizer" {
+@test "ThreadSanitizer finds no error in threads that share a handle" {
 	requires speed
 	requires gcc
 	local tool=$BATS_TEST_TMPDIR/tsan/tests/threads
@@ -293,7 +293,7 @@ for_group() {
 	sessions open 2 10.1.2.3 192.0.2.1:25
 }
 
-@test "a member of the group asks in every way" {
+@test "a member of the group can read counts, lists and status" {
 	requires speed
 	for_group
 	local command
@@ -310,7 +310,7 @@ for_group() {
 	done
 }
 
-@test "a member of the group cannot change anything, whatever it tries" {
+@test "a member of the group cannot change anything" {
 	for_group
 	expect 0 as_user daemon python3 -I -S "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR"
 	expect_eq '' "$output" 'what could be done'

@@ -15,7 +15,7 @@ teardown() {
 	instance_teardown
 }
 
-@test "load, load, unload, load: and counting each time" {
+@test "each load counts: the first, a second one, and one after an unload" {
 	load
 	counting 1
 	load
@@ -36,7 +36,7 @@ no_leaks_but_sessions() {
 	[ -z "$left" ] || fail "$left"
 }
 
-@test "eight loads at once: one instance" {
+@test "eight loads at once make one instance" {
 	requires speed
 	local i pids=()
 	for ((i = $(scaled 8 4); i > 0; i--)); do
@@ -68,7 +68,7 @@ as_user() {
 		LUA_PATH="$TEST_DIR/copy/modules/?.lua" LUA_CPATH="$TEST_DIR/copy/lua/$LUA_VERSION/?.so" "$@"
 }
 
-@test "members of the group can read, and change nothing; others cannot read" {
+@test "members of the group can read but change nothing; others cannot even read" {
 	requires speed setpriv lua
 	configure_smtp_with 'group = daemon'
 	load

@@ -125,7 +125,7 @@ first_after() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
-@test "the first load killed at any system call: the next load or unload finishes" {
+@test "if the first load is killed at any step, the next load or unload finishes" {
 	requires speed
 	held
 	at_each_call first
@@ -166,7 +166,7 @@ changed_after() {
 	finished "$1" "$EXTRA"
 }
 
-@test "a changed configuration killed at any system call: the old or the new one, and goes on" {
+@test "a load of a changed configuration, killed at any step, leaves the old or new one counting" {
 	requires speed
 	local i
 	held
@@ -197,7 +197,7 @@ rebuilt_after() {
 	finished "$1"
 }
 
-@test "another max_prefixes killed at any system call: the old maps or the new ones, and goes on" {
+@test "a load with another max_prefixes, killed at any step, leaves the old or new maps counting" {
 	requires speed
 	held
 	at_each_call rebuilt
@@ -224,7 +224,7 @@ unload_after() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
-@test "unload killed at any system call: the next load or unload finishes" {
+@test "if unload is killed at any step, the next load or unload finishes" {
 	requires speed
 	held
 	FINISH=unload at_each_call unload

@@ -26,7 +26,7 @@ again() {
 	done
 }
 
-@test "loads and unloads at the same time: none fails, and nothing is left" {
+@test "loads and unloads at the same time all succeed, and leave nothing" {
 	requires speed
 	local i pids=()
 	held
@@ -57,7 +57,7 @@ settled() {
 	ended "$1" || grep -q 'waiting for process' "$2"
 }
 
-@test "unload, load and load at once, one of them slow: one mount, one set of maps, and unload removes all" {
+@test "an unload and two loads at once leave at most one mount; the next unload removes everything" {
 	requires speed
 	local load unload other
 	held
@@ -84,7 +84,7 @@ settled() {
 	expect_eq '' "$("$BUILD/tests/objects" attached "$CGROUP_PATH")" attached
 }
 
-@test "a command that holds the lock for long is named, and waited for" {
+@test "a command that finds the lock held names the holder, and waits" {
 	requires speed
 	local load unload pid
 	held
@@ -111,7 +111,7 @@ settled() {
 	exactly "$HELD"
 }
 
-@test "mounts on one another, each with an instance that counts: unload removes all" {
+@test "unload removes stacked mounts, each with an instance that counts" {
 	local i
 	held
 	configure_smtp

@@ -45,7 +45,7 @@ identity() {
 	"$BUILD/tests/objects" attached "$CGROUP_PATH" | grep -v '^prog\|^own' | sort -u
 }
 
-@test "a load that changes nothing changes nothing" {
+@test "a load of an unchanged configuration keeps the generation, the maps and the links" {
 	local before
 	held
 	configure_smtp
@@ -58,7 +58,7 @@ identity() {
 	exactly "$HELD"
 }
 
-@test "a newer build: other programs over the same maps and links" {
+@test "a newer build replaces the programs, and keeps the maps and links" {
 	local before
 	held
 	configure_smtp
@@ -77,7 +77,7 @@ identity() {
 	exactly $((HELD + 5))
 }
 
-@test "a build with another layout: new maps, and nothing missed on the way there and back" {
+@test "a build with another layout makes new maps, and misses no session on the way there and back" {
 	local i
 	held
 	configure_smtp
@@ -114,7 +114,7 @@ identity() {
 	wait_until exactly "$HELD"
 }
 
-@test "maps of a build before CC_ABI 6: readers say so, and a load replaces and retires them" {
+@test "readers refuse the maps of a build before CC_ABI 6; a load replaces and retires them" {
 	held
 	configure_smtp
 	load
@@ -158,7 +158,7 @@ variant() {
 	} | sections
 }
 
-@test "50 loads under full-speed churn: 0 differences each time, and open sessions stay counted" {
+@test "50 loads under full-speed churn leave 0 differences each, and open sessions stay counted" {
 	local i begin command times
 	times=$(scaled 50 3)
 	held
@@ -226,7 +226,7 @@ variant() {
 
 # --- what new maps take over ---
 
-@test "new maps keep open sessions with their listeners, removed ones and moved ones" {
+@test "new maps keep open sessions with their listeners, also with removed and moved ones" {
 	held
 	sessions listen '*:625'
 	printf '%s\n' '[one]' 'listen = *:25' 'service = A' '[gone]' 'listen = *:625' | sections

@@ -60,7 +60,7 @@ compare() {
 		--ledger "$TEST_DIR/ledger" --expect "$1" --queries "$2" --seed "$3"
 }
 
-@test "2,000 sessions of 500 addresses, 3 listeners, 2 services: 1,000 random networks" {
+@test "counts of 1,000 random networks of 2,000 sessions match an independent computation" {
 	requires lua
 	local n
 	n=$(scaled 250 25)
@@ -122,7 +122,7 @@ explained() {
 		skip "this kernel does not call programs for every socket: ${saw[3]} releases of $2 sockets, $1 left"
 }
 
-@test "8 processes, 500,000 connections ended in every way: all counts exactly 0" {
+@test "after 500,000 connections of 8 processes, ended in every way, every count is 0" {
 	requires churn
 	local wanted
 	wanted=$(scaled 500000 4000)
@@ -182,7 +182,7 @@ explained() {
 	wait_until no_leaks
 }
 
-@test "a program that loses one decrement in 10,000 is caught" {
+@test "verify catches a program that loses one decrement in 10,000" {
 	requires churn
 	configure_smtp
 	"$BUILD/tests/loses-10000/conncount" load -c "$CONFIG" --cgroup "$CGROUP"

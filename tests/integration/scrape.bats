@@ -42,7 +42,7 @@ expect_metric() {
 	[[ $'\n'$output$'\n' = *$'\n'$line$'\n'* ]] || fail "no $line"
 }
 
-@test "metrics: connections that wait for accept, by the socket they wait in" {
+@test "metrics: connections that wait for accept are reported by their listening socket" {
 	sessions <<-'END'
 		listen *:25
 		listen 192.0.2.2:25
@@ -72,7 +72,7 @@ expect_metric() {
 		'listener="smtp",service="SMTP",socket="192.0.2.2:25"'
 }
 
-@test "metrics: the queue of a server in another cgroup is not a listener's" {
+@test "metrics: the queue of a server in another cgroup is not reported" {
 	configure_smtp
 	mkdir "$CGROUP_PATH/inner" "$CGROUP_PATH/inner/most"
 	load --cgroup "$CGROUP/inner"
@@ -103,7 +103,7 @@ time.sleep(1000)' "192.0.2.1${#pids[@]}" "$((10 + ${#pids[@]}))" "$TEST_DIR/up${
 	rmdir "$CGROUP_PATH/inner/most" "$CGROUP_PATH/inner"
 }
 
-@test "metrics: run counts where the kernel measures them, and none where it does not" {
+@test "metrics: the programs' runs are reported only while the kernel measures them" {
 	STATS_BEFORE=$(cat /proc/sys/kernel/bpf_stats_enabled)
 	echo 0 >/proc/sys/kernel/bpf_stats_enabled
 	sessions listen '*:25'

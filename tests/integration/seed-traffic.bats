@@ -59,7 +59,7 @@ moving() {
 	END
 }
 
-@test "sessions that end, and begin, at each step of a load" {
+@test "sessions that end or begin at any of six steps of a load are counted exactly" {
 	requires speed
 	local where at
 	for where in 'membarrier 1' 'iterator 1' 'iterator 2' 'iterator 3' 'membarrier 2' \
@@ -86,7 +86,7 @@ moving() {
 	done
 }
 
-@test "a load while connections open and close at full speed" {
+@test "a load while connections open and close at full speed leaves no differences" {
 	local round
 	churn_start 192.0.2.1:25 4
 	for ((round = $(scaled 8 2); round > 0; round--)); do
@@ -109,7 +109,7 @@ plant() {
 	"$BUILD/tests/plant" "$CONNCOUNT_DIR/live/counts" "$@"
 }
 
-@test "verify under churn: a difference that is there is found, and no other" {
+@test "verify under churn finds a planted difference, and no other" {
 	load
 	churn_start 192.0.2.1:25 4
 	plant 3 10.7.7.7 32
@@ -121,7 +121,7 @@ plant() {
 	wait_until nothing_left
 }
 
-@test "verify while loads replace the maps it compares" {
+@test "verify finds no differences while loads replace the maps that it compares" {
 	requires speed
 	local i
 	load
@@ -142,7 +142,7 @@ waits_or_done() {
 	! kill -0 "$1" 2>/dev/null || grep -q -e "-> FLOCK .* $1 " /proc/locks
 }
 
-@test "verify that began before a load replaces the maps compares one set, and says nothing false" {
+@test "verify that began before a load replaces the maps reports no differences" {
 	requires speed
 	requires strace
 	local n verify load
@@ -167,7 +167,7 @@ waits_or_done() {
 	exactly 5
 }
 
-@test "status, after a load that died while it entered sessions, says so; the next one goes on" {
+@test "status reports a load that died while it entered sessions; the next load completes it" {
 	requires speed
 	requires strace
 	sessions_start

@@ -53,7 +53,7 @@ elsewhere_end() {
 	wait "$ELSEWHERE" || :
 }
 
-@test "open before: accepted, queued, half-closed, of both families; each exactly once" {
+@test "load counts open sessions exactly once: accepted, queued, half-closed, of both families" {
 	sessions_start
 	sessions <<-END
 		listen *:25
@@ -93,7 +93,7 @@ elsewhere_end() {
 	nothing_left
 }
 
-@test "two programs make the record of one socket at once: no session is uncounted, new or seeded" {
+@test "two programs that create one socket's record at once leave no session uncounted" {
 	local races=$BUILD/tests/races-2/conncount
 	sessions_start
 	sessions listen '*:25'
@@ -107,7 +107,7 @@ elsewhere_end() {
 	nothing_left
 }
 
-@test "what is no session: closed by the server, TIME_WAIT, connections out from the port" {
+@test "load counts neither what the server has closed, nor TIME_WAIT, nor connections out of the port" {
 	elsewhere outbound 25
 	sessions_start
 	sessions <<-'END'
@@ -136,7 +136,7 @@ elsewhere_end() {
 	nothing_left
 }
 
-@test "what is no session: connections out from a configured port that the kernel chose" {
+@test "connections out of a configured port that the kernel chose are not counted" {
 	configure_smtp '[high]' 'listen = *:40025' 'listen = *:40027'
 	elsewhere chosen 40025
 	load
@@ -151,7 +151,7 @@ elsewhere_end() {
 	nothing_left
 }
 
-@test "queued before: the listener closes, or its process dies, and they are gone" {
+@test "queued sessions that load counted end when the listener closes or its process dies" {
 	requires watch-open
 	sessions_start
 	sessions <<-'END'
@@ -170,7 +170,7 @@ elsewhere_end() {
 	nothing_left
 }
 
-@test "several network namespaces, some of which nothing holds but a socket" {
+@test "load counts sessions in several network namespaces, some held only by a socket" {
 	local i n
 	n=$(scaled 5 2)
 	elsewhere "$QUEUE" 25 "$n"
@@ -206,7 +206,7 @@ elsewhere_end() {
 	nothing_left
 }
 
-@test "in a container with process ids of its own: load works, and servers are seeded" {
+@test "load in a PID namespace counts the open sessions of the servers there" {
 	local first
 	start_in_ns unshare --pid --fork --kill-child \
 		python3 -I -S "$TOOLS/elsewhere.py" "$QUEUE" "$TEST_DIR/left" 25 2
@@ -250,7 +250,7 @@ sessions_at() {
 	"$BUILD/tests/tell" "$TEST_DIR/$name.sock" "$@"
 }
 
-@test "another cgroup's sessions on the same port are not counted" {
+@test "sessions of another cgroup on the same port are not counted" {
 	local directory pids=()
 	mkdir "$CGROUP_PATH/in" "$CGROUP_PATH/in/deep" "$CGROUP_PATH/out"
 	for directory in in in/deep out; do
@@ -290,7 +290,7 @@ sessions_at() {
 	rmdir "$CGROUP_PATH/in/deep" "$CGROUP_PATH/in" "$CGROUP_PATH/out"
 }
 
-@test "a configuration that adds listeners with sessions already open" {
+@test "added listeners count the open sessions that no listener has counted before" {
 	sessions_start
 	sessions <<-END
 		listen *:25

@@ -20,14 +20,14 @@ teardown() {
 	instance_teardown
 }
 
-@test "nothing open: nothing counted" {
+@test "without sessions, every count is 0" {
 	expect_count 0
 	expect_count 0 0.0.0.0/0
 	expect_count 0 ::/0
 	expect_nothing
 }
 
-@test "open, and closed by the server" {
+@test "an open session is counted until the server closes it" {
 	local before
 	before=$(state listeners.0.opened)
 	sessions open 3 10.1.2.3 192.0.2.1:25
@@ -41,7 +41,7 @@ teardown() {
 	expect_eq $((before + 3)) "$(state listeners.0.opened)" opened
 }
 
-@test "the client closes: half-closed, counted until the server closes" {
+@test "a session that the client closes is counted until the server closes it" {
 	sessions open 2 10.1.2.3 192.0.2.1:25
 	sessions close client
 	expect_count 2 10.1.2.3
@@ -51,7 +51,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "shutdown by the client, by the server, by both" {
+@test "a shutdown by one side does not end a session; shutdowns by both sides do" {
 	sessions open 3 2001:db8::7 '[2001:db8::1]:25'
 	sessions shut client 1
 	sessions shut server 2
@@ -67,7 +67,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "an orphan and TIME_WAIT are not live" {
+@test "orphans and sockets in TIME_WAIT are not counted" {
 	sessions open 2 10.1.2.3 192.0.2.1:25
 	# The server closes first: FIN_WAIT2 while the client holds on, TIME_WAIT after it.
 	sessions close server
@@ -78,7 +78,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "closed by the server, and the client's host does not answer" {
+@test "a session that the server closes ends, though the client's host does not answer" {
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	sessions open 3 2001:db8::7 '[2001:db8::1]:25'
 	network_down
@@ -94,7 +94,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "reset by the client, by the server" {
+@test "a reset by the client or by the server ends a session" {
 	sessions open 4 10.1.2.3 192.0.2.1:25
 	sessions reset client 1-2
 	expect_count 2 10.1.2.3
@@ -105,7 +105,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "a reset of a half-closed session" {
+@test "a reset by either side ends a half-closed session" {
 	sessions open 2 10.1.2.3 192.0.2.1:25
 	sessions shut client 1
 	sessions shut server 2
@@ -116,7 +116,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "queued sessions count, before and after accept" {
+@test "queued sessions are counted before and after accept" {
 	sessions queue 3 10.1.2.3 192.0.2.1:25
 	expect_count 3 10.1.2.3
 	sessions accept
@@ -125,7 +125,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "queued: closed by the client it counts, reset it does not" {
+@test "a queued session that the client closes is counted; one that it resets is not" {
 	sessions queue 3 10.1.2.3 192.0.2.1:25
 	sessions close client 1
 	expect_count 3 10.1.2.3
@@ -137,7 +137,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "the listener closes: its queue is gone, accepted sessions stay" {
+@test "closing a listener ends the sessions in its queue, and not the accepted ones" {
 	sessions open 2 10.1.2.3 192.0.2.1:25
 	sessions queue 3 10.1.2.3 192.0.2.1:25
 	sessions queue 2 2001:db8::7 '[2001:db8::1]:25'
@@ -150,7 +150,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "kill -9 of the server, with sessions open, half-closed and queued" {
+@test "kill -9 of the server ends its open, half-closed and queued sessions" {
 	sessions open 20 10.1.2.3+ 192.0.2.1:25
 	sessions open 20 2001:db8::7+ '[2001:db8::1]:25'
 	sessions shut client 1-5
@@ -161,7 +161,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "kill -9 of the client: half-closed, counted until the server closes" {
+@test "after kill -9 of the client, its sessions are counted until the server closes them" {
 	sessions open 5 10.1.2.3 192.0.2.1:25
 	sessions kill client
 	expect_count 5 10.1.2.3
@@ -169,7 +169,7 @@ teardown() {
 	expect_nothing
 }
 
-@test "a socket shared by two processes ends with the last of them" {
+@test "a session whose socket two processes share ends with the last close" {
 	sessions open 5 10.1.2.3 192.0.2.1:25
 	sessions share
 	sessions close server 1-3
@@ -193,7 +193,7 @@ teardown() {
 	expect_eq $'1\t3' "$(sessions exec 4 "$LUA" -e "$policy")" 'another address'
 }
 
-@test "a server outside the cgroup is not counted" {
+@test "sessions of a server outside the cgroup are not counted" {
 	# In the namespace, but not in the cgroup.
 	local outside=$TEST_DIR/outside.sock pid
 	CGROUP_PATH=$CGROUP2_ROOT tool_start sessions "$outside"
@@ -212,7 +212,7 @@ teardown() {
 	expect_count 1
 }
 
-@test "outgoing connections of the server, also to port 25, are not sessions of its listener" {
+@test "outgoing connections are not counted, to another port or to port 25" {
 	# From the server's cgroup to a port nobody configured, and from port 25.
 	sessions listen 198.51.100.9:2500 other
 	sessions open 3 10.1.2.3 198.51.100.9:2500
@@ -222,7 +222,7 @@ teardown() {
 	expect_count 1 192.0.2.1
 }
 
-@test "a real SMTP server and client" {
+@test "sessions of a real SMTP client with a real server are counted" {
 	requires smtp-sink smtp-source
 	local sink source
 	sessions unlisten '*:25'

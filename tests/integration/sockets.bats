@@ -15,7 +15,7 @@ teardown() {
 	actors_teardown
 }
 
-@test "a socket passed to another process, the original closed" {
+@test "a session whose socket is passed to another process counts until that closes it" {
 	pair
 	actor worker
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 8)"
@@ -41,7 +41,7 @@ close(socks[:2]); del socks[:2]"
 	nothing_left
 }
 
-@test "sockets shared by fork and dup end with the last close" {
+@test "a session whose socket fork or dup has copied ends with the last close" {
 	pair
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 6)"
 	act server 'socks = accept(door, 3)
@@ -61,7 +61,7 @@ close(socks)'
 	nothing_left
 }
 
-@test "half-closed sessions, either way, with data on their way" {
+@test "sessions half-closed by either side, with data in transit, count until they end" {
 	pair
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 6)"
 	act server 'socks = sorted(accept(door, 6), key=lambda sock: sock.getpeername()[1])'
@@ -93,7 +93,7 @@ until(lambda: all(state(sock) == CLOSE_WAIT for sock in socks[:3]))'
 	nothing_left
 }
 
-@test "dual-stack sockets: an IPv4 peer is IPv4, whatever the sockets are" {
+@test "an IPv4 peer of a dual-stack socket counts as IPv4" {
 	pair
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 2)
 socks += connect('::ffff:10.1.2.3', '::ffff:192.0.2.1', 25, 2)
@@ -118,7 +118,7 @@ door = listen("::ffff:192.0.2.1", 25)' # an IPv6 socket that is bound to an IPv4
 	nothing_left
 }
 
-@test "a session disconnected by connect(2) to AF_UNSPEC, and its socket used again" {
+@test "connect(2) to AF_UNSPEC ends a session; its socket can then listen for others" {
 	pair
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 3)"
 	act server 'socks = accept(door, 3); disconnect(socks[0])

@@ -54,7 +54,7 @@ program() {
 	bpftool --json prog show pinned "$CONNCOUNT_DIR/live/sum" | json id
 }
 
-@test "every length: the same by the program, by look-ups, and as it is" {
+@test "for every prefix length, sums by the program and by look-ups match the open sessions" {
 	local i addresses step=1
 	addresses=$(scaled 20 4)
 	[ "$SCALE" -eq 1 ] || step=5 # of those lengths one alone, /40, has a count
@@ -71,7 +71,7 @@ program() {
 	[ "$output" -ge $((2 * addresses * 33 / step)) ] || fail "asked about $output networks only"
 }
 
-@test "a member of the group gets it in one system call, or if need be by look-ups" {
+@test "a member of the group gets a sum in one system call, or by look-ups if that fails" {
 	requires strace
 	local runs look_ups ran_at network few=16 # of the directory, the tables, and what is around
 	# The last part of 10.0.0.0/9 has sessions, so that none can be left out.
@@ -120,7 +120,7 @@ program() {
 		0x80000005 0x80000000 0x0 0x0)" "$output"
 }
 
-@test "networks within a /64: exact, in few system calls, however many addresses it has" {
+@test "sums within a /64 are exact and take few system calls, however many addresses it has" {
 	requires strace
 	local runs look_ups ran_at few=16 step=1
 	[ "$SCALE" -eq 1 ] || step=7

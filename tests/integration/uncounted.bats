@@ -62,7 +62,7 @@ exact() {
 	verified "$1"
 }
 
-@test "a full table: 64 prefixes and 10,000 addresses" {
+@test "a full table: each session is counted on every level, or reported as uncounted" {
 	local n
 	n=$(scaled 10000 150)
 	listener 64
@@ -127,7 +127,7 @@ storage() {
 	in_ns bash -c 'echo "$0" >/proc/sys/net/core/optmem_max' "$1"
 }
 
-@test "no storage for a socket: uncounted until its end, whatever ends it" {
+@test "a session without socket storage is uncounted until it ends or the next load counts it" {
 	in_ns test -w /proc/sys/net/core/optmem_max ||
 		skip 'before Linux 6.8 the limit of socket storage is the whole machine'"'"'s'
 	local limit
@@ -168,7 +168,7 @@ faulty() {
 	remember
 }
 
-@test "map operations fail: every level or none is counted; it is reported, and the next load recovers" {
+@test "if map operations fail, a session counts on every level or on none; the next load recovers" {
 	requires speed
 	local round
 	listener
@@ -187,7 +187,7 @@ faulty() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-@test "deletes fail: the node that stays is reused, and no key goes dead" {
+@test "if deletes fail, the node that stays is reused, and every key stays usable" {
 	requires speed
 	local i left=0
 	listener
@@ -211,7 +211,7 @@ faulty() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-@test "faults under full-speed churn, then a good build while it goes on" {
+@test "after map faults under full-speed churn, a load of a good build makes the counts exact" {
 	requires churn
 	listener
 	faulty 3

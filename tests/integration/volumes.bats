@@ -53,7 +53,7 @@ again() {
 	load
 }
 
-@test "a volume of the directory above the instance, as a slave, follows unload and load" {
+@test "a slave volume of the directory above the instance follows unload and load" {
 	load
 	container "$TEST_DIR/counts" slave
 	reads 0 /i
@@ -63,7 +63,7 @@ again() {
 	reads 0 /i
 }
 
-@test "such a volume of a container that was started before the first load" {
+@test "a slave volume also follows the first load of a container that was started before it" {
 	container "$TEST_DIR/counts" slave
 	reads 1 /i
 	load
@@ -72,7 +72,7 @@ again() {
 	reads 0 /i
 }
 
-@test "a volume that is private, or of the instance itself, is stale after unload and load" {
+@test "a private volume, or one of the instance itself, is stale after unload and load" {
 	load
 	container "$TEST_DIR/counts" private
 	reads 0 /i
