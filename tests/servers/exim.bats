@@ -67,7 +67,7 @@ exim_start() {
 	wait_until listens 25
 }
 
-@test "a client over its limit is refused, for now or for good, and others are left alone" {
+@test "Exim refuses a client over its limit, for now or for good, and accepts others" {
 	# 5 of an address, after that 421; 20 of a /24, after that 521.
 	example conncount-policyd.8 'POLICY FILE' 1 | policy
 	policyd_start --listen "$TEST_DIR/policyd/sock"

@@ -53,7 +53,7 @@ mta_start() {
 	opensmtpd_start "$TEST_DIR/smtpd.conf"
 }
 
-@test "a client over its limit is refused, and others are left alone, before a mail server" {
+@test "HAProxy refuses a client over its limit before a mail server, and accepts others" {
 	load
 	mta_start
 	haproxy_start
@@ -80,7 +80,7 @@ mta_start() {
 	expect_smtp 220 open 1 198.51.100.9 192.0.2.1:25
 }
 
-@test "NAT64: IPv4 clients are limited by the /24 that is in their addresses" {
+@test "NAT64: IPv4 clients are limited by the /24 in their addresses" {
 	load
 	mta_start
 	example conncount-servers.7 'BETWEEN CLIENT AND SERVER' 2 | sed 's/gt 20/gt 4/' >"$TEST_DIR/nat64"
@@ -97,7 +97,7 @@ mta_start() {
 	expect_smtp '220 220 220 220 421' open 5 192.0.2.7 192.0.2.1:25
 }
 
-@test "a listener's own count; the action, its variable in a condition and in the log" {
+@test "lua.conncount counts its listener; its action sets a variable for conditions and the log" {
 	load
 	mta_start
 	example conncount-servers.7 HAPROXY 3 | sed 's/gt 20/gt 2/' >"$TEST_DIR/submission"
@@ -118,7 +118,7 @@ mta_start() {
 	wait_until logged 3 ' open=0'
 }
 
-@test "with a chroot: what is open is kept, and a reload of HAProxy opens what is new" {
+@test "with a chroot, HAProxy follows a new instance or new maps only after its own reload" {
 	mkdir "$TEST_DIR/empty"
 	load
 	mta_start
@@ -149,7 +149,7 @@ mta_start() {
 	wait_until expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
 }
 
-@test "send-proxy: the mail server is told the client, and its sessions with HAProxy are what counts" {
+@test "send-proxy: the mail server limits clients by their sessions with HAProxy" {
 	load
 	mta_start 'filter conncount'
 	haproxy_start '/use-service/d'
@@ -163,7 +163,7 @@ mta_start() {
 	expect_count 0 --service behind 198.51.100.0/24
 }
 
-@test "without a chroot, as a member of the group: it follows the counts by itself" {
+@test "without a chroot, HAProxy as a member of the group follows the counts by itself" {
 	mta_start
 	haproxy_start 's/gt 10/gt 2/'
 	logged 1 'not loaded'
@@ -176,7 +176,7 @@ mta_start() {
 	logged 1 'clients are let through'
 }
 
-@test "without a chroot, and not a member of the group: the log names it" {
+@test "without a chroot, the log names the group that HAProxy is not in" {
 	mta_start
 	haproxy_start 's/gt 10/gt 2/; s/group nogroup/group haproxy/'
 	load
@@ -184,7 +184,7 @@ mta_start() {
 	logged 1 "members of the group 'nogroup' may read it); name that group with \`group\` in haproxy.cfg"
 }
 
-@test "several threads work, with one Lua state or one each" {
+@test "the limits hold with several threads, with one Lua state or one each" {
 	local loads src
 	load
 	mta_start
@@ -201,7 +201,7 @@ mta_start() {
 	done
 }
 
-@test "mistakes: HAProxy warns of a rule that is never met; a mistake in a condition stops nobody" {
+@test "HAProxy warns of a rule that never matches; a mistake in a condition refuses nobody" {
 	load
 	mta_start
 	example conncount-servers.7 HAPROXY 1 | in_tree |

@@ -31,7 +31,7 @@ logged() {
 		fail "not $1 lines with '$2':" "$(<"$TEST_DIR/smtpd.log")"
 }
 
-@test "a client over its limit is refused, and others are left alone" {
+@test "OpenSMTPD refuses a client over its limit, and accepts others" {
 	load
 	smtpd_start
 	expect_smtp "$(times 10 220) 421 421" open 12 198.51.100.7 192.0.2.1:25
@@ -56,7 +56,7 @@ logged() {
 	wait_until expect_count 50 203.1.0.0/16
 }
 
-@test "NAT64: clients of the translator are not limited together, by a filter before this one" {
+@test "NAT64: a filter before ours exempts the translator's clients from the limits" {
 	load
 	example conncount-servers.7 'BETWEEN CLIENT AND SERVER' 3 |
 		sed 's/group conncount/group nogroup/; s/=10/=3/; s/=20/=4/' >"$TEST_DIR/smtpd.conf"
@@ -73,7 +73,7 @@ inside() {
 	nsenter --target "$STARTED" --mount --root -- "$@"
 }
 
-@test "clients are accepted while nothing is loaded or the counts may not be read, and the log says so once" {
+@test "clients are accepted while nothing is loaded, and the log says so once" {
 	smtpd_start 's/=10/=1/'
 	expect_smtp '220 220 220' open 3 198.51.100.7 192.0.2.1:25
 	logged 1 "conncount: clients are let in unchecked: $CONNCOUNT_DIR: not loaded"
@@ -86,14 +86,14 @@ inside() {
 	expect 0 inside /usr/local/bin/conncount unload
 }
 
-@test "clients are accepted where the counts may not be read, and the log names the group" {
+@test "clients are accepted if the filter may not read the counts, and the log names the group" {
 	load
 	smtpd_start 's/=10/=1/; s/ group nogroup//'
 	expect_smtp '220 220 220' open 3 198.51.100.8 192.0.2.1:25
 	logged 1 "members of the group 'nogroup' may read it"
 }
 
-@test "mistakes: an unknown service stops nobody; arguments that cannot be read stop smtpd" {
+@test "an unknown service refuses nobody; with arguments it cannot parse, the filter exits with 2" {
 	load
 	smtpd_start 's/ SMTP / smtp /; s/=10/=1/'
 	expect_smtp '220 220' open 2 198.51.100.7 192.0.2.1:25

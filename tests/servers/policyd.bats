@@ -67,7 +67,7 @@ refusal() {
 	echo "421 4.7.0 too many sessions from $1"
 }
 
-@test "limits by service, family and length; who is allowed; the order of the file" {
+@test "limits apply by service, family and length in the file's order, not to allowed clients" {
 	sessions_setup
 	policy <<-'END'
 		allow{ '198.51.100.0/24', '2001:db8:1:3::/64' }
@@ -110,7 +110,7 @@ nat64_sessions() {
 	END
 }
 
-@test "NAT64: IPv4 clients are limited by their own address and network, where they have a listener" {
+@test "NAT64: with a listener of their own, IPv4 clients are limited by their address and network" {
 	example conncount-policyd.8 NAT64 1 | sed '1i [conncount]\ngroup = nogroup\n' | configure raw
 	load
 	nat64_sessions
@@ -124,7 +124,7 @@ nat64_sessions() {
 	expect_action "$(refusal 2001:db8:1:2::/64)" 2001:db8:1:2::9 2001:db8::10
 }
 
-@test "NAT64: without a listener of theirs, all IPv4 clients are one; they can be allowed" {
+@test "NAT64: without a listener of their own, all IPv4 clients count as one; they can be allowed" {
 	load
 	nat64_sessions
 	policy <<<'limit{ v4 = 32, v6 = 64, sessions = 5 }'
@@ -206,7 +206,7 @@ talk() {
 		hear c2 "$(refusal 203.0.113.1/32)"'
 }
 
-@test "of link-local clients that connect at once, the first are accepted as well" {
+@test "of link-local clients that connect at once, the first are accepted, up to the limit" {
 	requires ip
 	load
 	echo 'limit{ v6 = 128, sessions = 5 }' | policy
@@ -255,7 +255,7 @@ talk() {
 	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10 25 "$port"
 }
 
-@test "a session is judged once, as long as it lasts" {
+@test "a session keeps its first answer as long as it lasts" {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 1 }' | policy
 	policyd_start --listen 127.0.0.1:10126
@@ -324,7 +324,7 @@ talk() {
 	logged 1 'disconnected a client that did not read its answer'
 }
 
-@test "100 reloads under load: no request is lost, and each policy is used" {
+@test "100 reloads under load lose no request, and each valid policy is used" {
 	local i load answers
 	sessions_setup
 	policies() {
@@ -361,7 +361,7 @@ reloaded() {
 	expect_eq $(($1 + 1)) "$n" 'times that a policy was read'
 }
 
-@test "a policy with a mistake: refused at the start, and when it is read again the old one stays" {
+@test "a policy with a mistake is refused at the start; at a reload the old policy stays in force" {
 	local file=$TEST_DIR/policy.lua text want
 	while IFS='|' read -r text want; do
 		printf '\n%b\n' "$text" | policy
@@ -414,7 +414,7 @@ reloaded() {
 	expect_action DUNNO 203.0.113.1 192.0.2.10
 }
 
-@test "a policy ends, whatever it does, and can use neither files nor processes" {
+@test "a policy cannot run for ever, take all memory, or use files or processes" {
 	local file=$TEST_DIR/policy.lua text want
 	while IFS='|' read -r text want; do
 		printf '%s\n' "$text" | policy
@@ -501,7 +501,7 @@ reloaded() {
 	((read > 0 && read < n)) || fail "$read of $n were read"
 }
 
-@test "a client that is gone before its answer, and one that sends a part, end nothing" {
+@test "clients that leave before their answer do not end the service" {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	policyd_start --listen "$SOCKET" --listen 127.0.0.1:10126
@@ -514,7 +514,7 @@ reloaded() {
 	kill -0 "$POLICYD"
 }
 
-@test "beside 105 hostile clients of every kind no answer is lost, and little is kept and logged" {
+@test "among 105 hostile clients no answer is lost, and little memory and log are used" {
 	local rc=0 address memory
 	requires python3
 	sessions_setup
@@ -548,7 +548,7 @@ reloaded() {
 	expect_eq 0 $rc 'exit status'
 }
 
-@test "an answer does not wait until all who connect meanwhile are accepted" {
+@test "an answer does not wait until all new connections are accepted" {
 	local before
 	requires strace
 	sessions_setup
@@ -582,7 +582,7 @@ reloaded() {
 	((before < 5)) || fail "$before connections were accepted before the answer"
 }
 
-@test "SIGTERM ends it though a client does not read its answers" {
+@test "SIGTERM ends the service though a client does not read its answers" {
 	local rc=0
 	requires python3
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
@@ -593,7 +593,7 @@ reloaded() {
 	expect_eq 0 $rc 'exit status'
 }
 
-@test "without file descriptors, clients wait for idle ones, and the log says so once" {
+@test "if file descriptors run out, new clients wait for idle ones, and the log says so once" {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	NOFILE=128 policyd_start --listen 127.0.0.1:10126
@@ -610,7 +610,7 @@ reloaded() {
 	logged 1 'connections are in use: new clients wait'
 }
 
-@test "a relay that is allowed: the example does not refuse its neighbours" {
+@test "the example policy accepts an allowed relay, and does not refuse its neighbours" {
 	cp "$ROOT/lua/servers/policyd/conncount-policy.lua" "$TEST_DIR/policy.lua"
 	load
 	sessions_start
@@ -629,7 +629,7 @@ reloaded() {
 		"$(request 203.0.113.77 198.51.100.1 | ask "$SOCKET")" 'another neighbourhood'
 }
 
-@test "--listen takes an address as everywhere, or a path that fits" {
+@test "--listen takes an address and port, and rejects malformed ones and paths over 107 bytes" {
 	local text want
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	while IFS='|' read -r text want; do
@@ -654,7 +654,7 @@ reloaded() {
 	expect_match '\[::1\]:10126' "$output"
 }
 
-@test "while nothing can be counted every client is accepted, and the log says so once" {
+@test "while nothing is loaded, every client is accepted, and the log says so once" {
 	local n
 	echo 'limit{ v4 = 32, sessions = 5 } limit{ service = "smtp", v4 = 32, sessions = 0 }' | policy
 	policyd_start --listen "$SOCKET"
@@ -695,7 +695,7 @@ reloaded() {
 	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
 }
 
-@test "sockets: those of a service manager, what another one has left, one that is in use" {
+@test "the service takes a service manager's sockets, replaces a stale one, refuses one in use" {
 	local rc=0
 	requires systemd-socket-activate
 	sessions_setup

@@ -72,7 +72,7 @@ times() {
 	echo "${words% }"
 }
 
-@test "the sixth session of a client is refused, the 21st of its /24, and nobody else" {
+@test "the sixth session of a client and the 21st of its /24 are refused, and no others" {
 	local i
 	postfix_start
 	smtp_start
@@ -117,7 +117,7 @@ herd() {
 	done
 }
 
-@test "200 parallel sessions from 20 addresses: refused is what arithmetic says; then none is left" {
+@test "of 200 parallel sessions from 20 addresses, exactly those over the limits are refused" {
 	local client n i=0 gate
 	postfix_start 'default_process_limit = 250' \
 		'smtpd_data_restrictions = check_policy_service { inet:127.0.0.1:10127, default_action=DUNNO }'

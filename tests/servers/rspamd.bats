@@ -76,7 +76,7 @@ logged() {
 }
 
 # This is what the rule does without a configuration; what the page says is the same.
-@test "address, /24 and /64 over their limits get their symbols and scores, others none" {
+@test "addresses, /24s and /64s over their limits get their symbols and scores, others none" {
 	local configured
 	sessions open 10 198.51.100.7 192.0.2.1:25
 	sessions open 10 198.51.100.8 192.0.2.1:25
@@ -110,7 +110,7 @@ CONNCOUNT_ADDRESS 3 11 from 198.51.100.8/32' ::ffff:198.51.100.8
 	done
 }
 
-@test "a configuration of one's own: names, lengths, service; a mistake in it is in the log" {
+@test "a configuration can set names, lengths and service; a mistake in it is logged" {
 	printf '%s\n' 'conncount { service = "submission"; symbols {' \
 		'MY_CONNCOUNT_20 { ipv4 = 20; limit = 2; score = 7.5; }' \
 		'MY_CONNCOUNT { ipv4 = 20; score = 1; } } }' >"$LOCAL/rspamd.conf.local"
@@ -122,7 +122,7 @@ CONNCOUNT_ADDRESS 3 11 from 198.51.100.8/32' ::ffff:198.51.100.8
 	logged 1 'conncount: symbol MY_CONNCOUNT: limit or score is missing'
 }
 
-@test "mail is not scored while nothing is loaded or the counts may not be read, and the log says so once" {
+@test "mail is not scored while the counts are absent or unreadable, and the log says so once" {
 	sessions open 11 198.51.100.7 192.0.2.1:25
 	rspamd_start nogroup
 	conncount unload
