@@ -9,7 +9,7 @@ load ../lib/common
 # Instead of what tests/run has: a build, and suites in an emulated machine.
 export BATS_TEST_TIMEOUT=1080
 
-@test "arm64: the BPF programs are the same, and what is built for it passes there" {
+@test "arm64: the build has the same BPF object, and passes tests on an arm64 kernel" {
 	local sysroot built=$ROOT/build/arm64 triplet=aarch64-linux-gnu
 	requires build clang aarch64-linux-gnu-ld vm-arm64
 	sysroot=$("$ROOT/scripts/vm" --arch arm64 --fetch)

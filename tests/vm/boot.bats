@@ -58,7 +58,7 @@ boot() {
 	sed -n 's/^ok/# &/p' <<<"$output" >&3
 }
 
-@test "a Debian with Postfix boots, and counts from its first session on, whatever is restarted" {
+@test "a Debian with Postfix counts from boot on, through restarts, reloads and an upgrade" {
 	local name
 	prepare "$ROOT/scripts/deb" "$BATS_TEST_TMPDIR/debs"
 	# Those of unit/package.bats, which has it made already.

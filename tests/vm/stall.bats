@@ -40,7 +40,7 @@ qemu() {
 	supervisor=$(pgrep -P "$VM" -x timeout) && pgrep -P "$supervisor"
 }
 
-@test "a virtual CPU is stalled under load: nothing leaks, no key goes dead" {
+@test "a virtual CPU that stalls under load leaks nothing, and every key stays usable" {
 	local rc=0 machine
 	"$ROOT/scripts/vm" --kernel sid --cpus $CPUS --timeout 220 -- \
 		bats --formatter tap tests/vm/guest/stalled.bats >"$log" 2>&1 3>&- &

@@ -24,18 +24,18 @@ vm() {
 	expect_eq 'to stderr' "$errors"
 }
 
-@test "vm: the build is the host's, and what is written to it stays in the machine" {
+@test "vm: the build is the host's, and what the guest writes to it stays in the guest" {
 	expect 0 vm -- sh -c 'sha256sum build/conncount; echo changed >build/conncount'
 	expect_eq "$(cd "$ROOT" && sha256sum build/conncount)" "$output"
 	expect_eq "$output" "$(cd "$ROOT" && sha256sum build/conncount)"
 }
 
-@test "vm: a command that does not end is stopped" {
+@test "vm: a command that runs past --timeout is stopped, and the exit status is 124" {
 	expect 124 vm --timeout 10 -- sleep 1000
 	expect_match 'no end after 10 s' "$errors"
 }
 
-@test "vm: a kernel that complains fails a command that did not" {
+@test "vm: if the kernel complains, a successful command ends with exit status 125" {
 	expect 125 vm -- sh -c 'echo "WARNING: CPU: 0 at the test" >/dev/kmsg'
 	expect_match 'the kernel complained' "$errors"
 	expect_match 'WARNING: CPU: 0 at the test' "$errors"
@@ -43,13 +43,13 @@ vm() {
 	expect_match 'the kernel complained' "$errors"
 }
 
-@test "vm: a machine that dies is a failure" {
+@test "vm: if the machine dies, the exit status is 125" {
 	expect 125 vm -- sh -c 'echo c >/proc/sysrq-trigger; sleep 1000'
 	expect_match 'Kernel panic' "$errors"
 	expect_match 'ended before the command did' "$errors"
 }
 
-@test "vm: bad usage" {
+@test "vm: bad usage exits with 2, a file that is not a kernel with 125" {
 	expect 2 "$ROOT/scripts/vm" --kernel 5.99
 	expect_match "5\.99: neither 6\.1" "$errors"
 	expect 2 "$ROOT/scripts/vm" true

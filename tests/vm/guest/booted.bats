@@ -73,7 +73,7 @@ when() {
 	systemctl show -P "$2" "$1"
 }
 
-@test "boot: conncount has loaded before Postfix is started, and nothing has failed" {
+@test "boot: conncount is loaded before Postfix starts, and no unit has failed" {
 	local loaded started
 	wait_until systemctl -q is-system-running
 	expect 0 systemctl is-enabled conncount.service
@@ -85,7 +85,7 @@ when() {
 	exact 0
 }
 
-@test "sessions: each is counted, by address, until it ends" {
+@test "sessions: each is counted, for its address, until it ends" {
 	begin 127.0.0.1 4
 	begin ::1 3
 	exact 7
@@ -124,7 +124,7 @@ let_in() {
 	expect_eq action=DUNNO "$(asked_over_tcp)" 'over TCP'
 }
 
-@test "exporter: within the limits of its unit it serves, and nothing else runs there" {
+@test "exporter: it serves metrics within the limits of its unit, which let no other program run" {
 	local pid fd
 	expect 0 systemctl start conncount-exporter.socket
 	begin 127.0.0.1 2
@@ -141,7 +141,7 @@ let_in() {
 	end 2
 }
 
-@test "policyd: within the limits of its unit it answers, on both sockets, and reads its policy again" {
+@test "policyd: within the limits of its unit it answers on both sockets and reloads its policy" {
 	local pid refusal='action=421 4.7.0 too many sessions from 127.0.0.1/32'
 	echo 'limit{ v4 = 32, v6 = 64, sessions = 5 }' >/etc/conncount-policy.lua
 	expect 0 systemctl start conncount-policyd.socket
@@ -164,7 +164,7 @@ let_in() {
 	end 5
 }
 
-@test "restart: Postfix ends its sessions, and those of the new one are counted" {
+@test "restart: a restart of Postfix ends its sessions, and new ones are counted" {
 	begin 127.0.0.1 3
 	begin ::1 2
 	exact 5
@@ -199,7 +199,7 @@ sockets_in() {
 	expect_eq "cgroup:$1" "$(ss -Htln --cgroup '( sport = :25 )' | grep -o 'cgroup:.*[^ ]' | sort -u)"
 }
 
-@test "slice: Postfix is counted in a slice, as conncount-servers(7) has it" {
+@test "slice: Postfix is counted in a slice, configured as conncount-servers(7) shows" {
 	sockets_in /system.slice/system-postfix.slice/postfix@-.service
 	cp /etc/conncount.conf "$BATS_TEST_TMPDIR"
 	example conncount-servers.7 CGROUPS 1 >/etc/conncount.conf
@@ -224,7 +224,7 @@ sockets_in() {
 	restarted
 }
 
-@test "reload: a listener is added, and the sessions stay counted" {
+@test "reload: a reload adds a listener, and open sessions stay counted" {
 	begin 127.0.0.1 3
 	begin ::1 2
 	printf '%s\n' '[submission]' 'listen = *:587' >>/etc/conncount.conf
@@ -237,7 +237,7 @@ sockets_in() {
 	exact 3
 }
 
-@test "upgrade: the next version's package goes on counting what is open" {
+@test "upgrade: open sessions stay counted when the next version's package is installed" {
 	local loaded
 	loaded=$(when conncount.service ActiveEnterTimestampMonotonic)
 	begin 127.0.0.1 3
@@ -253,7 +253,7 @@ sockets_in() {
 	# The machine goes down with them open.
 }
 
-@test "upgraded: what runs is the next version, with the configuration as it was changed" {
+@test "upgraded: after a reboot the next version runs, with the changed configuration" {
 	expect 0 conncount status
 	expect_match '(^|'$'\n'')build +0\.1\.99,' "$output"
 	expect_match $'\nsubmission +SMTP +0 ' "$output"

@@ -82,7 +82,7 @@ counts() {
 	done
 }
 
-@test "a virtual CPU stalls while it holds the lock: nothing leaks, no key goes dead" {
+@test "a virtual CPU that stalls while it holds the lock leaks nothing; every key stays usable" {
 	local n before lost left
 	sessions open 20 10.9.0.1+ 192.0.2.1:25 >/dev/null
 
