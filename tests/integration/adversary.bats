@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A member of the group, and who makes an instance of other things: they block no command, change
-# no count and crash no reader.
+# Neither a member of the group nor forged pins can block a command, change a count or crash a
+# reader.
 
 load ../lib/common
 load ../lib/instance
@@ -26,8 +26,8 @@ teardown() {
 
 # --- what a member holds ------------------------------------------------------------------------
 
-# HOLD: a program in Python that locks, opens and asks whatever it can of an instance, says so on
-# stdout, and stays there.
+# HOLD: a Python program that opens and locks whatever it can of an instance, prints what it
+# locked, and holds it until killed.
 HOLD='
 import fcntl, os, sys, time
 fds = []
@@ -65,7 +65,7 @@ print("holds", len(fds), flush=True)
 time.sleep(1000)
 '
 
-# holder GROUP: a process of that group that holds what it can.
+# holder GROUP: starts HOLD as an ordinary user in that group.
 holder() {
 	as_user "$1" python3 -I -S -c "$HOLD" "$CONNCOUNT_DIR" >"$TEST_DIR/held" 2>&1 3>&- &
 	wait_until grep '^holds ' "$TEST_DIR/held"
@@ -113,7 +113,7 @@ holder() {
 @test "load warns of a world-writable bpffs; pins there let no member write what only programs write" {
 	requires setpriv
 	mkdir "$TEST_DIR/open.bpf" "$TEST_DIR/closed.bpf"
-	mount -t bpf none "$TEST_DIR/open.bpf" # by default everybody may write to it
+	mount -t bpf none "$TEST_DIR/open.bpf" # world-writable by default
 	mount -t bpf -o mode=0700 none "$TEST_DIR/closed.bpf"
 	expect 0 load
 	expect_match "note: $TEST_DIR/open\.bpf: users other than root can write to this bpffs" "$errors"
@@ -122,11 +122,12 @@ holder() {
 	expect 0 as_user daemon python3 -I -S "$TEST_DIR/copy/poke.py" "$CONNCOUNT_DIR" "$TEST_DIR/open.bpf"
 	! grep -v '^pin ' <<<"$output" | grep -wE 'counts|cache|fill|sessions|untracked|sum' ||
 		fail 'a member can do this'
-	# The rest it could write to. The next load makes new maps, and the programs can write.
+	# A member could write to the other maps. The next load makes new ones, which the programs
+	# can write.
 	umount "$TEST_DIR/open.bpf"
 	expect 0 load
 	expect_match 'new maps' "$output"
-	# Tests that run at the same time may have one, too.
+	# Tests that run at the same time may have a world-writable bpffs, too.
 	[[ $errors != *"$TEST_DIR"* ]] || fail "$errors"
 	expect_count 1 10.1.2.3
 	sessions open 5 10.1.2.3+ 192.0.2.1:25
@@ -145,8 +146,8 @@ holder() {
 
 # --- what is pinned in place of the maps --------------------------------------------------------
 
-# forged NAME ARGUMENT...: with another map in the place of NAME, every reader says that this is
-# not an instance it knows.
+# forged NAME ARGUMENT...: puts another map in place of the pin NAME; every reader must report
+# another version.
 forged() {
 	local name=$1 command
 	shift
@@ -190,7 +191,7 @@ forged() {
 		counts $lpm 28 16 1000 1
 	END
 	expect_count 1
-	# Nor do load and unload believe them.
+	# load and unload do not use such maps either.
 	forged control "$per_cpu_array" 4 24 1 0
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match 'new maps' "$output"
@@ -203,7 +204,7 @@ forged() {
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 }
 
-# keep_pin NAME, restore_pin NAME: put a pin aside, and back.
+# keep_pin NAME, restore_pin NAME: move a pin aside, and back.
 keep_pin() {
 	mv "$CONNCOUNT_DIR/live/$1" "$CONNCOUNT_DIR/keep/$1"
 }
@@ -251,7 +252,7 @@ restore_pin() {
 	expect_eq 31 "$(json build <"$TEST_DIR/out" | tr -d '\n' | wc -c)" 'length of the build'
 	expect 0 conncount count --listener "$as"
 	expect 2 conncount count --listener smtp
-	# And the next load does not go on with them for names of its own.
+	# The next load must not take these names for its own.
 	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match 'listener ids are in use' "$errors"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The capabilities that conncount.service leaves: enough for all of it, and not one too many.
+# conncount.service grants exactly the capabilities that its commands need.
 
 load ../lib/common
 load ../lib/instance
@@ -12,8 +12,8 @@ setup() {
 	SERVICE=$ROOT/user/dist/systemd/conncount.service.in
 	mapfile -t CAPABILITIES < <(sed -n 's/^CapabilityBoundingSet=//p' "$SERVICE" |
 		tr ' ' '\n' | sed 's/^CAP_//' | tr '[:upper:]' '[:lower:]')
-	# Whatever load may have to do: sessions of another user in a network namespace that
-	# only they hold, and a group that is not root's.
+	# Everything that load may need capabilities for: sessions in a network namespace that only
+	# their sockets hold, and a group that is not root's.
 	configure_smtp_with 'group = nogroup'
 	chmod 0777 "$TEST_DIR"
 	start_in_ns python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/left" 25 1
@@ -29,7 +29,7 @@ teardown() {
 	instance_teardown
 }
 
-# with CAPABILITIES COMMAND...: runs COMMAND with these capabilities, separated by blanks, alone.
+# with CAPABILITIES COMMAND...: runs COMMAND with only these capabilities, separated by blanks.
 with() {
 	local set
 	# shellcheck disable=SC2086 # words

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# What conncount costs, where that is a number that does not depend on the machine; and that
-# tests/bench, which measures the time, works.
+# The costs of conncount that do not depend on the machine; and that tests/bench, which measures
+# times, works.
 
 load ../lib/common
 load ../lib/instance
@@ -12,8 +12,8 @@ teardown() {
 	[ -z "${CLIENTS:-}" ] || rmdir "$CLIENTS"
 }
 
-# expect_runs 4|6 PORT SOCKOPS RELEASE: the programs run at most so often for a connection, of
-# clients outside the cgroup.
+# expect_runs 4|6 PORT SOCKOPS RELEASE: for a connection, with the client outside the cgroup, the
+# sockops program runs at most SOCKOPS times and the release program at most RELEASE times.
 expect_runs() {
 	local connections digits
 	connections=$(scaled 1000 100)
@@ -55,7 +55,7 @@ expect_runs() {
 	expect_eq 8 $programs programs
 }
 
-# calls N ADDRESS: a session opened and closed, N times.
+# calls N ADDRESS: opens and closes a session from ADDRESS, N times.
 calls() {
 	local i
 	for ((i = 0; i < $1; i++)); do

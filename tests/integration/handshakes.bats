@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Every way the kernel has to make a connection, besides the usual one; and two that make none of ours.
+# The kernel's unusual ways to establish a connection, and two that make no session.
 
 load ../lib/common
 load ../lib/actors
@@ -37,7 +37,7 @@ socks += connect('2001:db8::7', '2001:db8::1', 25, 20)"
 	nothing_left
 }
 
-# fastopen: a server with TCP fast open, and a client that has its cookie.
+# fastopen: starts a server with TCP fast open, and a client that has its cookie.
 fastopen() {
 	sysctl ipv4/tcp_fastopen 3
 	actor server
@@ -60,7 +60,7 @@ fast().close()'
 	expect_count 0
 }
 
-# fastopens N: N connections were made that way.
+# fastopens N: expects that the server has established N connections by TCP fast open.
 fastopens() {
 	expect_eq "$1" "$(act server "print(counter('TCPFastOpenPassive'))")" 'fast opens'
 }
@@ -83,7 +83,7 @@ fastopens() {
 
 @test "a TCP fast open session is counted before its handshake is complete" {
 	fastopen
-	# The server has the data and may answer, but its SYN+ACK is not heard.
+	# The server has the data and may answer, but the client does not receive its SYN+ACK.
 	act client 'socks = [fast_deaf() for _ in range(5)]'
 	act server 'socks = accept(door, 4)
 assert all(sock.recv(9) == b"EHLO" for sock in socks)
@@ -108,14 +108,14 @@ assert all(state(sock) == SYN_RECV for sock in socks)'
 	actor client
 	act server "door = listen('192.0.2.1', 25, options=[(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)])"
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25, 6)"
-	# The clients are connected, but there is no connection yet on the server's side.
+	# The clients are connected, but the server's side has no connection yet.
 	counted 0
 	act client 'for sock in socks[:3]: sock.send(b"EHLO")'
 	wait_until expect_count 3
 	counted 3
 	act server 'socks = accept(door, 2)'
 	act client 'socks[3].close(); reset(socks[4:5])'
-	wait_until expect_count 4 # the FIN made one
+	wait_until expect_count 4 # the FIN established one
 	counted 4
 	act server 'socks += accept(door, 2); close(socks)'
 	counted 0
@@ -145,8 +145,8 @@ socks.append(sock)'
 @test "a simultaneous open is not counted" {
 	actor server
 	actor client
-	# The answer to the first SYN, a RST, is not heard. The second one meets a socket that
-	# is connecting itself.
+	# The server does not receive the RST that answers its SYN. The client's SYN then meets a
+	# socket that is itself connecting.
 	act server '
 for host in "192.0.2.1", "2001:db8::1":
     sock = new(host)

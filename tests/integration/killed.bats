@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Processes killed: servers, clients, and the command itself.
+# kill -9 of servers, of clients, and of the command itself.
 
 load ../lib/common
 load ../lib/actors
@@ -65,7 +65,7 @@ teardown() {
 	sessions open 4000 10.0.0.1+ 192.0.2.1:25 >/dev/null
 	sessions open 500 2001:db8:1::1+ '[2001:db8::1]:25' >/dev/null
 
-	# In the middle of its output: nobody reads the pipe.
+	# Killed while it writes: nothing reads the pipe.
 	mkfifo "$TEST_DIR/pipe"
 	exec 9<>"$TEST_DIR/pipe"
 	conncount list >"$TEST_DIR/pipe" 3>&- &
@@ -77,7 +77,7 @@ teardown() {
 	exec 9>&-
 	counted 4500
 
-	# And at any time.
+	# Killed at a random moment.
 	for i in {1..70}; do
 		command=${commands[i % ${#commands[@]}]}
 		# shellcheck disable=SC2086
@@ -96,7 +96,7 @@ teardown() {
 	nothing_left
 }
 
-# ended PID: waits for it; its exit status is $ended.
+# ended PID: waits for a process, and sets $ended to its exit status.
 ended() {
 	ended=0
 	wait "$1" 2>/dev/null || ended=$?

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Which listener a session belongs to, and which service: several addresses and ports, the
-# most specific one, both families. A changed configuration: command/reconfigure.bats.
+# Which listener and service a session belongs to: several addresses and ports, the most specific
+# address, both families. command/reconfigure.bats changes configurations.
 
 load ../lib/common
 load ../lib/instance
@@ -81,7 +81,7 @@ teardown() {
 		service = Control
 	END
 	load
-	# One dual-stack socket for all of them: what counts is the address connected to.
+	# One dual-stack socket for all listeners: only the address that the client called decides.
 	sessions <<-'END'
 		listen *:25
 		open 1 10.0.0.1 192.0.2.1:25
@@ -95,7 +95,7 @@ teardown() {
 	expect_count 10
 	expect_count 1 --service ECStream
 	expect_count 4 --service Control 2001:db8::/32
-	# Sockets of their own, now.
+	# A socket for each address makes no difference.
 	sessions <<-'END'
 		listen 192.0.2.1:25
 		listen [2001:db8::1]:25

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Multipath TCP: a session is one, whatever subflows it has.
+# Multipath TCP: a connection is one session, however many subflows it has.
 
 load ../lib/common
 load ../lib/actors
@@ -15,7 +15,7 @@ teardown() {
 	actors_teardown
 }
 
-# multipath: an MPTCP server, and a client.
+# multipath: starts an MPTCP server, and a client.
 multipath() {
 	requires mptcp
 	actor server
@@ -23,7 +23,7 @@ multipath() {
 	act server "door = listen('192.0.2.1', 25, proto=MPTCP)"
 }
 
-# subflows: how many TCP connections the server's side has open.
+# subflows: prints how many TCP connections are open on the server's side.
 subflows() {
 	in_ns ss -Htn state established 'sport = :25' | wc -l
 }
@@ -41,12 +41,12 @@ assert [sock.getpeername()[0] for sock in socks] == ["10.1.2.3"] * 5 + ["10.1.2.
 	counted 9
 	expect_count 5 10.1.2.3
 	expect_count 4 10.1.2.4
-	# The client closes, or the server does, or either resets.
+	# The client closes a session of each protocol, and resets one.
 	act client 'socks.pop(0).close(); reset(socks[:1]); del socks[0]
 socks.pop().close()'
 	wait_until expect_count 8
 	act server 'close(socks)'
-	nothing_left # though the client has not closed
+	nothing_left # though the client has not closed its ends
 	act client "close(socks); socks = connect('10.1.2.4', '192.0.2.1', 25, 3, proto=MPTCP)"
 	wait_until expect_count 3
 	counted 3
@@ -54,8 +54,8 @@ socks.pop().close()'
 	wait_until nothing_left
 }
 
-# joined [accepted]: an MPTCP session of two subflows, from 10.1.2.3 and 10.1.2.4; accepted by the
-# server, or in its queue.
+# joined [accepted]: opens an MPTCP session of two subflows, from 10.1.2.3 and 10.1.2.4. The server
+# accepts it, or leaves it in its queue.
 joined() {
 	multipath
 	in_ns ip mptcp limits set subflow 2 add_addr_accepted 2
@@ -69,7 +69,7 @@ joined() {
 	act server 'assert counter("MPJoinAckRx") == 1'
 }
 
-# subflow_kill ADDRESS: the server's side of the subflow from there is torn down.
+# subflow_kill ADDRESS: destroys the server's end of the subflow from ADDRESS.
 subflow_kill() {
 	in_ns ss -K dst "$1" sport = :25 | grep -q "$1" || skip 'ss -K: the kernel cannot'
 }
@@ -79,14 +79,14 @@ subflow_kill() {
 	counted 1
 	expect_count 1 10.1.2.3
 	expect_count 0 10.1.2.4
-	# The joined one goes, and comes again.
+	# The joined subflow ends, and another joins.
 	in_ns ip mptcp endpoint flush
 	wait_until has_subflows 1
 	counted 1
 	in_ns ip mptcp endpoint add 10.1.2.5 dev lo subflow
 	wait_until has_subflows 2
 	counted 1
-	# A load that finds it open does not count it twice either.
+	# A load that finds the session open does not count it twice either.
 	expect 0 conncount unload
 	load
 	counted 1
@@ -124,7 +124,7 @@ socks += connect('2001:db8:7::1', '2001:db8::1', 25, 3, proto=MPTCP)"
 	counted 1
 	expect_count 1 10.1.2.3
 	expect_count 0 10.1.2.4
-	# Also for a load that finds only that one.
+	# A load that finds only the joined subflow also counts the session for its first address.
 	expect 0 conncount unload
 	load
 	counted 1
@@ -194,7 +194,7 @@ except BlockingIOError: pass'
 	joined accepted
 	expect 0 conncount unload
 	act client "socks += connect('10.1.2.5', '192.0.2.1', 25, 2, proto=MPTCP)"
-	# The load waits until they are accepted.
+	# The load waits until the server has accepted them.
 	conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loading" 2>&1 3>&- &
 	wait_until grep -q 'wait to be accepted' "$TEST_DIR/loading"
 	act server 'socks += accept(door, 2)'
@@ -202,7 +202,7 @@ except BlockingIOError: pass'
 	remember
 	counted 3
 	expect_count 2 10.1.2.5
-	# Or it gives up, and says so, until the next load.
+	# If the server does not, the load gives up and says so; the next load counts them.
 	expect 0 conncount unload
 	act client "socks += connect('10.1.2.7', '192.0.2.1', 25, 2, proto=MPTCP)"
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"

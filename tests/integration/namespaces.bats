@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Which network namespaces are counted: by default the one that load runs in, and nothing that
-# happens in another changes a count; or all, and then no session is missed, whatever leads to it.
+# Which network namespaces are counted: by default the one that load runs in, and nothing in
+# another changes a count; or all, and then load misses no session.
 
 load ../lib/common
 load ../lib/instance
@@ -18,7 +18,7 @@ teardown() {
 	instance_teardown
 }
 
-# smtp own|all: configures a listener, in those namespaces.
+# smtp own|all: configures a listener, with that value of `namespaces`.
 smtp() {
 	configure_smtp_with "namespaces = $1"
 }
@@ -29,14 +29,15 @@ load_in_ns() {
 	remember
 }
 
-# hidden PROGRAM ARGUMENT...: starts it, in the test's cgroup; it makes the file $TEST_DIR/hidden.
+# hidden PROGRAM ARGUMENT...: starts a program in the test's cgroup, and waits until it has created
+# $TEST_DIR/hidden.
 hidden() {
 	start_in_ns "$@"
 	HIDDEN=$STARTED
 	wait_until test -e "$TEST_DIR/hidden"
 }
 
-# hidden_end: ends it, whatever thread of it is left.
+# hidden_end: kills the program, with all of its threads.
 hidden_end() {
 	kill -KILL "$HIDDEN"
 	wait "$HIDDEN" || :
@@ -44,7 +45,8 @@ hidden_end() {
 	HIDDEN=
 }
 
-# forge: a user without privilege, in the cgroup, opens sessions of 198.51.100.7 in namespaces of his own.
+# forge: an unprivileged user in the cgroup opens sessions from 198.51.100.7, in user and network
+# namespaces of its own.
 forge() {
 	local copy=$TEST_DIR/forger.py
 	cp "$TOOLS/forger.py" "$copy"
@@ -72,7 +74,7 @@ forge() {
 	expect_count 2 198.51.100.7
 	expect_count 0 10.66.0.0/16
 	expect_eq "$nodes" "$(state nodes)" nodes
-	# A load that finds these sessions, and one that counts everything again.
+	# A load over the running count, and one that counts everything again.
 	load_in_ns
 	counted 3
 	expect 0 conncount unload
@@ -92,7 +94,7 @@ forge() {
 	load_in_ns
 	expect_match "note: only network namespace $(stat -L -c %i "$TEST_DIR/net") is counted" "$errors"
 	expect_match 'namespaces = all' "$errors"
-	load_in_ns # also when nothing changes
+	load_in_ns # also if nothing changes
 	expect_match 'note: only network namespace ' "$errors"
 	smtp all
 	load_in_ns
@@ -122,7 +124,7 @@ forge() {
 	smtp all
 	load
 	counted 4
-	# Out here is another one, where no session is.
+	# The test itself runs in another network namespace, which has no session.
 	smtp own
 	load
 	counted 0
@@ -154,7 +156,7 @@ forge() {
 	expect_match 'network namespace [0-9]+(, which is counted, no longer exists|: its sockets cannot be listed)' "$errors"
 }
 
-# A session is found whatever leads to it, or the load fails: a count that lacks it would be wrong.
+# load must find every session or fail: a count that lacks one would be wrong.
 @test "all: load finds sessions behind a mount, handle, thread or queued descriptors, or fails" {
 	local way
 	smtp all

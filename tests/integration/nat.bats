@@ -1,9 +1,9 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# What is between client and server decides which listener a session belongs to, and who the client is:
-# destination NAT, a redirect, a transparent proxy, a proxy on the same host, NAT64. conncount-servers(7)
-# says all of this.
+# What stands between client and server decides which listener a session belongs to, and which
+# client it counts for: destination NAT, a redirect, a transparent proxy, a proxy on the same host,
+# NAT64. conncount-servers(7) documents each of these.
 
 load ../lib/common
 load ../lib/actors
@@ -20,8 +20,8 @@ teardown() {
 	actors_teardown
 }
 
-# called_and_own: a listener for the address that clients call, one for the address and port that
-# the server has.
+# called_and_own: loads a listener for the address that clients call, and one for the server's own
+# address and port.
 called_and_own() {
 	configure <<-'END'
 		[called]
@@ -32,12 +32,13 @@ called_and_own() {
 	load
 }
 
-# rule CHAIN RULE...: a rule of the firewall in the test's network namespace.
+# rule CHAIN RULE...: adds a firewall rule in the test's network namespace.
 rule() {
 	in_ns nft "add table ip t; add chain ip t c { $1; }; add rule ip t c ${*:2}"
 }
 
-# to_called LOCAL: a session to 203.0.113.5:25 that the server accepts, with LOCAL as its own address.
+# to_called LOCAL: opens a session to 203.0.113.5:25 that the server accepts, and expects LOCAL as
+# its local address.
 to_called() {
 	act client "socks = connect('198.51.100.7', '203.0.113.5', 25)"
 	expect 0 act server 'socks = accept(door)
@@ -83,14 +84,15 @@ door = listen("192.0.2.10", 2525, options=[(socket.SOL_IP, IP_TRANSPARENT, 1)])'
 	expect_count 1 --listener called 198.51.100.7
 	expect_count 0 --listener own
 	counted 1
-	# So it is for a load that finds the session.
+	# A load that finds the session open counts it for the same listener.
 	conncount unload
 	load
 	counted 1
 	expect_count 1 --listener called 198.51.100.7
 }
 
-# forwarded: a client of a proxy at [2001:db8::25]:25, which connects to the server at 172.22.0.2:25.
+# forwarded: connects a client to a proxy at [2001:db8::25]:25, and the proxy to the server at
+# 172.22.0.2:25.
 forwarded() {
 	act server "front, door = listen('2001:db8::25', 25), listen('172.22.0.2', 25)"
 	act client "socks = connect('2001:db8:7::1', '2001:db8::25', 25)"
@@ -105,7 +107,7 @@ socks += accept(door)"
 	expect_count 1 2001:db8:7::1
 	expect_count 1 172.22.0.1
 	counted 2
-	conncount unload # in a load, what is open would stay counted
+	conncount unload # a load alone would keep open sessions counted
 	example conncount-servers.7 'BETWEEN CLIENT AND SERVER' 1 | configure
 	load
 	expect_count 1 2001:db8:7::1

@@ -1,9 +1,9 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Other people's programs on the same sockets: sockops and sock_release programs in the same
-# cgroup, above it and below it, go on working beside ours, and ours beside theirs; also one
-# that overwrites the callback flags by which ours learns of a connection's end.
+# Another project's programs on the same sockets: sockops and sock_release programs in the same
+# cgroup, above it and below it, work beside ours, and ours beside them. One of them overwrites the
+# callback flags by which our program learns that a connection has ended.
 # shellcheck disable=SC2030,SC2031 # functions in tests set it for themselves
 
 load ../lib/common
@@ -19,7 +19,7 @@ setup() {
 
 teardown() {
 	sessions_stop || :
-	# With the pins and the cgroup the neighbours go.
+	# Removing the pins and the cgroup removes the neighbours.
 	neighbours_end
 	if [ -d "$CGROUP_PATH/inner" ]; then
 		wait_until no_processes || :
@@ -30,7 +30,8 @@ teardown() {
 	instance_teardown
 }
 
-# expect_seen NAME ESTABLISHED [RELEASES]: so many, and at least so many.
+# expect_seen NAME ESTABLISHED [RELEASES]: the neighbour NAME saw exactly ESTABLISHED sessions and
+# at least RELEASES releases.
 expect_seen() {
 	local what
 	read -ra what <<<"$(seen "$1")"
@@ -38,14 +39,14 @@ expect_seen() {
 	[ "${what[3]}" -ge "${3:-0}" ] || fail "releases that $1 saw: ${what[3]}"
 }
 
-# serve CGROUP_PATH: sessions.py, with its server on port 25, in a cgroup.
+# serve CGROUP_PATH: starts sessions.py in a cgroup, with its server on port 25.
 serve() {
 	CGROUP_PATH=$1 sessions_start
 	sessions listen '*:25'
 }
 
-# traffic [N]: sessions that come and go in all the ways there are; ours counts each. N is how
-# many there have been before.
+# traffic [N]: opens and ends sessions in every way, and expects the right count after each step.
+# N is how many sessions there were before.
 traffic() {
 	local n=${1:-0}
 	sessions open 6 10.1.2.3 192.0.2.1:25
@@ -77,10 +78,10 @@ traffic() {
 	serve "$CGROUP_PATH"
 	traffic
 	for name in before older after newer; do
-		expect_seen "$name" 13 11 # 10 accepted sessions, and a client
+		expect_seen "$name" 13 11 # releases: 10 accepted sessions, and a client
 		expect_match '^13 [1-9][0-9]* [1-9]' "$(seen "$name")" "states and round trips of $name"
 	done
-	# They go, ours stays; ours is replaced, and goes: the others stay.
+	# Removing a neighbour leaves ours attached; replacing and removing ours leaves the others.
 	rm "$TEST_DIR/n/after-events-link"
 	load
 	traffic 13
@@ -96,7 +97,7 @@ traffic() {
 @test "programs in the cgroups above and below ours see every session, as ours do" {
 	local name
 	neighbour above flags "$CGROUP_PATH" link
-	load # this remembers what is attached there
+	load # remembers the neighbour, attached there, for the leak check
 	conncount unload
 	conncount load -c "$CONFIG" --cgroup "$CGROUP/inner"
 	neighbour higher plain "$CGROUP_PATH" multi
@@ -114,10 +115,10 @@ traffic() {
 	rmdir "$CGROUP_PATH/inner/most"
 }
 
-# flags_are_cleared: what holds while another program clears our flag on every new session:
-# the release of the socket ends each session, whatever became of its connection before.
+# flags_are_cleared: checks sessions while another program clears our flag on each new one: each
+# ends when its socket is released, whatever happened to its connection before.
 flags_are_cleared() {
-	# Ended by the server's close, by the death of its process.
+	# Sessions end when the server closes or resets them, or is killed.
 	sessions open 5 10.1.2.3 192.0.2.1:25
 	sessions open 5 2001:db8::7 '[2001:db8::1]:25'
 	counted 10
@@ -129,8 +130,8 @@ flags_are_cleared() {
 	nothing_left
 	sessions listen '*:25'
 
-	# A reset is not noticed until the server closes the socket, as it does when it reads
-	# or writes. Till then the count is too large, and verify says so.
+	# Our program does not see a reset by the client. Until the server closes the socket, as it
+	# would after a failed read or write, the count is too large, and verify says so.
 	sessions open 6 10.1.2.3 192.0.2.1:25
 	sessions reset client 11-13
 	expect_count 6 10.1.2.3
@@ -139,7 +140,7 @@ flags_are_cleared() {
 	expect_match '^5 differences|[[:space:]]5 differences' "$output"
 	sessions close server 11-13
 	counted 3
-	# Nor are two shutdowns.
+	# Nor does it see that both sides have shut down.
 	sessions shut client 14
 	sessions shut server 14
 	expect_count 3 10.1.2.3
@@ -185,7 +186,8 @@ flags_are_cleared() {
 	sessions open 2 10.1.2.3 192.0.2.1:25
 	sessions queue 3 10.1.2.3 192.0.2.1:25
 	sessions unlisten '*:25'
-	# Nobody ever had these sockets: there is no release, and their end was not told.
+	# No process ever held the queued sockets, so there is no release, and the cleared flag hid
+	# their end.
 	expect_count 5
 	expect 1 conncount verify
 	expect_match 'smtp 10\.1\.2\.3/32: expected 2, found 5' "$output"
@@ -199,7 +201,7 @@ flags_are_cleared() {
 @test "a program attached exclusively excludes ours, and ours excludes it" {
 	requires bpftool
 	neighbour alone plain "$CGROUP_PATH" alone
-	# It does not let anybody in beside it, and load says so.
+	# It allows no other program beside it, and load says so.
 	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match "conncount: cgroup $CGROUP: cannot attach .*: Operation not permitted" "$errors"
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
@@ -209,7 +211,7 @@ flags_are_cleared() {
 	bpftool cgroup detach "$CGROUP_PATH" cgroup_sock_ops pinned "$TEST_DIR/n/alone/events"
 	bpftool cgroup detach "$CGROUP_PATH" cgroup_inet_sock_release \
 		pinned "$TEST_DIR/n/alone/releases"
-	# And where ours is, it is not let in.
+	# It cannot be attached beside ours either.
 	load
 	counted 2
 	! bpftool cgroup attach "$CGROUP_PATH" cgroup_sock_ops pinned "$TEST_DIR/n/alone/events" ||

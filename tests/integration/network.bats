@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Networks that vanish, and hosts that do not answer.
+# Network namespaces that are deleted, hosts that do not answer, connections that are killed.
 
 load ../lib/common
 load ../lib/actors
@@ -15,8 +15,8 @@ teardown() {
 	actors_teardown
 }
 
-# cabled: the actors `server` and `client`, in network namespaces of their own, a and b, that
-# are joined by a cable.
+# cabled: starts the actors `server` and `client` in network namespaces a and b, joined by a veth
+# pair, and opens 8 sessions, of which the server accepts 6.
 cabled() {
 	local ns
 	for ns in a b; do
@@ -28,7 +28,7 @@ cabled() {
 	nsenter --net="$TEST_DIR/a" -- ip link add cable type veth \
 		peer name cable netns "$TEST_DIR/b"
 	for ns in a:1 b:2; do
-		# A namespace goes when the last of its sockets has gone.
+		# The kernel deletes a namespace only after its last socket: let none linger.
 		nsenter --net="$TEST_DIR/${ns%:*}" -- sh -ec "
 			echo 1 >/proc/sys/net/ipv4/tcp_fin_timeout
 			ip address add 198.18.0.${ns#*:}/24 dev cable
@@ -57,7 +57,7 @@ discard() {
 	act client 'socks.pop().close()'
 	act server 'socks.pop(0).close()'
 	counted 7
-	# Nothing is left in it after this, so it goes: with it goes the cable's other end.
+	# This empties the namespace, so the kernel deletes it, and with it both ends of the cable.
 	actor_kill server
 	nothing_left
 	wait_until -t 60 no_cable b

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Listening sockets outside of the cgroup that is counted in: who says so, and about which.
+# Listening sockets outside of the counted cgroup: load, status and the metrics report them.
 
 load ../lib/common
 load ../lib/instance
@@ -36,9 +36,9 @@ servers_end() {
 	SERVERS=()
 }
 
-# server PLACE FINAL CODE: a process that does CODE in the cgroup PLACE and moves to FINAL. CODE makes
-# sockets by listen(address, port) and activated(address, port), for which another process makes it, that
-# is gone then.
+# server PLACE FINAL CODE: starts a process that executes CODE in the cgroup PLACE and then moves to
+# FINAL. CODE creates sockets by listen(address, port), or by activated(address, port): then
+# another process creates the socket, passes it on, and exits.
 server() {
 	local up=$TEST_DIR/up$((++STARTS))
 	(
@@ -72,19 +72,19 @@ time.sleep(1000)' "$CGROUP_PATH/$2" "$up" "$3"
 	wait_until test -e "$up"
 }
 
-# load_in: counts in the cgroup `in`, loaded in the network namespace of the servers.
+# load_in: loads for the cgroup `in`, from the network namespace of the servers.
 load_in() {
 	nsenter --net="$TEST_DIR/net" -- conncount load -c "$CONFIG" --cgroup "$CGROUP/in" || return
 	"$BUILD/tests/objects" attached "$CGROUP_PATH/in" >>"$TEST_DIR/bpf-ids"
 }
 
-# ask COMMAND...: conncount, there.
+# ask COMMAND...: runs conncount in that network namespace.
 ask() {
 	nsenter --net="$TEST_DIR/net" -- conncount "$@"
 }
 
-# outside LINE...: status, in text and JSON, load and the metrics have just these sockets outside; each line
-# is `SOCKET LISTENER CGROUP`.
+# outside LINE...: expects that status, in text and JSON, load and the metrics report exactly these
+# sockets. Each line is `SOCKET LISTENER CGROUP`.
 outside() {
 	local line text=() number=0
 	for line; do
@@ -118,7 +118,7 @@ outside() {
 	expect_match 'conncount_outside_socket\{listener="imap",service="SMTP",socket="[^"]*:143"\} 1' "$output"
 	expect_match 'conncount_listening_sockets\{listener="imap",service="SMTP"\} 0' "$output"
 	expect_match 'conncount_listening_sockets\{listener="mx",service="SMTP"\} 1' "$output"
-	# It is so indeed.
+	# The report is true: sessions on that socket are not counted.
 	in_ns python3 -I -S -c '
 import socket
 [socket.create_connection(("127.0.0.1", 143)) for _ in range(3)]'
@@ -140,10 +140,10 @@ import socket
 }
 
 @test "a socket that is inside, or not on a configured address, is not reported" {
-	server in out 'sock = listen("::", 143)'           # moved out: it counts
+	server in out 'sock = listen("::", 143)'           # created inside: its sessions count
 	server in/deeper in/deeper 'sock = listen("2001:db8::1", 25)'
 	server out out 'socks = [listen("192.0.2.2", 25, options=REUSE), listen("192.0.2.1", 26)]'
-	# No connection to an address of the configuration gets here: another socket has it.
+	# The wildcard socket gets no connection to a configured address: a more specific one does.
 	server in in 'sock = listen("192.0.2.1", 25, options=REUSE)'
 	server out out 'sock = listen("0.0.0.0", 25, options=REUSE)'
 	load_in
@@ -193,7 +193,7 @@ import socket
 	outside
 }
 
-# ask_detached: status knows that the cgroup is gone.
+# ask_detached: status reports that the cgroup was removed.
 ask_detached() {
 	expect 1 ask status
 }
@@ -216,7 +216,7 @@ ask_detached() {
 	[[ $output != *conncount_listening_sockets_outside* ]] || fail '0 would be a claim'
 }
 
-# part COMMAND...: conncount where only the cgroup `out` is seen, in a cgroup namespace of its own.
+# part COMMAND...: runs conncount in a cgroup namespace that shows only the cgroup `out`.
 part() {
 	# shellcheck disable=SC2016
 	expect 0 nsenter --net="$TEST_DIR/net" -- sh -c 'echo $$ >"$1/cgroup.procs"; shift
@@ -228,7 +228,7 @@ part() {
 @test "950 sockets of a user leave metrics and status short, and do not hide the host's own server" {
 	load_in
 	server in in 'sock = listen("192.0.2.143", 143, backlog=77)'
-	# Inside and outside, of somebody else.
+	# Another user's sockets, inside and outside.
 	in_ns sh -c 'echo 100 >/proc/sys/net/ipv4/ip_unprivileged_port_start'
 	server in in 'os.seteuid(65534); socks = [listen("127.1.%d.%d" % (i // 250, i % 250), 143) for i in range(700)]
 os.seteuid(0)'

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The accept queue: full, reset, closed, handed over to another listener; and a server that is faster
-# than the kernel.
+# The accept queue: full, reset, closed, or migrated to another listener; and a server that accepts
+# before the kernel has reported the session.
 
 load ../lib/common
 load ../lib/actors
@@ -21,8 +21,8 @@ teardown() {
 	actor server
 	actor client
 	act server "door = listen('192.0.2.1', 25, backlog=16)"
-	# More than there is room for: connections that do not fit are not established, whatever
-	# their clients think.
+	# More than the queue has room for: connections that do not fit are not established on the
+	# server's side, though their clients may see them so.
 	act client '
 for i in range(40):
     sock = bound("10.1.2.%d" % (3 + i % 4))
@@ -42,13 +42,13 @@ until(lambda: sum(state(sock) == ESTABLISHED for sock in socks) >= 17)'
 	nothing_left
 }
 
-# expect_same_as_ss: as many as the kernel says.
+# expect_same_as_ss: expects the count that ss(8) finds.
 expect_same_as_ss() {
 	expect_count "$(in_ns ss -Htn state established state close-wait 'sport = :25' | wc -l)"
 }
 
 @test "all connections of an overfull accept queue are counted once the server has accepted them" {
-	# With cookies, nobody remembers the connections that did not fit.
+	# With SYN cookies, the server would not remember the connections that did not fit.
 	sysctl ipv4/tcp_syncookies 0
 	actor server
 	actor client
@@ -59,7 +59,7 @@ for i in range(12):
     sock.setblocking(False)
     sock.connect_ex(("192.0.2.1", 25))
     socks.append(sock)'
-	# Those that did not fit try again, each second or two.
+	# Connections that did not fit try again every second or two.
 	act server 'socks = accept(door, 12)'
 	counted 12
 	act server 'close(socks)'
@@ -91,7 +91,8 @@ linger0(socks)"
 	[ "$(state listeners.0.opened)" -ge "$n" ] || fail 'not all of them were counted'
 }
 
-# reuseport: two servers on one port, with migration of what a closed one had in its queue.
+# reuseport: starts two servers on one port, and has the kernel migrate the queue of one that
+# closes.
 reuseport() {
 	local name
 	[ -e /proc/sys/net/ipv4/tcp_migrate_req ] || skip 'the kernel has no tcp_migrate_req'
@@ -112,7 +113,7 @@ reuseport() {
 	counted 40
 	act client 'reset(socks[:5]); del socks[:5]' # whichever they are
 	wait_until expect_same_as_ss
-	# Those that were reset in the queue can still be accepted.
+	# The server can still accept sessions that were reset in the queue.
 	act two '
 door.settimeout(1)
 while True:

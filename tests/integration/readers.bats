@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Readers: what they see while everything changes under them, many of them by one handle, and
-# what they may and may not do.
+# Readers: what they see under churn, several threads with one handle, and what an ordinary user
+# may do.
 
 load ../lib/common
 load ../lib/instance
@@ -40,9 +40,10 @@ configuration() {
 
 # --- under churn --------------------------------------------------------------------------------
 
-# ask_lua STEADY: asks for random networks around 10.1.2.3 until $TEST_DIR/stop is there. Prints
-# how often, and the greatest answer; makes $TEST_DIR/lua.saw when that is more than STEADY. Fails for an answer that cannot be: none, a negative one,
-# one that is less than the STEADY sessions that 10.1.2.200 has all the time.
+# ask_lua STEADY: asks for random networks around 10.1.2.3 until $TEST_DIR/stop exists. Prints how
+# often it asked, and the greatest answer; creates $TEST_DIR/lua.saw once that exceeds STEADY. Fails
+# if there is no answer, if one is negative, or if one is less than the STEADY sessions that
+# 10.1.2.200 has all the time.
 ask_lua() {
 	"$LUA" - "$1" "$TEST_DIR/stop" "$TEST_DIR/lua.saw" <<-'END'
 		local audit = require("msys.audit")
@@ -76,10 +77,11 @@ ask_lua() {
 	END
 }
 
-# ask_list STEADY...: lists, with random lengths, until $TEST_DIR/stop is there. Prints how
-# often, and the greatest count; makes $TEST_DIR/list.saw when that is more than 3. Fails where a network is listed twice, or with a count that is
-# not positive, or one of the arguments `COUNT PREFIX ADDRESS/32` is not listed as such: at
-# length 32 with exactly COUNT, at any other with COUNT or more.
+# ask_list STEADY...: lists, with random prefix lengths, until $TEST_DIR/stop exists. Prints how
+# many lists it got, and the greatest count; creates $TEST_DIR/list.saw once that exceeds 3. Each
+# STEADY is `COUNT ADDRESS`. Fails if a list has a network twice, or a count that is not positive;
+# or if it does not have each ADDRESS: with exactly COUNT at full length, with COUNT or more in a
+# shorter network.
 ask_list() {
 	local length lists=0 greatest=0 got file
 	file=$(mktemp "$TEST_DIR/list.XXXXXX")
@@ -127,7 +129,7 @@ ask_list() {
 	printf '%d\t%d\n' "$lists" "$greatest"
 }
 
-# reader NAME COMMAND...: starts a reader; its output goes to $TEST_DIR/NAME.out.
+# reader NAME COMMAND...: starts a reader, whose output goes to $TEST_DIR/NAME.out.
 reader() {
 	local name=$1
 	shift
@@ -135,7 +137,7 @@ reader() {
 	READERS+=("$!")
 }
 
-# readers_end NAME...: they end, having seen nothing wrong.
+# readers_end NAME...: ends these readers, and fails if one of them saw something wrong.
 readers_end() {
 	local i name
 	: >"$TEST_DIR/stop"
@@ -148,7 +150,8 @@ readers_end() {
 	done
 }
 
-# greatest NAME: what a reader saw at most, of how many answers: $greatest, $asked.
+# greatest NAME: sets $greatest to the greatest count that a reader saw, and $asked to how often it
+# asked.
 greatest() {
 	read -r asked greatest <"$TEST_DIR/$1.out"
 }
@@ -163,7 +166,7 @@ greatest() {
 	sessions open 2 2001:db8::7 '[2001:db8::1]:25'
 	reader lua ask_lua 3
 	reader list ask_list '3 10.1.2.200' '2 2001:db8::7'
-	# Again, where it is over before a slow reader has seen any of it.
+	# Repeat if the churn was over before a slow reader saw any of it.
 	until [ -e "$TEST_DIR/lua.saw" ] && [ -e "$TEST_DIR/list.saw" ]; do
 		expect 0 in_ns "$BUILD/tests/churn" --procs 8 --connections "$(scaled 1000000)" \
 			--to 192.0.2.1:25 --from-base 10.1.2.3 --addresses 4 --seconds 800
@@ -223,8 +226,8 @@ greatest() {
 
 # --- one handle, many threads -------------------------------------------------------------------
 
-# threads CYCLES TOOL...: four threads with one handle, while loads of all kinds and unloads go on; nice,
-# as the churn of others, so that the loads do not wait for a processor.
+# threads CYCLES TOOL...: runs TOOL, whose threads share one handle, during CYCLES loads of all
+# kinds, and unloads. A nice TOOL does not make the loads wait for a processor.
 threads() {
 	local i pid cycles=$1
 	shift
@@ -282,7 +285,7 @@ threads() {
 
 # --- permissions -------------------------------------------------------------------------------
 
-# for_group: an instance that the group daemon may read, with two sessions.
+# for_group: loads an instance that the group daemon may read, and opens two sessions.
 for_group() {
 	requires setpriv
 	GROUP=daemon

@@ -1,7 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# load and unload: again, and several at once; and permission to read. See command/load.bats.
+# load and unload, repeated and several at once; and the permission to read. See also
+# command/load.bats.
 
 load ../lib/common
 load ../lib/instance
@@ -29,7 +30,7 @@ teardown() {
 	counting 1
 }
 
-# no_leaks_but_sessions: nothing is left except sessions.py, which nursery.py is.
+# no_leaks_but_sessions: fails if anything is left but sessions.py, a fork of nursery.py.
 no_leaks_but_sessions() {
 	local left
 	left=$(leaks | grep -v '^process .*nursery\.py')
@@ -52,8 +53,8 @@ no_leaks_but_sessions() {
 	counting 1
 }
 
-# as_user GROUP COMMAND...: COMMAND as an ordinary user, member of GROUP, with no capability,
-# on copies of the command and the modules: the tree may be in a place closed to users.
+# as_user GROUP COMMAND...: runs COMMAND as an ordinary user, a member of GROUP, without any
+# capability; on copies of the command and the modules, since users may be unable to read the tree.
 as_user() {
 	local group=$1
 	shift
@@ -84,7 +85,7 @@ as_user() {
 	expect 0 as_user daemon "$LUA" -e "$policy"
 	expect_eq 1 "$output" Lua
 
-	# Not by the command, and not by the kernel either.
+	# Neither the command nor the kernel lets a member change anything.
 	expect 1 as_user daemon conncount unload
 	expect_match '^conncount: ' "$errors"
 	expect 1 as_user daemon conncount load -c "$CONFIG" --cgroup "$CGROUP"

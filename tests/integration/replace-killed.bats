@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A load in place of another, or an unload, killed at any of its system calls: what is counted stays, and
-# the next one finishes.
+# A load that replaces another, or an unload, killed at each of its system calls that matters: the
+# counts stay right, and the next command finishes the work.
 
 load ../lib/common
 load ../lib/replace
@@ -18,8 +18,8 @@ teardown() {
 	instance_teardown
 }
 
-# calls COMMAND...: runs it, and prints its system calls that may be worth dying at, as `NAME
-# N`, the N-th of that name: all that change anything, and some of the others.
+# calls COMMAND...: runs COMMAND, and prints the system calls to kill it at, as `NAME N`, the N-th
+# of that name: all that change something, and some of the others.
 calls() {
 	strace -f -y -o "$TEST_DIR/trace.$BASHPID" "$@" >/dev/null || return
 	awk '
@@ -37,8 +37,8 @@ calls() {
 		{ last = name }' "$TEST_DIR/trace.$BASHPID"
 }
 
-# killed NAME N COMMAND...: runs it until it enters the N-th system call of that NAME.
-# Returns 1 if it came to its end instead.
+# killed NAME N COMMAND...: kills COMMAND when it enters its N-th system call of that NAME. Returns
+# 1 if it ended before.
 killed() {
 	local name=$1 n=$2 rc=0
 	shift 2
@@ -47,9 +47,9 @@ killed() {
 	[ $rc -eq 137 ]
 }
 
-# at_each_call SCENARIO: calls `SCENARIO_prepare`, which sets the array COMMAND, and for each
-# of the calls that COMMAND makes, number I, `SCENARIO_before I`, COMMAND until it is killed
-# there, and `SCENARIO_after I`. In two processes, each with an instance of its own.
+# at_each_call SCENARIO: runs `SCENARIO_prepare`, which sets the array COMMAND. Then, for each call
+# that `calls` prints, number I: `SCENARIO_before I`, COMMAND until it is killed at that call, and
+# `SCENARIO_after I`. Two processes share the calls, each with an instance of its own.
 at_each_call() {
 	local half pids=()
 	requires strace
@@ -86,14 +86,16 @@ half() {
 	echo "killed $done times"
 }
 
-# finished I [MORE]: after a load that came to its end: every sixth time by verify.
+# finished I [MORE]: checks the counts after a load that was not killed; by verify every sixth time,
+# with MORE sessions in other services.
 finished() {
 	expect_count "$HELD" 10.9.0.0/16
 	expect_count "$HELD" 10.9.0.0/24
 	[ $(($1 / 2 % 6)) -ne 0 ] || exactly "$HELD" "${2:-0}"
 }
 
-# inform: sets $status_text to what `status --json` says, or to 'not loaded'.
+# inform: sets $status_text to what `status --json` prints, or to 'not loaded'. It may exit with 1
+# only while sessions are being entered.
 inform() {
 	local rc=0
 	status_text=$(conncount status --json 2>"$CONFIG.err") || rc=$?
@@ -131,7 +133,7 @@ first_after() {
 	at_each_call first
 }
 
-# Load number I moves the listener `extra` to a port of its own, where one session is open.
+# Load number I moves the listener `extra` to another port, where one session is open.
 changed_prepare() {
 	configure_smtp
 	conncount load -c "$CONFIG" --cgroup "$CGROUP"

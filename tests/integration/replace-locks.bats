@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Loads and unloads at the same time, and mounts on one another.
+# Loads and unloads at the same time, the lock that they take, and stacked mounts.
 
 load ../lib/common
 load ../lib/replace
@@ -17,7 +17,7 @@ teardown() {
 	instance_teardown
 }
 
-# again TIMES COMMAND...: all of them succeed.
+# again TIMES COMMAND...: runs COMMAND that many times; fails if one run fails.
 again() {
 	local i times=$1
 	shift
@@ -52,7 +52,7 @@ ended() {
 	! kill -0 "$1" 2>/dev/null
 }
 
-# settled PID FILE: that command has ended, or waits for the lock and says so in FILE.
+# settled PID FILE: the command has ended, or FILE says that it waits for the lock.
 settled() {
 	ended "$1" || grep -q 'waiting for process' "$2"
 }
@@ -62,7 +62,7 @@ settled() {
 	local load unload other
 	held
 	configure_smtp
-	# After it has seen that the directory is empty, before it mounts.
+	# Stopped after it has found the directory empty, and before it mounts.
 	stopped_at getdents64 2 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	load=$STOPPED
 	conncount unload >"$TEST_DIR/unloaded" 2>&1 3>&- &
@@ -103,7 +103,7 @@ settled() {
 	expect_eq 1 "$(wc -l <"$TEST_DIR/told")" 'lines on stderr'
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
 
-	# Killed while it has it: the kernel releases the lock.
+	# The kernel releases the lock of a process that is killed.
 	stopped_at mount 1 "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	goes_on "$TEST_DIR/loaded" KILL
 	wait "$STOPPED" || :

@@ -1,9 +1,9 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A load in place of another: by other configurations and other builds, under traffic; and no session is
-# missed, lost or counted twice. To which listener open sessions belong, where the maps stay, is in
-# command/reconfigure.bats.
+# A load that replaces another, with another configuration or build, under traffic: it misses no
+# session, loses none and counts none twice. command/reconfigure.bats has the loads that keep the
+# maps, and which listener open sessions then belong to.
 
 load ../lib/common
 load ../lib/churn
@@ -21,8 +21,9 @@ teardown() {
 	return $rc
 }
 
-# watch_start CIDR...: asks for these all the time, as nice as the traffic. When watch_end returns, the
-# answers are in $TEST_DIR/watched. (Not for a subshell, which cannot wait for a child of ours.)
+# watch_start CIDR...: starts to ask for these networks without pause, as nice as the traffic. When
+# watch_end returns, the answers are in $TEST_DIR/watched. (Call both from one shell: a subshell
+# cannot wait for this child.)
 watch_start() {
 	nice -n 10 "$BUILD/tests/poll_counts" "$TEST_DIR/watching" "$@" >"$TEST_DIR/watched" 2>&1 3>&- &
 	WATCH=$!
@@ -39,7 +40,7 @@ OTHER=$BUILD/tests/layout/conncount # its maps differ
 
 # --- what changes and what does not ---
 
-# identity: the generation, and the ids of the links, and of the maps that programs share.
+# identity: prints the generation, and the ids of the links and of the maps that programs share.
 identity() {
 	state generation
 	"$BUILD/tests/objects" attached "$CGROUP_PATH" | grep -v '^prog\|^own' | sort -u
@@ -83,7 +84,8 @@ identity() {
 	configure_smtp
 	load
 	churn_start 192.0.2.2:25 4
-	# Each build can read only its own maps, and says so; the one that can, sees what is held.
+	# Each build reads only its own maps, and refuses the others. The build that can read must
+	# see the held sessions.
 	while [ ! -e "$TEST_DIR/enough" ]; do
 		for i in "$BUILD/conncount" "$OTHER"; do
 			"$i" count 10.9.0.0/16 2>&1 || :
@@ -141,8 +143,8 @@ over_lines() {
 
 # --- the bar ---
 
-# variant N: the N-th configuration: what comes, goes, moves and grows. 10.9.0.0/16 is on a
-# listener that stays.
+# variant N: writes the N-th configuration, in which listeners come, go and move, and max_prefixes
+# changes. 10.9.0.0/16 is on a listener that stays.
 variant() {
 	local listeners
 	case $(($1 % 5)) in
@@ -192,7 +194,7 @@ variant() {
 	sessions close server
 	exactly 0
 	expect_eq 0 "$(state nodes)" nodes
-	# What drained is forgotten.
+	# Removed listeners without sessions are forgotten.
 	variant 0
 	load
 	load
@@ -251,7 +253,7 @@ variant() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-# totals: what status says was opened and closed.
+# totals: prints how many sessions status reports as opened and closed, IPv4 and IPv6.
 totals() {
 	state listeners.0.ipv4.opened listeners.0.ipv4.closed listeners.0.ipv6.opened listeners.0.ipv6.closed |
 		tr '\n' ' '
@@ -271,7 +273,7 @@ totals() {
 	load
 	exactly 15
 	expect_eq '40 30 5 0 ' "$(totals)" 'after a load with another max_prefixes'
-	# Too small for all: what is uncounted is not open, and no total is less than it was.
+	# Too small for all: an uncounted session is not open, and no total decreases.
 	configure_smtp_with 'max_prefixes = 5'
 	load
 	expect_eq 5 "$(state listeners.0.uncounted)" uncounted

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The bars: many sessions against an independent computation, churn at full speed, and load
-# and unload again and again.
+# Many sessions compared with an independent computation, churn at full speed, and load and unload
+# many times.
 
 load ../lib/common
 load ../lib/neighbours
@@ -19,8 +19,9 @@ teardown() {
 	instance_teardown
 }
 
-# plan N SEED: 8 N lines `SRC DST:PORT`: N IPv4 and N IPv6 addresses, from all over both spaces and in
-# clusters, each with 1 session and most with more, over the listeners of $CONFIG below.
+# plan N SEED: prints 8 N lines `SRC DST:PORT`, of N IPv4 and N IPv6 addresses, some spread over the
+# whole space, some in clusters. Each has a session and most have more, on the listeners of $CONFIG
+# below.
 plan() {
 	python3 -I -S - "$@" <<-'END'
 		import ipaddress, random, sys
@@ -53,7 +54,7 @@ plan() {
 	END
 }
 
-# compare EXPECT QUERIES SEED: holds every answer against the oracle's.
+# compare EXPECT QUERIES SEED: compares every answer with the oracle's.
 compare() {
 	sessions ledger >"$TEST_DIR/ledger"
 	expect 0 in_ns python3 -I -S "$TOOLS/oracle.py" --config "$CONFIG" \
@@ -91,8 +92,8 @@ compare() {
 	END
 	compare $((8 * n)) "$(scaled 1000 12)" 1
 
-	# Half of them: some closed, some reset, some by the client, some by the server; and of
-	# those that stay some are half-closed.
+	# End half of them: closed or reset, by the client or by the server. Some of those that stay
+	# are half-closed.
 	sessions <<-END
 		close server 1-$n
 		close both $((n + 1))-$((2 * n))
@@ -105,15 +106,16 @@ compare() {
 	compare $((4 * n)) "$(scaled 1000 12)" 2
 
 	sessions close server all
-	[ "$SCALE" -gt 1 ] || compare 0 200 3 # or not: it starts python
+	[ "$SCALE" -gt 1 ] || compare 0 200 3 # not on an emulated machine: it starts python
 	expect_eq 0 "$(state nodes)" nodes
 	expect 0 conncount list
 	expect_eq '' "$output" 'conncount list'
 }
 
-# explained LIVE SOCKETS: skips the test if LIVE sessions are left because the kernel did not call the
-# witness, either, for at least as many of the SOCKETS that were closed. On a PVM guest (virtualized
-# without hardware support) the kernel called no program for one closed socket in some millions.
+# explained LIVE SOCKETS: skips the test if LIVE sessions are left because the kernel did not call
+# the witness program either, for at least as many of the SOCKETS that were closed. On a PVM guest
+# (virtualized without hardware support) the kernel called no program for one closed socket in some
+# millions.
 explained() {
 	local saw missed
 	read -ra saw <<<"$(seen witness)"
@@ -152,7 +154,7 @@ explained() {
 	expect_eq 0 "$(json listeners.0.live <<<"$output")" live
 	expect_eq "$(json listeners.0.opened <<<"$output")" \
 		"$(json listeners.0.closed <<<"$output")" 'opened and closed'
-	# Who resets before the handshake is done on the server's side was never accepted.
+	# A session reset before the server's side completed its handshake was never accepted.
 	[ "$(json listeners.0.opened <<<"$output")" -ge "$accepted" ] ||
 		fail "opened: fewer than the $accepted accepted"
 	expect_count 0

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The metrics that are not in what is loaded: the kernel is asked for them at each scrape. All others,
-# and the form, are in command/metrics.bats.
+# The metrics that each scrape asks the kernel for. command/metrics.bats has the others, and the
+# format.
 
 load ../lib/common
 load ../lib/instance
@@ -30,7 +30,7 @@ teardown() {
 	instance_teardown
 }
 
-# scrape: the metrics as seen in the test's network namespace, into $output.
+# scrape: sets $output to the metrics as seen in the test's network namespace.
 scrape() {
 	expect 0 in_ns conncount metrics
 	expect_eq '' "$errors" stderr
@@ -54,7 +54,7 @@ expect_metric() {
 		queue 5 10.1.2.3 192.0.2.10:587
 	END
 	scrape
-	# What waits is counted as well.
+	# Sessions in the accept queue are counted as well.
 	expect_metric 7 conncount_sessions 'listener="smtp",service="SMTP",family="ipv4"'
 	expect_metric 3 conncount_accept_queue_connections \
 		'listener="smtp",service="SMTP",socket="*:25"'
@@ -64,7 +64,7 @@ expect_metric() {
 		'listener="msa",service="SMTP",socket="*:587"'
 	expect_metric 4096 conncount_accept_queue_limit \
 		'listener="smtp",service="SMTP",socket="*:25"'
-	# Nothing listens there; and no other socket is anybody's.
+	# No other socket is reported, and none for the listener that has no socket.
 	expect_eq 3 "$(grep -c ^conncount_accept_queue_limit <<<"$output")" queues
 	sessions accept to=192.0.2.2:25
 	scrape
@@ -76,7 +76,7 @@ expect_metric() {
 	configure_smtp
 	mkdir "$CGROUP_PATH/inner" "$CGROUP_PATH/inner/most"
 	load --cgroup "$CGROUP/inner"
-	# One server in the cgroup that is counted in, one in a cgroup of that one, one beside it.
+	# A server in the cgroup above the counted one, one inside it, and one in a cgroup below.
 	local place pids=()
 	for place in . inner inner/most; do
 		(

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Loads while sessions come and go; and verify, which holds the counts against the kernel's own list of
-# sockets, meanwhile.
+# Loads while sessions come and go; and verify, which compares the counts with the kernel's socket
+# list, at the same time.
 
 load ../lib/common
 load ../lib/churn
@@ -18,14 +18,14 @@ teardown() {
 	instance_teardown
 }
 
-# exactly COUNT: what is counted is that, and the kernel's socket list agrees.
+# exactly COUNT: COUNT sessions are counted, and the kernel's socket list agrees.
 exactly() {
 	expect 0 conncount status
 	counted "$1"
 }
 
-# load_stopped_at CALL N: starts a load that stops at its N-th system call of that name; it
-# goes on by load_goes_on.
+# load_stopped_at CALL N: starts a load that stops at its N-th system call CALL. load_goes_on
+# continues it.
 load_stopped_at() {
 	stopped_at "$1" "$2" "$TEST_DIR/loaded" conncount load -c "$CONFIG" --cgroup "$CGROUP"
 }
@@ -36,8 +36,8 @@ load_goes_on() {
 	remember
 }
 
-# iterator N: which bpf(2) call of a load, in the state there is, makes its N-th iterator: the
-# first one finds namespaces, the others enter sessions.
+# iterator N: loads, and prints which bpf(2) call of that load creates its N-th iterator: the first
+# one finds namespaces, the others enter sessions.
 iterator() {
 	strace -f -e trace=bpf -o "$TEST_DIR/trace" conncount load -c "$CONFIG" \
 		--cgroup "$CGROUP" >/dev/null
@@ -137,7 +137,7 @@ plant() {
 	wait_until nothing_left
 }
 
-# waits_or_done PID: it waits for a lock, or has ended.
+# waits_or_done PID: the process waits for a lock, or has ended.
 waits_or_done() {
 	! kill -0 "$1" 2>/dev/null || grep -q -e "-> FLOCK .* $1 " /proc/locks
 }
@@ -150,7 +150,7 @@ waits_or_done() {
 	sessions listen '*:25'
 	sessions open 5 10.1.2.3 192.0.2.1:25
 	load
-	# Before and after it opens the maps of what is loaded, and among its own.
+	# Stopped before and after it opens the loaded maps, and among calls for its own objects.
 	for n in 1 6 12 20; do
 		stopped_at bpf $n "$TEST_DIR/verified" conncount verify
 		verify=$STOPPED

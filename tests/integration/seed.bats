@@ -1,14 +1,14 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Sessions that were open before counting began: each is counted, exactly once, wherever it is.
+# Sessions that were open before counting began: load counts each exactly once, wherever it is.
 
 load ../lib/common
 load ../lib/instance
 
 setup() {
-	# How sessions come about that a load is to find in accept queues: it can count them there
-	# where the kernel can watch sockets that are open. Elsewhere they are accepted.
+	# load can count a session in an accept queue only if the kernel can watch sockets that are
+	# already open. Without that, the tests have the server accept these sessions.
 	QUEUE=queue
 	have watch-open || QUEUE=open
 	instance_setup
@@ -23,7 +23,7 @@ teardown() {
 	instance_teardown
 }
 
-# end_all_in DIRECTORY: kills what is in a cgroup, and removes that.
+# end_all_in DIRECTORY: kills the processes of a cgroup, and removes the cgroup.
 end_all_in() {
 	local pid
 	while read -r pid; do
@@ -32,13 +32,13 @@ end_all_in() {
 	wait_until rmdir "$1"
 }
 
-# exactly COUNT: what is counted is that, and the kernel's socket list agrees.
+# exactly COUNT: COUNT sessions are counted, and the kernel's socket list agrees.
 exactly() {
 	expect 0 conncount status
 	counted "$1"
 }
 
-# elsewhere COMMAND...: starts tests/tools/elsewhere.py; its process id is $ELSEWHERE.
+# elsewhere COMMAND...: starts tests/tools/elsewhere.py, and sets $ELSEWHERE to its process id.
 elsewhere() {
 	local command=$1
 	shift
@@ -73,7 +73,7 @@ elsewhere_end() {
 	expect_count 5 10.2.0.1
 	expect_count 6 2001:db8::/64
 	expect_eq 18 "$(state listeners.0.ipv4.live)" 'IPv4: sessions on a dual-stack socket are'
-	# Loading again enters nobody twice.
+	# A second load enters no session twice.
 	load
 	exactly 24
 
@@ -83,7 +83,7 @@ elsewhere_end() {
 	exactly 20
 	sessions reset client 1
 	if [ "$QUEUE" = open ]; then
-		expect_count 20 # a reset of it is known when the server closes
+		expect_count 20 # its reset is known only when the server closes
 		sessions close server 1
 	fi
 	sessions reset server 2
@@ -177,7 +177,7 @@ elsewhere_end() {
 	sessions_start
 	sessions listen '*:25'
 	sessions open 6 10.1.2.1+ 192.0.2.1:25
-	# Another with processes of its own.
+	# Another namespace, with processes in it.
 	in_new_ns second_start
 	sessions_at second listen '*:25'
 	sessions_at second open 3 10.7.0.1 192.0.2.1:25
@@ -195,7 +195,7 @@ elsewhere_end() {
 	expect_count 5 10.7.0.0/24
 	load
 	exactly $((n * (n + 3) / 2 + 11))
-	# Everybody there dies: sessions end with their namespaces.
+	# The sessions end with the processes and the namespaces.
 	elsewhere_end
 	wait_until exactly 11
 	sessions_at second kill server
@@ -224,7 +224,7 @@ elsewhere_end() {
 	wait_until nothing_left
 }
 
-# in_new_ns COMMAND...: with another network namespace in place of the test's.
+# in_new_ns COMMAND...: runs COMMAND with a new network namespace as the file net2.
 in_new_ns() {
 	local -r kept=$TEST_DIR
 	: >"$kept/net2"
@@ -232,7 +232,7 @@ in_new_ns() {
 		echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
 		exec ip -batch -' <<<"$NETWORK_UP"
 	"$@"
-	# Only its processes hold it from here on.
+	# From here on, only its processes hold the namespace.
 	umount "$kept/net2"
 	rm "$kept/net2"
 }
@@ -270,10 +270,10 @@ sessions_at() {
 	expect_count 0 10.3.0.0/16
 	expect_count 3 10.2.0.1
 	sessions_at out close server from=10.3.0.1
-	# What was queued is still none of ours.
+	# Accepting the queued session does not make it one of ours.
 	[ "$QUEUE" = open ] || sessions_at out accept
 	exactly 9
-	# All of them in the cgroup above, and again only those of the one below.
+	# All of them for the cgroup above, and then only those of the cgroup below.
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	exactly 10
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP/in/deep"
@@ -303,8 +303,8 @@ sessions_at() {
 	END
 	load
 	expect_count 8
-	# One that no listener had, and one for an address that another listener had: what that
-	# has counted stays its own.
+	# One listener for a port that none had, and one for an address that another has: sessions
+	# that the other has counted stay its own.
 	configure_smtp '[msa]' 'listen = *:587' '[inner]' 'listen = 192.0.2.5:25' 'service = Control'
 	load
 	exactly 14

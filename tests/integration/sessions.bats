@@ -1,9 +1,9 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# When a session is live: from the handshake's end to the server's last close, or until the
-# kernel takes the connection down. Nothing here waits for a count to become right: when a
-# command of sessions.py is answered, it has to be.
+# When a session is live: from the end of the handshake to the server's last close, or until the
+# kernel ends the connection. No test waits for a count to become right: it must be right when
+# sessions.py has answered a command.
 
 load ../lib/common
 load ../lib/instance
@@ -58,7 +58,7 @@ teardown() {
 	expect_count 3 2001:db8::7
 	sessions shut client 3
 	expect_count 3 2001:db8::7
-	# Both sides' FINs are through: the connection is gone, though the server holds on.
+	# Both FINs have arrived: the connection is gone, though the server keeps the socket.
 	sessions shut server 3
 	expect_count 2 2001:db8::7
 	sessions shut client 2
@@ -69,7 +69,7 @@ teardown() {
 
 @test "orphans and sockets in TIME_WAIT are not counted" {
 	sessions open 2 10.1.2.3 192.0.2.1:25
-	# The server closes first: FIN_WAIT2 while the client holds on, TIME_WAIT after it.
+	# The server closes first: FIN_WAIT2 until the client closes, then TIME_WAIT.
 	sessions close server
 	expect_match 'FIN-WAIT-2' "$(in_ns ss -Htan 'sport = :25')"
 	expect_count 0 10.1.2.3
@@ -82,7 +82,7 @@ teardown() {
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	sessions open 3 2001:db8::7 '[2001:db8::1]:25'
 	network_down
-	# The FIN gets no answer: the kernel keeps the connection, but the server has no part in it.
+	# The FIN gets no answer: the kernel keeps the connection, but the server no longer has it.
 	sessions close server 1-5
 	expect_match 'FIN-WAIT-1' "$(in_ns ss -Htan 'sport = :25')"
 	expect_count 1
@@ -100,7 +100,7 @@ teardown() {
 	expect_count 2 10.1.2.3
 	sessions reset server 3-4
 	expect_nothing
-	# The server closes the descriptors of what was reset: nothing is counted down again.
+	# When the server closes the file descriptors of reset sessions, no count decreases again.
 	sessions close server 1-2
 	expect_nothing
 }
@@ -194,7 +194,7 @@ teardown() {
 }
 
 @test "sessions of a server outside the cgroup are not counted" {
-	# In the namespace, but not in the cgroup.
+	# In the test's network namespace, but not in its cgroup.
 	local outside=$TEST_DIR/outside.sock pid
 	CGROUP_PATH=$CGROUP2_ROOT tool_start sessions "$outside"
 	pid=$STARTED
@@ -213,7 +213,8 @@ teardown() {
 }
 
 @test "outgoing connections are not counted, to another port or to port 25" {
-	# From the server's cgroup to a port nobody configured, and from port 25.
+	# From the server's cgroup to a port that is not configured; and to port 25, where only the
+	# server's end counts.
 	sessions listen 198.51.100.9:2500 other
 	sessions open 3 10.1.2.3 198.51.100.9:2500
 	expect_count 0
@@ -226,7 +227,7 @@ teardown() {
 	requires smtp-sink smtp-source
 	local sink source
 	sessions unlisten '*:25'
-	# A sink that takes its time over MAIL, so that all sessions are open at once.
+	# The sink delays its reply to MAIL, so that all sessions are open at once.
 	start_in_ns smtp-sink -u nobody -W mail:60 inet:192.0.2.1:25 100
 	sink=$STARTED
 	wait_until in_ns sh -c 'ss -Htln "sport = :25" | grep -q .'
@@ -238,5 +239,5 @@ teardown() {
 	kill -KILL "$sink"
 	wait "$sink" || :
 	expect_nothing
-	wait "$source" || : # it complains of its lost connections
+	wait "$source" || : # fails because of its lost connections
 }

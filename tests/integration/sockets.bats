@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# What servers do with their sockets: pass them on, share them, close one half, use them again.
+# What servers do with their sockets: pass them on, share them, close one half, reuse them.
 
 load ../lib/common
 load ../lib/actors
@@ -24,12 +24,12 @@ teardown() {
 gate = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); gate.bind(path); gate.listen()"
 	act server "first = send_sockets('$TEST_DIR/pass.sock', socks[:4])
 close(socks[:4]); del socks[:4]"
-	counted 8 # four of them in nobody's hands: under way
+	counted 8 # no process holds four of them: they are in transit
 	act worker 'socks, pipe = receive_sockets(gate, 4)'
 	counted 8
 	act worker 'socks.pop().close()'
 	counted 7
-	# Under way, and never received: the kernel throws them away with the message.
+	# In transit, and never received: the kernel discards them with the message.
 	act server "second = send_sockets('$TEST_DIR/pass.sock', socks[:2])
 close(socks[:2]); del socks[:2]"
 	counted 7
@@ -72,13 +72,13 @@ for sock in socks[:3]:
     sock.send(b"data"); sock.shutdown(socket.SHUT_WR)
 until(lambda: all(state(sock) == CLOSE_WAIT for sock in socks[:3]))'
 	counted 6
-	# Read by the side that may still write, which then answers.
+	# The side that may still write reads, and answers.
 	act server 'for sock in socks[:3]:
     assert sock.recv(9) == b"data" and sock.recv(9) == b""; sock.send(b"more")'
 	act client 'for sock in socks[3:]:
     assert sock.recv(9) == b"data" and sock.recv(9) == b""; sock.send(b"more")'
 	counted 6
-	# Closed for good: by the server, by a RST for data that is not read, by both FINs.
+	# Ended by the server's close, by a RST for unread data, by both FINs.
 	act server 'socks[0].close()'
 	counted 5
 	act client 'socks[3].close()'
@@ -106,7 +106,7 @@ assert all(sock.family == socket.AF_INET6 for sock in socks)'
 	expect_count 3 2001:db8::7
 	expect_count 3 ::/0
 	act server 'door.close(); close(socks[:1])
-door = listen("::ffff:192.0.2.1", 25)' # an IPv6 socket that is bound to an IPv4 address
+door = listen("::ffff:192.0.2.1", 25)' # an IPv6 socket, bound to an IPv4 address
 	act client "socks += connect('10.1.2.3', '192.0.2.1', 25, 2)"
 	act server 'socks = socks[1:] + accept(door, 2)'
 	counted 8
@@ -124,7 +124,7 @@ door = listen("::ffff:192.0.2.1", 25)' # an IPv6 socket that is bound to an IPv4
 	act server 'socks = accept(door, 3); disconnect(socks[0])
 assert state(socks[0]) == CLOSED'
 	counted 2
-	# It may listen now, on a port that is nobody's or on that of a configured listener.
+	# The socket may listen now, also on the port of a configured listener.
 	act server 'again = socks.pop(0); door.close()
 again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 again.bind(("::ffff:192.0.2.9", 25)); again.listen()'
@@ -133,7 +133,7 @@ again.bind(("::ffff:192.0.2.9", 25)); again.listen()'
 	counted 4
 	act server 'again.close()'
 	counted 3
-	act client 'disconnect(socks[-2])' # the one that was accepted: a RST to the server
+	act client 'disconnect(socks[-2])' # the accepted one: sends a RST to the server
 	act server 'until(lambda: state(socks[-1]) == CLOSED)'
 	counted 2
 	act server 'close(socks)'

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Networks of a length that is no level: added up by a program in the kernel, or where that
-# is not to be had by look-ups or a walk, with the same result.
+# Networks of a prefix length for which no counts are stored: the sum program in the kernel adds
+# them up, or without it look-ups or a walk do, with the same result.
 
 load ../lib/common
 load ../lib/instance
@@ -31,14 +31,14 @@ teardown() {
 	instance_teardown
 }
 
-# sum COMMAND [ARGUMENT...]: tests/tools/sum.py, of the test's instance.
+# sum COMMAND [ARGUMENT...]: runs tests/tools/sum.py on the test's instance.
 sum() {
 	python3 -I -S "$TOOLS/sum.py" "$1" "$CONNCOUNT_DIR" "${@:2}"
 }
 
-# traced N NETWORK [OPTION...]: a member of the group, with no capability, is told that NETWORK has N
-# sessions. Sets runs and look_ups, how many of these the process has made, and ran_at, which of its
-# calls of bpf(2) the last run was.
+# traced N NETWORK [OPTION...]: expects that a member of the group, without capabilities, counts N
+# sessions of NETWORK. Sets $runs and $look_ups to how many program runs and look-ups the process
+# made, and $ran_at to the number of the bpf(2) call that was the last run.
 traced() {
 	local trace=$TEST_DIR/open/trace
 	expect 0 as_user daemon strace -f -e trace=bpf -o "$trace" "${@:3}" conncount count "$2"
@@ -49,7 +49,7 @@ traced() {
 	look_ups=$(grep -c BPF_MAP_LOOKUP_ELEM "$TEST_DIR/calls" || :)
 }
 
-# program: the number of the program that is pinned.
+# program: prints the id of the pinned sum program.
 program() {
 	bpftool --json prog show pinned "$CONNCOUNT_DIR/live/sum" | json id
 }
@@ -57,7 +57,7 @@ program() {
 @test "for every prefix length, sums by the program and by look-ups match the open sessions" {
 	local i addresses step=1
 	addresses=$(scaled 20 4)
-	[ "$SCALE" -eq 1 ] || step=5 # of those lengths one alone, /40, has a count
+	[ "$SCALE" -eq 1 ] || step=5 # of these lengths, counts are stored only for /40
 	for ((i = $(scaled 60 10); i > 0; i--)); do
 		printf 'open %d %d.%d.%d.%d 192.0.2.1:25\n' $((i % 3 + 1)) $((RANDOM % 126 + 1)) \
 			$((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256))
@@ -74,22 +74,22 @@ program() {
 @test "a member of the group gets a sum in one system call, or by look-ups if that fails" {
 	requires strace
 	local runs look_ups ran_at network few=16 # of the directory, the tables, and what is around
-	# The last part of 10.0.0.0/9 has sessions, so that none can be left out.
+	# 10.0.0.0/9 has sessions in its last part, so that a sum cannot leave out any part.
 	for network in '5 10.0.0.0/9' '4 2001:db8::/33' '4 2001:db8::/72' '4 2001:db8::/113'; do
 		# shellcheck disable=SC2086 # words
 		traced $network
 		expect_eq 1 "$runs" "runs, for ${network#* }"
 		[ "$look_ups" -lt $few ] || fail "${network#* }: $look_ups look-ups"
 	done
-	# A level.
+	# A stored level.
 	traced 2 10.0.0.0/24
 	expect_eq 0 "$runs" 'runs, for 10.0.0.0/24'
 	[ "$look_ups" -lt $few ] || fail "10.0.0.0/24: $look_ups look-ups"
 
-	# The rest is the library's, and the same on every kernel.
+	# The rest is the library's work, and the same on every kernel.
 	[ "$SCALE" -eq 1 ] || return 0
 	traced 5 10.0.0.0/9
-	# The kernel, or a security module, does not let it run.
+	# The kernel, or a security module, refuses to run the program.
 	traced 5 10.0.0.0/9 -e "inject=bpf:error=EPERM:when=$ran_at"
 	expect_eq 1 "$runs" 'runs, refused'
 	[ "$look_ups" -ge 128 ] || fail "refused: $look_ups look-ups"
@@ -103,7 +103,7 @@ program() {
 	traced 5 10.0.0.0/9
 	expect_eq 0 "$runs" 'runs, of what is not there'
 	[ "$look_ups" -ge 128 ] || fail "not there: $look_ups look-ups"
-	# It walks along the few sessions of the /64, rather than look for 32,768 addresses.
+	# The library walks the few sessions of the /64 rather than look up 32,768 addresses.
 	traced 0 2001:db8::8000/113
 	[ "$look_ups" -lt 600 ] || fail "/113: $look_ups look-ups"
 }
@@ -115,7 +115,8 @@ program() {
 		set -- "$@" "$question,$MARK"
 	done
 	expect 0 sum run "$@" 10.0.0.0/9,16,1000,0 10.0.0.0/9,16,1000,0xffff888000000000
-	# With no more than 2 wanted it ends there; there is no such level; the others do not mean to ask.
+	# The third request wants at most 2 and gets no more; the eighth names no stored level; the
+	# last two lack the mark.
 	expect_eq "$(printf '%s\n' 0x80000005 0x80000005 0x80000002 0x80000002 0x80000003 0x80000000 \
 		0x80000005 0x80000000 0x0 0x0)" "$output"
 }
@@ -125,14 +126,14 @@ program() {
 	local runs look_ups ran_at few=16 step=1
 	[ "$SCALE" -eq 1 ] || step=7
 	expect 0 sum crowd "$BUILD/libconncount.so" 2001:db8:2:3::/64 2000 "$step"
-	# One session elsewhere in the /64 is enough to have to look.
+	# With one session elsewhere in the /64, the library cannot know the sum without looking.
 	traced 0 2001:db8::8000/113
 	expect_eq 1 "$runs" 'runs, for a /113'
 	[ "$look_ups" -lt $few ] || fail "/113: $look_ups look-ups"
 	traced 2000 2001:db8:2:3::/63
 	expect_eq 1 "$runs" 'runs, for a /63'
 
-	# Half of these are one after the other: too many for one run, and so is the /65.
+	# Half of these addresses are consecutive: too many for one run, and so are the /65's.
 	[ "$SCALE" -eq 1 ] || return 0
 	expect 0 sum crowd "$BUILD/libconncount.so" 2001:db8:4:5::/64 135000 16
 	traced "$(conncount count 2001:db8:4:5:8000::/65)" 2001:db8:4:5:8000::/65
@@ -143,7 +144,7 @@ program() {
 @test "the sum of a network is exact while sessions around it come and go" {
 	requires churn
 	local pid
-	# Addresses before and after those that stay, at the level that is added up.
+	# Churn from addresses before and after those that stay, at the level that is added up.
 	in_ns "$BUILD/tests/churn" --procs 4 --connections "$(scaled 20000 1000)" --to 192.0.2.2:25 \
 		--from-base 10.0.0.33 --addresses 200 >/dev/null &
 	pid=$!

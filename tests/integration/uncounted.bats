@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A session that cannot be counted is reported as uncounted in every answer, and never half-counted: a full
-# table, no storage for a record, map operations that fail. The next load counts it.
+# Every answer reports a session that cannot be counted, and no level counts it: a full table, no
+# storage for its record, map operations that fail. The next load counts it.
 
 load ../lib/common
 load ../lib/instance
@@ -17,12 +17,13 @@ teardown() {
 	instance_teardown
 }
 
-# listener [MAX_PREFIXES]: configures one.
+# listener [MAX_PREFIXES]: configures a listener.
 listener() {
 	configure_smtp_with "${1:+max_prefixes = $1}"
 }
 
-# known OPEN: of OPEN sessions each is counted, on every level alike, or known as uncounted.
+# known OPEN: expects that each of OPEN sessions is counted on every level, or reported as
+# uncounted.
 known() {
 	local open=$1 count prefix prefixes=(8 12 16 24 31 32)
 	[ "$SCALE" -eq 1 ] || prefixes=(12 32)
@@ -38,7 +39,7 @@ known() {
 	expect 0 diff "$TEST_DIR/expected" "$TEST_DIR/found"
 }
 
-# inexact: everything that answers says that it is not exact.
+# inexact REMEDY: expects that every answer says that it is not exact, and that status names REMEDY.
 inexact() {
 	expect 1 conncount status
 	expect_match 'exact     no' "$output"
@@ -53,7 +54,7 @@ inexact() {
 		"$(lua_print 10.0.0.1 192.0.2.1:25 'ac:inbound_session_count("/8")')" Lua
 }
 
-# exact COUNT: the same for answers that are, and the kernel's socket list agrees.
+# exact COUNT: expects that every answer is exact, and that the kernel's socket list agrees.
 exact() {
 	expect 0 conncount status
 	expect_eq "$1" "$(conncount count)" count
@@ -121,7 +122,7 @@ exact() {
 	expect_eq 0 "$(state nodes)" nodes
 }
 
-# storage FILE-CONTENT: how many bytes of socket storage a socket of the namespace may have.
+# storage BYTES: limits the storage of each socket in the test's network namespace.
 storage() {
 	# shellcheck disable=SC2016
 	in_ns bash -c 'echo "$0" >/proc/sys/net/core/optmem_max' "$1"
@@ -162,7 +163,7 @@ expect_uncounted() {
 	expect_eq "$1" "$(state uncounted)" uncounted
 }
 
-# faulty N: loads a build whose every N-th operation on the table fails.
+# faulty N: loads a build in which every N-th operation on the table fails.
 faulty() {
 	"$BUILD/tests/faults-$1/conncount" load -c "$CONFIG" --cgroup "$CGROUP" || return
 	remember
@@ -217,7 +218,7 @@ faulty() {
 	faulty 3
 	sessions open 50 10.9.0.1+ 192.0.2.1:25 >/dev/null
 	local churn
-	# Far more than it comes to.
+	# Far more connections than it gets to.
 	start_in_ns "$BUILD/tests/churn" --procs 4 --connections 1000000000 --to 192.0.2.2:2525 \
 		--from-base 10.0.0.1 --addresses 4
 	churn=$STARTED

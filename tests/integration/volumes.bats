@@ -1,8 +1,9 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A reader in a mount namespace of its own, as in a container, which has the counts as a volume:
-# conncount-servers(7) says which volume goes on to show them when counting is stopped and started.
+# A reader in a mount namespace of its own, as in a container, with the counts as a volume.
+# conncount-servers(7) says which volumes still show the counts after counting has stopped and
+# started.
 
 load ../lib/common
 load ../lib/instance
@@ -11,7 +12,7 @@ setup() {
 	READER=
 	instance_setup
 	printf '[mx]\nlisten = *:25\n' | configure
-	# As on a host with systemd, where mounts are passed on.
+	# As on a host with systemd, where mounts propagate.
 	mkdir "$TEST_DIR/counts" "$TEST_DIR/volume"
 	mount --bind "$TEST_DIR/counts" "$TEST_DIR/counts"
 	mount --make-shared "$TEST_DIR/counts"
@@ -28,7 +29,7 @@ teardown() {
 	instance_teardown
 }
 
-# container SOURCE PROPAGATION: a container starts with SOURCE as a volume.
+# container SOURCE PROPAGATION: starts a container with SOURCE as a volume.
 container() {
 	# shellcheck disable=SC2016
 	start_in_ns unshare --mount --propagation slave sh -ec '
@@ -43,7 +44,7 @@ started() {
 	[ "$(<"/proc/$READER/comm")" = sleep ]
 }
 
-# reads STATUS [DIR]: what the exit status of `conncount count` is in the container.
+# reads STATUS [DIR]: expects that `conncount count` exits with STATUS in the container.
 reads() {
 	expect "$1" nsenter --mount="/proc/$READER/ns/mnt" -- env CONNCOUNT_DIR="$TEST_DIR/volume${2:-}" conncount count
 }
@@ -76,7 +77,7 @@ again() {
 	load
 	container "$TEST_DIR/counts" private
 	reads 0 /i
-	load # as in a reload: nothing is mounted
+	load # replaces the running instance, without a new mount
 	reads 0 /i
 	again
 	reads 1 /i
