@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Debian's Exim, which asks conncount-policyd as conncount-policyd(8) has it.
+# Debian's Exim, configured as in conncount-policyd(8) to ask conncount-policyd.
 
 load ../lib/common
 load ../lib/servers
@@ -22,8 +22,8 @@ teardown() {
 	instance_teardown
 }
 
-# exim_start: Exim with the example, asking at $TEST_DIR/policyd/sock, which may not be there.
-# What it logs is in $TEST_DIR/log.
+# exim_start: starts Exim with the example, to ask at $TEST_DIR/policyd/sock, which may not exist.
+# Its logs are in $TEST_DIR/log.
 exim_start() {
 	{
 		cat <<-END
@@ -50,7 +50,7 @@ exim_start() {
 		END
 	} >"$TEST_DIR/exim.conf"
 	mkdir "$TEST_DIR/exim"
-	# As the packages' postinst does it.
+	# As the package's postinst does.
 	# shellcheck disable=SC2016
 	server_start "$TEST_DIR/exim.log" "$TOOLS/in-packages" "$TEST_DIR/exim" exim4-daemon-light -- \
 		bash -e -c '
@@ -68,7 +68,7 @@ exim_start() {
 }
 
 @test "Exim refuses a client over its limit, for now or for good, and accepts others" {
-	# 5 of an address, after that 421; 20 of a /24, after that 521.
+	# Over 5 sessions of an address 421, over 20 of a /24 521.
 	example conncount-policyd.8 'POLICY FILE' 1 | policy
 	policyd_start --listen "$TEST_DIR/policyd/sock"
 	local i
@@ -80,17 +80,17 @@ exim_start() {
 	expect_eq 2 "$output" 'refused for good'
 	expect_smtp '220 220 220 220 220 421' open 6 203.0.114.5 198.51.100.10:25
 	expect_smtp '220 220 220 220 220 421' open 6 2001:db8:1:2::5 '[2001:db8::1]:25'
-	# One that no limit is for.
+	# A client that no limit applies to.
 	expect_smtp '220 220 220 220 220 220' open 6 192.0.2.1 198.51.100.10:25
 	wait_until expect_count 20 203.0.113.0/24
 	wait_until expect_count 36
 
-	# Who is in, is in: a message goes through. Who leaves, makes room.
+	# An accepted session can send a message. A client that leaves makes room.
 	expect_smtp '250 250 250 250 250' mail 203.0.113.1
 	smtp close 203.0.113.1
 	expect_smtp '220 220' open 2 203.0.113.5 198.51.100.10:25
 	smtp quit
-	# shellcheck disable=SC2034 # servers_stop looks at it
+	# shellcheck disable=SC2034 # servers_stop reads it
 	SMTP_PID=
 	wait_until expect_count 0
 	expect 0 conncount verify

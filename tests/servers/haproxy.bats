@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Debian's HAProxy with the policy of lua/servers/haproxy, as conncount-servers(7) has it, before Debian's
-# OpenSMTPD.
+# Debian's HAProxy in front of Debian's OpenSMTPD, with the policy of lua/servers/haproxy configured
+# as in conncount-servers(7).
 
 load ../lib/common
 load ../lib/servers
@@ -23,14 +23,15 @@ teardown() {
 	instance_teardown
 }
 
-# in_tree: the configuration on stdin with the paths of this tree, and a group that each machine has.
+# in_tree: prints the configuration on stdin with the paths of this tree, and a group that every
+# machine has.
 in_tree() {
 	sed "s|/usr/share/conncount/haproxy.lua|$ROOT/lua/servers/haproxy/haproxy.lua|
 		s|group conncount|group nogroup|"
 }
 
-# haproxy_start [SED]: HAProxy as Debian's unit runs it: a master, and a worker that has no
-# privileges. Configured as the first example has it, edited by SED.
+# haproxy_start [SED]: starts HAProxy as Debian's unit does: a master, and a worker without
+# privileges. Its configuration is the first example, edited by SED.
 haproxy_start() {
 	example conncount-servers.7 HAPROXY 1 | in_tree | sed "${1:-}" >"$TEST_DIR/haproxy.cfg"
 	server_start "$TEST_DIR/haproxy.log" env LUA_CPATH="$BUILD/lua/5.3/?.so;;" \
@@ -39,13 +40,13 @@ haproxy_start() {
 	wait_until listens 25
 }
 
-# logged N TEXT: HAProxy has written that many lines with TEXT.
+# logged N TEXT: HAProxy has logged exactly N lines with TEXT.
 logged() {
 	[ "$(grep -cF -- "$2" "$TEST_DIR/haproxy.log")" = "$1" ] ||
 		fail "not $1 lines with '$2':" "$(<"$TEST_DIR/haproxy.log")"
 }
 
-# mta_start [OPTION]: OpenSMTPD behind it, with one more option of its listener.
+# mta_start [OPTION]: starts OpenSMTPD behind HAProxy, with OPTION added to its listener.
 mta_start() {
 	printf '%s\n' 'filter conncount proc-exec "filter-conncount SMTP /32=3" group nogroup' \
 		"listen on 127.0.0.1 port 10025 proxy-v2 ${1:-}" 'action "local" mbox' \
@@ -58,9 +59,9 @@ mta_start() {
 	mta_start
 	haproxy_start
 	expect_smtp "$(times 10 220) 421 421" open 12 198.51.100.7 192.0.2.1:25
-	wait_until expect_count 10 # those refused are gone
+	wait_until expect_count 10 # the refused sessions have ended
 	expect_smtp "$(times 10 220)" open 10 198.51.100.8 192.0.2.1:25
-	# The network is full.
+	# The network has reached its limit.
 	expect_smtp 421 open 1 198.51.100.9 192.0.2.1:25
 	expect_smtp 220 open 1 203.0.113.9 192.0.2.1:25
 	expect_smtp "$(times 10 220) 421" open 11 2001:db8:7::1 '[2001:db8::1]:25'
@@ -71,7 +72,7 @@ mta_start() {
 	wait_until expect_count 42
 	expect_count 20 198.51.100.0/24
 
-	# The mail server knows them by their addresses.
+	# The mail server sees the clients' addresses.
 	expect_smtp 250 mail 203.0.113.9
 	expect_match 'address=203.0.113.9 ' "$(<"$TEST_DIR/smtpd.log")"
 
@@ -109,7 +110,7 @@ mta_start() {
 			N
 		}"
 	expect_smtp '220 220 220 421' open 4 198.51.100.7 192.0.2.1:25
-	# Those count as SMTP's, and 587 is not counted.
+	# The sessions above count for SMTP; those at port 587 are not counted.
 	expect_smtp closed open 1 198.51.100.7 192.0.2.1:587
 	expect_smtp '220 220 220' open 3 203.0.113.9 192.0.2.1:587
 	smtp close 203.0.113.9
@@ -129,7 +130,7 @@ mta_start() {
 	load
 	expect_smtp '421' open 1 198.51.100.7 192.0.2.1:25
 
-	# Others are let in, and the log says what to do, once.
+	# After a restart of counting, clients are let in, and the log says once what to do.
 	conncount unload
 	load
 	expect_smtp '220 220' open 2 198.51.100.7 192.0.2.1:25
@@ -139,7 +140,7 @@ mta_start() {
 	wait_until logged 2 'Loading success'
 	wait_until expect_smtp 421 open 1 198.51.100.7 192.0.2.1:25
 
-	# The same where a load makes new maps.
+	# The same after a load that makes new maps.
 	sed -i 's/^group/max_prefixes = 1000\n&/' "$CONFIG"
 	load
 	expect_smtp '220' open 1 198.51.100.7 192.0.2.1:25
@@ -156,7 +157,7 @@ mta_start() {
 	expect_smtp '220 220 220 421' open 4 198.51.100.7 192.0.2.1:25
 	expect_smtp 220 open 1 198.51.100.8 192.0.2.1:25
 
-	# At the mail server's own port all are HAProxy's.
+	# At the mail server's own port, HAProxy is the client of every session.
 	printf '[behind]\nlisten = *:10025\nservice = behind\n' >>"$CONFIG"
 	load
 	expect_count 4 --service behind 127.0.0.1
@@ -191,7 +192,7 @@ mta_start() {
 	for loads in lua-load lua-load-per-thread; do
 		haproxy_start "/^global/a nbthread 4
 			s/lua-load/$loads/"
-		# Twenty clients at the same time, of networks of their own.
+		# Twenty clients at the same time, each in a network of its own.
 		expect_smtp "$(yes "$(times 10 220) 421 421" | head -n 20)" \
 			crowd 12 192.0.2.1:25 203.0.{1..20}.1
 		expect_count 200

@@ -1,7 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Debian's OpenSMTPD with the filter of lua/servers/opensmtpd, as conncount-servers(7) has it.
+# Debian's OpenSMTPD with the filter of lua/servers/opensmtpd, configured as in
+# conncount-servers(7).
 
 load ../lib/common
 load ../lib/servers
@@ -19,7 +20,7 @@ teardown() {
 	instance_teardown
 }
 
-# smtpd_start [SED]: OpenSMTPD as the example has it, edited by SED.
+# smtpd_start [SED]: starts OpenSMTPD with the example, edited by SED.
 smtpd_start() {
 	example conncount-servers.7 OPENSMTPD 1 | sed "s/group conncount/group nogroup/; ${1:-}" \
 		>"$TEST_DIR/smtpd.conf"
@@ -35,7 +36,7 @@ logged() {
 	load
 	smtpd_start
 	expect_smtp "$(times 10 220) 421 421" open 12 198.51.100.7 192.0.2.1:25
-	wait_until expect_count 10 # those refused are gone
+	wait_until expect_count 10 # the refused sessions have ended
 	expect_smtp "$(times 10 220)" open 10 198.51.100.8 192.0.2.1:25
 	expect_smtp 421 open 1 198.51.100.9 192.0.2.1:25
 	expect_smtp 220 open 1 203.0.113.9 192.0.2.1:25
@@ -51,7 +52,8 @@ logged() {
 	wait_until expect_count 10 198.51.100.0/24
 	expect_smtp 220 open 1 198.51.100.9 192.0.2.1:25
 
-	# At the same time, from networks of their own; no more at once than smtpd's listen queue holds.
+	# Five clients at the same time, each in a network of its own: no more sessions at once than
+	# smtpd's listen queue holds.
 	expect_smtp "$(yes "$(times 10 220) 421 421" | head -n 5)" crowd 12 192.0.2.1:25 203.1.{1..5}.1
 	wait_until expect_count 50 203.1.0.0/16
 }
@@ -68,7 +70,8 @@ logged() {
 	expect_smtp '220 421' open 2 2001:db8:7::2 '[2001:db8::1]:25'
 }
 
-# inside COMMAND...: in smtpd's mount namespace, where a mount that is made on the host is not seen.
+# inside COMMAND...: runs COMMAND in smtpd's mount namespace, which does not see new mounts of the
+# host.
 inside() {
 	nsenter --target "$STARTED" --mount --root -- "$@"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# conncount-policyd by itself, with sessions of the test's own.
+# conncount-policyd without a mail server: the tests open the sessions and send the requests.
 
 load ../lib/common
 load ../lib/servers
@@ -30,12 +30,13 @@ teardown() {
 	instance_teardown
 }
 
-# policyd OPTION...: conncount-policyd in the foreground.
+# policyd OPTION...: runs conncount-policyd in the foreground.
 policyd() {
 	in_ns env LUA_CPATH="$BUILD/lua/5.4/?.so;;" "$ROOT/lua/servers/policyd/conncount-policyd" "$@"
 }
 
-# sessions_setup: 6 of 203.0.113.1 and 3 of 203.0.113.2 to mx, 2 of 203.0.113.1 to submission.
+# sessions_setup: loads, and opens 6 sessions of 203.0.113.1, 3 of 203.0.113.2 and 6 in one IPv6 /64
+# to mx, and 2 of 203.0.113.1 to submission.
 sessions_setup() {
 	load
 	sessions_start
@@ -49,7 +50,7 @@ sessions_setup() {
 	END
 }
 
-# ask SOCKET: what is on stdin, and the answers to it.
+# ask SOCKET: sends the requests on stdin, and prints the answers.
 ask() {
 	nsenter --net="$TEST_DIR/net" -- "$BUILD/tests/policy_client" "$1" 1 1 |
 		sed -n 's/^ *1 action=//p'
@@ -98,8 +99,8 @@ refusal() {
 	expect_action '521 5.7.0 go: 9 8 2001:db8:1:4::/64!' 2001:db8:1:4::2 2001:db8::10
 }
 
-# nat64_sessions: of one IPv4 network 6 from one address and 15 from another, all translated; and 5 of
-# an IPv6 client.
+# nat64_sessions: opens 6 and 15 translated sessions from two addresses of one IPv4 /24, and 5 from
+# an IPv6 /64.
 nat64_sessions() {
 	sessions_start
 	sessions <<-'END'
@@ -141,13 +142,14 @@ nat64_sessions() {
 	expect_action "$(refusal 2001:db8:1:2::/64)" 2001:db8:1:2::9 2001:db8::10
 }
 
-# ports CLIENT PORT: the client's ports of its sessions with the server's port, a line each.
+# ports CLIENT PORT: prints the client's port of each of its sessions with the server's PORT.
 ports() {
 	sessions ledger | awk -v client="$1" -v port="$2" '$1 == client && $4 == port { print $2 }'
 }
 
-# talk SCRIPT: runs it in bash in the test's place. There, `dial NAME` makes a connection to the
-# service, `say NAME REQUEST...` sends a request there, `hear NAME WANT` takes an answer.
+# talk SCRIPT: runs SCRIPT in bash in the test's cgroup and network namespace. In it, `dial NAME`
+# connects to the service, `say NAME REQUEST...` sends a request on that connection, and
+# `hear NAME WANT` reads an answer.
 talk() {
 	export -f fail expect_eq request refusal sessions ports
 	export TEST_DIR BUILD
@@ -177,12 +179,12 @@ talk() {
 		for i in {0..5}; do
 			dial c$i
 			say c$i 203.0.113.1 192.0.2.10 25 "${port[i]}"
-			# The next one is asked about when this one has been.
+			# The other request makes the service read the requests in this order.
 			dial other
 			say other 203.0.112.9 192.0.2.10
 			hear other DUNNO
 		done
-		# Two leave, when they are told to: then there are no more than may be.
+		# Two are refused and leave; then no more than the limit are open.
 		for i in 4 5; do
 			hear c$i "$(refusal 203.0.113.1/32)"
 			sessions close server $((i + 1))
@@ -190,18 +192,18 @@ talk() {
 		for i in {0..3}; do
 			hear c$i DUNNO
 		done
-		# One more is one too many, and so is another while that one is leaving.
+		# One more is too many, and so is another while the first has not left.
 		for i in 4 5; do
 			sessions open 1 203.0.113.1 192.0.2.10:25
 			say c$i 203.0.113.1 192.0.2.10 25 "$(ports 203.0.113.1 25 | tail -n 1)"
 			hear c$i "$(refusal 203.0.113.1/32)"
 		done
-		# One that was let in leaves, those that were refused do not.
+		# An accepted session leaves; the refused ones do not.
 		sessions close server 3
 		sessions open 1 203.0.113.1 192.0.2.10:25
 		say c2 203.0.113.1 192.0.2.10 25 "$(ports 203.0.113.1 25 | tail -n 1)"
 		hear c2 DUNNO
-		# One of those comes again.
+		# The service is asked about a refused one again.
 		say c2 203.0.113.1 192.0.2.10 25 "$(ports 203.0.113.1 25 | tail -n 2 | head -n 1)"
 		hear c2 "$(refusal 203.0.113.1/32)"'
 }
@@ -215,8 +217,8 @@ talk() {
 	in_ns ip link set eth-a up
 	in_ns ip link set eth-b up
 	in_ns ip -6 address add fe80::5/64 dev eth-a nodad
-	# Each is asked about once all are there, and closed where it is refused, as by a server. An
-	# answer that waits for the count to come down comes when the others have left.
+	# The service is asked about each once all are open; refused ones are closed, as a server
+	# would. An answer that waits for the count to fall comes when the others have left.
 	expect 0 in_ns python3 -I -S - <<-'END'
 		import contextlib, socket, sys
 		at = socket.getaddrinfo("fe80::5%eth-a", 25, type=socket.SOCK_STREAM)[0][4]
@@ -269,7 +271,7 @@ talk() {
 		sessions open 3 203.0.113.7 192.0.2.10:25
 		say a 203.0.113.7 192.0.2.10 25 "$port"
 		hear a DUNNO
-		# Another one, on another connection and then on this one.
+		# Another session, asked about on another connection and then on this one.
 		port=$(ports 203.0.113.7 25 | tail -n 1)
 		dial b
 		for name in b a a; do
@@ -299,14 +301,14 @@ talk() {
 		request 203.0.113.9 192.0.2.10 | tail -c +101 >&"$slow"
 		hear slow DUNNO
 
-		# Many at a time, in order.
+		# Several requests at a time are answered in order.
 		{ request 203.0.112.1 192.0.2.10; request 2001:db8:1:2::1 2001:db8::10; } >&"$slow"
 		say slow 203.0.112.1 192.0.2.10
 		hear slow DUNNO
 		hear slow "421 4.7.0 $(printf %0400d 0)"
 		hear slow DUNNO
 
-		# Disconnected when it reads no answer.
+		# A client that reads no answers is disconnected.
 		dial deaf
 		text=$(request 2001:db8:1:2::1 2001:db8::10)
 		if yes "$text
@@ -316,7 +318,7 @@ talk() {
 		say other 203.0.112.9 192.0.2.10
 		hear other DUNNO
 
-		# The end comes: who is delayed is answered.
+		# When the service ends, it answers a delayed client.
 		kill -TERM '"$POLICYD"'
 		hear delayed DUNNO'
 	wait "$POLICYD" || rc=$?
@@ -354,7 +356,7 @@ talk() {
 	logged 33 'not loaded: the previous policy stays in force'
 }
 
-# reloaded N: so many times, with or without success.
+# reloaded N: the policy was read N times after the start, with or without success.
 reloaded() {
 	local n
 	n=$(grep -cE ': read: |: not loaded' "$TEST_DIR/policyd.log")
@@ -396,7 +398,7 @@ reloaded() {
 	expect 2 policyd -c "$file"
 	expect_match "cannot open $file: No such file" "$errors"
 
-	# At the start, and then.
+	# A mistake at the start, and at a reload.
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5, action = 3 }' | policy
 	expect 2 policyd -c "$file" --listen "$SOCKET"
@@ -449,7 +451,7 @@ reloaded() {
 		load(function() return 'x = 1 ' end)|1: load: a string expected$
 		getmetatable('').__index.x = 1|1: .*global 'getmetatable'
 	END
-	# What it may use, and what it cannot spoil for the next.
+	# What a policy may use; and what it changes does not affect the program.
 	policy <<-'END'
 		local list = {}
 		for network in ('10.0.0.0/8 192.0.2.1'):gmatch('%S+') do
@@ -505,7 +507,8 @@ reloaded() {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	policyd_start --listen "$SOCKET" --listen 127.0.0.1:10126
-	# Not as bats runs it: with SIGPIPE as it is by default.
+	# policyd_run restores the default action of SIGPIPE, by which a write to a client that has
+	# left could end the service.
 	flood_start "$SOCKET" 5 gone
 	flood_start 127.0.0.1:10126 5 gone
 	request 203.0.113.1 192.0.2.10 >"$TEST_DIR/request"
@@ -529,7 +532,7 @@ reloaded() {
 		expect_match 'lost 0 ' "$output"
 		expect_match "[0-9] action=421 4.7.0 too many sessions from 203.0.113.1/32"'$' "$output"
 	done
-	# A connection that is kept, and asks at times.
+	# A connection that is kept open, with a request from time to time.
 	# shellcheck disable=SC2016
 	talk '
 		dial honest
@@ -542,7 +545,7 @@ reloaded() {
 	memory=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$POLICYD/status")
 	((memory < 65536)) || fail "it took $memory kB"
 	(($(wc -l <"$TEST_DIR/policyd.log") < 100)) || fail 'it logs too much' "$(<"$TEST_DIR/policyd.log")"
-	# They stay, and do not hold up its end.
+	# Clients that stay do not keep the service from ending.
 	kill -TERM "$POLICYD"
 	wait "$POLICYD" || rc=$?
 	expect_eq 0 $rc 'exit status'
@@ -597,7 +600,7 @@ reloaded() {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	NOFILE=128 policyd_start --listen 127.0.0.1:10126
-	# All at once, none of which is closed by the client.
+	# All connect at once, and none closes its connection.
 	# shellcheck disable=SC2016
 	talk '
 		for i in {1..150}; do
@@ -668,7 +671,7 @@ reloaded() {
 		expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
 		expect_action DUNNO 203.0.113.2 192.0.2.10
 		logged 1 'conncount-policyd: sessions are counted again'
-		# Where no listener is.
+		# A port without a listener.
 		for port in 26 26 26; do
 			expect_action DUNNO 203.0.113.1 192.0.2.10 $port
 		done
@@ -720,7 +723,7 @@ reloaded() {
 	expect 2 policyd -c "$TEST_DIR/policy.lua" --listen 10126
 	expect_match "conncount-policyd: --listen '10126': no ':PORT' after the address" "$errors"
 
-	# Left by one that was killed; and by one that was told to end, which leaves nothing.
+	# A killed service leaves its socket; one that SIGTERM ends removes it.
 	kill -KILL "$POLICYD"
 	wait "$POLICYD" || rc=$?
 	[ -S "$SOCKET" ] || fail 'no socket is left'

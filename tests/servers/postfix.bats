@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Debian's Postfix, which asks conncount-policyd as conncount-policyd(8) has it, about the limits that
-# the README has.
+# Debian's Postfix, configured as in conncount-policyd(8) to ask conncount-policyd, which has the
+# limits of the README.
 
 load ../lib/common
 load ../lib/servers
@@ -14,7 +14,7 @@ setup() {
 	instance_setup
 	configure_smtp_with 'group = nogroup'
 	load
-	# The README's: 5 of a client, 20 of its neighbourhood.
+	# The README's limits: 5 sessions of a client, 20 of its network.
 	sed -n '/^limit{/p' "$ROOT/README.md" | policy
 	policyd_start
 }
@@ -24,8 +24,8 @@ teardown() {
 	instance_teardown
 }
 
-# postfix_start [LINE...]: Postfix with Debian's configuration, the lines of the example, and these.
-# What it logs is $TEST_DIR/postfix.log.
+# postfix_start [LINE...]: starts Postfix with Debian's configuration, the lines of the example, and
+# LINEs. It logs to $TEST_DIR/postfix.log.
 postfix_start() {
 	{
 		example conncount-policyd.8 POSTFIX 1
@@ -34,7 +34,7 @@ postfix_start() {
 			'local_recipient_maps =' 'smtpd_peername_lookup = no' "$@"
 	} >"$TEST_DIR/main.cf"
 	mkdir "$TEST_DIR/postfix"
-	# As the package's postinst and `postfix start-fg` do it.
+	# As the package's postinst and `postfix start-fg` do.
 	# shellcheck disable=SC2016
 	server_start "$TEST_DIR/postfix.log" "$TOOLS/in-packages" "$TEST_DIR/postfix" postfix -- bash -e -c '
 		cd /etc/postfix
@@ -55,7 +55,7 @@ postfix_start() {
 	wait_until -t 30 listens 25
 }
 
-# refused [CLIENT]: how many sessions Postfix has refused from it, or in all.
+# refused [CLIENT]: prints how many sessions of CLIENT, or in all, Postfix has refused.
 refused() {
 	grep -cE "reject: CONNECT from unknown\[${1:-.*}\]: 421 4\.7\.0 .* too many sessions from" \
 		"$TEST_DIR/postfix.log" || :
@@ -65,7 +65,7 @@ expect_refused() {
 	expect_eq "$1" "$(refused "${2:-}")" "refused ${2:-in all}"
 }
 
-# times N WORD: N of them.
+# times N WORD: prints WORD N times.
 times() {
 	local words
 	words=$(yes "$2" | head -n "$1" | tr '\n' ' ')
@@ -84,13 +84,13 @@ times() {
 	expect_smtp "$(times 5 220) 421" open 6 2001:db8:1:2::5 '[2001:db8::1]:25'
 	expect_smtp 421 open 1 2001:db8:1:2::6 '[2001:db8::1]:25'
 	expect_smtp "$(times 5 220)" open 5 2001:db8:1:3::5 '[2001:db8::1]:25'
-	# They have left, and count no more.
+	# The refused clients have left, and no longer count.
 	wait_until expect_count 20 203.0.113.0/24
 	expect_count 35
 	expect_refused 2 203.0.113.5
 	expect_refused 13
 
-	# Who is in, is in: a message goes through. Who leaves, makes room.
+	# An accepted session can send a message. A client that leaves makes room.
 	expect_smtp "$(times 5 250)" mail 203.0.113.1
 	smtp close 203.0.113.1
 	expect_smtp "$(times 5 220) 421" open 6 203.0.113.5 192.0.2.1:25
@@ -104,8 +104,9 @@ times() {
 	expect 0 conncount verify
 }
 
-# Clients and their sessions, all at the same time. Ten clients are alone in their /24: each keeps 5 of
-# its 10. Ten more are in two: of the 50 sessions of a /24, in which each client may have 5, it keeps 20.
+# herd: prints 20 clients and how many sessions each opens, all at the same time. Ten clients are
+# alone in their /24: each keeps 5 of its 10 sessions. Ten more are in two /24s of five clients:
+# each client may keep 5, and each /24 keeps 20 of its 50.
 herd() {
 	local i
 	for i in {1..10}; do
@@ -121,18 +122,18 @@ herd() {
 	local client n i=0 gate
 	postfix_start 'default_process_limit = 250' \
 		'smtpd_data_restrictions = check_policy_service { inet:127.0.0.1:10127, default_action=DUNNO }'
-	# Whoever is let in waits at DATA until this second service ends, whose answers take too long.
+	# Accepted sessions wait at DATA until this second service ends, which delays its answers.
 	echo "limit{ v4 = 0, sessions = 0, action = 'tarpit', delay = 90 }" | policy
 	policyd_run gate.log -c "$TEST_DIR/policy.lua" --listen 127.0.0.1:10127
 	gate=$STARTED
 	wait_until policyd_listens "$gate"
 
-	# smtp-source takes the address that the kernel gives it: another one for each destination.
+	# The kernel chooses the source address of smtp-source: another one for each destination.
 	while read -r client n; do
 		in_ns ip route add local "192.0.2.$((++i))" dev lo src "$client"
 		yes "192.0.2.$i:25" | head -n "$n"
 	done < <(herd) >"$TEST_DIR/destinations"
-	# None is judged before the last one is there.
+	# No session is judged before the last one is open.
 	kill -STOP "$POLICYD"
 	mkdir "$TEST_DIR/source"
 	# shellcheck disable=SC2016
@@ -162,7 +163,7 @@ herd() {
 		[ "$(conncount count "203.0.113.$i")" -le 5 ] || fail "too many from 203.0.113.$i"
 	done
 
-	# They deliver their mail, and go.
+	# The accepted sessions deliver their mail, and end.
 	kill -TERM "$gate"
 	wait "${SERVERS[-1]}"
 	expect_eq 90 "$(grep -cx delivered "$TEST_DIR/source.log")" delivered

@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Debian's rspamd with the rule of lua/servers/rspamd, as conncount-servers(7) has it.
+# Debian's rspamd with the rule of lua/servers/rspamd, configured as in conncount-servers(7).
 
 load ../lib/common
 load ../lib/servers
@@ -31,11 +31,11 @@ teardown() {
 	instance_teardown
 }
 
-# rspamd_start GROUP: Debian's configuration, and the local one in $LOCAL. As its unit runs it, but
-# that GROUP is one more of its groups.
+# rspamd_start GROUP: starts rspamd as its unit does, with Debian's configuration and the local one
+# in $LOCAL, and with GROUP as an additional group.
 rspamd_start() {
-	# Of these lists it makes tables for ten seconds, and for a name server it would wait; no test
-	# needs them.
+	# rspamd would take ten seconds to build tables from its lists, and would wait for a name
+	# server; no test needs either.
 	echo test >"$LOCAL/tld"
 	mkdir -p "$LOCAL/languages"
 	# shellcheck disable=SC2016
@@ -51,7 +51,8 @@ rspamd_start() {
 	wait_until -t 60 listens 11333
 }
 
-# check IP [HEADER]: the symbols of conncount that a mail from there gets, with score and option.
+# check IP [HEADER]: prints the symbols of conncount that a mail from IP gets, with score and
+# option.
 check() {
 	printf 'Subject: test\nFrom: <from@client.example>\n\ntest\n' |
 		in_ns curl -sS --data-binary @- -H "IP: $1" ${2:+-H "$2"} http://127.0.0.1:11333/checkv2 |
@@ -75,7 +76,7 @@ logged() {
 		fail "not $1 lines with '$2':" "$(grep conncount "$TEST_DIR/rspamd.log")"
 }
 
-# This is what the rule does without a configuration; what the page says is the same.
+# The configuration in the manual page is the rule's default, so both give the same results.
 @test "addresses, /24s and /64s over their limits get their symbols and scores, others none" {
 	local configured
 	sessions open 10 198.51.100.7 192.0.2.1:25
@@ -98,7 +99,7 @@ CONNCOUNT_ADDRESS 3 11 from 198.51.100.8/32' ::ffff:198.51.100.8
 		expect_check 'CONNCOUNT_64 3 31 from 2001:db8:7::1/64' 2001:db8:7::1
 		expect_check '' 2001:db8:7:1::1
 		expect_check '' 203.0.113.1
-		# A user who is logged in, and a host of one's own.
+		# Mail of an authenticated user gets no symbol.
 		expect_check '' 198.51.100.8 'User: somebody'
 		sessions close server from=198.51.100.8
 		sessions open 10 198.51.100.8 192.0.2.1:25
