@@ -1,12 +1,12 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Another architecture: built here for arm64, tested on its kernel. clang and the assembler and
-# linker of Debian's binutils compile for it against the root of the machine, which has the libraries.
+# Another architecture: a build for arm64, made here and tested on an arm64 kernel. clang and
+# Debian's binutils build it against the root of the virtual machine, which has the libraries.
 
 load ../lib/common
 
-# Instead of what tests/run has: a build, and suites in an emulated machine.
+# More than the limit of tests/run, for a build, and suites in an emulated machine.
 export BATS_TEST_TIMEOUT=1080
 
 @test "arm64: the build has the same BPF object, and passes tests on an arm64 kernel" {

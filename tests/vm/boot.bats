@@ -1,12 +1,12 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A Debian 12 with systemd, Postfix and our package, booted with its own kernel. What is checked is
-# in guest/booted.bats, which runs in it; this installs it, and boots it twice.
+# A Debian 12 with systemd, Postfix and our packages, booted with its own kernel. This file installs
+# it and boots it twice; guest/booted.bats, which runs in it, has the checks.
 
 load ../lib/common
 
-# Instead of what tests/run has: two starts of a whole system.
+# More than the limit of tests/run, for two boots of a whole system.
 export BATS_TEST_TIMEOUT=1500
 
 setup() {
@@ -18,13 +18,13 @@ teardown() {
 	rm -rf --one-file-system "$TREE"
 }
 
-# prepare COMMAND...: shown only if it fails.
+# prepare COMMAND...: runs COMMAND, and shows its output only if it fails.
 prepare() {
 	"$@" >"$BATS_TEST_TMPDIR/log" 2>&1 || fail "failed: $*" "$(<"$BATS_TEST_TMPDIR/log")"
 }
 
-# newer_package FROM TO: the package FROM as that of the next version, with the command of
-# build/tests/newer.
+# newer_package FROM TO: repacks the package FROM as that of the next version, TO, with the command
+# of build/tests/newer.
 newer_package() {
 	local dir=$BATS_TEST_TMPDIR/newer
 	dpkg-deb -R "$1" "$dir"
@@ -33,7 +33,8 @@ newer_package() {
 	dpkg-deb --root-owner-group -b "$dir" "$2"
 }
 
-# install_in_tree: conncount, conncount-policyd and Postfix, by apt. Nothing is started: there is no systemd yet.
+# install_in_tree: installs conncount, conncount-policyd and Postfix by apt. policy-rc.d keeps it
+# from starting anything: no systemd runs yet.
 install_in_tree() {
 	printf '%s\n' '#!/bin/sh' 'exit 101' >"$TREE/usr/sbin/policy-rc.d"
 	chmod 755 "$TREE/usr/sbin/policy-rc.d"
@@ -50,7 +51,7 @@ install_in_tree() {
 	rm "$TREE/usr/sbin/policy-rc.d"
 }
 
-# boot REGEX: starts the machine for the tests of guest/booted.bats whose names match; all must pass.
+# boot REGEX: boots the machine for the tests of guest/booted.bats whose names match; all must pass.
 boot() {
 	expect 0 "$ROOT/scripts/vm" --root "$TREE" --memory 1G --timeout 600 -- \
 		bats --formatter tap --filter "$1" tests/vm/guest/booted.bats
@@ -61,7 +62,7 @@ boot() {
 @test "a Debian with Postfix counts from boot on, through restarts, reloads and an upgrade" {
 	local name
 	prepare "$ROOT/scripts/deb" "$BATS_TEST_TMPDIR/debs"
-	# Those of unit/package.bats, which has it made already.
+	# The same packages as in unit/package.bats, so that the cached root serves both.
 	prepare "$TOOLS/debian-root" "$TREE" "$BATS_TEST_TMPDIR"/debs/{conncount,conncount-policyd,lua-conncount}_*.deb
 	for name in conncount conncount-policyd lua-conncount; do
 		cp "$BATS_TEST_TMPDIR/debs/$name"_*.deb "$TREE/root/$name.deb"

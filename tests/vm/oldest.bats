@@ -1,7 +1,7 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A kernel that is too old, Debian 11's: load refuses in one sentence, and leaves nothing.
+# A kernel that is too old, Debian 11's: load refuses with one message, and leaves nothing.
 
 load ../lib/common
 

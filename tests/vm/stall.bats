@@ -1,18 +1,18 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A lock that times out (Linux 6.15 and later): a virtual CPU is stopped while it holds the
-# lock of the table of counts, so that those who wait for it give up. What is checked is in
-# guest/stalled.bats, which runs in the machine; this starts it and stalls its processors.
+# A lock that times out (Linux 6.15 and later): a virtual CPU stops while it holds the lock of the
+# table of counts, so that the waiting CPUs give up. This file starts the machine and stalls its
+# CPUs; guest/stalled.bats, which runs in the machine, has the checks.
 
 load ../lib/common
 
 CPUS=4
-# Seconds of a stall. A waiter gives up after 0.25 s, but after 1 s under a hypervisor that
-# has no paravirtual spin locks, QEMU's emulator being one; and it looks at the clock once in
-# 65,536 rounds only, each of which takes the emulator microseconds, of a busy host many.
+# Seconds of a stall. A waiter gives up after 0.25 s, or after 1 s under a hypervisor without
+# paravirtual spin locks, such as QEMU's emulator. It reads the clock only once in 65,536 rounds,
+# each of which takes the emulator microseconds, and many on a busy host.
 SHORTEST=2.0 LONGEST=4.0
-# Instead of what tests/run has: the machine alone is given more.
+# Instead of the limit of tests/run: the machine itself gets 220 s.
 export BATS_TEST_TIMEOUT=240
 
 setup() {
@@ -24,17 +24,17 @@ setup() {
 
 teardown() {
 	[ -z "$STALLER" ] || kill "$STALLER" 2>/dev/null || :
-	# Shown where the test fails.
+	# bats shows this if the test fails.
 	cat "$log" 2>/dev/null || :
 	[ -z "$VM" ] || { kill "$VM" && wait "$VM"; } 2>/dev/null || :
 }
 
-# told TEXT: whether the guest has said so; true also if it cannot any more.
+# told TEXT: succeeds if the guest has printed TEXT, or if the machine has ended.
 told() {
 	grep -q "stall: $1\$" "$log" || ! kill -0 "$VM" 2>/dev/null
 }
 
-# qemu: the id of the machine's process, which scripts/vm runs under timeout(1).
+# qemu: prints the process id of QEMU, which scripts/vm runs under timeout(1).
 qemu() {
 	local supervisor
 	supervisor=$(pgrep -P "$VM" -x timeout) && pgrep -P "$supervisor"

@@ -4,11 +4,12 @@
 usage: stall.py PID CPUS SHORTEST LONGEST
 
 PID is QEMU's and CPUS the number of its virtual CPUs. A stall takes SHORTEST to LONGEST
-seconds; most are of the last processor, the others of any. Runs until SIGTERM, then lets go and prints how many stalls there were.
+seconds; most are of the last CPU, the others of any. Runs until SIGTERM; then it detaches, and
+prints how many stalls there were.
 
-To the guest it is as if its host had given the processor to somebody else. By ptrace(2), not
-by a cgroup's freezer: not every host has that for single threads, and a tracer that dies, in
-whatever way, leaves nothing stopped behind.
+To the guest it is as if the host had given the CPU to another process. It uses ptrace(2), not a
+cgroup's freezer: not every host can freeze single threads, and a tracer that dies, in whatever
+way, leaves nothing stopped.
 """
 
 import contextlib
@@ -22,9 +23,9 @@ import time
 
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 7, 17, 0x4206, 0x4207
 WALL = 0x40000000  # __WALL: threads, too
-OBSERVE = 0.5  # seconds of load by which virtual CPUs are told from other threads
-RUN = 0.1, 0.3  # seconds between stalls: those who waited get something done
-LAST = 0.7  # how many of the stalls are surely the last processor's
+OBSERVE = 0.5  # seconds of load that tell virtual CPUs from other threads
+RUN = 0.1, 0.3  # seconds between stalls, in which the waiting CPUs make progress
+LAST = 0.7  # this share of the stalls is always the last CPU's
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -74,7 +75,7 @@ def stall(tid, seconds):
     ptrace(PTRACE_SEIZE, tid)
     try:
         ptrace(PTRACE_INTERRUPT, tid)
-        # A signal that came first stops it, too, and must reach it: QEMU kicks its threads so.
+        # A signal also stops the thread, and must be passed on: QEMU kicks its threads by signals.
         while True:
             _, status = os.waitpid(tid, WALL)
             if not os.WIFSTOPPED(status):

@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# scripts/vm itself: what it passes on of the command, and what it makes of a machine that does
-# not end, dies, or has a kernel that complains.
+# scripts/vm itself: what it passes on from the command, and what it does if the machine does not
+# end, dies, or has a kernel that complains.
 
 load ../lib/common
 
@@ -10,7 +10,7 @@ setup() {
 	requires vm-6.1
 }
 
-# vm ARGUMENT...: in a small machine with Linux 6.1.
+# vm ARGUMENT...: runs scripts/vm for a small machine with Linux 6.1.
 vm() {
 	"$ROOT/scripts/vm" --kernel 6.1 --memory 512M "$@"
 }

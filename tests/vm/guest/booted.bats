@@ -1,10 +1,10 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Runs in the Debian that ../boot.bats installs and boots, after its start. The sessions are
-# those of Postfix, and what it should be is what ss finds.
+# Runs in the Debian that ../boot.bats installs, after it has booted. The sessions are Postfix's,
+# and the counts must be what ss(8) finds.
 
-# Tested is what the package has installed.
+# Test what the package has installed.
 export CONNCOUNT_BUILD=/usr/bin
 
 load ../../lib/common
@@ -21,8 +21,8 @@ postfix_listens() {
 	[ "$(ss -Htln '( sport = :25 )' | wc -l)" -eq 2 ]
 }
 
-# say SESSION REPLY [TEXT]: sends a line, where there is one, and reads until the last line of a
-# reply, which is to begin with REPLY.
+# say SESSION REPLY [TEXT]: sends TEXT, if given, and reads until the last line of a reply, which
+# must begin with REPLY.
 say() {
 	local line=
 	[ $# -lt 3 ] || printf '%s\r\n' "$3" >&"$1"
@@ -32,7 +32,7 @@ say() {
 	expect_match "^$2 " "$line" "reply to '${3:-}'"
 }
 
-# begin ADDRESS N: N SMTP sessions with Postfix, until end; their descriptors are in SESSIONS.
+# begin ADDRESS N: opens N SMTP sessions with Postfix, and adds their file descriptors to SESSIONS.
 begin() {
 	local session i
 	for ((i = 0; i < $2; i++)); do
@@ -43,7 +43,7 @@ begin() {
 	done
 }
 
-# end N: the last N of them say good-bye.
+# end N: ends the last N of them with QUIT.
 end() {
 	local session i
 	for ((i = 0; i < $1; i++)); do
@@ -54,13 +54,13 @@ end() {
 	done
 }
 
-# agrees N [NETWORK]: N sessions are open, for conncount and for ss.
+# agrees N [NETWORK]: both conncount and ss find N open sessions.
 agrees() {
 	expect_eq "$1" "$(ss -Htn state established state close-wait "( sport = :25 ${2:+and dst $2} )" | wc -l)" ss
 	expect_eq "$1" "$(conncount count ${2:+"$2"})" "conncount count ${2:-}"
 }
 
-# exact N: N sessions are open, in each table, and nothing is wrong.
+# exact N: waits until N sessions are open; then verify and status must find nothing wrong.
 exact() {
 	wait_until agrees "$1"
 	expect 0 conncount verify
@@ -68,7 +68,7 @@ exact() {
 	expect_match '(^|'$'\n'')exact +yes' "$output"
 }
 
-# when UNIT PROPERTY: a time, in microseconds since the kernel's start; 0 if it did not happen.
+# when UNIT PROPERTY: prints a time in microseconds since the kernel started; 0 if it has not come.
 when() {
 	systemctl show -P "$2" "$1"
 }
@@ -102,7 +102,8 @@ when() {
 	agrees 0 '[::1]'
 }
 
-# asked_over_tcp, asked_over_unix: what conncount-policyd answers about a session from 127.0.0.1.
+# asked_over_tcp, asked_over_unix: print what conncount-policyd answers about a session from
+# 127.0.0.1.
 asked_over_tcp() {
 	local answer fd
 	exec {fd}<>/dev/tcp/127.0.0.1/10126
@@ -153,10 +154,10 @@ let_in() {
 	expect 0 systemctl reload conncount-policyd
 	wait_until let_in
 	expect_eq "$pid" "$(systemctl show -P MainPID conncount-policyd.service)" 'its process'
-	# A session with its port: its socket is asked for.
+	# A client below the limit is accepted over the unix socket, too.
 	end 1
 	expect_eq action=DUNNO "$(asked_over_unix)" 'over a unix socket'
-	# No program but its own can be run where it is.
+	# No other program can run in its mount namespace.
 	expect 126 nsenter --mount --target "$pid" /usr/bin/env true
 	expect 0 systemctl stop conncount-policyd.socket conncount-policyd.service
 	expect 0 journalctl -q -b -u conncount-policyd -o cat
@@ -179,13 +180,13 @@ let_in() {
 	exact 2
 }
 
-# drop_in UNIT: stdin becomes a drop-in of the unit.
+# drop_in UNIT: writes stdin to a drop-in of the unit.
 drop_in() {
 	mkdir -p "/etc/systemd/system/$1.d"
 	cat >"/etc/systemd/system/$1.d/slice.conf"
 }
 
-# restarted: all that is in a drop-in, or was, is in force.
+# restarted: reloads systemd and restarts both units, so that added or removed drop-ins apply.
 restarted() {
 	expect 0 systemctl daemon-reload
 	expect 0 systemctl restart postfix
@@ -194,7 +195,7 @@ restarted() {
 	SESSIONS=()
 }
 
-# sockets_in CGROUP: those on which Postfix listens were made there.
+# sockets_in CGROUP: the sockets on which Postfix listens were created in CGROUP.
 sockets_in() {
 	expect_eq "cgroup:$1" "$(ss -Htln --cgroup '( sport = :25 )' | grep -o 'cgroup:.*[^ ]' | sort -u)"
 }
@@ -218,7 +219,7 @@ sockets_in() {
 	exact 1
 	end 1
 
-	# For the tests that follow.
+	# Restore everything for the tests that follow.
 	cp "$BATS_TEST_TMPDIR/conncount.conf" /etc
 	rm -r /etc/systemd/system/{conncount,postfix@}.service.d
 	restarted
@@ -250,7 +251,7 @@ sockets_in() {
 	exact 7
 	end 4
 	exact 3
-	# The machine goes down with them open.
+	# The machine shuts down with these sessions open.
 }
 
 @test "upgraded: after a reboot the next version runs, with the changed configuration" {

@@ -3,14 +3,14 @@
 
 usage: contend.py DIR
 
-DIR is the instance's directory. Enters a key and deletes it, again and again, until SIGTERM;
-then takes away all that it has entered and prints how often it came around, and how often
-the lock timed out on it.
+DIR is the instance's directory. Inserts a key and deletes it, again and again, until SIGTERM.
+Then it deletes all that it has inserted, and prints how many rounds it made, and how often its
+operations failed because the lock timed out.
 
-The lock is held while the kernel walks from the trie's root to a node. Prefixes nested as
-deep as a key allows make that a long way: a CPU that is stopped at any moment is then likely
-to hold the lock, which it next to never does for the few nodes of real sessions. The keys are
-those of a listener that does not exist, so no count is touched.
+The kernel holds the lock while it walks from the trie's root to a node. Prefixes nested as
+deep as a key allows make that walk long: a CPU that is stopped at any moment then probably
+holds the lock, which is very rare with the few nodes of real sessions. The keys belong to a
+listener that does not exist, so no count changes.
 """
 
 import ctypes

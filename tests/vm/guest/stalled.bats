@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The guest's part of ../stall.bats, which stalls a virtual CPU from `stall: begin` to
-# `stall: end`. Not a test to run elsewhere.
+# The guest's part of ../stall.bats, which stalls virtual CPUs from `stall: begin` to `stall: end`.
+# It cannot run elsewhere.
 
 load ../../lib/common
 load ../../lib/instance
@@ -12,8 +12,8 @@ OPENED=500
 CHURNED=(10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4)
 
 setup() {
-	# The last CPU is for the process that keeps the lock busy: while that is stalled, all the others
-	# want the lock, and what we do here goes on.
+	# The last CPU is reserved for the process that keeps the lock busy. While it is stalled,
+	# the other CPUs want the lock, and this test goes on.
 	requires churn
 	taskset -p -c "0-$(($(nproc) - 2))" "$BASHPID" >/dev/null
 	instance_setup
@@ -30,7 +30,7 @@ teardown() {
 	instance_teardown
 }
 
-# churn: starts sessions of few addresses coming and going at full speed.
+# churn: starts to open and end sessions of a few addresses at full speed.
 churn() {
 	start_in_ns "$BUILD/tests/churn" --procs 4 --connections 1000000000 --seconds 600 \
 		--to 192.0.2.2:2525 --from-base "${CHURNED[0]}" --addresses ${#CHURNED[@]}
@@ -46,17 +46,17 @@ stop() {
 	CHURN=
 }
 
-# tell TEXT: to the host, at once.
+# tell TEXT: prints TEXT to the host at once, past bats.
 tell() {
 	echo "# stall: $*" >&3
 }
 
-# refused: how many sessions were not counted when they started: the kernel counts them, too,
-# and what was counted once is never taken off `opened`. (A session that is uncounted leaves
-# no trace when it has ended, as it should.)
+# refused: prints how many sessions were not counted when they started: the kernel's own number of
+# sessions, less `opened`, which never decreases. (An uncounted session leaves no trace when it has
+# ended, as it should.)
 refused() {
 	local opens counted=0 each
-	# The line of names, then that of values.
+	# The file has a line of names, then one of values.
 	# shellcheck disable=SC2016
 	opens=$(in_ns awk '/^Tcp:/ { if (column) { print $column; exit }
 		for (i = 2; i <= NF; i++) if ($i == "PassiveOpens") column = i }' /proc/net/snmp)
@@ -67,14 +67,14 @@ for each in json.load(sys.stdin)["listeners"]: print(each["opened"])'); do
 	echo $((opens - counted))
 }
 
-# accounted: each session that is open is counted or known as uncounted.
+# accounted: each open session is counted, or reported as uncounted.
 accounted() {
 	expect_eq "$(sessions live)" "$(($(conncount count --service SMTP 2>/dev/null) +
 		$(state uncounted)))" 'counted and uncounted'
 }
 
-# counts: the counts of the churned addresses, level by level, on their listener. Only
-# differences mean something before they are repaired.
+# counts: prints the counts of the churned addresses on their listener, level by level. Until a load
+# repairs them, only their differences mean something.
 counts() {
 	local cidr
 	for cidr in 10.0.0.0/8 10.0.0.0/16 10.0.0.0/24 "${CHURNED[@]/%//32}"; do
@@ -98,7 +98,7 @@ counts() {
 		>"$TEST_DIR/contend.out" &
 	CONTENDER=$!
 	churn
-	# Sessions that stay: what fails with one of these can be seen afterwards.
+	# Sessions that stay, so that a failure with one of them can be seen afterwards.
 	for ((n = 0; n < OPENED; n++)); do
 		echo "open 1 10.8.$((n / 200)).$((n % 200 + 1)) 192.0.2.1:25"
 	done >"$TEST_DIR/opens"
@@ -111,11 +111,12 @@ counts() {
 	wait "$OPENER"
 	tell "the lock's other user: $(<"$TEST_DIR/contend.out")"
 
-	# What is wrong is told, and what is not told is right.
+	# Every wrong count is reported, and without a report every count is right.
 	left=$(sessions live)
 	expect_eq $((20 + OPENED)) "$left" 'sessions that stayed'
 	lost=$(state lost)
-	# Nothing but the lock refuses here: there is room, and memory, and before there was none.
+	# Only the lock can refuse a count here: there is room and memory, and before the stalls no
+	# count was refused.
 	tell "timed out $(($(refused) + lost + $(sed 's/.*timeouts=//' "$TEST_DIR/contend.out")))"
 	tell "opened $(state listeners.0.opened) and $(state listeners.1.opened)," \
 		"$(refused) refused a count; of $left that are open $(state uncounted) uncounted;" \
@@ -131,18 +132,18 @@ counts() {
 		conncount verify >"$TEST_DIR/verify" 2>&1 || :
 		tell "verify, unrepaired: $(grep -m 1 differences: "$TEST_DIR/verify")"
 	fi
-	# Nothing but what could not be counted is missing, and no more is there than should be.
+	# Only uncounted sessions are missing, and nothing is counted that should not be.
 	if ((lost == 0)); then
 		wait_until accounted
 		expect_eq 0 "$(conncount count --listener churned 2>/dev/null)" churned
 		expect_eq "$(printf '0\n%.0s' {1..7})" "$(counts)" 'levels of the churned'
 	fi
-	# A node stays where its deletion failed, until its key is used again: no more than keys.
-	# Those are 10/8, 10.0/16, 10.8/16, 10.9/16, 10.0.0/24, 10.9.0/24, 10.8.n/24, addresses.
+	# A node whose deletion failed stays until its key is used again, so there are no more nodes
+	# than keys: 10/8, 10.0/16, 10.8/16, 10.9/16, 10.0.0/24, 10.9.0/24, 10.8.n/24, addresses.
 	[ "$(state nodes)" -le $((6 + (OPENED + 199) / 200 + left + ${#CHURNED[@]})) ] ||
 		fail "nodes that stay add up: $(state nodes)"
 
-	# The keys used before work, also unrepaired.
+	# Keys that were used before still work, also before a load repairs the counts.
 	sessions listen '*:2525'
 	before=$(counts)
 	sessions open 12 10.0.0.1 192.0.2.2:2525 >/dev/null
@@ -150,7 +151,7 @@ counts() {
 	sessions close both from=10.0.0.0/24
 	expect_eq "$before" "$(counts)" 'churned keys, -12'
 
-	# Seeded again, with everything open.
+	# A load counts again, with all sessions open.
 	load
 	expect_eq "$left" "$(sessions live)" 'sessions that are open'
 	expect 0 conncount status
