@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# actors.bash - processes that do with sockets what a test tells them, step by step (tests/tools/actor.py),
-# with a listener on port 25 loaded (load_shared). A test file has
+# actors.bash - processes that execute Python from a test, step by step (tests/tools/actor.py), with
+# a listener on port 25 loaded (load_shared). A test file has
 #	setup() { actors_setup; }
 #	teardown() { actors_teardown; }
 
@@ -22,13 +22,13 @@ actors_teardown() {
 	instance_teardown
 }
 
-# actor NAME [NETNS]: starts tests/tools/actor.py, as tool_start.
+# actor NAME [NETNS]: starts tests/tools/actor.py by tool_start.
 actor() {
 	tool_start actor "$TEST_DIR/$1.sock" "${@:2}"
 	ACTORS[$1]=$STARTED
 }
 
-# act NAME [CODE]: has an actor do CODE, or what is on stdin.
+# act NAME [CODE]: has an actor execute CODE, or the code on stdin.
 act() {
 	if [ $# -gt 1 ]; then
 		"$BUILD/tests/tell" "$TEST_DIR/$1.sock" <<<"$2"
@@ -37,21 +37,21 @@ act() {
 	fi
 }
 
-# actor_kill NAME: SIGKILL; when this returns, all it held is closed.
+# actor_kill NAME: kills an actor; when this returns, the kernel has closed its sockets.
 actor_kill() {
 	kill -KILL "${ACTORS[$1]}" 2>/dev/null || :
 	tool_wait "${ACTORS[$1]}" 2>/dev/null || :
 	unset "ACTORS[$1]"
 }
 
-# pair: a server that listens on *:25 as `door`, and a client.
+# pair: starts a server that listens on *:25 as `door`, and a client.
 pair() {
 	actor server
 	actor client
 	act server 'door = listen(None, 25)'
 }
 
-# sysctl PATH VALUE: in the test's network namespace.
+# sysctl PATH VALUE: sets /proc/sys/net/PATH in the test's network namespace.
 sysctl() {
 	# shellcheck disable=SC2016
 	in_ns sh -c 'echo "$2" >"/proc/sys/net/$1"' - "$1" "$2"

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# asking.bash - sessions of which any sum says what was added, and what ac:inbound_session_count says of
-# them. It sets a test up, and takes away what is left of it: a test file just loads it and
-# instance.bash.
+# asking.bash - sessions whose numbers are powers of two, so that any sum tells which were added,
+# and what ac:inbound_session_count returns for them. It has setup() and teardown(): a test file
+# only loads it and instance.bash.
 
 setup() {
 	requires lua
@@ -22,7 +22,7 @@ setup() {
 	END
 	load
 	sessions_start
-	# Powers of two: any sum says what was added.
+	# Powers of two for each family: any sum tells which sessions were added.
 	sessions <<-'END'
 		listen *:25
 		listen *:587
@@ -46,8 +46,8 @@ teardown() {
 	instance_teardown
 }
 
-# v4 WANT ARGUMENTS, v6 WANT ARGUMENTS: what inbound_session_count(ARGUMENTS) returns to an
-# IPv4 and to an IPv6 client of listener mx.
+# v4 WANT ARGUMENTS, v6 WANT ARGUMENTS: expect that inbound_session_count(ARGUMENTS) returns WANT
+# for an IPv4 and for an IPv6 client of the listener mx.
 v4() {
 	expect_lua "$1" 10.1.2.3 192.0.2.1:25 "ac:inbound_session_count($2)"
 }
@@ -55,8 +55,8 @@ v6() {
 	expect_lua "$1" 2001:db8:1:2::3 '[2001:db8::1]:25' "ac:inbound_session_count($2)"
 }
 
-# raises ARGUMENTS TEXT...: inbound_session_count(ARGUMENTS) raises an error that has each
-# TEXT, and the function's name.
+# raises ARGUMENTS TEXT...: expects that inbound_session_count(ARGUMENTS) raises an error that has
+# each TEXT, and the function's name.
 raises() {
 	local arguments=$1 text
 	shift

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# churn.bash - full-speed traffic beside a test, for as long as that takes. A test file has
+# churn.bash - full-speed traffic beside a test, until the test ends it. A test file has
 #	teardown() { churn_end; instance_teardown; }
 
 CHURN=() # process ids
 
 time_limit 900
 
-# churn_start ADDR:PORT PROCESSES: full-speed traffic, in a cgroup of its own below the test's. Nice, so
-# that what is tried meanwhile does not wait for a processor, of which there may be few and slow ones.
+# churn_start ADDR:PORT PROCESSES: starts full-speed traffic, in a cgroup of its own below the
+# test's. It is nice, so that the tested commands do not wait for a CPU on a small machine.
 churn_start() {
 	requires churn
 	mkdir -p "$CGROUP_PATH/churn"
@@ -23,7 +23,7 @@ churn_runs() {
 	[ "$(wc -l <"$CGROUP_PATH/churn/cgroup.procs")" -gt $((2 * ${#CHURN[@]})) ]
 }
 
-# churn_stopped 0|1: lets traffic go on, or stops it where it stands.
+# churn_stopped 0|1: thaws or freezes the traffic.
 churn_stopped() {
 	echo "$1" >"$CGROUP_PATH/churn/cgroup.freeze"
 	wait_until grep -qx "frozen $1" "$CGROUP_PATH/churn/cgroup.events"
@@ -33,7 +33,7 @@ churn_gone() {
 	[ -z "$(cat "$CGROUP_PATH/churn/cgroup.procs")" ]
 }
 
-# churn_end: ends the traffic, with every session of it.
+# churn_end: ends the traffic, and every session of it.
 churn_end() {
 	local pid rc=0
 	[ -d "${CGROUP_PATH:-/none}/churn" ] || return 0

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# common.bash - what every test file loads: paths, checks that say what differed, polling,
-# and the one gate by which a test says what it needs.
+# common.bash - what every test file loads: paths, checks that say what differed, polling, and
+# requires(), by which a test says what it needs.
 #
-# Uses no namespace and no privilege; instance.bash adds those.
+# It uses no namespace and no privilege; instance.bash adds those.
 
-# bats notes where it is before each command of a test, which takes longer than most commands do.
-# Not while this is read, then (and see instance_setup).
+# bats records its position before each command of a test, which takes longer than most commands
+# do. So turn that off while this file is read (see also instance_setup).
 set +T
 
 bats_require_minimum_version 1.5.0
 
 ROOT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
-# Another build of the same sources can be tested, one with sanitizers for instance.
+# Tests can run on another build of the same sources, one with sanitizers for instance.
 BUILD=${CONNCOUNT_BUILD:-$ROOT/build}
 TOOLS=$ROOT/tests/tools
 PATH=$BUILD:$PATH
-# The interpreter that the Lua suites run with, as its command and pkg-config name it.
+# The interpreter of the Lua suites, by the name of its command and of its pkg-config module.
 LUA=${CONNCOUNT_LUA:-lua5.4}
 LUA_PATH="$ROOT/lua/?.lua;$ROOT/lua/?/init.lua;;"
 PYTHONDONTWRITEBYTECODE=1
@@ -25,7 +25,7 @@ LC_ALL=C
 export ROOT BUILD TOOLS PATH LUA LUA_PATH PYTHONDONTWRITEBYTECODE LC_ALL
 unset CONNCOUNT_DIR LUA_INIT LUA_INIT_5_{3,4} LUA_PATH_5_{3,4} LUA_CPATH_5_{3,4}
 
-# lua_version INTERPRETER: the version of Lua whose modules it loads.
+# lua_version INTERPRETER: prints the version of Lua whose modules it loads.
 lua_version() {
 	case $1 in
 	luajit) echo 5.1 ;;
@@ -35,8 +35,8 @@ lua_version() {
 LUA_VERSION=$(lua_version "$LUA")
 export LUA_CPATH="$BUILD/lua/$LUA_VERSION/?.so;;"
 
-# time_limit SECONDS: for the tests of a file that take long on a busy machine. bats ends a test that hangs
-# after 180 s (tests/run); a test has to be ended for that only.
+# time_limit SECONDS: raises the limit for a file whose tests take long on a busy machine. bats ends
+# a test at the limit of tests/run, which must end only tests that hang.
 time_limit() {
 	[ -z "${BATS_TEST_TIMEOUT:-}" ] || ((BATS_TEST_TIMEOUT >= $1)) || BATS_TEST_TIMEOUT=$1
 }
@@ -51,13 +51,13 @@ fail() {
 	return 1
 }
 
-# expect STATUS COMMAND...: runs COMMAND, fails unless it exits with STATUS. Leaves its
-# output in $output, its messages in $errors, its exit status in $status. The command and
-# what it did are shown where the test fails.
+# expect STATUS COMMAND...: runs COMMAND, and fails unless it exits with STATUS. Sets $output to its
+# standard output, $errors to its standard error, and $status to its exit status. bats shows all of
+# these if the test fails.
 expect() {
 	local want=$1 out
 	shift
-	# Names of its own, for there may be another in a process of ours, or in COMMAND.
+	# Unique names: expect may also run in another process of this test, or within COMMAND.
 	out=$BATS_TEST_TMPDIR/expect.$BASHPID.$((++EXPECTS))
 	status=0
 	"$@" >"$out" 2>"$out.err" || status=$?
@@ -75,31 +75,30 @@ expect_eq() {
 	[ "$1" = "$2" ] || fail "${3:-value}: expected '$1', got '$2'"
 }
 
-# expect_match REGEX TEXT [WHAT]: REGEX is an extended regular expression found in TEXT.
+# expect_match REGEX TEXT [WHAT]: expects a match of the extended regular expression in TEXT.
 expect_match() {
 	[[ $2 =~ $1 ]] || fail "${3:-text}: no match of '$1' in '$2'"
 }
 
-# json PATH...: values out of the JSON object on stdin, a line each; PATH is like listeners.0.live,
-# and an empty PATH is everything. Fails where the input is not one JSON value.
+# json PATH...: prints values out of the JSON object on stdin, a line each. PATH is like
+# listeners.0.live; an empty PATH is everything. Fails if the input is not one JSON value.
 json() {
 	"$BUILD/tests/json" "$@"
 }
 
-# By what heavy tests divide their sizes: 1, but an emulated machine says more.
+# The divisor of the sizes of heavy tests: 1, or more on an emulated machine.
 SCALE=${CONNCOUNT_TEST_SCALE:-1}
-# How many times as long they wait for anything.
+# The factor of all waiting times.
 PATIENCE=$((SCALE > 1 ? 10 : 1))
 
-# scaled N [LEAST]: a size for this machine: N, or the SCALE-th of it, but at least LEAST (1).
+# scaled N [LEAST]: prints a size for this machine: N divided by SCALE, but at least LEAST (1).
 scaled() {
 	local n=$(($1 / SCALE)) least=${2:-1}
 	echo $((n > least ? n : least))
 }
 
-# wait_until [-t SECONDS] COMMAND...: runs COMMAND again and again until it succeeds; fails
-# after SECONDS (10; PATIENCE times that). COMMAND's output is shown once, that of its last run, if
-# it fails.
+# wait_until [-t SECONDS] COMMAND...: repeats COMMAND until it succeeds; fails after SECONDS (10)
+# times PATIENCE, and then shows the output of the last run.
 wait_until() {
 	local seconds=10 end out
 	if [ "$1" = -t ]; then
@@ -116,24 +115,24 @@ wait_until() {
 	done
 }
 
-# commands: those of conncount that its --help lists.
+# commands: prints the commands that `conncount --help` lists.
 commands() {
 	conncount --help | sed -n 's/^  \([a-z]\{1,\}\) .*/\1/p'
 }
 
-# options_of COMMAND: the options that the --help of a command of conncount speaks of, sorted.
+# options_of COMMAND: prints the options that `conncount COMMAND --help` mentions, sorted.
 options_of() {
 	conncount "$1" --help | grep -oE -- '(^|[^-[:alnum:]])--?[[:alnum:]][-[:alnum:]]*' |
 		grep -oE -- '--?[[:alnum:]][-[:alnum:]]*$' | sort -u
 }
 
-# nap: 20 ms. Nothing is ever written to this pipe; sleep(1) would be a process each time.
+# nap: sleeps 20 ms. Nothing is ever written to this pipe; sleep(1) would start a process each time.
 exec {NAP}<> <(:)
 nap() {
 	! read -r -t 0.02 -u "$NAP"
 }
 
-# cgroup2_root: where the cgroup v2 hierarchy is mounted.
+# cgroup2_root: prints where the cgroup v2 hierarchy is mounted.
 cgroup2_root() {
 	local mounts mount
 	mapfile -t mounts </proc/self/mounts
@@ -146,8 +145,8 @@ cgroup2_root() {
 	return 1
 }
 
-# have WORD: whether this machine has what WORD stands for; where not, $missing says why.
-# Returns 2 for a word that stands for nothing.
+# have WORD: succeeds if this machine has what WORD stands for; otherwise sets $missing to the
+# reason. Returns 2 for an unknown word.
 have() {
 	local root
 	missing=
@@ -202,7 +201,7 @@ have() {
 		unshare --net ip link add vrf0 type vrf table 10 2>/dev/null || missing='the kernel has no VRF'
 		;;
 	watch-open)
-		# An option that bpf_setsockopt() takes, in an enum that the kernel's types name.
+		# An option of bpf_setsockopt(), in an enum that the kernel's BTF names.
 		grep -qa TCP_BPF_SOCK_OPS_CB_FLAGS /sys/kernel/btf/vmlinux ||
 			missing='the kernel cannot watch the state of a socket that is open already'
 		;;
@@ -223,7 +222,7 @@ have() {
 		missing=$("$TOOLS/debian-package" "$1" 2>&1 >/dev/null)
 		;;
 	openmetrics)
-		# Debian's Python has Debian's modules; another one may come first in PATH.
+		# Only Debian's Python has Debian's modules; another one may come first in PATH.
 		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
 			missing='no package python3-prometheus-client'
 		;;
@@ -241,8 +240,8 @@ have() {
 	[ -z "$missing" ]
 }
 
-# requires WORD...: skips the test, saying why, unless this machine has all of them. With
-# TESTS_NO_SKIP set (tests/run --no-skip) the test fails instead.
+# requires WORD...: skips the test, saying why, unless this machine has all of these. With
+# TESTS_NO_SKIP set (tests/run --no-skip), the test fails instead.
 requires() {
 	local word missing rc
 	for word in "$@"; do

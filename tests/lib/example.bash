@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# example.bash - the example server of lua/example in a test, and SMTP clients for it. Call example_stop
-# before instance_teardown, or use
+# example.bash - the example server of lua/example in a test, and SMTP clients for it. Call
+# example_stop before instance_teardown, or use
 #	setup() { example_setup; }
 #	teardown() { example_teardown; }
 
@@ -27,7 +27,8 @@ example_teardown() {
 	return $rc
 }
 
-# example_start SERVER POLICY...: on 192.0.2.10:25, [2001:db8::10]:25 and, for Control, 192.0.2.10:2025.
+# example_start SERVER POLICY...: starts SERVER on 192.0.2.10:25, [2001:db8::10]:25 and, for the
+# service Control, 192.0.2.10:2025.
 example_start() {
 	local server=$1
 	shift
@@ -38,12 +39,12 @@ example_start() {
 	grep -qx 'server: ready' "$TEST_DIR/server.log" || fail "$(<"$TEST_DIR/server.log")"
 }
 
-# example_answered: it is ready, or has ended.
+# example_answered: the server is ready, or has ended.
 example_answered() {
 	grep -qx 'server: ready' "$TEST_DIR/server.log" || ! kill -0 "$SERVER_PID"
 }
 
-# example_stop: ends it, and fails if it fails.
+# example_stop: ends the server, and fails if its exit status is not 0.
 example_stop() {
 	local pid=$SERVER_PID rc=0
 	[ -n "$pid" ] || return 0
@@ -53,7 +54,8 @@ example_stop() {
 	[ $rc -eq 0 ] || fail "server: exit status $rc" "$(<"$TEST_DIR/server.log")"
 }
 
-# talk: stdin to tests/tools/talk.py; what was said is in $output, without the host's name.
+# talk: runs tests/tools/talk.py on stdin. Sets $output to the replies, with HOST for the host's
+# name.
 talk() {
 	expect 0 in_ns python3 -I -S "$TOOLS/talk.py"
 	output=$(printf '%s' "$output" | sed "s/^\([^ ]* [0-9]*[ -]\(2.0.0 \)\?\)$(uname -n)/\1HOST/")
@@ -64,7 +66,7 @@ expect_said() {
 	expect_eq "$1" "$output" dialogue
 }
 
-# expect_log PATTERN: something that the server has to say, and nothing else.
+# expect_log PATTERN: expects a line of the server's log to match, and no other line in the log.
 expect_log() {
 	expect_eq '' "$(grep -vE "^(server: ready|$1)$" "$TEST_DIR/server.log")" "server's messages"
 	grep -qE "^($1)$" "$TEST_DIR/server.log" || fail "not in the server's messages: $1" \

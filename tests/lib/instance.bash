@@ -1,29 +1,29 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# instance.bash - a place of its own for each test: a cgroup v2 directory, a network
-# namespace in which every address is local, a directory for pins, and a teardown that fails
-# the test if anything of it is left behind. Nothing has a fixed name.
+# instance.bash - a place of its own for each test: a cgroup v2 directory, a network namespace in
+# which every address is local, a directory for pins, and a teardown that fails the test if it
+# leaves anything behind. Nothing has a fixed name.
 #
 # Load common.bash first. A test file has
 #	setup() { instance_setup; }
 #	teardown() { instance_teardown; }
 #
 # A file whose tests all begin with the same configuration loaded, and leave one loaded, loads it by
-# load_shared. On an emulated machine, where a load takes longer than most of such tests, they then have
-# one directory, cgroup and instance, and each a network namespace of its own.
+# load_shared. On an emulated machine, where a load takes longer than most such tests, its tests
+# then share one directory, cgroup and instance; each has a network namespace of its own.
 
 # instance_setup: sets
-#   TEST_DIR       directory for the test's files; world-readable, empty but for the namespace
+#   TEST_DIR       directory for the test's files; world-readable
 #   CGROUP         the test's cgroup, as conncount's --cgroup takes it
 #   CGROUP_PATH    its directory
 #   CONFIG         configuration file that configure writes and load reads
-#   CONNCOUNT_DIR  the instance (exported; not made here)
+#   CONNCOUNT_DIR  the instance (exported; not created here)
 instance_setup() {
-	# bats' notes of where it is (common.bash) stay in the test itself, for its report to name the
-	# line there. In the functions that it calls they took most of the time of all the tests.
+	# bats still records its position (common.bash) in the test itself, so that its report names
+	# the line. In the functions that a test calls, that took most of the time of all tests.
 	set +T
-	# A test that is to be skipped for this is skipped before all this work is done for it.
+	# Skip a test that needs speed before doing all this work for it.
 	[[ $(declare -f "${BATS_TEST_NAME:-}") != *'requires speed'* ]] || requires speed
 	instance_requires
 	if [ -e "$BATS_FILE_TMPDIR/shared" ]; then
@@ -35,8 +35,8 @@ instance_setup() {
 		: >"$TEST_DIR/bpf-ids"
 	fi
 	: >"$TEST_DIR/net"
-	# What a server has closed stays a socket for as long as the client holds on (tcp_fin_timeout), so
-	# that it is the close that ends a session and not the end of the socket.
+	# With a long tcp_fin_timeout, a socket that the server has closed exists until the client
+	# closes, so that a session ends by the close and not by the end of the socket.
 	unshare --net="$TEST_DIR/net" sh -e -c '
 		cd /proc/sys/net/ipv4
 		echo 1 >ip_nonlocal_bind
@@ -47,7 +47,7 @@ instance_setup() {
 		exec ip -batch -' <<<"$NETWORK_UP"
 }
 
-# instance_at DIR: the place that DIR is the directory of.
+# instance_at DIR: sets these variables for the place with the directory DIR.
 instance_at() {
 	TEST_DIR=$1
 	CGROUP=/${TEST_DIR##*/}
@@ -57,12 +57,12 @@ instance_at() {
 	SESSIONS_PID=
 }
 
-# locks: how the names of the locks begin that loads below the test's directory make.
+# locks: prints the prefix of the lock files that loads below the test's directory create.
 locks() {
 	printf '/run/conncount-lock-%s-%x-' "$(stat -c %D "$TEST_DIR")" "$(stat -c %i "$TEST_DIR")"
 }
 
-# instance_requires: what each of them needs. It is looked for once in each file.
+# instance_requires: checks what every instance needs, once in each file.
 instance_requires() {
 	local root=${BATS_FILE_TMPDIR:-$BATS_TEST_TMPDIR}/cgroup2-root
 	if [ ! -e "$root" ]; then
@@ -72,8 +72,8 @@ instance_requires() {
 	CGROUP2_ROOT=$(<"$root")
 }
 
-# Every address of both families is this host's, so a test may use any, and no packet leaves the
-# namespace: there is nothing in it but lo.
+# Every address of both families is local, so a test may use any. No packet leaves the namespace,
+# which has only lo.
 NETWORK_UP='link set lo up
 route replace local 0.0.0.0/0 dev lo
 route replace local ::/0 dev lo'
@@ -93,21 +93,21 @@ in_ns() {
 	(enter_ns "$@")
 }
 
-# start_in_ns COMMAND...: the same in the background; its process id is $STARTED.
+# start_in_ns COMMAND...: the same in the background; sets $STARTED to its process id.
 start_in_ns() {
 	(enter_ns "$@") 3>&- &
 	STARTED=$!
 }
 
-# enter_ns COMMAND...: becomes COMMAND, there.
+# enter_ns COMMAND...: enters them, and executes COMMAND in place of this process.
 enter_ns() {
 	echo "$BASHPID" >"$CGROUP_PATH/cgroup.procs"
 	exec nsenter --net="$TEST_DIR/net" -- "$@"
 }
 
-# configure: writes $CONFIG: stdin, after a [conncount] section that names a group which every machine
-# has. `configure raw` writes stdin alone. Tests load from outside their network namespace: unless
-# stdin says which ones are counted, all are.
+# configure: writes $CONFIG: stdin, after a [conncount] section with a group that every machine has.
+# `configure raw` writes stdin without that section. Tests load from outside their network
+# namespace, so unless stdin sets `namespaces`, all are counted.
 configure() {
 	local text
 	text=$(cat)
@@ -119,8 +119,8 @@ configure() {
 	printf '%s\n' "$text" >"$CONFIG"
 }
 
-# configure_smtp [LINE...]: the listener smtp, port 25 of every address, for the service SMTP, which is the
-# default; then LINEs, of other sections.
+# configure_smtp [LINE...]: configures the listener smtp, port 25 of every address, for the default
+# service SMTP; then LINEs, of other sections.
 configure_smtp() {
 	printf '%s\n' '[smtp]' 'listen = *:25' "$@" | configure
 }
@@ -131,15 +131,15 @@ configure_smtp_with() {
 	printf '%s\n' '[conncount]' "$@" '[smtp]' 'listen = *:25' | configure raw
 }
 
-# load_library FILE: what bats calls load, which has another meaning from here on.
+# load_library FILE: bats' load, since load has another meaning from here on.
 if ! declare -F load_library >/dev/null && declare -F load >/dev/null; then
 	LOAD=$(declare -f load)
 	eval "load_library${LOAD#load}"
 fi
 
-# load [OPTION...]: loads $CONFIG into the test's cgroup, and remembers the kernel objects
-# that came with it for the leak check. `load ../lib/NAME` is bats' load, so that libraries can be
-# loaded in any order.
+# load [OPTION...]: loads $CONFIG for the test's cgroup, and remembers the created kernel objects
+# for the leak check. `load ../lib/NAME` is bats' load, so that libraries can be loaded in any
+# order.
 # shellcheck disable=SC2120 # other files give options
 load() {
 	if [[ ${1:-} = ../lib/* ]]; then
@@ -150,7 +150,7 @@ load() {
 	remember
 }
 
-# load_shared: as load; where the machine is emulated, for all tests of the file.
+# load_shared: loads as load does; on an emulated machine, once for all tests of the file.
 load_shared() {
 	[ ! -e "$BATS_FILE_TMPDIR/shared" ] || return 0
 	# shellcheck disable=SC2119
@@ -158,12 +158,12 @@ load_shared() {
 	[ "$SCALE" -eq 1 ] || echo "$TEST_DIR" >"$BATS_FILE_TMPDIR/shared"
 }
 
-# remember: notes the BPF programs, links and maps now attached to the test's cgroup.
+# remember: records the BPF programs now attached to the test's cgroup, with their links and maps.
 remember() {
 	"$BUILD/tests/objects" attached "$CGROUP_PATH" >>"$TEST_DIR/bpf-ids"
 }
 
-# nursery ORDER...: an order of tests/tools/nursery.py, which each file has one of.
+# nursery ORDER...: sends an order to tests/tools/nursery.py, of which each file runs one.
 nursery() {
 	"$BUILD/tests/tell" "$BATS_FILE_TMPDIR/nursery.sock" "$@"
 }
@@ -182,9 +182,9 @@ teardown_file() {
 	instance_end
 }
 
-# tool_start NAME SOCKET [NETNS]: starts tests/tools/NAME.py, in the test's cgroup and network namespace
-# or in that of the file NETNS. Its process id is $STARTED, with which tool_wait waits for its end. It is
-# there for the first order: tell waits for it.
+# tool_start NAME SOCKET [NETNS]: starts tests/tools/NAME.py, in the test's cgroup, and in the
+# test's network namespace or that of the file NETNS. Sets $STARTED to its process id, for
+# tool_wait. The caller need not wait for SOCKET: tell does.
 tool_start() {
 	local out=/proc/$BASHPID/fd/1
 	STARTED=$(nursery start "$1" "$2" "$CGROUP_PATH" "${3:-$TEST_DIR/net}" "$out" \
@@ -201,7 +201,8 @@ sessions_start() {
 	SESSIONS_PID=$STARTED
 }
 
-# sessions COMMAND...: one command of sessions.py, or with none those on stdin, one a line.
+# sessions [COMMAND...]: sends a command to sessions.py, or without one the commands on stdin, one a
+# line.
 sessions() {
 	"$BUILD/tests/tell" "$TEST_DIR/sessions.sock" "$@"
 }
@@ -216,8 +217,9 @@ sessions_stop() {
 	return $rc
 }
 
-# as_user GROUP COMMAND...: COMMAND as an ordinary user, member of GROUP, with no capability, in
-# the test's network namespace; on copies: the tree may be in a place closed to users.
+# as_user GROUP COMMAND...: runs COMMAND as an ordinary user, a member of GROUP, without any
+# capability, in the test's network namespace; on copies, since users may be unable to read the
+# tree.
 as_user() {
 	local group=$1
 	shift
@@ -230,7 +232,8 @@ as_user() {
 		--inh-caps=-all --bounding-set=-all --no-new-privs env PATH="$TEST_DIR/copy:$PATH" "$@"
 }
 
-# expect_count N [ARGUMENT...]: `conncount count ARGUMENT...` prints N, now.
+# expect_count N [ARGUMENT...]: expects that `conncount count ARGUMENT...` prints N; it does not
+# wait.
 expect_count() {
 	local want=$1 got
 	shift
@@ -238,7 +241,7 @@ expect_count() {
 	expect_eq "$want" "$got" "conncount count $*"
 }
 
-# counting N: opens a session to port 25 and sees it counted, as the N-th of its client.
+# counting N: opens a session to port 25, and expects that it is counted as the N-th of its client.
 counting() {
 	if [ -z "$SESSIONS_PID" ]; then
 		sessions_start
@@ -248,8 +251,8 @@ counting() {
 	expect_count "$1" 10.1.2.3
 }
 
-# state PATH...: values of `conncount status --json`, see json. (status exits 1 where something is
-# uncounted, and still prints.)
+# state PATH...: prints values of `conncount status --json`, see json. (status exits with 1 if
+# something is uncounted, and still prints.)
 state() {
 	local text rc=0
 	text=$(conncount status --json) || rc=$?
@@ -257,13 +260,13 @@ state() {
 	json "$@" <<<"$text"
 }
 
-# nodes_there: how many nodes the table of counts has, in use or not. Needs bpftool.
+# nodes_there: prints how many nodes the table of counts has, in use or cached. Needs bpftool.
 nodes_there() {
 	bpftool map dump pinned "$CONNCOUNT_DIR/live/counts" | grep -c '"key"' || :
 }
 
-# expect_nothing: no session is counted, or was not counted; no node is left; and what the first
-# listener has opened it has closed.
+# expect_nothing: expects that no session is counted or uncounted, that no node is in use, and that
+# the first listener has closed as many sessions as it has opened.
 expect_nothing() {
 	local values
 	expect_count 0
@@ -273,14 +276,15 @@ expect_nothing() {
 	expect_eq "${values[3]}" "${values[4]}" 'opened and closed'
 }
 
-# counted N: N sessions, by the total, by the kernel's socket list, and on every level.
+# counted N: expects N sessions, in total, in the kernel's socket list, and on every level.
 counted() {
 	expect_count "$1"
 	verified "$1"
 }
 
-# verified N: where the machine is emulated, only the first time in each test and every fourth time from
-# there on: it costs more there than all that is counted meanwhile.
+# verified N: expects that verify compares N sessions and finds no differences. On an emulated
+# machine, only every fourth call in each test does so, beginning with the first: verify takes
+# longer there than everything that is counted meanwhile.
 VERIFIED=0
 verified() {
 	((SCALE == 1 || VERIFIED++ % 4 == 0)) || return 0
@@ -288,15 +292,15 @@ verified() {
 	expect_match "^0 differences: [0-9]+ prefixes of $1 sessions compared, 0 in flight" "$output"
 }
 
-# nothing_left: all is closed, and that is what is counted.
+# nothing_left: expects that nothing is open, and nothing counted.
 nothing_left() {
 	expect_nothing
 	verified 0
 }
 
-# lua_print REMOTE LOCAL EXPRESSION: prints what the Lua expression returns, its values
-# separated by tabs; `ac` is the accept construct of that session, `audit` is msys.audit.
-# Exit status 1 and the message on stderr where it raises an error.
+# lua_print REMOTE LOCAL EXPRESSION: prints the values of the Lua expression, separated by tabs;
+# `ac` is the accept construct of that session, `audit` is msys.audit. If the expression raises an
+# error, the message is on stderr, and the exit status is 1.
 lua_print() {
 	"$LUA" - "$1" "$2" "$3" <<-'END'
 		require("msys.extended.ac")
@@ -314,7 +318,7 @@ lua_print() {
 	END
 }
 
-# expect_lua WANT REMOTE LOCAL EXPRESSION: lua_print prints exactly WANT.
+# expect_lua WANT REMOTE LOCAL EXPRESSION: expects that lua_print prints exactly WANT.
 expect_lua() {
 	local want=$1 got
 	shift
@@ -322,8 +326,8 @@ expect_lua() {
 	expect_eq "$want" "$got" "lua: remote $1, local $2: $3"
 }
 
-# processes_left: the processes in the test's cgroup or network namespace. (Without a process of
-# its own for each, and a look at every file there: it is done several times in each test.)
+# processes_left: prints the processes in the test's cgroup or network namespace. (It starts no
+# process for each one that it looks at, since every test calls it several times.)
 processes_left() {
 	local pids net
 	mapfile -t pids <"$CGROUP_PATH/cgroup.procs"
@@ -339,8 +343,8 @@ no_processes() {
 	[ -z "$(processes_left)" ]
 }
 
-# mounts: prints where something is mounted below the test's directory, save its namespace; the last
-# one first.
+# mounts: prints the mount points below the test's directory but for its namespace, the last one
+# first.
 mounts() {
 	local lines i mount
 	mapfile -t lines </proc/self/mounts
@@ -351,8 +355,8 @@ mounts() {
 	done
 }
 
-# leaks: prints what of the test is left besides its cgroup, directory and namespace; a line
-# each. Nothing where all is clean.
+# leaks: prints what the test has left besides its cgroup, directory and namespace, a line each;
+# nothing if it is clean.
 leaks() {
 	local pid left
 	for pid in $(processes_left); do
@@ -373,21 +377,21 @@ leaks() {
 	"$BUILD/tests/objects" left "$CGROUP_PATH" <"$TEST_DIR/bpf-ids"
 }
 
-# no_leaks: fails, naming them, if there are leaks.
+# no_leaks: fails if there are leaks, and names them.
 no_leaks() {
 	local left
 	left=$(leaks)
 	[ -z "$left" ] || fail "left behind:" "$left"
 }
 
-# instance_remove: takes away the test's own namespace, cgroup and directory.
+# instance_remove: removes the test's namespace, cgroup and directory.
 instance_remove() {
 	[[ $(</proc/self/mounts) != *" $TEST_DIR/net "* ]] || umount "$TEST_DIR/net" || :
 	rmdir "$CGROUP_PATH" || :
 	rm -rf --one-file-system "$TEST_DIR"
 }
 
-# instance_discard: takes away whatever is there, however it got there.
+# instance_discard: kills, unmounts and removes whatever is left.
 instance_discard() {
 	local pid mount
 	for pid in $(processes_left); do
@@ -401,27 +405,28 @@ instance_discard() {
 	instance_remove
 }
 
-# stopped_at CALL N FILE COMMAND...: starts a command and stops it at the end of its N-th system call
-# of that name. Its output goes to FILE. Sets STOPPED, the process id to wait for.
+# stopped_at CALL N FILE COMMAND...: starts COMMAND, and waits until it has stopped at the end of
+# its N-th system call CALL. Its output goes to FILE. Sets $STOPPED to the process id to wait for.
 stopped_at() {
 	local name=$1 n=$2 file=$3
 	shift 3
 	requires strace
-	rm -f "$file.trace" # of an earlier command, which has a stop in it too
+	rm -f "$file.trace" # an earlier command's trace has a stop in it, too
 	strace -f -q -o "$file.trace" -e trace="$name" -e inject="$name:signal=STOP:when=$n" \
 		"$@" >"$file" 2>&1 3>&- &
 	STOPPED=$!
 	wait_until grep -qs 'stopped by SIGSTOP' "$file.trace"
 }
 
-# goes_on FILE [SIGNAL]: continues the command that stopped_at started with that FILE, or kills it.
+# goes_on FILE [SIGNAL]: continues the command that stopped_at started with that FILE, or sends it
+# SIGNAL.
 goes_on() {
 	kill "-${2:-CONT}" "$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$1.trace")"
 }
 
-# instance_teardown: ends the sessions, unloads what is loaded, and fails if something is
-# left: processes, mounts, pins, programs, links, maps, cgroups, the namespace. Takes it away
-# in any case. What is shared stays, if all was well and nothing is counted any more.
+# instance_teardown: ends the sessions, unloads, and fails if anything is left: processes, mounts,
+# pins, programs, links, maps, cgroups, the namespace. It removes all of this in any case. A shared
+# instance stays if the test passed and nothing is counted any more.
 instance_teardown() {
 	local rc=0
 	[ -n "${TEST_DIR:-}" ] && [ -d "$TEST_DIR" ] || return 0
@@ -437,8 +442,8 @@ instance_teardown() {
 	return $rc
 }
 
-# instance_leave: takes away what a test has had for itself of a shared instance. Fails, saying so, if that
-# is not all there was.
+# instance_leave: removes a test's own part of a shared instance. Fails, saying why, if anything
+# else is left.
 instance_leave() {
 	local left
 	if ! wait_until -t 5 no_processes; then
@@ -455,7 +460,7 @@ instance_leave() {
 		-exec rm -rf --one-file-system {} +
 }
 
-# instance_end: ends an instance and its place.
+# instance_end: unloads an instance and removes its place. Fails if anything else was left.
 instance_end() {
 	local rc=0
 	if [[ $'\n'$(mounts)$'\n' = *$'\n'$CONNCOUNT_DIR$'\n'* ]]; then

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# neighbours.bash - other people's programs in a test's cgroup (tests/tools/neighbour.bpf.c).
+# neighbours.bash - another project's programs in a test's cgroup (tests/tools/neighbour.bpf.c).
 
 # neighbours_setup: mounts a bpffs for their pins.
 neighbours_setup() {
@@ -9,18 +9,18 @@ neighbours_setup() {
 	mount -t bpf bpf "$TEST_DIR/n"
 }
 
-# neighbours_end: removes their pins, and with these what goes by links.
+# neighbours_end: removes their pins, and so detaches those that are attached by links.
 neighbours_end() {
 	! mountpoint -q "$TEST_DIR/n" || umount "$TEST_DIR/n"
 }
 
-# neighbour NAME VARIANT CGROUP HOW: loads one and attaches both its programs to a cgroup.
+# neighbour NAME VARIANT CGROUP HOW: loads a neighbour, and attaches both of its programs to CGROUP.
 # VARIANT (plain, flags, clears) is a build of tests/tools/neighbour.bpf.c; HOW as in neighbour.c.
 neighbour() {
 	"$BUILD/tests/neighbour" load "$BUILD/tests/neighbour-$2.o" "$TEST_DIR/n/$1" "$3" "$4"
 }
 
-# seen NAME: what a neighbour has seen, `ESTABLISHED STATES ROUND-TRIPS RELEASES`.
+# seen NAME: prints what a neighbour has seen, `ESTABLISHED STATES ROUND-TRIPS RELEASES`.
 seen() {
 	"$BUILD/tests/neighbour" seen "$TEST_DIR/n/$1"
 }

@@ -3,9 +3,9 @@
 #
 # policyd.bash - conncount-policyd in a test's own place. Load servers.bash before it.
 
-# policyd_start [OPTION...]: conncount-policyd on the policy $TEST_DIR/policy.lua, as an ordinary user
-# of the group nogroup, which is the one that may read. What it logs is $TEST_DIR/policyd.log, its
-# process id $POLICYD. Returns when it listens.
+# policyd_start [OPTION...]: starts conncount-policyd with the policy $TEST_DIR/policy.lua, as an
+# ordinary user of the group nogroup, which may read the counts. It logs to $TEST_DIR/policyd.log.
+# Sets $POLICYD to its process id. Returns when it listens.
 policyd_start() {
 	[ -d "$TEST_DIR/policyd" ] || policyd_copy
 	policyd_run policyd.log -c "$TEST_DIR/policy.lua" "$@"
@@ -13,15 +13,15 @@ policyd_start() {
 	wait_until policyd_listens "$POLICYD"
 }
 
-# policyd_copy: of the program and what it loads, for the tree may be in a place closed to users; in a
-# directory in which it may make its sockets.
+# policyd_copy: copies the program and what it loads, since users may be unable to read the tree,
+# into a directory in which it may create its sockets.
 policyd_copy() {
 	mkdir "$TEST_DIR/policyd"
 	cp "$ROOT"/lua/servers/policyd/{conncount-policyd,*.lua} "$BUILD/lua/5.4/conncount.so" "$TEST_DIR/policyd/"
 	chmod 0777 "$TEST_DIR/policyd"
 }
 
-# policyd_run LOG OPTION...: may open $NOFILE files, if that is set.
+# policyd_run LOG OPTION...: starts it, with at most $NOFILE open files, if that is set.
 policyd_run() {
 	local log=$TEST_DIR/$1
 	shift
@@ -30,8 +30,8 @@ policyd_run() {
 		"$TEST_DIR/policyd/conncount-policyd" "$@"
 }
 
-# flood_start ADDRESS N KIND...: tests/tools/flood.py, as an ordinary user. Returns when its clients are
-# connected; its process id is $STARTED.
+# flood_start ADDRESS N KIND...: starts tests/tools/flood.py as an ordinary user, and sets $STARTED
+# to its process id. Returns when its clients have begun.
 FLOODS=0
 flood_start() {
 	local log=$TEST_DIR/flood.$((++FLOODS))
@@ -42,25 +42,25 @@ flood_start() {
 	wait_until grep -q ready "$log"
 }
 
-# policyd_listens PID: it has a listening socket.
+# policyd_listens PID: the process has a listening socket.
 policyd_listens() {
 	nsenter --net="$TEST_DIR/net" -- ss -Hlntxp | grep -q "pid=$1,"
 }
 
-# policy: writes stdin to the policy's file; whole, at once.
+# policy: replaces the policy file with stdin, atomically.
 policy() {
 	cat >"$TEST_DIR/policy.new"
 	mv "$TEST_DIR/policy.new" "$TEST_DIR/policy.lua"
 }
 
-# logged N TEXT: conncount-policyd has written that many lines with TEXT.
+# logged N TEXT: conncount-policyd has logged exactly N lines with TEXT.
 logged() {
 	local n
 	n=$(grep -cF -- "$2" "$TEST_DIR/policyd.log") || :
 	[ "$n" = "$1" ] || fail "$n lines with '$2', not $1:" "$(<"$TEST_DIR/policyd.log")"
 }
 
-# request CLIENT SERVER [PORT [CLIENTPORT]]: as Postfix 3.7 sends it.
+# request CLIENT SERVER [PORT [CLIENTPORT]]: prints a request as Postfix 3.7 sends it.
 request() {
 	printf '%s\n' request=smtpd_access_policy protocol_state=CONNECT protocol_name=SMTP \
 		"client_address=$1" client_name=unknown ${4+"client_port=$4"} \

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# servers.bash - real mail servers in a test's own place, and a client that holds sessions with
-# them. Load common.bash before it. A test file has
+# servers.bash - real mail servers in a test's place, and a client that holds sessions with them.
+# Load common.bash before it. A test file has
 #	setup() { instance_setup; }
 #	teardown() { servers_stop; instance_teardown; }
 
 SERVERS=() # process ids
 
-# server_start LOG COMMAND...: COMMAND in the background, as start_in_ns; what it prints is LOG.
+# server_start LOG COMMAND...: starts COMMAND by start_in_ns; its output goes to the file LOG.
 server_start() {
 	local log=$1
 	shift
@@ -16,13 +16,13 @@ server_start() {
 	SERVERS+=("$STARTED")
 }
 
-# server_stop PID: ends a server that server_start has started, and waits for its end.
+# server_stop PID: ends a server that server_start has started, and waits until it has ended.
 server_stop() {
 	kill -TERM "$1" 2>/dev/null || :
 	wait "$1" 2>/dev/null || :
 }
 
-# servers_stop: ends them all, and the clients.
+# servers_stop: ends all servers and clients.
 servers_stop() {
 	local pid
 	[ -n "${TEST_DIR:-}" ] || return 0
@@ -34,12 +34,12 @@ servers_stop() {
 	wait_until no_processes
 }
 
-# listens PORT: whether something in the test's network namespace does.
+# listens PORT: succeeds if a socket in the test's network namespace listens on PORT.
 listens() {
 	nsenter --net="$TEST_DIR/net" -- ss -Hltn "sport = :$1" | grep -q .
 }
 
-# smtp COMMAND...: one command of tests/tools/smtp.py, which smtp_start starts.
+# smtp_start: starts tests/tools/smtp.py. smtp COMMAND...: sends it a command.
 smtp_start() {
 	start_in_ns python3 -I -S "$TOOLS/smtp.py" "$TEST_DIR/smtp.sock"
 	SMTP_PID=$STARTED
@@ -49,7 +49,7 @@ smtp() {
 	"$BUILD/tests/tell" "$TEST_DIR/smtp.sock" "$@"
 }
 
-# expect_smtp WANT COMMAND...: it prints exactly WANT.
+# expect_smtp WANT COMMAND...: expects that the command prints exactly WANT.
 expect_smtp() {
 	local want=$1 got
 	shift
@@ -57,14 +57,14 @@ expect_smtp() {
 	expect_eq "$want" "$got" "smtp $*"
 }
 
-# times N WORD: N of them.
+# times N WORD: prints WORD N times.
 times() {
 	local words
 	words=$(yes "$2" | head -n "$1" | tr '\n' ' ')
 	echo "${words% }"
 }
 
-# example PAGE SECTION N: the N-th example in that section of a page of the manual.
+# example PAGE SECTION N: prints the N-th example in that section of a manual page.
 example() {
 	awk -v section="$2" -v want="$3" '
 		/^\.Sh / { on = $0 == ".Sh " section; n = 0 }
@@ -74,12 +74,12 @@ example() {
 		END { exit !found }' "$ROOT/user/dist/man/$1"
 }
 
-# opensmtpd_start CONFIGURATION: Debian's OpenSMTPD on that file, and with it conncount, installed.
-# What it logs is $TEST_DIR/smtpd.log.
+# opensmtpd_start CONFIGURATION: starts Debian's OpenSMTPD with that file, in a root in which
+# conncount is installed. It logs to $TEST_DIR/smtpd.log.
 opensmtpd_start() {
 	local files=$TEST_DIR/files
 	mkdir "$TEST_DIR/smtpd"
-	# What is in this tree may not be seen from there.
+	# That root may not show this tree.
 	install -D -t "$files/usr/libexec/opensmtpd" "$ROOT/lua/servers/opensmtpd/filter-conncount"
 	install -D -t "$files/usr/local/share/lua/5.4/conncount" "$ROOT/lua/conncount/ask.lua"
 	install -D -t "$files/usr/local/lib/lua/5.4" "$BUILD/lua/5.4/conncount.so"
