@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""actor.py - a process that does with sockets what a test tells it, step by step.
+"""actor.py - executes Python from a test, step by step, for sockets that sessions.py cannot make.
 
-nursery.py starts it. Takes orders from tests/tools/tell until killed: for what sessions.py has no
-command for. An order is Python code, and is answered by what it prints once it is done;
-an exception fails it. It runs with the names below, and with those that earlier orders have set.
+nursery.py starts it. It takes orders from tests/tools/tell until killed. An order is Python code;
+the answer is what the code prints, and comes when the code has ended. An exception fails the
+order. The code can use the names below, and those that earlier orders have set.
 """
 
 import builtins

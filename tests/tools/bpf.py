@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""bpf.py - what the kernel says about BPF objects, by the bpf(2) system call itself.
+"""bpf.py - what the kernel says about BPF objects, by the system call bpf(2).
 
 usage: bpf.py writable DIR   print the pins below DIR that may be opened for writing
 """

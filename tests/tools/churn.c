@@ -3,10 +3,10 @@
  * churn.c - open and close TCP connections as fast as the machine allows.
  *
  * Half of the processes connect, half accept. Each holds some sessions for a while and ends
- * them in all the ways there are: either side closes first, either side resets, or the
- * process is killed with its sessions open and another takes its place. In turns they hold
- * many sessions and next to none: only then do counts go to 0 and up again all the time,
- * which is the difficult part. When all is done every socket is closed, the listener too.
+ * them in every way: either side closes first, either side resets, or the process is killed
+ * with its sessions open, and another takes its place. In turns they hold many sessions and
+ * almost none: only then do counts return to 0 and rise again all the time, which is the
+ * difficult part. At the end every socket is closed, the listener too.
  *
  * usage: churn --connections N --to ADDR:PORT --from-base ADDR [--procs N] [--addresses N]
  *              [--end mix|close|reset] [--seconds N]

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""elsewhere.py - sockets that are hard to find, or only look like sessions; held until killed.
+"""elsewhere.py - holds sockets that are hard to find, or only look like sessions, until killed.
 
 usage: elsewhere.py queue FILE PORT N    listen on PORT in N new network namespaces, and leave
-                                         each: nothing but the sockets holds it. Namespace I has
+                                         each, so that only the sockets hold it. Namespace I has
                                          I accepted sessions from 10.5.I.1 and one, from
                                          10.6.I.1, in its accept queue
        elsewhere.py open FILE PORT N     the same, but all are accepted
        elsewhere.py outbound FILE PORT   connect out, to another port, from 10.5.0.1:PORT, and
                                          from a port that the kernel chose
-       elsewhere.py chosen FILE PORT     connect out by TCP and by MPTCP, where there is that, each from
-                                         PORT, which the kernel chose. Then listen on PORT at 192.0.2.1
-                                         and, with no backlog, at 192.0.2.2; two sessions from 10.5.0.3
-                                         to each, all accepted
+       elsewhere.py chosen FILE PORT     connect out by TCP and, if possible, by MPTCP, each from
+                                         PORT, which the kernel chose. Then listen on PORT at
+                                         192.0.2.1 and, without a backlog, at 192.0.2.2; open two
+                                         sessions from 10.5.0.3 to each, and accept all
 
-FILE is made when all of it is there.
+FILE is created when all of this is done.
 """
 
 import ctypes

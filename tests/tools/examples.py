@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""examples.py - takes the examples out of a document.
+"""examples.py - extracts the examples of a document.
 
 usage: examples.py DOCUMENT DIRECTORY
 
 Writes each example into a file of its own in DIRECTORY, 01, 02, ... in the order of the document,
-and prints a line for each: the section that it is in, a tab, and which one of that section it is.
-In Markdown (*.md) an example is a fenced or an indented block; in a manual page it is a display
-(.Bd, or lines of .Dl one after the other) outside the SYNOPSIS.
+and prints a line for each: its section, a tab, and its number within that section. In Markdown
+(*.md) an example is a fenced or an indented block; in a manual page it is a display (.Bd, or
+consecutive lines of .Dl) outside the SYNOPSIS.
 """
 
 import collections

@@ -4,13 +4,13 @@
 usage: flood.py ADDRESS N KIND...
 
 Holds N connections of each KIND with ADDRESS, the path of a unix socket or IPV4:PORT, until it is
-ended; one that is closed is made again. Writes "ready" to stdout when all have begun.
+ended, and reopens each that is closed. Writes "ready" to stdout when all have begun.
 
-    lines   sends empty lines as fast as they are taken, and reads the answers
+    lines   sends empty lines as fast as the service reads them, and reads the answers
     many    the same with requests, each for another server's address
     deaf    sends requests, and reads no answer
     half    sends the beginning of a request
-    large   sends 60,000 bytes without a request's end
+    large   sends 60,000 bytes without the end of a request
     bytes   sends a request without an end, a byte at a time
     idle    sends nothing
     gone    sends a request, and closes at once

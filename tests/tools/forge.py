@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""forge.py - puts something else in the place of a pin, for readers to be wary of.
+"""forge.py - pins another object in place of a pin, which readers must not believe.
 
 usage: forge.py map PIN TYPE KEY VALUE ENTRIES FLAGS    a new map of these, in decimal
        forge.py program PIN TYPE                        a program that returns -1
-       forge.py configs PIN                             leaves the map, and writes 0xff and 'A' to all of it
+       forge.py configs PIN                             keep the map, but fill it with 0xff and 'A'
 """
 
 import ctypes

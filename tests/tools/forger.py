@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""forger.py - what a user without any privilege can do to a count, in namespaces of his own.
+"""forger.py - what an unprivileged user can do to a count, in namespaces of its own.
 
 usage: forger.py FILE ADDRESS PORT N
 
-In a user and network namespace of its own, where every address is local: listens on PORT, opens N
-sessions from ADDRESS and one each from N other addresses, of both families, accepted and not. FILE is
-made when they are there. Holds them until killed.
+In a user and network namespace of its own, where every address is local, it listens on PORT, and
+opens N sessions from ADDRESS and one each from N other addresses of either family, accepted and
+not. Creates FILE when they are open, and holds them until killed.
 """
 
 import ctypes

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""hideout.py - sessions in a network namespace that is hard to get into, until killed.
+"""hideout.py - holds sessions in a network namespace that is hard to enter, until killed.
 
 usage: hideout.py WAY FILE PORT
 
-Two sessions from 10.5.1.1 to PORT, in a network namespace of their own. WAY says what is left that leads
-into it:
+Opens two sessions from 10.5.1.1 to PORT, in a network namespace of their own. WAY is what still
+leads into it:
 
   mount    a mount of it, in a mount namespace of its own; no process, no socket
-  handle   an open handle; the sockets are on their way through a socket that nobody reads
-  flight   nothing: the sockets are on their way through a socket that nobody reads
-  inside   a thread that is not its process's first; the sockets are on their way
-  thread   a thread that has a table of files of its own, and has left the namespace
+  handle   an open handle; the sockets are in transit, in a socket that nothing reads
+  flight   nothing: the sockets are in transit, in a socket that nothing reads
+  inside   a thread that is not its process's first; the sockets are in transit
+  thread   a thread that has a file descriptor table of its own, and has left the namespace
   leader   a thread of a process whose first thread has ended
 
-FILE is made when all of it is there.
+FILE is created when all of this is done.
 """
 
 import array

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""hold.py - a server and its clients in one process: sessions that stay until it is killed.
+"""hold.py - a server and its clients in one process: holds sessions until it is killed.
 
-usage: hold.py PORT N FILE   N accepted sessions from 127.0.0.1 to that port. FILE is made when
-                             they are there
+usage: hold.py PORT N FILE   open N sessions from 127.0.0.1 to that port, and accept them; create
+                             FILE when they are open
 
-Uses nothing that a minimal Python does not have.
+Uses only what a minimal Python has.
 """
 
 import socket

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * instructions - what the programs ask of a kernel's verifier.
+ * instructions - what the BPF programs cost the kernel's verifier.
  *
  *	instructions OBJECT
  *
- * Loads a BPF object file, and prints a line for each program, `NAME INSTRUCTIONS STACK`: how many
- * instructions this kernel's verifier processed, which gives up at a million, and what it needs
- * differs between kernels by orders of magnitude; and the bytes of stack of the deepest chain of
- * calls as Linux 6.1 counts them, which has no more than 512. Later kernels count less.
+ * Loads a BPF object file, and prints a line for each program, `NAME INSTRUCTIONS STACK`.
+ * INSTRUCTIONS is how many this kernel's verifier processed: it gives up at a million, and kernels
+ * differ by orders of magnitude. STACK is the bytes of stack of the deepest chain of calls as
+ * Linux 6.1 counts them, with a limit of 512. Later kernels count less.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

@@ -4,8 +4,8 @@
  *
  *	json PATH...
  *
- * PATH is like listeners.0.live; an empty one is everything. A string is printed as it is. Exit
- * status 1 where stdin is not one JSON value, or has nothing at a PATH.
+ * PATH is like listeners.0.live; an empty one is everything. A string is printed without quotes.
+ * Exit status 1 if stdin is not one JSON value, or has nothing at a PATH.
  */
 #include <err.h>
 #include <jansson.h>

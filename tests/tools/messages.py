@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""messages.py - whether messages quoted in a manual page are in the source.
+"""messages.py - checks that the messages quoted in a manual page are in the source.
 
 usage: messages.py PAGE SOURCE...
 
 PAGE quotes a message by `.It Li TEXT Ar NAME Li TEXT ...`, in which NAME stands for what the
-source inserts there. Prints how many messages it quotes; each that is in no string of a SOURCE on
-stderr, and then exits with 1.
+source inserts there. Prints how many messages it quotes. If some are in no string of a SOURCE,
+prints these on stderr and exits with 1.
 """
 
 import re

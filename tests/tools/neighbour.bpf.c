@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * neighbour.bpf.c - somebody else's programs on the same sockets, see neighbours.bats.
+ * neighbour.bpf.c - another project's programs on the same sockets, see neighbours.bats.
  *
- * They count what they see, at an index of `seen`: 0 sessions established, 1 changes of state,
- * 2 round trips, 3 releases of TCP sockets. FLAGS: callback flags to add to those of a new
- * session. CLEARS: all of them are taken away.
+ * They count what they see, by index of `seen`: 0 sessions established, 1 changes of state, 2
+ * round trips, 3 releases of TCP sockets. If FLAGS is defined, they add these callback flags to
+ * each new session; if CLEARS is, they clear all of its flags.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

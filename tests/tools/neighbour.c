@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * neighbour - load neighbour.bpf.c's programs, and ask what they have seen.
+ * neighbour - load the programs of neighbour.bpf.c, and print what they have seen.
  *
- *	neighbour load OBJECT PINS CGROUP HOW	pins both programs, and their map, in a new
- *						directory, and attaches them to the cgroup
+ *	neighbour load OBJECT PINS CGROUP HOW	pins both programs, and their map, in the new
+ *						directory PINS, and attaches them to CGROUP
  *	neighbour seen PINS			prints what they have counted:
  *						ESTABLISHED STATES ROUND-TRIPS RELEASES
  *
- * HOW is `link`: by links, pinned as PINS-PROGRAM-link; or the old way, `multi`: beside
- * others, or `alone`.
+ * HOW is `link`, by links pinned as PINS-PROGRAM-link; or without links, `multi`, beside others, or
+ * `alone`, exclusively.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

@@ -3,14 +3,14 @@
 
 usage: nursery.py SOCKET
 
-Most tests need one of them, and on an emulated machine an interpreter takes a second to start. Takes
-orders from tests/tools/tell until killed or its parent ends:
+Most tests need one of them, and on an emulated machine an interpreter takes a second to start.
+Takes orders from tests/tools/tell until killed, or until its parent ends:
 
   start TOOL SOCKET CGROUP NETNS OUT NAME=VALUE...
-             start TOOL.py, to take orders at SOCKET, in a cgroup (a directory) and a network namespace
-             (a file), with these variables in its environment. What it prints goes into the file OUT.
-             Prints the process id
-  wait PID   wait for its end, and fail if it failed
+             start TOOL.py, to take orders at SOCKET, in a cgroup (a directory) and a network
+             namespace (a file), with these variables in its environment, and its output in the
+             file OUT; print the process id
+  wait PID   wait until it has ended, and fail if it failed
 """
 
 import ctypes

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * objects - which BPF objects there are.
+ * objects - print which BPF objects exist.
  *
- *	objects attached CGROUP	the programs attached by links to a cgroup directory, with their
+ *	objects attached CGROUP	the programs that links attach to a cgroup directory, with their
  *				links and maps, a line each: `prog 12`, `link 3`, `map 45`;
  *				`own 46` is a map of the programs' variables, not pinned
- *	objects left CGROUP	the same, and of such lines on stdin those that still exist after
- *				a second
+ *	objects left CGROUP	the same; and of such lines on stdin, those of objects that still
+ *				exist after a second
  */
 #include <bpf/bpf.h>
 #include <err.h>

@@ -3,11 +3,11 @@
 
 usage: oracle.py --config FILE --ledger FILE [--queries N] [--seed N] [--expect N]
 
-Run in the test's network namespace, with nothing opening or closing. What should count is
-taken from the kernel's socket list (ss), held against the ledger of sessions.py, and added
-up by Python's ipaddress. Then, for N random networks of all lengths, `conncount count` and
-Lua policies have to give the same numbers, and `list` and `status` have to agree. Prints
-each difference; exit status 1 if there are any.
+Run it in the test's network namespace, while nothing opens or closes. It takes the sessions that
+should count from the kernel's socket list (ss), compares them with the ledger of sessions.py, and
+adds them up by Python's ipaddress. Then, for N random networks of all prefix lengths,
+`conncount count` and Lua policies must give the same numbers, and `list` and `status` must agree.
+Prints each difference; exit status 1 if there are any.
 """
 
 import argparse

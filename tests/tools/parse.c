@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * parse - what the library makes of addresses and networks as text.
+ * parse - parse an address or a network as the library does.
  *
  *	parse cidr TEXT [PEER]	a network; PEER is the address of a connecting session
  *	parse address TEXT	a local address and port

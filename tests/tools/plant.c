@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * plant - write counts into the table, past the programs.
+ * plant - write counts into the table, without conncount's programs.
  *
- *	plant MAP COUNT ADDRESS BITS	of the first listener, for a network. MAP is the pin of the
- *					counts
+ *	plant MAP COUNT ADDRESS BITS	set the count of a network on the first listener. MAP is
+ *					the pin of the counts
  *	plant MAP			the same for each line of stdin: COUNT ADDRESS BITS
  *
- * By a program of its own: the table is frozen, so no process can write to it.
+ * It writes by a BPF program of its own: the table is frozen, so no process can write to it.
  */
 #include <linux/types.h>
 

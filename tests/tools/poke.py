@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """poke.py - tries to change an instance, in every way the kernel has.
 
-usage: poke.py DIR [BPFFS]    print what could be done, a line each; nothing where nothing can be
+usage: poke.py DIR [BPFFS]    print each change that succeeded, a line each
 
-With BPFFS, a directory to pin in: also by what is pinned there and opened again, for writing.
+With BPFFS, a directory to pin in, it also pins maps there and opens them again for writing.
 
-For an ordinary user that must be nothing. Root can do most of it, so run it as root only on
-an instance that is to be thrown away.
+Without BPFFS, an ordinary user must be able to change nothing. Root can do most of it, so run it
+as root only on an instance that nobody needs.
 """
 
 import ctypes

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""policies.py - policy files for conncount-policyd as nobody would write them.
+"""policies.py - random policy files for conncount-policyd.
 
 usage: policies.py DIR N SEED
 
-Writes DIR/0 to DIR/N-1: calls of limit and allow with fields and values that are right, nearly right
-or of another type, in Lua that is whole or cut, doubled and mixed. The same SEED makes the same
-files.
+Writes DIR/0 to DIR/N-1: calls of limit and allow with fields and values that are right, nearly
+right or of another type, in Lua that is whole or cut, doubled and mixed. The same SEED makes the
+same files.
 """
 
 import random

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * policy_client.c - asks a policy service, as Postfix's processes do: over so many connections at a
- * time, on each one request after the other.
+ * policy_client.c - asks a policy service as Postfix's processes do: over several connections at a
+ * time, with one request after the other on each.
  *
  * usage: policy_client ADDRESS CONNECTIONS [REQUESTS]
  *
  * ADDRESS is the path of a unix socket, or IPV4:PORT. The requests come from standard input,
- * as they are to be sent, each with an empty line at its end; after the last comes the first.
- * Ends after so many REQUESTS, or without them on SIGTERM: what was asked then is still waited
- * for. Prints how many requests there were, how many of them had no answer, the median and the
- * 99th percentile of the time that an answer took, and how many there were in a second; then
- * each different answer, and how often it was given:
+ * each with an empty line at its end, and are sent unchanged; after the last comes the first
+ * again. Ends after that many REQUESTS, or without REQUESTS on SIGTERM, and then waits for the
+ * outstanding answers. Prints how many requests it sent, how many of them had no answer, the
+ * median and the 99th percentile of the time that an answer took, and how many requests a second
+ * it sent; then each different answer, and how often it came:
  *
  *	requests 20000 lost 0 median 41.3 us p99 120.1 us rate 21034
  *	      20000 action=DUNNO
  *
- * Exit status: 0, or 1 where a request had no answer or one that is none.
+ * Exit status: 0, or 1 if a request had no answer or a malformed one.
  */
 #include <arpa/inet.h>
 #include <errno.h>

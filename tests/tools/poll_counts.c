@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * poll_counts - ask for counts without pause, and tell what the answers were.
+ * poll_counts - ask for counts all the time, and print the least and the greatest answer.
  *
  *	poll_counts FILE CIDR...
  *
  * Asks the instance $CONNCOUNT_DIR for the sessions of the default service in each network,
- * in turn by a handle that it keeps and by a new one. FILE is made when every network was
- * asked once. On SIGTERM it prints a line for each network, `CIDR LEAST MOST`, and ends; with
- * exit status 1 if it was refused an answer, whose reasons are on stderr.
+ * in turn by a handle that it keeps and by a new one. Creates FILE when it has asked about every
+ * network once. On SIGTERM it prints a line for each network, `CIDR LEAST MOST`, and ends; with
+ * exit status 1 if an answer was refused, for the reasons on stderr.
  */
 #include <fcntl.h>
 #include <inttypes.h>

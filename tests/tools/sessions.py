@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """sessions.py - holds TCP sessions, and moves them step by step.
 
-nursery.py starts it. Takes orders from tests/tools/tell: one command as words, or commands
-as text, one a line, of which the first that fails is the last; there, a word has no blank in it. A command is answered once it has
-fully happened: a session opened is accepted, a session reset is known to be so by the server's
-kernel side. Servers and the client are processes of their own, so that each can be killed.
+nursery.py starts it. It takes orders from tests/tools/tell: one command as words, or commands as
+text, one a line, whose words have no blanks; the first that fails ends the order. It answers a
+command when the kernel has done it: an opened session is accepted, a reset has reached the
+server's socket. Each server and the client are processes of their own, so that each can be
+killed.
 
   listen ADDR:PORT [SERVER]   listen, in the server process of that name (default: server).
                               ADDR is * (both families), an IPv4 address or [an IPv6 one]
-  unlisten ADDR:PORT          close that listener; sessions in its queue are gone
+  unlisten ADDR:PORT          close that listener, which ends the sessions in its queue
   open N SRC DST:PORT         open and accept N sessions from SRC; `SRC+` is SRC, SRC+1, ...
   queue N SRC DST:PORT        the same, but leave them in the accept queue
   accept [SELECTOR]           accept sessions that are queued
@@ -20,15 +21,15 @@ kernel side. Servers and the client are processes of their own, so that each can
   unshare [SERVER]            end that process
   kill NAME                   SIGKILL a server, or `client`
   exec ID WORD...             run a command beside the server, with that accepted session as
-                              descriptor 3; print what it prints, fail if it fails
+                              file descriptor 3; print what it prints, fail if it fails
   ledger                      print each session that should count, `PEER PORT LOCAL PORT`
-  live                        print how many those are
+  live                        print how many sessions should count
   quit                        end everything
 
 open, queue and plan print the ids of the new sessions, FIRST-LAST. A SELECTOR picks among
 the sessions that the command can apply to: all (the default), ID, FIRST-LAST, even, odd (by
-id), from=CIDR, to=ADDR:PORT (the address connected to). A command that finds nothing to
-apply to is an error.
+id), from=CIDR, to=ADDR:PORT (the address that the client called). A command that no session
+matches is an error.
 """
 
 import marshal

@@ -3,10 +3,10 @@
 
 usage: smtp.py SOCKET
 
-Runs, taking orders at a unix socket from tests/tools/tell: one command as words.
+Takes orders from tests/tools/tell at a unix socket: one command as words.
 
-  open N SRC DST:PORT   open N sessions from SRC, and print what each is greeted with: the
-                        reply's code, or `closed`. Those greeted with 2xx stay open
+  open N SRC DST:PORT   open N sessions from SRC, and print the code of each greeting, or
+                        `closed`. Those greeted with 2xx stay open
   crowd N DST:PORT SRC...  the same for each SRC, all at the same time; a line for each
   mail SRC              send a mail in each session of SRC; print the codes at its end
   close SRC             QUIT all sessions of SRC, and wait until the server has closed them

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * snatch.c - accept connections as early as the kernel lets one, and close them at once.
+ * snatch.c - accept connections as early as the kernel allows, and close them at once.
  *
- * A connection can be accepted a moment before the kernel has told sockops programs of it:
- * it is in the accept queue before the last packet of its handshake is processed to the end.
- * Two processes that accept all the time, rather than wait to be told, get there first.
+ * A server can accept a connection a moment before the kernel calls the sockops programs for it:
+ * the connection is in the accept queue before the kernel has processed the last packet of its
+ * handshake. Two processes that call accept all the time, instead of waiting, can be that early.
  *
  * usage: snatch CONNECTIONS ADDR PORT FROM
  *

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""sum.py - the program that adds up counts, pinned as DIR/live/sum.
+"""sum.py - tests the sum program, which adds up counts, pinned as DIR/live/sum.
 
 usage: sum.py agree DIR LIBRARY PEERS N STEP
-                                       for N addresses of PEERS, a file with the peer of each session
-                                       as a line's first word, their neighbours, and every STEP-th
-                                       length: the library's answer by the program, that by look-ups,
-                                       and the truth. Removes the pin
+                              PEERS has the peer of a session as the first word of each line. For
+                              N of these addresses, their neighbours and every STEP-th prefix
+                              length, compare the library's answer by the program, that by
+                              look-ups, and the true sum. Removes the pin
        sum.py run DIR NETWORK,LEVEL,MOST,MARK...
-                                       run it for listener 0 and each of these; print what it returns
+                              run it for listener 0 and each of these; print what it returns
        sum.py crowd DIR LIBRARY NETWORK N STEP
-                                       write counts for N addresses of a /64 into the table, of one
-                                       session each: half one after the other, the others random, but for
-                                       those that differ from the first by one bit. For networks of
-                                       every STEP-th length around them: the library's answer and the truth
-       sum.py attach DIR EVENTS        try to attach it to the tracepoints in a file, `GROUP:NAME` a
-                                       line; print those that take it, and how many there are
+                              write counts for N addresses of a /64 into the table, of one session
+                              each: half are consecutive, the others random, but for those that
+                              differ from the first by one bit. For networks of every STEP-th
+                              prefix length around them, compare the library's answer and the
+                              true sum
+       sum.py attach DIR EVENTS
+                              try to attach it to the tracepoints in a file, `GROUP:NAME` a line;
+                              print those that accept it, and how many there are
 """
 
 import bisect

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""talk.py - an SMTP client with many sessions, told on standard input what to do, a line each:
+"""talk.py - an SMTP client with many sessions. Its standard input has a command a line:
 
-  open NAME SOURCE ADDR:PORT   a session from SOURCE; prints the greeting
-  say NAME TEXT                print what the server replies to TEXT
+  open NAME SOURCE ADDR:PORT   open a session from SOURCE; print the greeting
+  say NAME TEXT                send TEXT; print the server's reply
   gone NAME                    wait until the server has closed it
   close NAME                   close it, and wait until the server has too
 
-Prints each reply as `NAME REPLY`, a line of it each. Sessions stay open until the end.
+Prints each line of a reply as `NAME LINE`. Sessions stay open until the end.
 """
 
 import ipaddress

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tell - give an order to sessions.py or actor.py.
+ * tell - send an order to sessions.py, actor.py, smtp.py or nursery.py.
  *
  *	tell SOCKET [WORD...]
  *
- * The order is the WORDs, each with a NUL behind it, or else what is on stdin. The answer is `+`
- * and what the order printed; or `-`, and what went wrong, which goes to stderr: exit status 1.
- * Who is to obey may not be there yet: it is waited for, up to a minute.
+ * The order is the WORDs, each with a NUL behind it; without any, it is stdin. The answer is `+`
+ * and what the order printed; or `-` and what went wrong, which goes to stderr, with exit status 1.
+ * If nothing listens at SOCKET yet, tell waits for up to a minute.
  *
- * A program, not a mode of those scripts: on an emulated machine an interpreter takes half a
- * second to start, and tests give thousands of orders.
+ * A C program, not a mode of those scripts: on an emulated machine an interpreter takes half a
+ * second to start, and tests send thousands of orders.
  */
 #include <err.h>
 #include <errno.h>

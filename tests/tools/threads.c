@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * threads.c - share one handle of the library between threads, while others load and unload.
+ * threads.c - share one handle of the library between threads, while a test loads and unloads.
  *
  * usage: threads DIR COUNT [THREADS]
  *
- * Until stdin ends, each thread (4) asks the instance DIR in all the ways there are. COUNT
- * sessions are open on each of 10.1.2.3 and 2001:db8::7, service SMTP, listener smtp,
- * *:25, and no others; it may listen elsewhere, too. Every answer must be right or -ENOENT; while a
- * load enters sessions it may be too small, if it says so.
+ * Until stdin ends, each thread (4) asks the instance DIR in every way. COUNT sessions must be open
+ * from each of 10.1.2.3 and 2001:db8::7, service SMTP, listener smtp, *:25, and no others; the
+ * listener may have other addresses, too. Every answer must be right or -ENOENT; while a load
+ * enters sessions it may be too small, if it says so.
  *
- * Prints `answers=N seeding=N absent=N`. Exit status 1 where an answer was wrong.
+ * Prints `answers=N seeding=N absent=N`. Exit status 1 if an answer was wrong.
  */
 #include <arpa/inet.h>
 #include <errno.h>
