@@ -5,19 +5,19 @@
  *	ask [--lengths|--crowd] 4|6 PORT SESSIONS
  *
  * Asks the instance $CONNCOUNT_DIR, in which sessions from random_address(0) on are open, about
- * the networks of clients of these. Prints two kinds of lines:
+ * networks of their clients. Prints two kinds of lines:
  *
  *	query NAME NANOSECONDS LOOK-UPS
  *	length N MEDIAN WORST
  *
- * The first is of queries for a network whose count is stored (a /24, a /64), or for a total. All
- * are asked in turns, in the same rounds; LOOK-UPS is by how much a query takes longer than
- *`lookup`, one look-up of the same key in the same BPF map, the median of all rounds' ratios.
+ * The first is for queries about a network whose count is stored (a /24, a /64), or about a total.
+ * All take turns in the same rounds. LOOK-UPS is how many times as long as `lookup` a query takes,
+ * the median of all rounds' ratios; `lookup` is one look-up of the same key in the same BPF map.
  *
- * The second, with --lengths, is of each prefix length, in nanoseconds, over as many networks as
- * a fraction of a second has room for. Each is asked several times, of which the shortest counts,
- * so that WORST is a network's and not that of a moment at which the machine did something else.
- * With --crowd, all sessions are from one /64, and the lengths are those beyond it.
+ * The second, with --lengths, is for each prefix length, in nanoseconds, over as many networks as
+ * fit into a fraction of a second. The shortest of several queries counts for each network, so that
+ * WORST is a network's, and not that of a moment when the machine did something else. With --crowd,
+ * all sessions are from one /64, and the prefix lengths are those beyond it.
  */
 #include <arpa/inet.h>
 #include <err.h>

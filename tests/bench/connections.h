@@ -2,8 +2,8 @@
 /*
  * connections.h - TCP connections on loopback for the benchmark's programs.
  *
- * For a network namespace in which every address is local (tests/lib/instance.bash). All
- * functions end the program, saying why, where something fails.
+ * For a network namespace in which every address is local (tests/lib/instance.bash). If something
+ * fails, each function prints why and ends the program.
  */
 #ifndef BENCH_CONNECTIONS_H
 #define BENCH_CONNECTIONS_H

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cycle.c - what a connection costs on loopback: connect, accept, close at both ends.
+ * cycle.c - measures what a connection on loopback costs: connect, accept, close at both ends.
  *
  *	cycle [--clients CGROUP] [--sources N] [--cpu N] [--server N] 4|6 PORT CONNECTIONS
  *
- * One thread does all of it, so that nothing waits for another: the kernel handles each packet
+ * One thread does all of it, so that no process waits for another: the kernel handles each packet
  * within the system call that sends it. The client closes first, as most do.
  *
- *	--clients CGROUP   the clients' sockets are in that cgroup, those of the server in the one
- *	                   that this was started in
- *	--sources N        so many random client addresses in turn (default 65000), others in
- *	                   each run
+ *	--clients CGROUP   create the clients' sockets in that cgroup, and the server's in the one
+ *	                   that cycle was started in
+ *	--sources N        use N random client addresses in turn (default 65000), others in each
+ *	                   run
  *	--cpu N            stay on that CPU
- *	--server N         at another address of the server
+ *	--server N         use another address of the server
  *
  * Prints how many nanoseconds of CPU time a connection takes: the median over slices of
- * SLICE connections, so that neither what else runs on the machine nor an interrupt counts.
+ * SLICE connections, so that neither other processes nor interrupts count.
  */
 #include <err.h>
 #include <getopt.h>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * daemons.c - what a question costs that a daemon answers over a unix socket.
+ * daemons.c - measures what a query costs that a daemon answers over a unix socket.
  *
- *	daemons haproxy SOCKET SESSIONS  to HAProxy's admin socket, for the /24s of so many
- *	                                 clients, that are connected to its port 2525 for that
- *	daemons anvil PROGRAM            to Postfix' anvil(8), which is started for that;
- *	                                 $MAIL_CONFIG has its configuration
+ *	daemons haproxy SOCKET SESSIONS  connect that many clients to HAProxy's port 2525, and
+ *	                                 ask its admin socket about their /24s
+ *	daemons anvil PROGRAM            start Postfix' anvil(8), and ask it; $MAIL_CONFIG has its
+ *	                                 configuration
  *
- * Prints nanoseconds, the median of many.
+ * Prints the median of many queries, in nanoseconds.
  */
 #include <arpa/inet.h>
 #include <err.h>

@@ -4,13 +4,13 @@
  *
  *	live [--clients CGROUP] [--sources N] [--crowd] 4|6 PORT SESSIONS
  *
- * Session number I comes from random_address(I), or with --sources from that of I modulo N; with
- * --crowd, all from one /64.
- * Only the server's ends are held: a client's is taken away without a packet (TCP_REPAIR), so
- * that this host has the sockets that a server has, and half the memory. It takes as many
- * processes as the limit of open files makes necessary.
+ * Session number I comes from random_address(I), or with --sources from that of I modulo N. With
+ * --crowd, all sessions come from one /64.
+ * It holds only the server's ends, and removes the clients' ends without a packet (TCP_REPAIR), so
+ * that this host has the sockets of a server, and needs half the memory. It starts as many
+ * processes as the limit of open files requires.
  *
- * Prints a line when all are open, and ends, with all of them, when its standard input does.
+ * Prints a line when all sessions are open. When its standard input ends, it ends all of them.
  */
 #include <err.h>
 #include <getopt.h>

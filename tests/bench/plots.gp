@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# plots.gp - draws what tests/bench/report has written, in the directory it is run in.
+# plots.gp - plots what tests/bench/report has written to the current directory.
 
 set terminal svg size 720,400 font 'sans-serif,12' background '#ffffff'
 set grid

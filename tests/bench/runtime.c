@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * runtime.c - how often and how long conncount's programs run while a command does.
+ * runtime.c - measures how often and how long conncount's programs run during a command.
  *
  *	runtime CGROUP COMMAND...
  *
- * Runs the command, and prints after what that prints, for each program of the instance
- * $CONNCOUNT_DIR: `NAME RUNS NANOSECONDS INSTRUCTIONS VERIFIED`. The second and third are of
- * the kernel's own statistics, which are on for just so long, the others how many instructions
- * the program has, and how many the verifier went through.
+ * Runs the command. After its output, prints a line for each program of the instance
+ * $CONNCOUNT_DIR: `NAME RUNS NANOSECONDS INSTRUCTIONS VERIFIED`. RUNS and NANOSECONDS are from the
+ * kernel's own statistics, which are on only during the command; INSTRUCTIONS is how many the
+ * program has, and VERIFIED how many the verifier processed.
  *
- * The kernel takes the time before and after each run, and that takes time as well: so much as a
- * program that does nothing seems to. One like that is attached to CGROUP, and printed as `empty`.
+ * The kernel reads the clock before and after each run, and that takes time as well: as much as a
+ * program that does nothing appears to take. Such a program is attached to CGROUP, and printed as
+ * `empty`.
  */
 #include <err.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * split.bpf.c - times each run of conncount's programs by what it was called for: programs
- * that the kernel calls right before them, and right after. split.c attaches them.
+ * split.bpf.c - times each run of conncount's programs, by the cause of the call. The kernel calls
+ * these programs right before conncount's, and right after. split.c attaches them.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * split.c - how often and how long conncount's programs run, by what they are called for.
+ * split.c - measures how often and how long conncount's programs run, by the cause of the call.
  *
  *	split CGROUP
  *
- * Attaches programs of its own to the cgroup, and says so by a line. For the first line that it
- * reads, after conncount was loaded there, it attaches others, which then come last; for each
+ * Attaches programs of its own to the cgroup, and prints a line when it has. Load conncount there
+ * before sending the first line: split then attaches other programs, which run last. For each
  * further line it prints `CAUSE RUNS NANOSECONDS` of what has run since the line before, a line
  * each, and an empty one. It ends when its standard input does.
  *
- * A cause is the kernel's name of a sockops callback, `state:` and the new one for a change of
- * state, or `release`. The time is that between the programs before and after: some 50 ns of it
- * are taken by measuring.
+ * A CAUSE is the kernel's name of a sockops callback, `state:` and the new state for a change of
+ * state, or `release`. The time is that between the programs before and after, of which measuring
+ * takes some 50 ns.
  */
 #include <err.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * trie.bpf.c - the operations on the table of counts, one by one, for trie.c to time.
+ * trie.bpf.c - each operation on the table of counts, for trie.c to time.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * trie.c - what the operations on the table of counts cost in the kernel, level by level.
+ * trie.c - measures what each operation on the table of counts costs in the kernel, level by level.
  *
  *	trie 4|6 SESSIONS
  *
- * Fills a table as that many sessions from random addresses do, and has the kernel run each
- * operation on it many times (BPF_PROG_TEST_RUN). Prints for each level
+ * Fills a table as that many sessions from random addresses would, and has the kernel run each
+ * operation on it many times (BPF_PROG_TEST_RUN). Prints for each stored level
  *
  *	LENGTH NODES NEW ADD PAIR
  *
- * NODES: how many nodes the table has of that length. NEW: of 100 sessions more, how many would
- * make another. ADD: nanoseconds to add to a node that is there. PAIR: to insert a new one and to
- * delete it again. `-` where there is none to try that with.
+ * NODES: how many nodes of that prefix length the table has. NEW: how many of 100 more sessions
+ * would add a node. ADD: nanoseconds to add to an existing node. PAIR: nanoseconds to insert a new
+ * node and delete it. `-` if there is no node to try that with.
  */
 #include <arpa/inet.h>
 #include <err.h>

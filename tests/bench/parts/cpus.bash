@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# cpus: two at once. A part of tests/bench/bench.
+# cpus: connections on two CPUs at once. A part of tests/bench/bench.
 
 # time_cpus WHAT 4|6: on CPU 0, then on CPUs 0 and 1 at the same time; the slower one of these counts.
 time_cpus() {

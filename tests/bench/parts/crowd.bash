@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# crowd: queries within a /64 that has very many addresses. A part of tests/bench/bench.
+# crowd: queries within a /64 of very many addresses. A part of tests/bench/bench.
 
 measure_crowd() {
 	echo "crowd: $crowd sessions of one /64"

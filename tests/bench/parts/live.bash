@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# live: programs and queries, against how many sessions are open. A part of tests/bench/bench.
+# live: programs and queries, by how many sessions are open. A part of tests/bench/bench.
 
 # ss_count NETWORK: as many as ss finds.
 ss_count() {

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# memory: of sessions from random addresses, and of as many from one. A part of tests/bench/bench.
+# memory: what sessions from random addresses need, and as many from one address. A part of
+# tests/bench/bench.
 
 measure_memory() {
 	local key before

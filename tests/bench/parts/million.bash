@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# million: what takes longer the more sessions are open. A part of tests/bench/bench.
+# million: the commands that take longer the more sessions are open. A part of tests/bench/bench.
 
 # time_million NAME 4|6 COMMAND...
 time_million() {

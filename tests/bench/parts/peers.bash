@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# peers: the same question to others. A part of tests/bench/bench.
+# peers: the same query to other programs that count. A part of tests/bench/bench.
 
 peer_conntrack() {
 	local i

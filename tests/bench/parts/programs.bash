@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# programs: time in them, in turns with that in programs that do less. A part of tests/bench/bench.
+# programs: the time that the programs take, in turns with baseline programs, which do less. A part
+# of tests/bench/bench.
 
 # time_plain 4|6 SESSIONS SOURCES: a whole connection with nothing loaded, in the same turns.
 time_plain() {

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# split: what the programs are called for, and how long that takes. A part of tests/bench/bench.
+# split: the causes for which the kernel calls the programs, and how long each takes. A part of
+# tests/bench/bench.
 
 ask_split() {
 	local line
