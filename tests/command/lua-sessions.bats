@@ -11,7 +11,8 @@ again() {
 	requires "$1"
 	expect 0 env CONNCOUNT_LUA="$1" "$ROOT/tests/run" --no-skip --filter \
 		'^(no argument|a known type|msys|a policy|an integer|not loaded|the session)' \
-		"$ROOT"/tests/{command/semantics,integration/sessions}.bats
+		"$ROOT"/tests/{command/{semantics,arguments},integration/sessions}.bats
+	expect_eq '7 passed, 0 failed, 0 skipped' "$(tail -n 1 <<<"$output")" 'the tests that were found'
 }
 
 @test "Lua 5.1: a policy gets the right counts" {

@@ -272,7 +272,7 @@ pid() {
 	terminal new-session -d -x 80 -y 24 "TERM=nonsense conncount top; echo exit status \$?
 		exec sleep 1000"
 	wait_until shows 'exit status 1'
-	shows "top: terminal type 'nonsense' is not known"
+	shows "top: terminal type 'nonsense' is unknown"
 	terminal kill-server
 	expect 2 conncount top --service nonsense
 	conncount unload

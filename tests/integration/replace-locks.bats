@@ -94,7 +94,7 @@ settled() {
 	pid=$(awk '/stopped by SIGSTOP/ { print $1; exit }' "$TEST_DIR/loaded.trace")
 	conncount unload >"$TEST_DIR/unloaded" 2>"$TEST_DIR/told" 3>&- &
 	unload=$!
-	wait_until grep -q "waiting for process $pid (conncount load -c $CONFIG --cgroup $CGROUP), which has /run/conncount-lock" \
+	wait_until grep -q "waiting for process $pid (conncount load -c $CONFIG --cgroup $CGROUP), which holds the lock /run/conncount-lock" \
 		"$TEST_DIR/told"
 	goes_on "$TEST_DIR/loaded"
 	wait "$load" || fail "$(cat "$TEST_DIR/loaded")"

@@ -140,7 +140,7 @@ storage() {
 	sessions open 40 10.0.1.1+ 192.0.2.1:25
 	expect_count 3
 	expect_eq 40 "$(state uncounted)" uncounted
-	inexact 'no memory'
+	inexact 'out of memory'
 	sessions close server 4-13
 	expect_eq 30 "$(state uncounted)" 'uncounted after close by the server'
 	sessions close both 14-18

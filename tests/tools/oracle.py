@@ -74,6 +74,8 @@ class Config:
                 line = line.split("#")[0].strip()
                 if line.startswith("["):
                     section = line[1:-1]
+                    if section != "conncount":
+                        self.service[section] = "SMTP"  # the default
                 elif line and section != "conncount":
                     key, value = (part.strip() for part in line.split("=", 1))
                     if key == "listen":
