@@ -59,9 +59,9 @@ static void tell_sockets(const struct queues *queues, const struct conncount_sta
 	}
 	if (queues->unseen) {
 		snprintf(line, sizeof(line),
-			 "note: cannot see from here whether %zu listening socket%s outside of %s "
-			 "(run this where its cgroup v2 mount is visible)",
-			 queues->unseen, queues->unseen == 1 ? " is" : "s are", state->cgroup);
+			 "note: listening sockets that may be outside of %s: %zu (run this where its "
+			 "cgroup v2 mount is visible)",
+			 state->cgroup, queues->unseen);
 		tell(line);
 	}
 }
