@@ -22,12 +22,15 @@
  *	uncounted   of a session: open, and in no count
  *	untracked   of an uncounted session: its socket has no record
  *	lost        of a change: not entered, so that a count is wrong
+ *	proxy       a host whose connections begin with a PROXY header, which names the client
+ *	awaiting    of a session of a proxy: its header has not come; in no count until then
+ *	identified  of a session of a proxy: counted for the client that its header names
  */
 #ifndef CONNCOUNT_ABI_H
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 6
+#define CC_ABI 7
 
 /*
  * An instance's directory has the pins of the set that counts in CC_DIR_LIVE. While a load
@@ -40,6 +43,7 @@
 #define CC_PIN_CONTROL   "control"
 #define CC_PIN_CONFIGS   "configs"
 #define CC_PIN_LISTENERS "listeners"
+#define CC_PIN_PROXIES   "proxies"
 #define CC_PIN_COUNTS    "counts"
 #define CC_PIN_SESSIONS  "sessions"
 #define CC_PIN_STATS     "stats"
@@ -47,6 +51,7 @@
 #define CC_PIN_CACHE     "cache"
 #define CC_PIN_SOCKOPS   "sockops"
 #define CC_PIN_RELEASE   "release"
+#define CC_PIN_INGRESS   "ingress" /* only while a listener has a proxy */
 #define CC_PIN_SUM       "sum"
 
 /* The name of `control` up to CC_ABI 5. */
@@ -57,6 +62,8 @@ enum {
 	CC_LISTENERS_MAX = 1024,
 	/* How many addresses and ports all listeners of a configuration can have together. */
 	CC_LISTENS_MAX = 1048576,
+	/* How many networks of proxies all listeners of a configuration can have together. */
+	CC_PROXIES_MAX = 65536,
 	/* Bytes of a listener's or a service's name, with the terminating NUL. */
 	CC_NAME_SIZE = 64,
 	/* Bytes of the build's version text, with the terminating NUL. */
@@ -113,7 +120,28 @@ enum {
 
 /* Value of the `listeners` trie. */
 struct cc_listener_id {
-	__u32 id; /* below CC_LISTENERS_MAX */
+	__u32 id;      /* below CC_LISTENERS_MAX */
+	__u32 proxied; /* whether it has entries in `proxies` */
+};
+
+/*
+ * Key of the `proxies` LPM trie: a network of a listener's proxies. It has CC_PROXY_BITS_FAMILY
+ * bits, and those of the network.
+ */
+struct cc_proxy_key {
+	__u32 prefixlen; /* how many bits matter, from `config` on */
+	__be16 config;   /* which of the two configurations, as in struct cc_listener_key */
+	__be16 listener; /* id */
+	__be16 family;   /* CC_IPV4 or CC_IPV6 */
+	__u16 zero;
+	__be32 addr[4]; /* IPv4 in the first word, the rest 0 */
+};
+
+enum { CC_PROXY_BITS_FAMILY = 64 };
+
+/* Value of the `proxies` trie: that the key is there says it all. */
+struct cc_proxy {
+	__u32 zero;
 };
 
 /* --- counts: live sessions per listener and prefix --------------------------------------- */
@@ -176,9 +204,28 @@ enum { CC_CACHE_SLOTS = 1024 };
 /* --- sessions: what a socket was counted under ------------------------------------------- */
 
 /*
+ * Whose address a session is counted under. A listener has totals of all but CC_ORIGIN_DIRECT, by
+ * the number here - 1. From CC_ORIGIN_ABSENT on the session is unidentified: counted under the
+ * proxy, though another client may be behind it.
+ */
+enum {
+	CC_ORIGIN_DIRECT = 0, /* its peer is no proxy */
+	CC_ORIGIN_HEADER,     /* its header's: identified */
+	CC_ORIGIN_PROXY,      /* the proxy's own, as its header says */
+	CC_ORIGIN_ABSENT,     /* it began with something else than a header */
+	CC_ORIGIN_MALFORMED,  /* its header is malformed, or longer than CC_HEADER_MAX */
+	CC_ORIGIN_SPLIT,      /* its first segment had only a part of a header */
+	CC_ORIGIN_UNREAD,     /* open before counting began, MPTCP, or its proxy no longer is one */
+	CC_ORIGINS,
+};
+
+/* Bytes of the longest header that is read. */
+enum { CC_HEADER_MAX = 4096 };
+
+/*
  * A session's record: socket storage on the server's side. `state` and `subflows` change only by
  * atomic operations (sessions.bpf.h). Programs write the other fields only while `state` is
- * CC_SESSION_STARTING.
+ * CC_SESSION_STARTING. Members of the group may look up the record of a socket that they have open.
  */
 struct cc_session {
 	__u32 state;
@@ -188,6 +235,8 @@ struct cc_session {
 	/* MPTCP only (mptcp.bpf.h), else 0. */
 	__s32 subflows; /* in the record of an MPTCP socket: how many it has */
 	__u32 within;   /* in that of a subflow: its session's state when it started */
+	__u32 origin;   /* CC_ORIGIN_* */
+	__u32 zero;
 };
 
 enum {
@@ -197,7 +246,12 @@ enum {
 	CC_SESSION_UNCOUNTED, /* on none; the tally's `uncounted` includes it */
 	CC_SESSION_ENDED,     /* in no count */
 	CC_SESSION_SUBFLOW, /* not a session: one of the `subflows` in its MPTCP socket's record */
+	CC_SESSION_AWAITED, /* in `awaiting` of the listener whose id is in the state's upper half */
 };
+
+/* The state of a session that awaits its header. It alone has an upper half. */
+#define CC_SESSION_AWAITED_ON(id) ((__u32)(id) << 16 | CC_SESSION_AWAITED)
+#define CC_SESSION_IS_AWAITED(state) (((state) & 0xffff) == CC_SESSION_AWAITED)
 
 /*
  * Value of the `untracked` map, whose key is a socket cookie: a session that is uncounted because
@@ -222,9 +276,17 @@ struct cc_tally {
 	__u64 zero[3];
 };
 
+/* Totals of a listener's sessions that came from its proxies, in a cache line of its own. */
+struct cc_proxied {
+	__s64 awaiting;     /* open sessions whose header has not come: in no count, nor tally */
+	__s64 unidentified; /* open sessions that are counted under the proxy for want of a header */
+	__u64 total[CC_ORIGINS - 1]; /* sessions that ever started, by CC_ORIGIN_* - 1 */
+};
+
 /* Value of the `stats` array; its index is the listener id. */
 struct cc_stats {
 	struct cc_tally tally[CC_FAMILIES]; /* by CC_FAMILY_INDEX */
+	struct cc_proxied proxied;
 };
 
 /* The one value of the `fill` array: how full the maps are that can run full. */
@@ -322,7 +384,7 @@ enum {
 struct cc_scanned {
 	__u64 id;       /* the socket's cookie, or the kernel's address of an MPTCP socket */
 	__u32 listener; /* id: the one it was counted under, or would be now */
-	__u32 family;   /* CC_IPV4 or CC_IPV6 */
+	__u32 family;   /* CC_IPV4 or CC_IPV6; 0: it awaits its header */
 	__be32 addr[4]; /* peer, as in struct cc_count_key */
 };
 
@@ -367,6 +429,9 @@ _Static_assert(__builtin_offsetof(struct cc_listener_key, addr) == 4 + CC_LISTEN
 	       "CC_LISTENER_BITS_FAMILY");
 _Static_assert(__builtin_offsetof(struct cc_listener_key, family) == 4 + CC_LISTENER_BITS_PORT / 8,
 	       "CC_LISTENER_BITS_PORT");
+_Static_assert(sizeof(struct cc_proxy_key) == 28, "cc_proxy_key");
+_Static_assert(__builtin_offsetof(struct cc_proxy_key, addr) == 4 + CC_PROXY_BITS_FAMILY / 8,
+	       "CC_PROXY_BITS_FAMILY");
 _Static_assert(sizeof(struct cc_count_key) == 28, "cc_count_key");
 _Static_assert((sizeof(struct cc_count_key) - 4) % 8 == 0, "cc_count must be aligned");
 _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BITS_OWNER / 8,
@@ -374,10 +439,11 @@ _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BIT
 _Static_assert(sizeof(struct cc_count) == 8, "cc_count");
 _Static_assert(CC_COUNT_BITS_OWNER + 128 < 1 << CC_COUNT_LENGTH_BITS, "CC_COUNT_LENGTH_BITS");
 _Static_assert(sizeof(struct cc_cache_slot) == 40, "cc_cache_slot");
-_Static_assert(sizeof(struct cc_session) == 32, "cc_session");
+_Static_assert(sizeof(struct cc_session) == 40, "cc_session");
 _Static_assert(sizeof(struct cc_untracked) == 4, "cc_untracked");
 _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
-_Static_assert(sizeof(struct cc_stats) == 128, "cc_stats");
+_Static_assert(sizeof(struct cc_proxied) == 64, "cc_proxied");
+_Static_assert(sizeof(struct cc_stats) == 192, "cc_stats");
 _Static_assert(sizeof(struct cc_fill) == 24, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_config, netns_cookie) == 4144, "cc_config");

@@ -62,6 +62,18 @@ struct {
 } listeners SEC(".maps");
 
 /*
+ * The networks of each listener's proxies, for both configurations.
+ * Written by `load`; looked up by the programs once per connection to a listener that has any.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2 * CC_PROXIES_MAX);
+	__type(key, struct cc_proxy_key);
+	__type(value, struct cc_proxy);
+} proxies SEC(".maps");
+
+/*
  * Live sessions by prefix.
  * Written by the programs, only through count_change(); read by readers.
  */
