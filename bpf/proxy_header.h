@@ -388,25 +388,26 @@ static inline __u32 binary_length(const struct proxy_header *header, __u32 at)
 	return (__u32)proxy_byte(header, at) << 8 | proxy_byte(header, at + 1);
 }
 
-/* Go on to the next TLV; for bpf_loop(). Stays at one that is malformed. */
+/*
+ * Go on to the next TLV; for bpf_loop(). Stays at one that is malformed, and goes past the end of
+ * the header if a TLV does.
+ */
 static long binary_next_tlv(__u32 index, void *context)
 {
 	struct proxy_header *header = *(struct proxy_header **)context;
-	__u32 value = header->tlv + BINARY_TLV, next;
+	__u32 value = header->tlv + BINARY_TLV, length;
 
 	(void)index;
 	if (value > header->end)
 		return 1;
-	next = value + binary_length(header, header->tlv + 1);
-	if (next > header->end)
-		return 1;
+	length = binary_length(header, header->tlv + 1);
 	if (proxy_byte(header, header->tlv) == BINARY_TYPE_CRC32C) {
 		/* Of two checksums, neither could be computed. */
-		if (header->crc || next - value != BINARY_CRC)
+		if (header->crc || length != BINARY_CRC)
 			return 1;
 		header->crc = value;
 	}
-	header->tlv = next;
+	header->tlv = value + length;
 	return 0;
 }
 
@@ -447,10 +448,13 @@ static inline bool binary_family_is_valid(__u8 family)
 	return family >> 4 <= BINARY_UNIX && (family & 15) <= BINARY_STREAM;
 }
 
-/* How many bytes the addresses of a family take. */
+/* How many bytes the addresses of a family take. For an unknown one, more than a header can have.
+ */
 static inline __u32 binary_addresses(__u8 family)
 {
 	switch (family >> 4) {
+	case 0:
+		return 0;
 	case BINARY_INET:
 		return 2 * (4 + 2);
 	case BINARY_INET6:
@@ -458,7 +462,7 @@ static inline __u32 binary_addresses(__u8 family)
 	case BINARY_UNIX:
 		return 2 * 108;
 	default:
-		return 0;
+		return CC_HEADER_MAX;
 	}
 }
 

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Fuzzing with libFuzzer, AddressSanitizer and UBSan: addresses and networks, configurations, Lua
-# arguments, and the options, arguments and environment of the command. The targets and their
-# assertions are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says how long they run.
+# arguments, PROXY headers, and the options, arguments and environment of the command. The targets
+# and their assertions are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says how long they run.
 
 load ../lib/common
 
-targets=(cidr command config lua)
+targets=(cidr command config lua proxy_header)
 fuzz=$ROOT/tests/fuzz
 seconds=${CONNCOUNT_FUZZ_SECONDS:-60}
 
@@ -34,11 +34,12 @@ teardown() {
 
 # sources TARGET: prints the files of the product that TARGET tests, one a line.
 sources() {
-	printf '%s\n' user/lib/cidr.c user/lib/mask.h
+	[ "$1" = proxy_header ] || printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
 	config) echo user/load/config.c ;;
 	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c) ;;
 	lua) (cd "$ROOT" && printf '%s\n' lua/*.c) ;;
+	proxy_header) echo bpf/proxy_header.h ;;
 	esac
 }
 
@@ -50,7 +51,7 @@ build() {
 	local files libraries flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -D_GNU_SOURCE
 		"-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=all
 		-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-		-I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/load" -I"$ROOT/lua")
+		-I"${3:-$ROOT}/bpf" -I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/load" -I"$ROOT/lua")
 	[ "$1" != command ] || flags+=(-Dmain=conncount_main -Wno-missing-prototypes
 		-I"$ROOT/user/common" -I"$ROOT/user/metrics" -I"$ROOT/user/top" -I"$ROOT/user/cmd"
 		"${wrapped[@]/#/-Wl,--wrap=}")
@@ -194,4 +195,13 @@ planted() {
 	planted lua $arguments 's/strlen(text) != len/strlen(text) > len/' 'not so'
 	planted lua $lua 's/conncount_close(rd->cc);/;/' 'not so: !handles'
 	planted lua $lua 's/= ccl_test_accept(L, 1)/= lua_touserdata(L, 1)/' 'not so|AddressS'
+}
+
+@test "planted bugs in the reading of PROXY headers are found" {
+	local header=bpf/proxy_header.h
+	planted proxy_header $header 's/text->digits == 4/text->digits == 5/' 'not so: same'
+	planted proxy_header $header 's/at + i >= header->size/at + i > header->size/' 'not so'
+	planted proxy_header $header 's/header->tlv != header->end/header->tlv < header->end/' 'not so'
+	planted proxy_header $header 's/0x82f63b78/0x82f63b79/' 'not so: same'
+	planted proxy_header $header 's/return TEXT_MOST;/return TEXT_MOST - 1;/' 'not so: same'
 }
