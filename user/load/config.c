@@ -23,10 +23,12 @@ enum {
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
-/* Node of the tree of all `listen` lines, which detects duplicates. */
+/* Node of the tree of all `listen` and `proxy` lines, which detects duplicates. */
 struct taken {
-	struct config_listen listen;
-	char listener[CC_NAME_SIZE];
+	struct conncount_cidr addr;
+	uint16_t port;     /* 0: a `proxy` line */
+	uint16_t listener; /* its index */
+	unsigned line;
 };
 
 struct parser {
@@ -39,7 +41,7 @@ struct parser {
 	struct config_listener *current; /* NULL: in [conncount], or before any section */
 	bool in_section;
 	void *taken; /* root of a tsearch() tree of struct taken */
-	size_t n_taken;
+	size_t n_listens, n_proxies;
 	char quoted[QUOTE_MOST + sizeof("...")]; /* of quote() */
 };
 
@@ -255,39 +257,64 @@ static void set_global(struct parser *parser, const char *key, const char *value
 		     quote(parser, key));
 }
 
-/* Compare two struct taken, which begin with a config_listen. Only tsearch() uses this order. */
+/*
+ * Only one listener can have an address and port, but several can have the same proxy. Only
+ * tsearch() uses this order.
+ */
 static int compare_taken(const void *a, const void *b)
 {
-	const struct config_listen *la = a, *lb = b;
-	int order = memcmp(&la->addr, &lb->addr, sizeof(la->addr));
+	const struct taken *ta = a, *tb = b;
+	int order = memcmp(&ta->addr, &tb->addr, sizeof(ta->addr));
 
-	_Static_assert(sizeof(la->addr) == 2 * sizeof(int) + sizeof(la->addr.addr), "no padding");
-	return order ? order : la->port - lb->port;
+	_Static_assert(sizeof(ta->addr) == 2 * sizeof(int) + sizeof(ta->addr.addr), "no padding");
+	if (!order)
+		order = ta->port - tb->port;
+	if (!order && !ta->port)
+		order = ta->listener - tb->listener;
+	return order;
 }
 
-/* Note @listen. Returns false, with an error, if another line has it already. */
-static bool take_listen(struct parser *parser, const struct config_listen *listen,
-			const char *value)
+/*
+ * Note the current line, `@key = @value`, for @addr and @port.
+ * Returns false, with an error, if an earlier line has them already.
+ */
+static bool take(struct parser *parser, const struct conncount_cidr *addr, uint16_t port,
+		 const char *key, const char *value)
 {
-	struct taken *taken = malloc(sizeof(*taken)), **found;
+	const struct config_listener *listeners = parser->config.listeners;
+	struct taken *taken = malloc(sizeof(*taken)), **found = NULL;
 
-	if (!taken) {
-		fail(parser, "out of memory");
-		return false;
+	if (taken) {
+		*taken = (struct taken){
+			.addr = *addr,
+			.port = port,
+			.listener = (uint16_t)(parser->current - listeners),
+			.line = parser->line,
+		};
+		found = tsearch(taken, &parser->taken, compare_taken);
 	}
-	taken->listen = *listen;
-	strcpy(taken->listener, parser->current->name);
-	found = tsearch(taken, &parser->taken, compare_taken);
 	if (!found)
 		fail(parser, "out of memory");
 	else if (*found != taken)
-		fail(parser, "listen '%s': already used by [%s], at line %u", value,
-		     (*found)->listener, (*found)->listen.line);
-	else if (++parser->n_taken > CC_LISTENS_MAX)
-		fail(parser, "listen '%s': more than %d addresses", value, CC_LISTENS_MAX);
+		fail(parser, "%s '%s': already used by [%s], at line %u", key, value,
+		     listeners[(*found)->listener].name, (*found)->line);
 	if (!found || *found != taken)
 		free(taken);
 	return !parser->failed;
+}
+
+/*
+ * Make room for one more in @array of @n: double it when it is full.
+ * Returns the array; NULL, with an error, if there is no memory: then @array is still valid.
+ */
+static void *grow(struct parser *parser, void *array, size_t n, size_t size)
+{
+	if (n & (n - 1))
+		return array;
+	array = realloc(array, (n ? 2 * n : 1) * size);
+	if (!array)
+		fail(parser, "out of memory");
+	return array;
 }
 
 /* `*:PORT`, `ADDRESS:PORT` or `[ADDRESS6]:PORT`; the address 0.0.0.0 or :: means all of its family.
@@ -315,26 +342,55 @@ static int parse_listen(const char *value, struct config_listen *ret, const char
 
 static void add_listen(struct parser *parser, struct config_listener *listener, const char *value)
 {
-	struct config_listen listen = { .line = parser->line };
-	size_t n = listener->n_listens;
+	struct config_listen listen = { .line = parser->line }, *grown;
 	const char *why;
 
 	if (parse_listen(value, &listen, &why)) {
 		fail(parser, "listen '%s': %s", quote(parser, value), why);
 		return;
 	}
-	if (!take_listen(parser, &listen, value))
+	if (!take(parser, &listen.addr, listen.port, "listen", value))
 		return;
-	if (!(n & (n - 1))) { /* the array is full: double it */
-		void *grown = realloc(listener->listens, (n ? 2 * n : 1) * sizeof(listen));
-
-		if (!grown) {
-			fail(parser, "out of memory");
-			return;
-		}
-		listener->listens = grown;
+	if (++parser->n_listens > CC_LISTENS_MAX) {
+		fail(parser, "listen '%s': more than %d addresses", value, CC_LISTENS_MAX);
+		return;
 	}
+	grown = grow(parser, listener->listens, listener->n_listens, sizeof(listen));
+	if (!grown)
+		return;
+	listener->listens = grown;
 	listener->listens[listener->n_listens++] = listen;
+}
+
+static void add_proxy(struct parser *parser, struct config_listener *listener, const char *value)
+{
+	struct config_proxy proxy = { .line = parser->line }, *grown;
+	const char *why;
+
+	if (conncount_cidr_parse(value, NULL, &proxy.network, &why)) {
+		fail(parser, "proxy '%s': %s", quote(parser, value), why);
+		return;
+	}
+	if (!proxy.network.prefixlen) {
+		fail(parser,
+		     "proxy '%s': every client could choose the address it is counted for (name "
+		     "only the hosts that send the PROXY header)",
+		     value);
+		return;
+	}
+	if (!take(parser, &proxy.network, 0, "proxy", value))
+		return;
+	if (++parser->n_proxies > CC_PROXIES_MAX) {
+		fail(parser,
+		     "proxy '%s': more than %d networks (write adjacent networks as a larger one)",
+		     value, CC_PROXIES_MAX);
+		return;
+	}
+	grown = grow(parser, listener->proxies, listener->n_proxies, sizeof(proxy));
+	if (!grown)
+		return;
+	listener->proxies = grown;
+	listener->proxies[listener->n_proxies++] = proxy;
 }
 
 static void set_in_listener(struct parser *parser, const char *key, const char *value)
@@ -343,8 +399,10 @@ static void set_in_listener(struct parser *parser, const char *key, const char *
 
 	if (!strcmp(key, "listen"))
 		add_listen(parser, listener, value);
+	else if (!strcmp(key, "proxy"))
+		add_proxy(parser, listener, value);
 	else if (strcmp(key, "service"))
-		fail(parser, "unknown key '%s' in [%s] (known: listen, service)",
+		fail(parser, "unknown key '%s' in [%s] (known: listen, proxy, service)",
 		     quote(parser, key), listener->name);
 	else if (once(parser, "service", &listener->service_line) &&
 		 check_name(parser, "service", value))
@@ -489,10 +547,20 @@ int config_read_file(const char *path, struct config *ret_config, char *error)
 	return err;
 }
 
-void config_free(struct config *config)
+bool config_has_proxies(const struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++)
+		if (config->listeners[i].n_proxies)
+			return true;
+	return false;
+}
+
+void config_free(struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++) {
 		free(config->listeners[i].listens);
+		free(config->listeners[i].proxies);
+	}
 	free(config->listeners);
 	memset(config, 0, sizeof(*config));
 }

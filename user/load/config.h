@@ -30,12 +30,20 @@ struct config_listen {
 	unsigned line;
 };
 
+/* One `proxy` line. */
+struct config_proxy {
+	struct conncount_cidr network;
+	unsigned line;
+};
+
 /* One section. */
 struct config_listener {
 	char name[CC_NAME_SIZE];
 	char service[CC_NAME_SIZE];
 	struct config_listen *listens;
 	size_t n_listens;
+	struct config_proxy *proxies;
+	size_t n_proxies;
 	unsigned line;
 	unsigned service_line; /* 0: the default holds */
 };
@@ -66,6 +74,9 @@ int config_read(FILE *in, const char *name, struct config *ret_config, char *err
 
 /* config_read_file() - the same for the file @path. */
 int config_read_file(const char *path, struct config *ret_config, char *error);
+
+/* config_has_proxies() - whether any listener has a proxy. */
+bool config_has_proxies(const struct config *config);
 
 /* config_free() - free what config_read() allocated. A zeroed config is allowed. */
 void config_free(struct config *config);
