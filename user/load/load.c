@@ -337,7 +337,12 @@ static void former_close(struct former *former)
 static bool former_open(const char *dir, struct conncount_bpf *skel, struct former *ret)
 {
 	struct former former = {
-		.maps = { .listeners_fd = -1, .configs_fd = -1, .stats_fd = -1 },
+		.maps = {
+			.listeners_fd = -1,
+			.proxies_fd = -1,
+			.configs_fd = -1,
+			.stats_fd = -1,
+		},
 		.control = live_control(dir),
 	};
 	int sessions_fd = -1;
@@ -374,6 +379,7 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 {
 	struct config_maps maps = {
 		.listeners_fd = bpf_map__fd(skel->maps.listeners),
+		.proxies_fd = bpf_map__fd(skel->maps.proxies),
 		.configs_fd = bpf_map__fd(skel->maps.configs),
 		.stats_fd = bpf_map__fd(skel->maps.stats),
 		.control = map_value(bpf_map__fd(skel->maps.control), sizeof(struct cc_control),

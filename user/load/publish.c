@@ -7,6 +7,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,7 +105,7 @@ static int enter_listeners(struct cc_config *active, const struct config *config
 	return 0;
 }
 
-/* --- addresses and ports ------------------------------------------------------------------ */
+/* --- the tries ---------------------------------------------------------------------------- */
 
 static struct cc_listener_key listen_key(const struct config_listen *listen, unsigned slot)
 {
@@ -122,67 +123,122 @@ static struct cc_listener_key listen_key(const struct config_listen *listen, uns
 	return key;
 }
 
-/* Addresses and ports with the ids of their listeners, as one configuration of the trie.
- */
-struct listens {
-	struct listen_entry {
-		struct cc_listener_key key;
-		struct cc_listener_id value;
-	} * entry; /* to be freed */
+static struct cc_proxy_key proxy_key(const struct config_proxy *proxy, uint32_t id, unsigned slot)
+{
+	struct cc_proxy_key key = {
+		.prefixlen = CC_PROXY_BITS_FAMILY + proxy->network.prefixlen,
+		.config = htons((uint16_t)slot),
+		.listener = htons((uint16_t)id),
+		.family = htons((uint16_t)proxy->network.family),
+	};
+
+	memcpy(key.addr, proxy->network.addr, sizeof(key.addr));
+	return key;
+}
+
+/* An entry of the `listeners` trie or of the `proxies` trie. What neither has is 0. */
+struct entry {
+	union {
+		struct cc_listener_key listener;
+		struct cc_proxy_key proxy;
+		struct {
+			__u32 prefixlen;
+			__be16 config;
+		}; /* both begin with these */
+	} key;
+	union {
+		struct cc_listener_id listener;
+		struct cc_proxy proxy;
+	} value;
+};
+
+_Static_assert(offsetof(struct cc_listener_key, config) == offsetof(struct entry, key.config) &&
+		       offsetof(struct cc_proxy_key, config) == offsetof(struct entry, key.config),
+	       "config");
+_Static_assert(sizeof(struct entry) ==
+		       sizeof(struct cc_listener_key) + sizeof(struct cc_listener_id),
+	       "no padding");
+
+/* The entries of one configuration in a trie. */
+struct entries {
+	struct entry *entry; /* to be freed */
 	size_t n;
 };
 
-static int add_entry(struct listens *listens, const struct listen_entry *entry)
+static int add_entry(struct entries *entries, const struct entry *entry)
 {
-	size_t n = listens->n;
+	size_t n = entries->n;
 
 	if (!(n & (n - 1))) { /* the array is full: double it */
-		void *grown = realloc(listens->entry, (n ? 2 * n : 1) * sizeof(*entry));
+		void *grown = realloc(entries->entry, (n ? 2 * n : 1) * sizeof(*entry));
 
 		if (!grown)
 			return -ENOMEM;
-		listens->entry = grown;
+		entries->entry = grown;
 	}
-	listens->entry[listens->n++] = *entry;
+	entries->entry[entries->n++] = *entry;
 	return 0;
 }
 
-static int compare_entries(const void *a, const void *b)
+static int add_listens(const struct config_listener *listener, uint32_t id, unsigned slot,
+		       struct entries *entries)
 {
-	return memcmp(a, b, sizeof(struct listen_entry));
-}
-
-static void sort_listens(struct listens *listens)
-{
-	if (listens->n)
-		qsort(listens->entry, listens->n, sizeof(*listens->entry), compare_entries);
-}
-
-/* The listens of @config, with keys for slot @slot. The caller frees them, also on failure. */
-static int configured_listens(const struct config *config, const struct cc_config *active,
-			      unsigned slot, struct listens *ret)
-{
+	struct entry entry = { .value.listener = { .id = id, .proxied = listener->n_proxies > 0 } };
 	int err = 0;
 
-	for (size_t i = 0; i < config->n_listeners; i++) {
-		const struct config_listener *listener = &config->listeners[i];
-		struct listen_entry entry = { .value.id = find_listener(active, listener->name) };
-
-		for (size_t j = 0; !err && j < listener->n_listens; j++) {
-			entry.key = listen_key(&listener->listens[j], slot);
-			err = add_entry(ret, &entry);
-		}
+	for (size_t i = 0; !err && i < listener->n_listens; i++) {
+		entry.key.listener = listen_key(&listener->listens[i], slot);
+		err = add_entry(entries, &entry);
 	}
-	sort_listens(ret);
 	return err;
 }
 
-/* The listens in slot @slot of the trie, read in one walk. The caller frees them, also on failure.
- */
-static int entered_listens(int fd, unsigned slot, struct listens *ret)
+static int add_proxies(const struct config_listener *listener, uint32_t id, unsigned slot,
+		       struct entries *entries)
 {
-	struct cc_listener_key *last = NULL;
-	struct listen_entry entry;
+	struct entry entry = { 0 };
+	int err = 0;
+
+	for (size_t i = 0; !err && i < listener->n_proxies; i++) {
+		entry.key.proxy = proxy_key(&listener->proxies[i], id, slot);
+		err = add_entry(entries, &entry);
+	}
+	return err;
+}
+
+/* The entries of one configuration in both tries. */
+struct tries {
+	struct entries listeners, proxies;
+};
+
+static void free_tries(struct tries *tries)
+{
+	free(tries->listeners.entry);
+	free(tries->proxies.entry);
+}
+
+/* The entries of @config, with keys for slot @slot. The caller frees them, also on failure. */
+static int configured_tries(const struct config *config, const struct cc_config *active,
+			    unsigned slot, struct tries *ret)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < config->n_listeners; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+		uint32_t id = find_listener(active, listener->name);
+
+		err = add_listens(listener, id, slot, &ret->listeners);
+		if (!err)
+			err = add_proxies(listener, id, slot, &ret->proxies);
+	}
+	return err;
+}
+
+/* The entries in slot @slot of a trie, read in one walk. The caller frees them, also on failure. */
+static int read_trie(int fd, unsigned slot, struct entries *ret)
+{
+	struct entry entry = { 0 };
+	void *last = NULL;
 	int err;
 
 	while (!(err = bpf_map_get_next_key(fd, last, &entry.key))) {
@@ -195,49 +251,83 @@ static int entered_listens(int fd, unsigned slot, struct listens *ret)
 		if (err)
 			return err;
 	}
-	sort_listens(ret);
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Whether slot @slot of the trie has the listens of @config. Returns 0 or a negative errno. */
-static int compare_listens(int fd, const struct config *config, const struct cc_config *active,
-			   unsigned slot, bool *ret_same)
+static int compare_entries(const void *a, const void *b)
 {
-	struct listens entered = { 0 }, wanted = { 0 };
-	int err = entered_listens(fd, slot, &entered);
+	return memcmp(a, b, sizeof(struct entry));
+}
+
+static void sort_entries(struct entries *entries)
+{
+	if (entries->n)
+		qsort(entries->entry, entries->n, sizeof(*entries->entry), compare_entries);
+}
+
+/*
+ * Whether slot @slot of a trie has exactly the entries @wanted, which this sorts.
+ * Returns 0 or a negative errno.
+ */
+static int compare_trie(int fd, unsigned slot, struct entries *wanted, bool *ret_same)
+{
+	struct entries there = { 0 };
+	int err = read_trie(fd, slot, &there);
+
+	sort_entries(&there);
+	sort_entries(wanted);
+	*ret_same = there.n == wanted->n && (!there.n || !memcmp(there.entry, wanted->entry,
+								 there.n * sizeof(*there.entry)));
+	free(there.entry);
+	return err;
+}
+
+/*
+ * Replace the entries in slot @slot of a trie, which are an earlier configuration's or left by a
+ * load that was killed.
+ */
+static int write_trie(int fd, unsigned slot, const struct entries *wanted)
+{
+	struct entries there = { 0 };
+	int err = read_trie(fd, slot, &there);
+
+	for (size_t i = 0; !err && i < there.n; i++)
+		err = bpf_map_delete_elem(fd, &there.entry[i].key);
+	for (size_t i = 0; !err && i < wanted->n; i++)
+		err = bpf_map_update_elem(fd, &wanted->entry[i].key, &wanted->entry[i].value,
+					  BPF_NOEXIST);
+	free(there.entry);
+	return err;
+}
+
+/* Whether slot @slot of the tries has the entries of @config. Returns 0 or a negative errno. */
+static int compare_tries(const struct config_maps *maps, const struct config *config,
+			 const struct cc_config *active, unsigned slot, bool *ret_same)
+{
+	struct tries tries = { 0 };
+	bool same_listens = false, same_proxies = false;
+	int err = configured_tries(config, active, slot, &tries);
 
 	if (!err)
-		err = configured_listens(config, active, slot, &wanted);
-	*ret_same = entered.n == wanted.n &&
-		    (!wanted.n ||
-		     !memcmp(entered.entry, wanted.entry, wanted.n * sizeof(*wanted.entry)));
-	free(entered.entry);
-	free(wanted.entry);
+		err = compare_trie(maps->listeners_fd, slot, &tries.listeners, &same_listens);
+	if (!err)
+		err = compare_trie(maps->proxies_fd, slot, &tries.proxies, &same_proxies);
+	*ret_same = same_listens && same_proxies;
+	free_tries(&tries);
 	return err;
 }
 
-/* Empty slot @slot of an earlier configuration, or of a load that was killed. */
-static int clear_listens(int fd, unsigned slot)
+static int write_tries(const struct config_maps *maps, const struct config *config,
+		       const struct cc_config *active, unsigned slot)
 {
-	struct listens listens = { 0 };
-	int err = entered_listens(fd, slot, &listens);
+	struct tries tries = { 0 };
+	int err = configured_tries(config, active, slot, &tries);
 
-	for (size_t i = 0; !err && i < listens.n; i++)
-		err = bpf_map_delete_elem(fd, &listens.entry[i].key);
-	free(listens.entry);
-	return err;
-}
-
-static int enter_listens(int fd, const struct config *config, const struct cc_config *active,
-			 unsigned slot)
-{
-	struct listens listens = { 0 };
-	int err = configured_listens(config, active, slot, &listens);
-
-	for (size_t i = 0; !err && i < listens.n; i++)
-		err = bpf_map_update_elem(fd, &listens.entry[i].key, &listens.entry[i].value,
-					  BPF_NOEXIST);
-	free(listens.entry);
+	if (!err)
+		err = write_trie(maps->listeners_fd, slot, &tries.listeners);
+	if (!err)
+		err = write_trie(maps->proxies_fd, slot, &tries.proxies);
+	free_tries(&tries);
 	return err;
 }
 
@@ -262,15 +352,13 @@ void programs_wait(void)
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
-/* Write @active and its listens to slot @slot, and set the @generation that selects it. */
+/* Write @active and the entries of @config, and set the @generation that selects them. */
 static int publish(const struct config_maps *maps, const struct config *config,
 		   const struct cc_config *old, const struct cc_config *active, uint64_t generation)
 {
 	__u32 slot = generation & 1;
-	int err = clear_listens(maps->listeners_fd, slot);
+	int err = write_tries(maps, config, active, slot);
 
-	if (!err)
-		err = enter_listens(maps->listeners_fd, config, active, slot);
 	if (!err)
 		err = clear_tallies(maps->stats_fd, old, active);
 	if (!err)
@@ -321,7 +409,7 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 	__u32 slot = generation & 1;
 	struct cc_config *old = calloc(1, sizeof(*old));
 	struct cc_config *active = calloc(1, sizeof(*active));
-	bool same_addresses;
+	bool same_entries;
 	int err = -ENOMEM;
 
 	if (!old || !active)
@@ -343,12 +431,12 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 	active->netns_cookie = counted->cookie;
 	active->netns = counted->number;
 
-	err = compare_listens(maps->listeners_fd, config, active, slot, &same_addresses);
+	err = compare_tries(maps, config, active, slot, &same_entries);
 	if (err) {
 		report("listeners: cannot be read: %s", strerror(-err));
 		goto cleanup;
 	}
-	*ret_changed = !generation || !same_listeners(active, old) || !same_addresses;
+	*ret_changed = !generation || !same_listeners(active, old) || !same_entries;
 	/* Otherwise it may still be another build's, or have one drained listener less. */
 	if (*ret_changed || memcmp(active, old, sizeof(*active)))
 		err = publish(maps, config, old, active, generation + 1);

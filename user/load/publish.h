@@ -13,7 +13,7 @@
 
 /* The maps with the listeners of a loaded instance. */
 struct config_maps {
-	int listeners_fd, configs_fd, stats_fd;
+	int listeners_fd, proxies_fd, configs_fd, stats_fd;
 	struct cc_control *control; /* mapped for writing; a copy if it is a former set's */
 };
 
