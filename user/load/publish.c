@@ -44,7 +44,7 @@ static uint32_t find_free(const struct cc_config *active)
 	return id;
 }
 
-/* Whether an id has no count left, and none that might be wrong. */
+/* Whether an id has no session left, and no count that might be wrong. */
 static bool is_idle(int stats_fd, uint32_t id)
 {
 	struct cc_stats stats;
@@ -57,7 +57,7 @@ static bool is_idle(int stats_fd, uint32_t id)
 		if (tally->live || tally->uncounted || tally->lost)
 			return false;
 	}
-	return true;
+	return !stats.proxied.awaiting;
 }
 
 /*
@@ -464,6 +464,17 @@ static void carry_tally(struct cc_tally *tally, const struct cc_tally *former)
 	__atomic_fetch_add(&tally->opened, (uint64_t)raise, __ATOMIC_SEQ_CST);
 }
 
+static void carry_proxied(struct cc_proxied *proxied, const struct cc_proxied *former)
+{
+	for (int i = 0; i < CC_ORIGINS - 1; i++) {
+		uint64_t total = __atomic_load_n(&proxied->total[i], __ATOMIC_RELAXED);
+
+		if (total < former->total[i])
+			__atomic_fetch_add(&proxied->total[i], former->total[i] - total,
+					   __ATOMIC_RELAXED);
+	}
+}
+
 static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
 			 const struct config_maps *former, const struct cc_config *was)
 {
@@ -480,6 +491,7 @@ static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
 			return err;
 		for (int i = 0; i < CC_FAMILIES; i++)
 			carry_tally(&stats[id].tally[i], &old.tally[i]);
+		carry_proxied(&stats[id].proxied, &old.proxied);
 	}
 	return 0;
 }

@@ -37,9 +37,10 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 		   const struct netns *counted, bool *ret_changed);
 
 /*
- * config_carry_totals() - make `opened` and `closed` of each listener in @maps continue from their
- * values in @former, which @maps are about to replace. They never decrease: a counter that does
- * looks like a restart. Events that happen meanwhile may be in them twice.
+ * config_carry_totals() - make `opened`, `closed` and the totals of `proxied` of each listener in
+ * @maps continue from their values in @former, which @maps are about to replace. They never
+ * decrease: a counter that does looks like a restart. Events that happen meanwhile may be in them
+ * twice.
  *
  * Returns 0, or a negative errno, reported.
  */
