@@ -185,13 +185,15 @@ static int permit_one(const char *path, gid_t gid, mode_t mode)
 	return err;
 }
 
-/* The group may read the directory and the maps, except the sessions. Nobody else may read
- * anything. */
+/*
+ * The group may read the directory and the maps; in `sessions`, a member can look up only sockets
+ * that it has open. Nobody else may read anything.
+ */
 static int permit(const char *dir, const char *set, gid_t gid)
 {
 	static const char *const readable[] = {
-		CC_PIN_CONTROL, CC_PIN_CONFIGS, CC_PIN_LISTENERS, CC_PIN_COUNTS,
-		CC_PIN_STATS,   CC_PIN_FILL,    CC_PIN_CACHE,
+		CC_PIN_CONTROL,  CC_PIN_CONFIGS, CC_PIN_LISTENERS, CC_PIN_PROXIES, CC_PIN_COUNTS,
+		CC_PIN_SESSIONS, CC_PIN_STATS,   CC_PIN_FILL,      CC_PIN_CACHE,
 	};
 	char path[PATH_MAX];
 	int err = permit_one(dir, gid, 0750);
