@@ -211,6 +211,31 @@ static void check_only(const struct config *config, const struct config_listen *
 	check(n == 1);
 }
 
+static void check_proxy(struct text file, const struct config_listener *listener,
+			const struct config_proxy *proxy)
+{
+	char *value = value_at(file, proxy->line, "proxy");
+	struct conncount_cidr network;
+
+	check(!conncount_cidr_parse(value, NULL, &network, NULL));
+	check(!memcmp(&network, &proxy->network, sizeof(network)));
+	check(network.prefixlen);
+	for (const struct config_proxy *other = listener->proxies; other != proxy; other++)
+		check(memcmp(&other->network, &network, sizeof(network)) != 0);
+	free(value);
+}
+
+static void check_proxies(struct text file, const struct config_listener *listener)
+{
+	unsigned line = listener->line;
+
+	for (size_t i = 0; i < listener->n_proxies; i++) {
+		check(listener->proxies[i].line > line);
+		line = listener->proxies[i].line;
+		check_proxy(file, listener, &listener->proxies[i]);
+	}
+}
+
 static void check_listener(struct text file, const struct config *config,
 			   const struct config_listener *listener)
 {
@@ -235,6 +260,7 @@ static void check_listener(struct text file, const struct config *config,
 		check_listen(file, &listener->listens[i]);
 		check_only(config, &listener->listens[i]);
 	}
+	check_proxies(file, listener);
 }
 
 static void check_global(struct text file, const struct config *config)
@@ -276,6 +302,7 @@ static void check_all_lines(struct text file, const struct config *config)
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		n += 1 + !!config->listeners[i].service_line;
 		n += (unsigned)config->listeners[i].n_listens;
+		n += (unsigned)config->listeners[i].n_proxies;
 	}
 	check(n == count_meaningful(file));
 }
@@ -296,6 +323,13 @@ static void write_listen(FILE *out, const struct config_listen *listen)
 		addr, listen->port);
 }
 
+static void write_proxy(FILE *out, const struct config_proxy *proxy)
+{
+	char network[CONNCOUNT_CIDR_SIZE];
+
+	fprintf(out, "proxy=%s\n", conncount_cidr_format(&proxy->network, network));
+}
+
 static void write_config(FILE *out, const struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++) {
@@ -304,9 +338,19 @@ static void write_config(FILE *out, const struct config *config)
 		fprintf(out, "[%s]\nservice=%s\n", listener->name, listener->service);
 		for (size_t j = 0; j < listener->n_listens; j++)
 			write_listen(out, &listener->listens[j]);
+		for (size_t j = 0; j < listener->n_proxies; j++)
+			write_proxy(out, &listener->proxies[j]);
 	}
 	fprintf(out, "[conncount]\nmax_prefixes=%u\ngroup=%s\ncgroup=%s", config->max_prefixes,
 		config->group, config->cgroup);
+}
+
+static void check_same_proxies(const struct config_listener *a, const struct config_listener *b)
+{
+	check(a->n_proxies == b->n_proxies);
+	for (size_t i = 0; i < a->n_proxies; i++)
+		check(!memcmp(&a->proxies[i].network, &b->proxies[i].network,
+			      sizeof(a->proxies[i].network)));
 }
 
 static void check_same(const struct config *a, const struct config *b)
@@ -323,6 +367,7 @@ static void check_same(const struct config *a, const struct config *b)
 			check(!memcmp(&la->listens[j].addr, &lb->listens[j].addr,
 				      sizeof(la->listens[j].addr)));
 		}
+		check_same_proxies(la, lb);
 	}
 }
 

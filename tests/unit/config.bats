@@ -101,6 +101,50 @@ bad() {
 	done
 }
 
+@test "a proxy is an address or a network of either family" {
+	local text
+	for text in 10.0.0.0/24 192.0.2.7 10.0.0.9/255.255.255.0 2001:db8::/32 2001:db8::7 \
+		'[2001:db8::]/32' '[2001:db8::7]' ::ffff:192.0.2.0/120 0.0.0.0/1 localhost; do
+		good '1 listener on 1 address' <<<$'[smtp]\nlisten = *:25\nproxy = '"$text"
+		good '1 listener on 1 address' <<<$'[smtp]\nproxy = '"$text"$'\nlisten = *:25'
+	done
+}
+
+@test "a bad proxy is an error that says why" {
+	local text
+	for text in '' '*' proxy.example.com 10.0.0.0/33 10.0.0.0/ 10.0.0.0/-1 10.0.0.0/255.0.255.0 \
+		10.0.0.0/24:25 '10.0.0.1, 10.0.0.2' 10.0.0.1-10.0.0.9 2001:db8::/129 fe80::1%lo /24 \
+		'[10.0.0.1]' ::ffff:192.0.2.0/24; do
+		bad 3 "proxy '" <<<$'[smtp]\nlisten = *:25\nproxy = '"$text"
+	done
+	bad 3 "proxy '10.0.0.0/33': the length is over 32" <<<$'[smtp]\nlisten = *:25\nproxy = 10.0.0.0/33'
+	bad 2 "unknown key 'proxy' in \[conncount\]" <<<$'[conncount]\nproxy = 10.0.0.1'
+	bad 2 "proxy '\?\[31m': not an IP address" <<<$'[smtp]\nproxy = \e[31m'
+}
+
+@test "a proxy that is every address of a family is an error" {
+	local text
+	for text in 0.0.0.0/0 10.0.0.0/0 10.0.0.0/0.0.0.0 ::/0 '[::]/0' ::ffff:0.0.0.0/96 localhost/0; do
+		bad 2 'every client could choose .* \(name only the hosts that send' <<<$'[smtp]\nproxy = '"$text"
+	done
+}
+
+@test "the same proxy twice in a listener is an error, in two listeners it is not" {
+	bad 4 "proxy '10.0.0.9/24': already used by \[a\], at line 3" \
+		<<<$'[a]\nlisten = *:25\nproxy = 10.0.0.0/24\nproxy = 10.0.0.9/24'
+	bad 3 'already used by \[a\], at line 2' <<<$'[a]\nproxy = 192.0.2.7\nproxy = [::ffff:192.0.2.7]'
+	good '2 listeners on 2 addresses' <<-'END'
+		[a]
+		listen = *:25
+		proxy = 10.0.0.0/8
+		proxy = 10.0.0.0/24
+		proxy = 10.0.0.0
+		[b]
+		listen = *:26
+		proxy = 10.0.0.0/24
+	END
+}
+
 @test "keys: one that is unknown, repeated, misplaced or without a value is an error" {
 	bad 3 "unknown key 'port' in \[smtp\]" <<<$'[smtp]\nlisten = *:25\nport = 25'
 	bad 2 "unknown key 'listen' in \[conncount\]" <<<$'[conncount]\nlisten = *:25'
@@ -183,7 +227,7 @@ times() {
 @test "a message quotes 100 bytes of a long text, and says what is wrong with it" {
 	local long what letter=$'\xc3\xa4'
 	long=$(times 8000 x)
-	for what in listen service; do
+	for what in listen proxy service; do
 		bad 2 "$what 'x{100}\.\.\.': .{10}" <<<"[smtp]"$'\n'"$what = $long"
 	done
 	for what in cgroup group max_prefixes; do
@@ -230,6 +274,21 @@ times() {
 		bad 1048579 "listen '\*:587': more than 1048576 addresses"
 	{ cat "$BATS_TEST_TMPDIR/many" && echo 'listen = 10.0.0.1:25'; } |
 		bad 1048578 "already used by \[smtp\], at line 3"
+}
+
+@test "65,536 proxies of all listeners are read, and one more is an error" {
+	awk 'BEGIN {
+		for (l = 1; l <= 2; l++) {
+			printf "[l%d]\nlisten = *:%d\n", l, l
+			for (i = 0; i < 32768; i++)
+				printf "proxy = 10.0.%d.%d\n", i / 256, i % 256
+		}
+	}' >"$BATS_TEST_TMPDIR/many"
+	good '2 listeners on 2 addresses' <"$BATS_TEST_TMPDIR/many"
+	{ cat "$BATS_TEST_TMPDIR/many" && echo 'proxy = 10.1.0.0/16'; } |
+		bad 65541 "proxy '10.1.0.0/16': more than 65536 networks"
+	{ cat "$BATS_TEST_TMPDIR/many" && echo 'proxy = 10.0.0.0'; } |
+		bad 65541 'already used by \[l2\], at line 32773'
 }
 
 @test "more than 1,024 listeners are an error" {
