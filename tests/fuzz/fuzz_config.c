@@ -281,6 +281,10 @@ static void check_global(struct text file, const struct config *config)
 	if (config->group_line)
 		check_value(file, config->group_line, "group", config->group);
 
+	if (config->namespaces_line)
+		check_value(file, config->namespaces_line, "namespaces",
+			    config->all_namespaces ? "all" : "own");
+
 	check(config->max_prefixes >= 1 && config->max_prefixes <= CONFIG_MAX_PREFIXES_MOST);
 	if (config->max_prefixes_line) {
 		char *value = value_at(file, config->max_prefixes_line, "max_prefixes");
@@ -298,7 +302,7 @@ static void check_all_lines(struct text file, const struct config *config)
 	unsigned n = 0;
 
 	n += !!config->section_line + !!config->cgroup_line;
-	n += !!config->group_line + !!config->max_prefixes_line;
+	n += !!config->group_line + !!config->max_prefixes_line + !!config->namespaces_line;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		n += 1 + !!config->listeners[i].service_line;
 		n += (unsigned)config->listeners[i].n_listens;
@@ -341,8 +345,9 @@ static void write_config(FILE *out, const struct config *config)
 		for (size_t j = 0; j < listener->n_proxies; j++)
 			write_proxy(out, &listener->proxies[j]);
 	}
-	fprintf(out, "[conncount]\nmax_prefixes=%u\ngroup=%s\ncgroup=%s", config->max_prefixes,
-		config->group, config->cgroup);
+	fprintf(out, "[conncount]\nnamespaces=%s\nmax_prefixes=%u\ngroup=%s\ncgroup=%s",
+		config->all_namespaces ? "all" : "own", config->max_prefixes, config->group,
+		config->cgroup);
 }
 
 static void check_same_proxies(const struct config_listener *a, const struct config_listener *b)
@@ -356,6 +361,7 @@ static void check_same_proxies(const struct config_listener *a, const struct con
 static void check_same(const struct config *a, const struct config *b)
 {
 	check(!strcmp(a->cgroup, b->cgroup) && !strcmp(a->group, b->group));
+	check(a->all_namespaces == b->all_namespaces);
 	check(a->max_prefixes == b->max_prefixes && a->n_listeners == b->n_listeners);
 	for (size_t i = 0; i < a->n_listeners; i++) {
 		const struct config_listener *la = &a->listeners[i], *lb = &b->listeners[i];
