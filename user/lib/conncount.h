@@ -244,12 +244,27 @@ struct conncount_tally {
 	uint64_t lost;
 };
 
+/* Sessions of a listener that came from its proxies. */
+struct conncount_proxied {
+	int64_t awaiting;     /* open, and their header has not come: in no count */
+	int64_t unidentified; /* open, and in the counts of the proxy: no header was read */
+	/* Sessions that were ever counted for the client that their header names: */
+	uint64_t identified;
+	/* For the proxy: */
+	uint64_t own;       /* as their header says */
+	uint64_t absent;    /* they began with something other than a header */
+	uint64_t malformed; /* their header is malformed, or too long */
+	uint64_t split;     /* their first segment had only a part of the header */
+	uint64_t unread;    /* open before counting began, MPTCP, or its proxy was removed */
+};
+
 struct conncount_listener {
 	char name[CONNCOUNT_NAME_SIZE];
 	char service[CONNCOUNT_NAME_SIZE];
 	int active; /* 0: no longer configured, sessions were still open when it was removed */
 	struct conncount_tally ipv4;
 	struct conncount_tally ipv6;
+	struct conncount_proxied proxied;
 };
 
 /*
@@ -265,6 +280,7 @@ struct conncount_listen {
 	/* prefixlen 0: every address of the family; family 0: every address of both. */
 	struct conncount_cidr addr;
 	uint16_t port; /* host byte order */
+	int proxied;   /* not 0: the listener has proxies */
 };
 
 /*

@@ -14,14 +14,36 @@
 _Static_assert(sizeof(((struct conncount_state *)0)->build) == CC_BUILD_SIZE, "build");
 _Static_assert(sizeof(((struct conncount_state *)0)->cgroup) == CC_CGROUP_SIZE, "cgroup");
 
+/* A number of open sessions is below 0 while an end was entered before its start. */
+static int64_t open_sessions(int64_t n)
+{
+	return n > 0 ? n : 0;
+}
+
 static struct conncount_tally read_tally(const struct cc_tally *tally)
 {
 	return (struct conncount_tally){
-		.live = tally->live > 0 ? tally->live : 0,
+		.live = open_sessions(tally->live),
 		.opened = tally->opened,
 		.closed = tally->closed,
-		.uncounted = tally->uncounted > 0 ? tally->uncounted : 0,
+		.uncounted = open_sessions(tally->uncounted),
 		.lost = tally->lost,
+	};
+}
+
+static struct conncount_proxied read_proxied(const struct cc_proxied *proxied)
+{
+	const __u64 *total = proxied->total;
+
+	return (struct conncount_proxied){
+		.awaiting = open_sessions(proxied->awaiting),
+		.unidentified = open_sessions(proxied->unidentified),
+		.identified = total[CC_ORIGIN_HEADER - 1],
+		.own = total[CC_ORIGIN_PROXY - 1],
+		.absent = total[CC_ORIGIN_ABSENT - 1],
+		.malformed = total[CC_ORIGIN_MALFORMED - 1],
+		.split = total[CC_ORIGIN_SPLIT - 1],
+		.unread = total[CC_ORIGIN_UNREAD - 1],
 	};
 }
 
@@ -45,6 +67,7 @@ static int read_listeners(const struct view *view, struct conncount_listener *li
 		to->active = from->state == CC_LISTENER_ACTIVE;
 		to->ipv4 = read_tally(&stats.tally[CC_FAMILY_INDEX(CC_IPV4)]);
 		to->ipv6 = read_tally(&stats.tally[CC_FAMILY_INDEX(CC_IPV6)]);
+		to->proxied = read_proxied(&stats.proxied);
 		n++;
 	}
 	*ret_n = n;
@@ -74,13 +97,14 @@ int conncount_listeners(struct conncount *cc, struct conncount_listener **ret_li
 	return 0;
 }
 
-/* Convert a key of the trie, of @listener, to a struct conncount_listen. */
-static void read_listen(const struct cc_listener_key *key, const struct cc_listener *listener,
-			struct conncount_listen *ret)
+/* Convert an entry of the trie to a struct conncount_listen. */
+static void read_listen(const struct view *view, const struct cc_listener_key *key,
+			const struct cc_listener_id *value, struct conncount_listen *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	memcpy(ret->name, listener->name, sizeof(ret->name));
+	memcpy(ret->name, view->config.listener[value->id].name, sizeof(ret->name));
 	ret->port = ntohs(key->port);
+	ret->proxied = value->proxied != 0;
 	if (key->prefixlen < CC_LISTENER_BITS_FAMILY)
 		return;
 	ret->addr.family = ntohs(key->family);
@@ -115,7 +139,7 @@ static int read_listens(const struct view *view, struct conncount_listen **liste
 		if (!grown)
 			return -ENOMEM;
 		*listens = grown;
-		read_listen(&key, &view->config.listener[value.id], &grown[n++]);
+		read_listen(view, &key, &value, &grown[n++]);
 	}
 	*ret_n = n;
 	return 0;
