@@ -329,6 +329,7 @@ int conncount_listeners(struct conncount *cc, struct conncount_listener **ret, s
 	**ret = (struct conncount_listener){ .name = "a", .service = "SMTP", .active = 1 };
 	(*ret)->ipv4.opened = cc->looks;
 	(*ret)->ipv4.lost = (world & WORLD_NOT_EXACT) != 0;
+	(*ret)->proxied.unidentified = (world & WORLD_NOT_EXACT) != 0;
 	*ret_n = 1;
 	return 0;
 }

@@ -35,6 +35,19 @@ static void add_tally(json_t *object, const struct conncount_tally *tally)
 	json_object_set_new(object, "lost", json_integer((json_int_t)tally->lost));
 }
 
+static json_t *totals_json(const struct conncount_proxied *proxied)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "identified", json_integer((json_int_t)proxied->identified));
+	json_object_set_new(object, "own", json_integer((json_int_t)proxied->own));
+	json_object_set_new(object, "absent", json_integer((json_int_t)proxied->absent));
+	json_object_set_new(object, "malformed", json_integer((json_int_t)proxied->malformed));
+	json_object_set_new(object, "split", json_integer((json_int_t)proxied->split));
+	json_object_set_new(object, "unread", json_integer((json_int_t)proxied->unread));
+	return object;
+}
+
 static json_t *listener_json(const struct snapshot *snapshot,
 			     const struct conncount_listener *listener)
 {
@@ -56,6 +69,9 @@ static json_t *listener_json(const struct snapshot *snapshot,
 	add_tally(ipv6, &listener->ipv6);
 	json_object_set_new(object, "ipv4", ipv4);
 	json_object_set_new(object, "ipv6", ipv6);
+	json_object_set_new(object, "awaiting", json_integer(listener->proxied.awaiting));
+	json_object_set_new(object, "unidentified", json_integer(listener->proxied.unidentified));
+	json_object_set_new(object, "proxied", totals_json(&listener->proxied));
 	return object;
 }
 
@@ -103,6 +119,44 @@ static void print_listener(const struct snapshot *snapshot,
 	puts(listener->active ? "" : " (no longer configured)");
 }
 
+static void print_proxied(const char *name, const struct conncount_proxied *proxied)
+{
+	printf("%-16s %9" PRId64 " %12" PRId64 " %12" PRIu64 " %12" PRIu64 " %9" PRIu64 " %9" PRIu64
+	       " %9" PRIu64 " %9" PRIu64 "\n",
+	       name, proxied->awaiting, proxied->unidentified, proxied->identified, proxied->own,
+	       proxied->absent, proxied->malformed, proxied->split, proxied->unread);
+}
+
+static void note_unidentified(const struct conncount_listener *listener)
+{
+	int64_t n = listener->proxied.unidentified;
+
+	if (n)
+		printf("note: %" PRId64 " open sessions of %s are counted under their proxy, "
+		       "because no PROXY header was read (make the proxy send one, unless they are "
+		       "UNREAD)\n",
+		       n, listener->name);
+}
+
+/* A second table, of the listeners that have proxies. If there are none, print nothing. */
+static void print_all_proxied(const struct snapshot *snapshot)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < snapshot->n_listeners; i++) {
+		if (!snapshot->proxied[i])
+			continue;
+		if (!any)
+			printf("\n%-16s %9s %12s %12s %12s %9s %9s %9s %9s\n", "PROXIED",
+			       "AWAITING", "UNIDENTIFIED", "IDENTIFIED", "OWN", "ABSENT",
+			       "MALFORMED", "SPLIT", "UNREAD");
+		any = true;
+		print_proxied(snapshot->listeners[i].name, &snapshot->listeners[i].proxied);
+	}
+	for (size_t i = 0; i < snapshot->n_listeners; i++)
+		note_unidentified(&snapshot->listeners[i]);
+}
+
 static void print_line(const char *line)
 {
 	puts(line);
@@ -126,6 +180,7 @@ static void print_snapshot(const struct snapshot *snapshot)
 	       "IPV6", "OPENED", "UNCOUNTED", "LOST", "LISTEN");
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
 		print_listener(snapshot, &snapshot->listeners[i]);
+	print_all_proxied(snapshot);
 	outside_tell(snapshot, print_line);
 }
 

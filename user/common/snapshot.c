@@ -2,11 +2,48 @@
 /*
  * snapshot.c - an instance at one moment.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "snapshot.h"
+
+/* Whether any session of the listener came from a proxy. */
+static bool had_proxies(const struct conncount_listener *listener)
+{
+	static const struct conncount_proxied none;
+
+	return memcmp(&listener->proxied, &none, sizeof(none)) != 0;
+}
+
+static void mark_proxied(const struct snapshot *snapshot, const char *name)
+{
+	for (size_t i = 0; i < snapshot->n_listeners; i++)
+		if (!strcmp(snapshot->listeners[i].name, name))
+			snapshot->proxied[i] = true;
+}
+
+/* Find the listeners that have proxies, or had. */
+static int find_proxied(struct snapshot *snapshot)
+{
+	const char *last = "";
+
+	snapshot->proxied = calloc(snapshot->n_listeners + 1, sizeof(*snapshot->proxied));
+	if (!snapshot->proxied)
+		return -ENOMEM;
+	for (size_t i = 0; i < snapshot->n_listeners; i++)
+		snapshot->proxied[i] = had_proxies(&snapshot->listeners[i]);
+	for (size_t i = 0; i < snapshot->n_listens; i++) {
+		const struct conncount_listen *listen = &snapshot->listens[i];
+
+		if (!listen->proxied || !strcmp(listen->name, last))
+			continue;
+		mark_proxied(snapshot, listen->name);
+		last = listen->name;
+	}
+	return 0;
+}
 
 int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_snapshot)
 {
@@ -17,6 +54,8 @@ int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_sn
 		err = conncount_listeners(cc, &snapshot.listeners, &snapshot.n_listeners);
 	if (!err)
 		err = conncount_listens(cc, &snapshot.listens, &snapshot.n_listens);
+	if (!err)
+		err = find_proxied(&snapshot);
 	if (err) {
 		snapshot_free(&snapshot);
 		return err;
@@ -36,6 +75,7 @@ void snapshot_free(struct snapshot *snapshot)
 {
 	free(snapshot->listeners);
 	free(snapshot->listens);
+	free(snapshot->proxied);
 }
 
 bool snapshot_is_exact(const struct snapshot *snapshot)

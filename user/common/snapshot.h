@@ -20,6 +20,8 @@ struct snapshot {
 	size_t n_listeners;
 	struct conncount_listen *listens;
 	size_t n_listens;
+	/* By listener: whether it has proxies, or had sessions that came from some. */
+	bool *proxied;
 	int64_t uncounted; /* of all listeners, like `lost` */
 	uint64_t lost;
 };
