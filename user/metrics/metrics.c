@@ -225,6 +225,84 @@ static void print_listeners(const struct page *page, const struct snapshot *snap
 		print_tallies(page, snapshot, &tallies[i].family, tallies[i].offset);
 }
 
+static bool has_proxied(const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->n_listeners; i++)
+		if (snapshot->proxied[i])
+			return true;
+	return false;
+}
+
+/* A number of one listener's sessions that came from its proxies. @origin: NULL if the family has
+ * no such label. */
+static void print_proxied(const struct page *page, const struct family *family,
+			  const struct conncount_listener *listener, const char *origin,
+			  size_t offset)
+{
+	const struct label labels[] = {
+		{ "listener", listener->name },
+		{ "service", listener->service },
+		{ origin ? "origin" : NULL, origin },
+		{ NULL, NULL },
+	};
+	uint64_t value; /* never negative */
+
+	memcpy(&value, (const char *)&listener->proxied + offset, sizeof(value));
+	print_integer(page, family, labels, value);
+}
+
+static void print_proxied_open(const struct page *page, const struct snapshot *snapshot)
+{
+	static const struct {
+		struct family family;
+		size_t offset;
+	} gauges[] = {
+		{ { "conncount_sessions_awaiting", NULL,
+		    "Open sessions of proxies whose PROXY header has not come: in no count.",
+		    GAUGE },
+		  offsetof(struct conncount_proxied, awaiting) },
+		{ { "conncount_sessions_unidentified", NULL,
+		    "Open sessions that are counted under their proxy: no PROXY header was read.",
+		    GAUGE },
+		  offsetof(struct conncount_proxied, unidentified) },
+	};
+
+	for (size_t i = 0; i < sizeof(gauges) / sizeof(*gauges); i++) {
+		print_family(page, &gauges[i].family);
+		for (size_t j = 0; j < snapshot->n_listeners; j++)
+			if (snapshot->proxied[j])
+				print_proxied(page, &gauges[i].family, &snapshot->listeners[j],
+					      NULL, gauges[i].offset);
+	}
+}
+
+static void print_proxied_totals(const struct page *page, const struct snapshot *snapshot)
+{
+	static const struct family family = {
+		.name = "conncount_sessions_proxied",
+		.help = "Sessions of proxies that were counted, by where their address is from.",
+		.type = COUNTER,
+	};
+	static const struct {
+		const char *origin;
+		size_t offset;
+	} totals[] = {
+		{ "header", offsetof(struct conncount_proxied, identified) },
+		{ "proxy", offsetof(struct conncount_proxied, own) },
+		{ "absent", offsetof(struct conncount_proxied, absent) },
+		{ "malformed", offsetof(struct conncount_proxied, malformed) },
+		{ "split", offsetof(struct conncount_proxied, split) },
+		{ "unread", offsetof(struct conncount_proxied, unread) },
+	};
+
+	print_family(page, &family);
+	for (size_t i = 0; i < snapshot->n_listeners; i++)
+		for (size_t j = 0; snapshot->proxied[i] && j < sizeof(totals) / sizeof(*totals);
+		     j++)
+			print_proxied(page, &family, &snapshot->listeners[i], totals[j].origin,
+				      totals[j].offset);
+}
+
 /* The service of the listener @name; "" if it was just removed. */
 static const char *service_of(const struct snapshot *snapshot, const char *name)
 {
@@ -413,6 +491,10 @@ void metrics_print(const struct metrics *metrics, enum metrics_format format, FI
 		print_build(&page, &metrics->snapshot);
 		print_state(&page, &metrics->snapshot);
 		print_listeners(&page, &metrics->snapshot);
+		if (has_proxied(&metrics->snapshot)) {
+			print_proxied_open(&page, &metrics->snapshot);
+			print_proxied_totals(&page, &metrics->snapshot);
+		}
 		if (!metrics->queues_err) {
 			print_queues(&page, metrics);
 			print_sockets(&page, metrics);
