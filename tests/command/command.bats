@@ -355,6 +355,62 @@ prefixes() {
 	expect_eq 5 "$(json listeners.1.live <<<"$whole")"
 }
 
+# proxied ID [NUMBER...]: see tests/tools/proxied.py.
+proxied() {
+	python3 -I -S "$TOOLS/proxied.py" "$CONNCOUNT_DIR" "$@"
+}
+
+# proxied_table: prints the lines of $output from its second table on, with single spaces.
+proxied_table() {
+	sed -n '/^PROXIED/,$p' <<<"$output" | tr -s ' '
+}
+
+@test "status: has a table of the listeners that have proxies or had sessions of proxies" {
+	expect 0 in_ns conncount status
+	expect_eq '' "$(proxied_table)" 'without proxies'
+	proxied 0
+	expect 0 in_ns conncount status
+	expect_eq 'PROXIED AWAITING UNIDENTIFIED IDENTIFIED OWN ABSENT MALFORMED SPLIT UNREAD
+smtp 0 0 0 0 0 0 0 0' "$(proxied_table)" 'with a proxy'
+	proxied 1 2 0 100 20 0 0 0 0
+	expect 0 in_ns conncount status
+	expect_eq 'PROXIED AWAITING UNIDENTIFIED IDENTIFIED OWN ABSENT MALFORMED SPLIT UNREAD
+smtp 0 0 0 0 0 0 0 0
+control 2 0 100 20 0 0 0 0' "$(proxied_table)" 'after sessions'
+}
+
+@test "status: counts with unidentified sessions are exact, and a note says how many there are" {
+	proxied 0 1 7 100 20 8 4 2 1
+	expect 0 in_ns conncount status
+	expect_eq '' "$errors" stderr
+	expect_match 'exact +yes' "$output"
+	expect_match '^smtp 1 7 100 20 8 4 2 1$' "$(proxied_table | sed -n 2p)"
+	expect_match '^note: 7 open sessions of smtp are counted under their proxy, because no PROXY header was read' \
+		"$(proxied_table | sed -n 3p)"
+	expect_count 0
+}
+
+@test "status --json: has the sessions of proxies of every listener" {
+	proxied 0 1 7 100 20 8 4 2 1
+	expect 0 conncount status --json
+	local whole=$output
+	expect_eq true "$(json exact <<<"$whole")" exact
+	expect_eq 1 "$(json listeners.0.awaiting <<<"$whole")" awaiting
+	expect_eq 7 "$(json listeners.0.unidentified <<<"$whole")" unidentified
+	expect_eq '100 20 8 4 2 1' "$(json listeners.0.proxied.{identified,own,absent,malformed,split,unread} <<<"$whole" |
+		paste -sd ' ')" 'totals'
+	expect_eq '0 0 0 0 0 0 0 0' "$(json listeners.1.{awaiting,unidentified} \
+		listeners.1.proxied.{identified,own,absent,malformed,split,unread} <<<"$whole" |
+		paste -sd ' ')" 'without proxies'
+}
+
+@test "status: a number of open sessions that is below 0 for a moment is shown as 0" {
+	proxied 0 -1 -2 1 0 0 0 0 0
+	expect 0 conncount status --json
+	expect_eq 0 "$(json listeners.0.awaiting <<<"$output")" awaiting
+	expect_eq 0 "$(json listeners.0.unidentified <<<"$output")" unidentified
+}
+
 @test "bad usage exits with 2 and prints a message and no output; --help and --version exit with 0" {
 	local line
 	for line in '' nonsense 'count --nonsense' 'count 10.0.0.0/8 10.0.0.0/8' 'count --service' \

@@ -104,6 +104,32 @@ expect_metric() {
 	expect_metric 8 conncount_prefixes_max
 }
 
+# proxied ID [NUMBER...]: see tests/tools/proxied.py.
+proxied() {
+	python3 -I -S "$TOOLS/proxied.py" "$CONNCOUNT_DIR" "$@"
+}
+
+@test "metrics: has sessions of proxies for listeners that have proxies or had such sessions" {
+	scrape
+	[[ $metrics != *awaiting* && $metrics != *unidentified* && $metrics != *proxied* ]] ||
+		fail 'metrics of proxies without a proxy'
+	proxied 0
+	proxied 2 1 7 100 20 8 4 2 1
+	scrape
+	expect_metric 0 conncount_sessions_awaiting 'listener="smtp",service="SMTP"'
+	expect_metric 0 conncount_sessions_proxied_total \
+		'listener="smtp",origin="header",service="SMTP"'
+	expect_metric 1 conncount_sessions_awaiting 'listener="control",service="Control"'
+	expect_metric 7 conncount_sessions_unidentified 'listener="control",service="Control"'
+	local want
+	for want in 100:header 20:proxy 8:absent 4:malformed 2:split 1:unread; do
+		expect_metric "${want%:*}" conncount_sessions_proxied_total \
+			"listener=\"control\",origin=\"${want#*:}\",service=\"Control\""
+	done
+	[[ $metrics != *'sessions_awaiting listener="msa"'* ]] || fail 'msa has no proxy'
+	expect_metric 1 conncount_exact
+}
+
 @test "metrics: a queue belongs to the most specific listener, and sockets of one address add up" {
 	configure <<-'END'
 		[any]

@@ -266,14 +266,16 @@ nodes_there() {
 }
 
 # expect_nothing: expects that no session is counted or uncounted, that no node is in use, and that
-# the first listener has closed as many sessions as it has opened.
+# the first listener has closed as many sessions as it has opened, and none is left of its proxies.
 expect_nothing() {
 	local values
 	expect_count 0
 	expect 0 conncount status --json
-	mapfile -t values < <(json nodes uncounted lost listeners.0.opened listeners.0.closed <<<"$output")
+	mapfile -t values < <(json nodes uncounted lost listeners.0.{awaiting,unidentified,opened,closed} \
+		<<<"$output")
 	expect_eq '0 0 0' "${values[*]::3}" 'nodes, uncounted, lost'
-	expect_eq "${values[3]}" "${values[4]}" 'opened and closed'
+	expect_eq '0 0' "${values[*]:3:2}" 'awaiting, unidentified'
+	expect_eq "${values[5]}" "${values[6]}" 'opened and closed'
 }
 
 # counted N: expects N sessions, in total, in the kernel's socket list, and on every level.
