@@ -32,7 +32,7 @@ metrics() {
 @test "promtool accepts the rules" {
 	requires promtool
 	expect 0 promtool check rules "$RULES"
-	expect_match '6 rules found' "$output"
+	expect_match '7 rules found' "$output"
 }
 
 @test "each alert fires when it should, and not before" {
@@ -58,6 +58,16 @@ metrics() {
 		      - {series: 'conncount_prefixes_max{instance="full"}', values: '1000x24'}
 		      - {series: 'conncount_listening_sockets_outside{listener="a"}', values: '0x24'}
 		      - {series: 'conncount_listening_sockets_outside{listener="d"}', values: '1x24'}
+		      - series: 'conncount_sessions_proxied_total{listener="e",origin="header"}'
+		        values: '0+9x24'
+		      - series: 'conncount_sessions_proxied_total{listener="e",origin="proxy"}'
+		        values: '0+9x24'
+		      - series: 'conncount_sessions_proxied_total{listener="e",origin="unread"}'
+		        values: '0+9x24'
+		      - series: 'conncount_sessions_proxied_total{listener="e",origin="absent"}'
+		        values: '5x24'
+		      - series: 'conncount_sessions_proxied_total{listener="f",origin="absent"}'
+		        values: '0+1x24'
 		      - series: 'conncount_accept_queue_connections{listener="a",socket="*:25"}'
 		        values: '64x24'
 		      - series: 'conncount_accept_queue_limit{listener="a",socket="*:25"}'
@@ -84,6 +94,7 @@ metrics() {
 		          - {labels: '{alertname="ConncountNotExact",instance="lossy"}', value: 1}
 		          - {labels: '{alertname="ConncountDetached",instance="gone"}', value: 1}
 		          - {labels: '{alertname="ConncountListensOutside",listener="d"}', value: 1}
+		          - {labels: '{alertname="ConncountUnidentified",listener="f"}', value: 1}
 		          - {labels: '{alertname="ConncountTableFilling",instance="full"}', value: 1}
 		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
 	END
