@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * conncount.bpf.c - all programs. Two count: a connection when its handshake is done, until its
- * socket is released or closed, whichever comes first. They are attached to a cgroup: the kernel
- * never skips a cgroup program because it is already active on the same CPU, as it does with
- * tracing programs.
+ * socket is released or closed, whichever comes first. A third reads the headers of connections
+ * that come from proxies, if a listener has any. They are attached to a cgroup: the kernel never
+ * skips a cgroup program because it is already active on the same CPU, as it does with tracing
+ * programs.
  */
-#include "connections.bpf.h"
 #include "find.bpf.h"
+#include "headers.bpf.h"
 #include "seed.bpf.h"
 #include "sum.bpf.h"
 
@@ -55,12 +56,6 @@ static __always_inline bool is_mutual(struct bpf_sock *sk, const struct sock *ms
 	return tp && (socket_is_bound(tp) || (!msk && socket_accepted(tp)));
 }
 
-/*
- * The cookie of the network namespace whose sockets are counted; 0: those of all. `load` sets it
- * before it loads the programs: the verifier then skips the check if it is 0.
- */
-const volatile __u64 counted_netns = 0;
-
 /* Whether sockets of this network namespace are counted. */
 static __always_inline bool is_counted_here(struct bpf_sock_ops *ctx)
 {
@@ -82,9 +77,12 @@ static __noinline bool identify(struct bpf_sock_ops *ctx, struct cc_session *ret
 	struct endpoint local = {}, peer = {};
 
 	endpoints_get(ctx, &local, &peer);
-	if (is_itself(ctx, &local, &peer))
+	if (is_itself(ctx, &local, &peer) ||
+	    !session_look_up(&local, ctx->local_port, &peer, ret))
 		return false;
-	return session_look_up(&local, ctx->local_port, &peer, ret);
+	if (CC_SESSION_IS_AWAITED(ret->state))
+		header_take(ctx, &peer, ret);
+	return true;
 }
 
 /* The MPTCP socket of a subflow; NULL for plain TCP. */
@@ -137,6 +135,23 @@ static __always_inline void on_connected(struct bpf_sock_ops *ctx)
 	connection_start(sk, msk, ctx, &as);
 }
 
+/*
+ * The peer of a session has closed its side. If the session awaits its header, that no longer
+ * comes: count it under the proxy. A function of its own, as session_identify().
+ */
+static __noinline void on_peer_closed(struct bpf_sock_ops *ctx, struct cc_session *session)
+{
+	struct endpoint local = {}, peer = {};
+	struct cc_session as = { .origin = CC_ORIGIN_ABSENT };
+
+	if (!CC_SESSION_IS_AWAITED(*(volatile __u32 *)&session->state))
+		return;
+	endpoints_get(ctx, &local, &peer);
+	as.family = bpf_htons(peer.family);
+	__builtin_memcpy(as.addr, peer.addr, sizeof(as.addr));
+	session_start(session, &as);
+}
+
 /* A socket with the callback flag, ours or another program's, changes its TCP state. */
 static __always_inline void on_state(struct bpf_sock_ops *ctx)
 {
@@ -144,9 +159,14 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 	struct cc_session *own;
 	struct sock *msk;
 
-	if (ctx->args[1] != BPF_TCP_CLOSE || !sk)
+	if (!sk || (ctx->args[1] != BPF_TCP_CLOSE && ctx->args[1] != BPF_TCP_CLOSE_WAIT))
 		return;
 	own = record_get(sk, 0);
+	if (ctx->args[1] == BPF_TCP_CLOSE_WAIT) {
+		if (own)
+			on_peer_closed(ctx, own);
+		return;
+	}
 	if (!own) {
 		if (untracked_exist())
 			untracked_end(bpf_get_socket_cookie(ctx));
@@ -209,6 +229,27 @@ int conncount_release(struct bpf_sock *sk)
 	return 1;
 }
 
+/* A packet for a socket. Never drops it. */
+SEC("cgroup_skb/ingress")
+int conncount_ingress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct bpf_tcp_sock *tp;
+
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (!sk || sk->protocol != IPPROTO_TCP)
+		return 1;
+	if (sk->state == BPF_TCP_LISTEN) {
+		header_keep(skb);
+		return 1;
+	}
+	/* First of all: of most sockets this is the last question. */
+	tp = bpf_tcp_sock(sk);
+	if (tp && !tp->bytes_received)
+		header_arrives(skb, sk, tp->rcv_nxt);
+	return 1;
+}
+
 /* --- iterators over sockets (seed.bpf.h) ------------------------------------------- */
 
 /*
@@ -235,12 +276,12 @@ int conncount_seed(struct bpf_iter__tcp *ctx)
 			session_end(own);
 		return 0;
 	}
-	if (own && own->state != CC_SESSION_NEW)
+	if (own && own->state != CC_SESSION_NEW && !CC_SESSION_IS_AWAITED(own->state))
 		return 0;
 	if (!socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup) ||
-	    (!connection_was(tp, &as) && !connection_identify(tp, msk, NULL, &as)))
+	    !connection_to_seed(tp, msk, own, &as))
 		return 0;
-	if (connection_seed(tp, msk, &as))
+	if (connection_seed(tp, msk, own, &as))
 		bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
 	return 0;
 }
@@ -255,10 +296,14 @@ int conncount_scan(struct bpf_iter__tcp *ctx)
 	struct sock_common *skc = ctx->sk_common;
 	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
 	struct sock *msk = tp ? socket_mptcp(tp) : NULL;
-	struct cc_session as;
+	struct cc_session *own, as;
 
-	if (!tp || !socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup) ||
-	    !connection_identify(tp, msk, record_get(tp, 0), &as))
+	if (!tp || !socket_is_session(tp, msk) || !socket_in_cgroup(tp, scan.cgroup))
+		return 0;
+	own = record_get(tp, 0);
+	if (own && CC_SESSION_IS_AWAITED(own->state))
+		as = (struct cc_session){ .listener = bpf_htons(own->state >> 16) };
+	else if (!connection_identify(tp, msk, own, &as))
 		return 0;
 
 	struct cc_scanned out = {

@@ -12,6 +12,21 @@
 #include "sockets.bpf.h"
 
 /*
+ * The cookie of the network namespace whose sockets are counted; 0: those of all. `load` sets it
+ * before it loads the programs: the verifier then skips the check if it is 0.
+ */
+const volatile __u64 counted_netns = 0;
+
+/* Whether sockets of a socket's network namespace are counted. */
+static __always_inline bool socket_is_counted_here(struct tcp_sock *tp)
+{
+	struct sock *sk = (struct sock *)tp;
+
+	return !counted_netns || ((struct net___conncount *)sk->__sk_common.skc_net.net)->net_cookie ==
+					 counted_netns;
+}
+
+/*
  * Put the listener and peer of a session into @ret: from its record or, if that has none, by the
  * active configuration. Returns false if the socket is not a session on any listener.
  *
@@ -24,7 +39,7 @@ static __noinline bool session_identify(struct sock_common *skc, const struct cc
 
 	if (session && session->state != CC_SESSION_NEW) {
 		*ret = *session;
-		if (ret->family)
+		if (ret->family) /* not while it awaits its header */
 			return true;
 	}
 	socket_endpoints(skc, &local, &peer);
@@ -50,7 +65,8 @@ static __always_inline struct cc_session *record_get(void *sk, __u64 flags)
  * @sk: the TCP socket.
  * @msk: its MPTCP socket, or NULL.
  * @of: the argument of bpf_get_socket_cookie() for @sk, which only an untracked session needs.
- * @as: what to count it under.
+ * @as: what to count it under. A session of MPTCP never awaits a header: its first segment may come
+ * by any subflow.
  *
  * Returns false if there was no storage for its records. Then the session is untracked. But a
  * further subflow is ignored: the session ends with the others.
@@ -62,7 +78,10 @@ static __always_inline bool connection_start(void *sk, struct sock *msk, void *o
 
 	session = record_get(msk ? (void *)msk : sk, BPF_SK_STORAGE_GET_F_CREATE);
 	if (session && !msk) {
-		session_start(session, as);
+		if (CC_SESSION_IS_AWAITED(as->state))
+			session_await(session, as->state);
+		else
+			session_start(session, as);
 		return true;
 	}
 	own = session ? record_get(sk, BPF_SK_STORAGE_GET_F_CREATE) : NULL;

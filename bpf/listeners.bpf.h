@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * listeners.bpf.h - find the listener of a connection.
+ * listeners.bpf.h - find the listener of a connection, and whether its peer is a proxy.
  */
 #ifndef CONNCOUNT_LISTENERS_BPF_H
 #define CONNCOUNT_LISTENERS_BPF_H
@@ -28,10 +28,11 @@ static __always_inline void endpoint_unmap(struct endpoint *end)
 /*
  * listener_find() - find the listener of a local address in the active configuration.
  * @port: host byte order.
+ * @ret_config: gets the configuration in which it was found, as proxy_find() needs it.
  * Returns NULL if there is none, or no configuration is active.
  */
-static __always_inline struct cc_listener_id *listener_find(const struct endpoint *local,
-							    __u32 port)
+static __always_inline struct cc_listener_id *
+listener_find(const struct endpoint *local, __u32 port, __be16 *ret_config)
 {
 	struct cc_control *control = control_get();
 	__u64 generation;
@@ -50,7 +51,29 @@ static __always_inline struct cc_listener_id *listener_find(const struct endpoin
 		.addr = { local->addr[0], local->addr[1], local->addr[2], local->addr[3] },
 	};
 
+	*ret_config = key.config;
 	return bpf_map_lookup_elem(&listeners, &key);
+}
+
+/*
+ * proxy_find() - find out whether a peer is one of a listener's proxies.
+ * @listener, @config: what listener_find() returned.
+ */
+static __always_inline bool proxy_find(const struct cc_listener_id *listener, __be16 config,
+				       const struct endpoint *peer)
+{
+	if (!listener->proxied)
+		return false;
+
+	struct cc_proxy_key key = {
+		.prefixlen = CC_PROXY_BITS_FAMILY + (peer->family == CC_IPV6 ? 128 : 32),
+		.config = config,
+		.listener = bpf_htons(listener->id),
+		.family = bpf_htons(peer->family),
+		.addr = { peer->addr[0], peer->addr[1], peer->addr[2], peer->addr[3] },
+	};
+
+	return bpf_map_lookup_elem(&proxies, &key);
 }
 
 #endif

@@ -181,6 +181,14 @@ struct {
 	__type(value, struct cc_hash_table);
 } hash_tables SEC(".maps");
 
+/* A listener's totals of sessions from its proxies. Returns NULL if @listener is not an id. */
+static __always_inline struct cc_proxied *proxied_get(__u32 listener)
+{
+	struct cc_stats *entry = bpf_map_lookup_elem(&stats, &listener);
+
+	return entry ? &entry->proxied : NULL;
+}
+
 /* A listener's totals for one family. Returns NULL if @listener is not an id. */
 static __always_inline struct cc_tally *tally_get(__u32 listener, __u32 family)
 {

@@ -71,7 +71,7 @@ static __always_inline void subflows_reconcile(struct cc_session *session,
 int subflow_start(struct cc_session *subflow, struct cc_session *session,
 		  const struct cc_session *as)
 {
-	if (!subflow || !session || !as || !session_claim(subflow, as))
+	if (!subflow || !session || !as || !session_claim(subflow, CC_SESSION_NEW, as))
 		return 0;
 	__sync_fetch_and_add(&session->subflows, 1);
 	subflows_reconcile(session, as);

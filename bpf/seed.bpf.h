@@ -48,28 +48,55 @@ static __always_inline bool connection_identify(struct tcp_sock *tp, struct sock
 	return session_identify((struct sock_common *)tp, own, ret);
 }
 
-/* Put what the set of maps that this one replaces counts a connection under into @ret. */
+/*
+ * Put what the set of maps that this one replaces counts a connection under into @ret. Returns false
+ * if that does not count it.
+ */
 static __always_inline bool connection_was(struct tcp_sock *tp, struct cc_session *ret)
 {
 	struct cc_session *was = bpf_sk_storage_get(&former, tp, NULL, 0);
 
-	if (!was)
+	if (!was || (was->state != CC_SESSION_COUNTED && was->state != CC_SESSION_UNCOUNTED &&
+		     was->state != CC_SESSION_SUBFLOW))
 		return false;
 	*ret = *was;
-	return ret->state == CC_SESSION_COUNTED || ret->state == CC_SESSION_UNCOUNTED ||
-	       ret->state == CC_SESSION_SUBFLOW;
+	return true;
 }
 
 /*
- * Count a connection that was open before. Returns false if it got no record: there is no storage
+ * Put what to count a connection under into @ret. Returns false if there is nothing to do.
+ * @own: its record, which is NEW or AWAITED, or NULL.
+ *
+ * A session may await its header in vain: it came when no program could read it, or the peer is no
+ * longer a proxy. Then it is counted under that.
+ */
+static __always_inline bool connection_to_seed(struct tcp_sock *tp, struct sock *msk,
+					       const struct cc_session *own,
+					       struct cc_session *ret)
+{
+	bool awaits = own && CC_SESSION_IS_AWAITED(own->state), found;
+
+	if (connection_was(tp, ret))
+		return true;
+	found = connection_identify(tp, msk, NULL, ret);
+	if (awaits && found && ret->state == own->state && !socket_has_received(tp))
+		return false;
+	if (awaits)
+		ret->origin = CC_ORIGIN_UNREAD;
+	if (awaits || socket_has_received(tp))
+		ret->state = CC_SESSION_NEW;
+	return awaits || found;
+}
+
+/*
+ * Count a connection that was open before, whose record is @own or missing. Returns false if it got no record: there is no storage
  * for one, or the connection is left for a later run.
  */
 static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *msk,
-					    const struct cc_session *as)
+					    struct cc_session *own, const struct cc_session *as)
 {
 	struct sock *accepted = socket_accepted(tp);
-	bool watched = socket_watch(tp);
-	struct cc_session *own;
+	bool watched = socket_watch(tp) || (own && CC_SESSION_IS_AWAITED(own->state));
 
 	/*
 	 * Before Linux 6.12 (commit 3882dccf48f9) the state of an existing socket cannot be

@@ -13,6 +13,15 @@
  *	NEW        nothing: the starter will find ENDED, and enter nothing
  *	ENDED      nothing: the other event came first
  *
+ *	AWAITED    take it off its listener's `awaiting`
+ *
+ * A session from a proxy goes NEW -> AWAITED when its handshake is done, and AWAITED -> STARTING
+ * when its header comes (headers.bpf.h). It is identified late rather than moved: until then it is
+ * in no count. The header can be ahead of the handshake's end on another CPU: then it starts the
+ * session itself, from NEW. Whichever of the two is first, the other finds what it left: so AWAITED
+ * is set by one operation, with the listener in the state itself. If it were claimed first, to
+ * write fields, a header that came meanwhile would find STARTING, and be lost.
+ *
  * A start that finds the record in any state but NEW leaves it alone. So no session is subtracted
  * before it was added, and the program that subtracts it reads a complete record: the starter
  * writes the fields before it makes the state COUNTED, by an operation that orders these writes.
@@ -104,6 +113,32 @@ int levels_add(const struct cc_session *session, int limit, int n)
 	return done;
 }
 
+/* Count @n more sessions that await their header. */
+static __always_inline void awaiting_add(__u32 listener, __s64 n)
+{
+	struct cc_proxied *proxied = proxied_get(listener);
+
+	if (proxied)
+		__sync_fetch_and_add(&proxied->awaiting, n);
+}
+
+/* Count a session by its origin, when it starts (@n: 1) or ends (-1). */
+static __always_inline void origin_add(const struct cc_session *session, __s64 n)
+{
+	struct cc_proxied *proxied;
+	__u32 index = session->origin - 1; /* of CC_ORIGIN_DIRECT: out of range */
+
+	if (index >= CC_ORIGINS - 1)
+		return;
+	proxied = proxied_get(bpf_ntohs(session->listener));
+	if (!proxied)
+		return;
+	if (n > 0)
+		__sync_fetch_and_add(&proxied->total[index], 1);
+	if (index >= CC_ORIGIN_ABSENT - 1)
+		__sync_fetch_and_add(&proxied->unidentified, n);
+}
+
 /*
  * Enter a session on every level; if that fails, on none, and as uncounted.
  * Returns its new state: CC_SESSION_COUNTED or CC_SESSION_UNCOUNTED.
@@ -116,6 +151,7 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 
 	if (!tally)
 		return CC_SESSION_UNCOUNTED;
+	origin_add(session, 1);
 	if (done < all) {
 		levels_add(session, done, -1);
 		uncounted_add(tally, 1);
@@ -126,35 +162,49 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 	return CC_SESSION_COUNTED;
 }
 
-/* Undo session_enter(), which returned @state. With any other state there is nothing to undo. */
+/*
+ * Undo session_enter(), which returned @state, or session_await(), which set it. With any other
+ * state there is nothing to undo.
+ */
 static __always_inline void session_leave(const struct cc_session *session, __u32 state)
 {
-	struct cc_tally *tally =
-		tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
+	struct cc_tally *tally;
 
+	if (CC_SESSION_IS_AWAITED(state))
+		awaiting_add(state >> 16, -1);
+	if (state != CC_SESSION_UNCOUNTED && state != CC_SESSION_COUNTED)
+		return;
+	tally = tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
 	if (!tally)
 		return;
+	origin_add(session, -1);
 	if (state == CC_SESSION_UNCOUNTED) {
 		uncounted_add(tally, -1);
-	} else if (state == CC_SESSION_COUNTED) {
-		levels_add(session, level_count(session), -1);
-		__sync_fetch_and_add(&tally->live, -1);
-		__sync_fetch_and_add(&tally->closed, 1);
+		return;
 	}
+	levels_add(session, level_count(session), -1);
+	__sync_fetch_and_add(&tally->live, -1);
+	__sync_fetch_and_add(&tally->closed, 1);
 }
 
 /*
- * Claim a record, and write what to count it under. Returns false if it was claimed, or ended,
- * before. Two starters may disagree on the fields, if a load comes between them: only the one that
- * has the claim writes them, and nobody else reads them before session_finish().
+ * Claim a record in state @from, which is NEW or AWAITED, and write what to count it under. Returns
+ * false if it was claimed, or ended, before. Two starters may disagree on the fields, if a load
+ * comes between them: only the one that has the claim writes them, and nobody else reads them
+ * before session_finish().
  */
-static __always_inline bool session_claim(struct cc_session *session, const struct cc_session *as)
+static __always_inline bool session_claim(struct cc_session *session, __u32 from,
+					  const struct cc_session *as)
 {
-	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_NEW, CC_SESSION_STARTING) !=
-	    CC_SESSION_NEW)
+	if (__sync_val_compare_and_swap(&session->state, from, CC_SESSION_STARTING) != from)
 		return false;
 	session->listener = as->listener;
+	if (CC_SESSION_IS_AWAITED(from)) {
+		session->listener = bpf_htons(from >> 16);
+		awaiting_add(from >> 16, -1);
+	}
 	session->family = as->family;
+	session->origin = as->origin;
 	__builtin_memcpy(session->addr, as->addr, sizeof(session->addr));
 	return true;
 }
@@ -170,32 +220,60 @@ static __always_inline void session_finish(struct cc_session *session, __u32 sta
 /*
  * session_look_up() - find what to count a connection under, in the active configuration.
  * @port: the local port, host byte order.
- * Returns false if it is on no listener.
+ * @ret: its state is AWAITED if the peer is a proxy, whose header may name the client. If the
+ * session is started all the same, it is unidentified.
+ * Returns false if it is on no listener; then @ret has only the peer.
  */
 static __always_inline bool session_look_up(const struct endpoint *local, __u32 port,
 					    const struct endpoint *peer, struct cc_session *ret)
 {
-	struct cc_listener_id *listener = listener_find(local, port);
+	__be16 config = 0;
+	struct cc_listener_id *listener = listener_find(local, port, &config);
 
-	if (!listener)
-		return false;
 	*ret = (struct cc_session){
-		.listener = bpf_htons(listener->id),
 		.family = bpf_htons(peer->family),
 		.addr = { peer->addr[0], peer->addr[1], peer->addr[2], peer->addr[3] },
 	};
+	if (!listener)
+		return false;
+	ret->listener = bpf_htons(listener->id);
+	if (proxy_find(listener, config, peer)) {
+		ret->state = CC_SESSION_AWAITED_ON(listener->id);
+		ret->origin = CC_ORIGIN_UNREAD;
+	}
 	return true;
 }
 
 /*
- * session_start() - count a session, unless its record says that it was started before.
+ * session_start() - count a session, unless its record says that it was started before. One that
+ * awaits its header was not.
  * @session: the socket's record.
- * @as: what to count it under; its state is ignored.
+ * @as: what to count it under; its state is ignored, and the listener that an AWAITED state has is
+ * preferred to its own.
  */
 static __always_inline void session_start(struct cc_session *session, const struct cc_session *as)
 {
-	if (session_claim(session, as))
+	bool claimed = session_claim(session, CC_SESSION_NEW, as);
+
+	/* From NEW it may just have become AWAITED, but not the other way round. */
+	if (!claimed) {
+		__u32 state = *(volatile __u32 *)&session->state;
+
+		claimed = CC_SESSION_IS_AWAITED(state) && session_claim(session, state, as);
+	}
+	if (claimed)
 		session_finish(session, session_enter(session));
+}
+
+/*
+ * session_await() - have a session wait for its header, unless its record says that it was started
+ * before.
+ * @state: AWAITED, with the listener.
+ */
+static __always_inline void session_await(struct cc_session *session, __u32 state)
+{
+	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_NEW, state) == CC_SESSION_NEW)
+		awaiting_add(state >> 16, 1);
 }
 
 /* session_refuse() - start a session that cannot be counted, as uncounted. */
@@ -203,7 +281,7 @@ static __always_inline void session_refuse(struct cc_session *session, const str
 {
 	struct cc_tally *tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
 
-	if (!tally || !session_claim(session, as))
+	if (!tally || !session_claim(session, CC_SESSION_NEW, as))
 		return;
 	uncounted_add(tally, 1);
 	session_finish(session, CC_SESSION_UNCOUNTED);

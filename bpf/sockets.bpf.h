@@ -134,6 +134,12 @@ static __always_inline bool socket_is_dead(struct sock *holder)
 	return BPF_CORE_READ(holder, __sk_common.skc_flags) & (1 << SOCK_DEAD);
 }
 
+/* Whether anything has been received on a connection, be it only a FIN. */
+static __always_inline bool socket_has_received(struct tcp_sock *tp)
+{
+	return BPF_CORE_READ(tp, bytes_received);
+}
+
 /* Whether bind(2) gave a socket its port: a listener's child inherits it instead. */
 static __always_inline bool socket_is_bound(struct tcp_sock *tp)
 {

@@ -9,6 +9,12 @@
 #include "cmd.h"
 #include "verify.h"
 
+/* What a difference is in: a network, written to @buf, or the listener's `awaiting`. */
+static const char *difference_of(const struct verify_difference *difference, char *buf)
+{
+	return difference->cidr.family ? conncount_cidr_format(&difference->cidr, buf) : "awaiting";
+}
+
 static int print_result_json(const struct verify_result *result)
 {
 	json_t *object = json_object(), *differences = json_array();
@@ -20,7 +26,7 @@ static int print_result_json(const struct verify_result *result)
 
 		json_object_set_new(item, "listener", json_string(difference->listener));
 		json_object_set_new(item, "cidr",
-				    json_string(conncount_cidr_format(&difference->cidr, text)));
+				    json_string(difference_of(difference, text)));
 		json_object_set_new(item, "expected", json_integer(difference->expected));
 		json_object_set_new(item, "found", json_integer(difference->found));
 		json_array_append_new(differences, item);
@@ -40,7 +46,7 @@ static void print_result(const struct verify_result *result)
 		const struct verify_difference *difference = &result->differences[i];
 
 		printf("%s %s: expected %" PRId64 ", found %" PRId64 "\n", difference->listener,
-		       conncount_cidr_format(&difference->cidr, text), difference->expected,
+		       difference_of(difference, text), difference->expected,
 		       difference->found);
 	}
 	printf("%zu differences: %zu prefixes of %zu sessions compared, %zu in flight\n",

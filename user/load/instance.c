@@ -464,7 +464,7 @@ static int unlink_pins(int fd, const char *but)
  */
 static int clear(const struct instance *instance, const char *set, int fd)
 {
-	static const char *const links[] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE };
+	static const char *const links[] = { CC_PIN_SOCKOPS, CC_PIN_INGRESS, CC_PIN_RELEASE };
 	int err = 0;
 
 	retire(instance->dir, set);

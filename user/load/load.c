@@ -44,7 +44,7 @@ static int open_live(const char *dir, const char *name)
 	return bpf_obj_get(instance_path(dir, CC_DIR_LIVE, name, path));
 }
 
-/* The id of the cgroup that a link is attached to: 0 if that cgroup, or the link, is gone. */
+/* The id of the cgroup that a link is attached to: 0 if that cgroup is gone, or there is no link. */
 static __u64 link_cgroup(const char *dir, const char *name)
 {
 	struct bpf_link_info info = { 0 };
@@ -134,12 +134,14 @@ static bool can_continue(const char *dir, const struct conncount_bpf *skel,
 			 const struct cgroup *cgroup, const struct netns *counted)
 {
 	struct cc_control control = live_control(dir);
+	__u64 ingress = link_cgroup(dir, CC_PIN_INGRESS);
 
 	/* An inexact instance is repaired by counting again in new maps, as far as room and memory
 	 * allow. */
 	return control.generation && !control.inexact &&
 	       link_cgroup(dir, CC_PIN_SOCKOPS) == cgroup->id &&
-	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id && has_same_maps(dir, skel) &&
+	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id &&
+	       (!ingress || ingress == cgroup->id) && has_same_maps(dir, skel) &&
 	       is_same_netns(dir, &control, counted);
 }
 
@@ -285,13 +287,13 @@ static int pin_sum(const char *dir, const char *set, const struct bpf_program *p
 	return err;
 }
 
-/* Attach a program by a new link, pinned in the next set. */
-static int attach(const char *dir, const char *name, struct bpf_program *program,
+/* Attach a program by a new link, pinned in @set. */
+static int attach(const char *dir, const char *set, const char *name, struct bpf_program *program,
 		  const struct cgroup *cgroup)
 {
 	struct bpf_link *link = bpf_program__attach_cgroup(program, cgroup->fd);
 	char path[PATH_MAX];
-	int err = link ? bpf_link__pin(link, instance_path(dir, CC_DIR_NEXT, name, path)) : -errno;
+	int err = link ? bpf_link__pin(link, instance_path(dir, set, name, path)) : -errno;
 
 	bpf_link__destroy(link);
 	if (err)
@@ -309,6 +311,31 @@ static int replace(const char *dir, const char *name, const struct bpf_program *
 		close(fd);
 	if (err)
 		report("%s/%s: cannot be replaced: %s", dir, name, strerror(-err));
+	return err;
+}
+
+/*
+ * Have this build's program read the headers of proxied sessions, from before the configuration
+ * that says so is active.
+ */
+static int headers_attach(const char *dir, const struct conncount_bpf *skel,
+			  const struct cgroup *cgroup)
+{
+	if (link_cgroup(dir, CC_PIN_INGRESS))
+		return replace(dir, CC_PIN_INGRESS, skel->progs.conncount_ingress);
+	return attach(dir, CC_DIR_LIVE, CC_PIN_INGRESS, skel->progs.conncount_ingress, cgroup);
+}
+
+/* Read no more headers: no session awaits one. */
+static int headers_detach(const char *dir)
+{
+	char path[PATH_MAX];
+
+	if (!unlink(instance_path(dir, CC_DIR_LIVE, CC_PIN_INGRESS, path)) || errno == ENOENT)
+		return 0;
+
+	int err = -errno;
+	report("%s: cannot be removed: %s", path, strerror(-err));
 	return err;
 }
 
@@ -400,6 +427,9 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 		/* A release program that found no record may not have checked yet whether it needs
 		 * one. */
 		programs_wait();
+		/* And a header may have found no record, just before its session got one. */
+		if (!err && config_has_proxies(config))
+			err = sockets_seed(skel, cgroup, counted);
 		if (!err)
 			__atomic_store_n(&maps.control->seeding, 0, __ATOMIC_RELEASE);
 	}
@@ -424,10 +454,14 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 		err = pin_sum(dir, CC_DIR_LIVE, skel->progs.conncount_sum, gid);
 	if (!err)
 		err = replace(dir, CC_PIN_RELEASE, skel->progs.conncount_release);
+	if (!err && config_has_proxies(config))
+		err = headers_attach(dir, skel, cgroup);
 	if (!err)
 		err = replace(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops);
 	if (!err)
 		err = bring_up_to_date(skel, NULL, cgroup, counted, config, &changed);
+	if (!err && !config_has_proxies(config))
+		err = headers_detach(dir);
 	if (!err)
 		*ret_result = changed ? LOAD_CHANGED : LOAD_UNCHANGED;
 	return err;
@@ -453,9 +487,13 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 		err = pin_sum(dir, CC_DIR_NEXT, skel->progs.conncount_sum, gid);
 	/* Attach the release program first: every session that is counted must also end. */
 	if (!err)
-		err = attach(dir, CC_PIN_RELEASE, skel->progs.conncount_release, cgroup);
+		err = attach(dir, CC_DIR_NEXT, CC_PIN_RELEASE, skel->progs.conncount_release,
+			     cgroup);
+	if (!err && config_has_proxies(config))
+		err = attach(dir, CC_DIR_NEXT, CC_PIN_INGRESS, skel->progs.conncount_ingress,
+			     cgroup);
 	if (!err)
-		err = attach(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops, cgroup);
+		err = attach(dir, CC_DIR_NEXT, CC_PIN_SOCKOPS, skel->progs.conncount_sockops, cgroup);
 	if (!err)
 		err = bring_up_to_date(skel, replaces ? &former.maps : NULL, cgroup, counted,
 				       config, &changed);
@@ -504,6 +542,7 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	if (err)
 		return err;
 	skel->rodata->counted_netns = counted.cookie;
+	bpf_program__set_autoload(skel->progs.conncount_ingress, config_has_proxies(config));
 	if (can_continue(instance->dir, skel, cgroup, &counted))
 		err = continue_live(instance, skel, cgroup, &counted, config, gid, ret_result);
 	else
@@ -527,6 +566,7 @@ int load_scanner(const char *dir, uint32_t max_prefixes, struct conncount_bpf **
 		return err;
 	bpf_program__set_autoload(skel->progs.conncount_sockops, false);
 	bpf_program__set_autoload(skel->progs.conncount_release, false);
+	bpf_program__set_autoload(skel->progs.conncount_ingress, false);
 	bpf_program__set_autoload(skel->progs.conncount_seed, false);
 	bpf_program__set_autoload(skel->progs.conncount_sum, false);
 	err = load_skeleton(dir, CC_DIR_LIVE, skel);

@@ -31,7 +31,7 @@ enum {
 	LENGTHS_MOST = 16,       /* more than an address has levels, with length 0 */
 };
 
-/* What is known about one count. */
+/* What is known about one count; with family 0, about a listener's `awaiting`. */
 struct finding {
 	struct cc_count_key key;
 	int64_t least; /* sockets that were there before and after */
@@ -92,7 +92,7 @@ static int add_socket(struct findings *all, const struct cc_scanned *socket, boo
 	struct finding finding = { .least = steady, .most = 1 };
 
 	memcpy(cidr.addr, socket->addr, sizeof(cidr.addr));
-	count_key(&finding.key, socket->listener, &cidr, longest(cidr.family));
+	count_key(&finding.key, socket->listener, &cidr, cidr.family ? longest(cidr.family) : 0);
 	return add(all, &finding);
 }
 
@@ -122,6 +122,15 @@ static int add_count(const struct cc_count_key *key, int64_t count, void *arg)
 	return count ? add(arg, &finding) : 0;
 }
 
+static int add_total(struct findings *all, uint32_t id, int family, int64_t found)
+{
+	struct conncount_cidr whole = { .family = family };
+	struct finding finding = { .found = found };
+
+	count_key(&finding.key, id, &whole, 0);
+	return found ? add(all, &finding) : 0;
+}
+
 static int add_totals(struct findings *all, const struct view *view)
 {
 	static const int families[] = { CC_IPV4, CC_IPV6 };
@@ -130,16 +139,11 @@ static int add_totals(struct findings *all, const struct view *view)
 		struct cc_stats stats;
 		int err = stats_get(view, id, &stats);
 
-		for (size_t i = 0; !err && i < ARRAY_SIZE(families); i++) {
-			struct conncount_cidr whole = { .family = families[i] };
-			struct finding finding = {
-				.found = stats.tally[CC_FAMILY_INDEX(families[i])].live,
-			};
-
-			count_key(&finding.key, id, &whole, 0);
-			if (finding.found)
-				err = add(all, &finding);
-		}
+		for (size_t i = 0; !err && i < ARRAY_SIZE(families); i++)
+			err = add_total(all, id, families[i],
+					stats.tally[CC_FAMILY_INDEX(families[i])].live);
+		if (!err)
+			err = add_total(all, id, 0, stats.proxied.awaiting);
 		if (err)
 			return err;
 	}
@@ -191,6 +195,8 @@ static int add_networks(struct findings *all, const struct finding *address, siz
 	struct finding finding = *address;
 	int err = 0;
 
+	if (!cidr.family)
+		return add(all, address);
 	memcpy(cidr.addr, address->key.addr, sizeof(cidr.addr));
 	for (unsigned length = 0;; length = level_from(cidr.family, length + 1), open++) {
 		count_key(&finding.key, ntohs(address->key.listener), &cidr, length);

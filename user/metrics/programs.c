@@ -47,7 +47,8 @@ static int program_of(const char *dir, const char *pin)
 
 size_t program_stats(const char *dir, struct program_stats *ret_stats)
 {
-	static const char *const pins[PROGRAMS] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE };
+	static const char *const pins[PROGRAMS] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE,
+						      CC_PIN_INGRESS };
 	size_t n = 0;
 
 	if (!kernel_measures())

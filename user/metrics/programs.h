@@ -14,7 +14,7 @@ struct program_stats {
 	uint64_t run_ns;  /* nanoseconds of all of them */
 };
 
-enum { PROGRAMS = 2 };
+enum { PROGRAMS = 3 };
 
 /*
  * program_stats() - the statistics of the programs loaded in @dir.
