@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * model.c - every interleaving of the count protocol: bpf/counts.bpf.h, bpf/sessions.bpf.h,
- * bpf/mptcp.bpf.h, and the records of bpf/connections.bpf.h.
+ * bpf/mptcp.bpf.h, the records of bpf/connections.bpf.h, and the order of a handshake and a header
+ * of bpf/headers.bpf.h.
  *
  * Up to three processes each run a script of events on sessions. The model tries all orders in
  * which their steps can happen, and checks each state that it reaches. A function below the name of
@@ -15,6 +16,9 @@
  *   +a@2 starts it under listener 2 instead of 1
  *   !a   starts it as one that cannot be counted: session_refuse()
  *   -a   ends it: session_end(), by either of the two events that end a session
+ *   ?a   ends its handshake, which finds that it comes from a proxy: session_await()
+ *   =a   brings its header: header_arrives(). Before ?a, the handshake is about to end on another
+ *        CPU
  *   <a   starts a subflow of session a: subflow_start(); also <a@2
  *   >a   ends one: subflow_end(). Both are of the same subflow if one script has both, because
  *        programs of one subflow run one after the other
@@ -92,7 +96,7 @@ enum { EAGAIN = 11, ENOMEM = 12, EEXIST = 17, ENOSPC = 28 };
 
 /* bpf/abi.h */
 enum { DEAD = 1, GONE = 2, CACHED = 4, SHIFT = 3, ONE = 1 << SHIFT };
-enum { NEW, STARTING, COUNTED, UNCOUNTED, ENDED, SUBFLOW };
+enum { NEW, STARTING, COUNTED, UNCOUNTED, ENDED, SUBFLOW, AWAITED };
 
 enum {
 	PROCS = 3,
@@ -143,6 +147,11 @@ enum {
 	  "a starter writes the record before it has claimed it")                                  \
 	X(RECORD_BEFORE_PUBLISH, "record-before-publish",                                          \
 	  "the record is written after the state says COUNTED")                                    \
+	X(AWAIT_NEW, "await-new", "a handshake sets AWAITED whatever the state is now")            \
+	X(AWAIT_AT_ONCE, "await-at-once", "a handshake claims the record before it says AWAITED")  \
+	X(AWAITED_CLAIM, "awaited-claim", "a start that does not find NEW leaves AWAITED alone")   \
+	X(AWAITED_TAKE, "awaited-take", "a start leaves the session in `awaiting`")                \
+	X(AWAITED_END, "awaited-end", "an end that finds AWAITED leaves it in `awaiting`")         \
 	X(LEVEL_UNDO, "level-undo", "a start that failed leaves what it has entered")              \
 	X(UNDO_LIMIT, "undo-limit", "a start that failed takes back from every level")             \
 	X(UNCOUNTED_STATE, "uncounted-state", "a start that failed says COUNTED")                  \
@@ -248,6 +257,7 @@ struct state {
 	struct session session[SESSIONS + 1]; /* the last is for try_keys() */
 	struct proc proc[PROCS];
 	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
+	int8_t awaiting;                              /* struct cc_proxied */
 	int8_t fill, cached;                          /* struct cc_fill */
 	/* Not in the code: what count_change() has entered, by key; most sessions ever open. */
 	int8_t entered[KEYS];
@@ -256,7 +266,7 @@ struct state {
 };
 
 struct event {
-	char what; /* as in a script: + - ! < > ~ */
+	char what; /* as in a script: + - ! ? = < > ~ */
 	uint8_t session;
 	uint8_t listener;
 };
@@ -267,7 +277,7 @@ static struct {
 	int events[PROCS];
 	int procs;
 	/* In any script. */
-	bool started[SESSIONS], ended[SESSIONS], refused, joined[SESSIONS];
+	bool started[SESSIONS], awaited[SESSIONS], ended[SESSIONS], refused, joined[SESSIONS];
 	int subflows[SESSIONS]; /* of those open from the beginning */
 	bool fresh;
 	int levels;
@@ -325,7 +335,8 @@ static const char *word_name(int word)
 }
 
 static const char *const state_names[] = { "NEW",       "STARTING", "COUNTED",
-					   "UNCOUNTED", "ENDED",    "SUBFLOW" };
+					   "UNCOUNTED", "ENDED",    "SUBFLOW",
+					   "AWAITED" };
 
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
@@ -904,6 +915,8 @@ static bool session_leave(struct proc *proc, int listener, int state)
 		CALL(levels_add(proc, listener, options.levels, -1));
 		now.live--;
 		now.closed++;
+	} else if (state == AWAITED && rule(RULE_AWAITED_END)) {
+		now.awaiting--;
 	}
 	RETURN(0);
 	END();
@@ -916,23 +929,25 @@ static void record_write(struct session *session, int as)
 	say("record listener %d", as);
 }
 
-static bool session_claim(struct proc *proc, struct session *session, int as)
+static bool session_claim(struct proc *proc, struct session *session, int from, int as)
 {
 	BEGIN(proc->session.claim);
 	if (!rule(RULE_CLAIM_BEFORE_RECORD)) {
 		STEP();
-		if (state_read(session) != NEW)
+		if (state_read(session) != from)
 			RETURN(false);
 		STEP();
 		record_write(session, as);
 	}
 	STEP();
 	if (rule(RULE_START_CLAIM)) {
-		if (state_cas(session, NEW, STARTING) != NEW)
+		if (state_cas(session, from, STARTING) != from)
 			RETURN(false);
 	} else {
 		state_exchange(session, STARTING);
 	}
+	if (from == AWAITED && rule(RULE_AWAITED_TAKE))
+		now.awaiting--;
 	proc->session.claimed = true;
 	if (rule(RULE_CLAIM_BEFORE_RECORD) && rule(RULE_RECORD_BEFORE_PUBLISH)) {
 		STEP();
@@ -963,7 +978,12 @@ static bool session_finish(struct proc *proc, struct session *session, int as, i
 static bool session_start(struct proc *proc, struct session *session, int as)
 {
 	BEGIN(proc->session.at);
-	CALL(session_claim(proc, session, as));
+	CALL(session_claim(proc, session, NEW, as));
+	if (!proc->ret && rule(RULE_AWAITED_CLAIM)) {
+		STEP();
+		if (state_read(session) == AWAITED)
+			CALL(session_claim(proc, session, AWAITED, as));
+	}
 	if (proc->ret) {
 		CALL(session_enter(proc,
 				   rule(RULE_RECORD_BEFORE_PUBLISH) ? session->listener : as));
@@ -974,10 +994,30 @@ static bool session_start(struct proc *proc, struct session *session, int as)
 	END();
 }
 
+static bool session_await(struct proc *proc, struct session *session)
+{
+	BEGIN(proc->session.at);
+	STEP();
+	if (!rule(RULE_AWAIT_NEW)) {
+		state_exchange(session, AWAITED);
+	} else if (!rule(RULE_AWAIT_AT_ONCE)) {
+		if (state_cas(session, NEW, STARTING) != NEW)
+			RETURN(0);
+		STEP();
+		if (state_cas(session, STARTING, AWAITED) != STARTING)
+			RETURN(0);
+	} else if (state_cas(session, NEW, AWAITED) != NEW) {
+		RETURN(0);
+	}
+	now.awaiting++;
+	RETURN(0);
+	END();
+}
+
 static bool session_refuse(struct proc *proc, struct session *session, int as)
 {
 	BEGIN(proc->session.at);
-	CALL(session_claim(proc, session, as));
+	CALL(session_claim(proc, session, NEW, as));
 	if (!proc->ret)
 		RETURN(0);
 	now.uncounted++;
@@ -1127,6 +1167,23 @@ static bool connection_start(struct proc *proc, struct session *session, int as)
 	END();
 }
 
+/* --- headers.bpf.h --------------------------------------------------------------------------- */
+
+static bool header_arrives(struct proc *proc, struct session *session, int as)
+{
+	int state;
+
+	BEGIN(proc->session.event);
+	STEP();
+	state = state_read(session);
+	if (state != NEW && state != AWAITED)
+		RETURN(0);
+	CALL(record_get(proc, session));
+	CALL(session_start(proc, session, as));
+	RETURN(0);
+	END();
+}
+
 /* --- events ---------------------------------------------------------------------------------- */
 
 /* The end of a session, by its record; without one, as on_unknown_release() ends it. */
@@ -1152,6 +1209,10 @@ static bool run_event(struct proc *proc, const struct event *event)
 		done = session_start(proc, session, event->listener);
 	else if (event->what == '!')
 		done = session_refuse(proc, session, event->listener);
+	else if (event->what == '?')
+		done = session_await(proc, session);
+	else if (event->what == '=')
+		done = header_arrives(proc, session, event->listener);
 	else if (event->what == '<')
 		done = subflow_start(proc, session, event->listener);
 	else if (event->what == '>')
@@ -1322,7 +1383,7 @@ static bool check_state(void)
 
 static bool check_last(void)
 {
-	int counted = 0, uncounted = 0, nodes = 0;
+	int counted = 0, uncounted = 0, awaiting = 0, nodes = 0;
 
 	for (int i = 0; i < SESSIONS; i++) {
 		const char *state = state_names[now.session[i].state];
@@ -1332,16 +1393,22 @@ static bool check_last(void)
 		if (options.started[i] && !options.ended[i] && now.session[i].state != COUNTED &&
 		    now.session[i].state != UNCOUNTED)
 			return wrong("session %c has started and stays %s", 'a' + i, state);
+		if (options.awaited[i] && !options.started[i] && !options.ended[i] &&
+		    now.session[i].state != AWAITED)
+			return wrong("session %c awaits its header and stays %s", 'a' + i, state);
 		if (options.joined[i] && !options.ended[i] && !now.lost &&
 		    (now.session[i].subflows > 0) != (now.session[i].state != NEW))
 			return wrong("session %c has %d subflows and stays %s", 'a' + i,
 				     now.session[i].subflows, state);
 		counted += is_counted(&now.session[i]);
 		uncounted += now.session[i].state == UNCOUNTED;
+		awaiting += now.session[i].state == AWAITED;
 	}
 	if (now.live != counted || now.opened - now.closed != counted)
 		return wrong("live %d, opened - closed %d; %d are open and counted", now.live,
 			     now.opened - now.closed, counted);
+	if (now.awaiting != awaiting)
+		return wrong("awaiting %d; %d await their header", now.awaiting, awaiting);
 	if (now.uncounted != uncounted)
 		return wrong("uncounted %d; %d are open and uncounted", now.uncounted, uncounted);
 	for (int key = 0; key < KEYS; key++) {
@@ -1712,7 +1779,7 @@ static void script_parse(const char *text)
 	for (; *text; n++) {
 		struct event *event = &options.script[p][n];
 
-		if (n == EVENTS || !strchr("+-!<>~", *text) || text[1] < 'a' ||
+		if (n == EVENTS || !strchr("+-!?=<>~", *text) || text[1] < 'a' ||
 		    text[1] >= 'a' + SESSIONS)
 			usage("bad script at '%s'", text);
 		*event = (struct event){ *text, text[1] - 'a', 1 };
@@ -1720,6 +1787,8 @@ static void script_parse(const char *text)
 			options.ended[event->session] = true;
 		else if (*text == '<' || *text == '>')
 			options.joined[event->session] = true;
+		else if (*text == '?')
+			options.awaited[event->session] = true;
 		else
 			options.started[event->session] = true;
 		options.refused |= *text == '!';

@@ -32,7 +32,7 @@ refuted() {
 	last=${output##*$'\n'}
 	expect_match "$what" "$last" 'the end'
 	expect_eq "refuted: ${last#  }" "$first" 'the first line'
-	expect_match $'\n *P[0-2] [-+<>~][a-f]: .*\n *P[0-2] [-+<>~][a-f]: ' "$output" 'the run'
+	expect_match $'\n *P[0-2] [-+?=<>~][a-f]: .*\n *P[0-2] [-+?=<>~][a-f]: ' "$output" 'the run'
 }
 
 # without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE a run ends in WHAT.
@@ -171,6 +171,24 @@ without() {
 	holds --fresh --levels 2 '+a' '-a' '-a'
 	holds --fresh '+a' '+a' '-a'
 	without record-again 'uncounted 1; 0 are open' --fresh '+a' '-a'
+}
+
+@test "a session of a proxy is counted once its handshake and its header have come, in any order" {
+	holds --levels 2 '?a' '=a' '-a'
+	holds --levels 2 '?a =a' '=a' '-a'
+	holds --failures --levels 2 '?a' '=a' '-a'
+	holds '?a' '=a@1' '=a@2'
+	holds '?a -a' '=a' '+b -b'
+	holds '?a' '-a' '-a'
+	holds --fresh '=a' '?a' '-a'
+}
+
+@test "each step of the wait for a header is necessary" {
+	without await-new 'session a has started and stays AWAITED' '?a' '=a'
+	without await-at-once 'session a has started and stays AWAITED' '?a' '=a'
+	without awaited-claim 'session a has started and stays AWAITED' '?a' '=a'
+	without awaited-take 'awaiting 1; 0 await' '?a =a' '=a'
+	without awaited-end 'awaiting 1; 0 await' '?a' '-a'
 }
 
 @test "every rule that the model can leave out is left out by a test" {
