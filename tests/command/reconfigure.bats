@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Which listener open sessions belong to if the configuration changes: ids, names, services and
-# ports.
+# ports. And which proxies a load writes for each listener.
 
 load ../lib/common
 load ../lib/instance
@@ -242,4 +242,131 @@ map_calls() {
 	expect_count 37
 	sessions close server
 	expect_count 0
+}
+
+# proxies_of SLOT: prints what the configuration in that slot has in `proxies`: the listener's
+# number and the network, a line each.
+proxies_of() {
+	bpftool --json map dump pinned "$CONNCOUNT_DIR/live/proxies" | python3 -I /dev/fd/4 "$1" 4<<-'END' | sort
+		import ipaddress, json, struct, sys
+		for entry in json.load(sys.stdin):
+		    key = bytes(int(byte, 16) for byte in entry["key"])
+		    bits, = struct.unpack_from("=I", key)
+		    slot, listener, family = struct.unpack_from(">3H", key, 4)
+		    if slot == int(sys.argv[1]):
+		        address = key[12:16] if family == 2 else key[12:]
+		        print(listener, "%s/%d" % (ipaddress.ip_address(address), bits - 64))
+	END
+}
+
+# expect_proxies [PROXY...]: expects that the active configuration has exactly these.
+expect_proxies() {
+	local generation
+	generation=$(state generation)
+	expect_eq "$(printf '%s\n' "$@")" "$(proxies_of $((generation & 1)))" 'the active proxies'
+}
+
+# expect_loaded WHAT: loads, and expects that load says that the configuration is WHAT.
+expect_loaded() {
+	expect 0 load
+	expect_match "configuration $1" "$output"
+}
+
+@test "load: a changed list of proxies is a changed configuration, another order of it is not" {
+	requires bpftool
+	configure_smtp
+	load
+	expect_proxies
+	configure_smtp 'proxy = 10.0.0.9/24' 'proxy = 2001:db8::/32' '[msa]' 'listen = *:587' \
+		'proxy = 192.0.2.7'
+	expect_loaded changed
+	expect_proxies '0 10.0.0.0/24' '0 2001:db8::/32' '1 192.0.2.7/32'
+	expect_loaded unchanged
+	configure_smtp 'proxy = [2001:db8::]/32' 'proxy = 10.0.0.0/24' '[msa]' 'proxy = 192.0.2.7' \
+		'listen = *:587'
+	expect_loaded unchanged
+	# One more, one less, another length, another listener.
+	configure_smtp 'proxy = 10.0.0.0/24' 'proxy = 2001:db8::/32' 'proxy = 10.0.0.0/8' '[msa]' \
+		'listen = *:587' 'proxy = 192.0.2.7'
+	expect_loaded changed
+	expect_proxies '0 10.0.0.0/24' '0 10.0.0.0/8' '0 2001:db8::/32' '1 192.0.2.7/32'
+	configure_smtp 'proxy = 10.0.0.0/8' '[msa]' 'listen = *:587' 'proxy = 192.0.2.7'
+	expect_loaded changed
+	expect_proxies '0 10.0.0.0/8' '1 192.0.2.7/32'
+	configure_smtp 'proxy = 10.0.0.0/9' '[msa]' 'listen = *:587' 'proxy = 192.0.2.7'
+	expect_loaded changed
+	configure_smtp 'proxy = 192.0.2.7' '[msa]' 'listen = *:587' 'proxy = 10.0.0.0/9'
+	expect_loaded changed
+	expect_proxies '0 192.0.2.7/32' '1 10.0.0.0/9'
+	configure_smtp '[msa]' 'listen = *:587'
+	expect_loaded changed
+	expect_proxies
+	expect_loaded unchanged
+}
+
+@test "load: proxies that a killed load left in the other configuration are removed" {
+	requires bpftool
+	local slot
+	configure_smtp 'proxy = 10.0.0.0/24'
+	load
+	slot=$((($(state generation) + 1) & 1))
+	# 10.0.1.0/24 of listener 0.
+	bpftool map update pinned "$CONNCOUNT_DIR/live/proxies" \
+		key 88 0 0 0 0 $slot 0 0 0 2 0 0 10 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 value 0 0 0 0
+	expect_eq '0 10.0.1.0/24' "$(proxies_of $slot)"
+	configure_smtp 'proxy = 10.0.2.0/24'
+	expect_loaded changed
+	expect_proxies '0 10.0.2.0/24'
+}
+
+# plant_proxied ID AWAITING TOTAL...: sets what `stats` has of a listener's sessions from proxies,
+# each below 256, and its other totals to 0.
+plant_proxied() {
+	local id=$1 value n
+	shift
+	printf -v value '%128s' ''
+	value=${value// /0 }
+	for n in "$1" 0 "${@:2}"; do
+		value+="$n 0 0 0 0 0 0 0 "
+	done
+	# shellcheck disable=SC2086
+	bpftool map update pinned "$CONNCOUNT_DIR/live/stats" key "$id" 0 0 0 value $value
+}
+
+# proxied ID: prints what `stats` has of a listener's sessions from proxies.
+proxied() {
+	bpftool --json map lookup pinned "$CONNCOUNT_DIR/live/stats" key "$1" 0 0 0 |
+		python3 -I /dev/fd/4 4<<-'END'
+			import json, struct, sys
+			value = bytes(int(byte, 16) for byte in json.load(sys.stdin)["value"])
+			print(*struct.unpack_from("=8Q", value, 128))
+		END
+}
+
+@test "the id of a removed listener is not reused while a session awaits its header" {
+	requires bpftool
+	configure_smtp '[msa]' 'listen = *:587' 'proxy = 10.0.0.0/24'
+	load
+	plant_proxied 1 1 0 0 0 0 0 0
+	configure_smtp
+	load
+	load
+	expect_eq 'msa false' "$(listener 1 name) $(listener 1 active)"
+	plant_proxied 1 0 0 0 0 0 0 0
+	load
+	configure_smtp '[new]' 'listen = *:588'
+	load
+	expect_eq new "$(listener 1 name)"
+}
+
+@test "the totals of proxies' sessions continue in new maps, those that await a header do not" {
+	requires bpftool
+	configure_smtp '[msa]' 'listen = *:587' 'proxy = 10.0.0.0/24'
+	load
+	plant_proxied 1 9 1 2 3 4 5 6
+	sed -i '1amax_prefixes = 5000' "$CONFIG"
+	load
+	expect_eq '0 0 0 0 0 0 0 0' "$(proxied 0)"
+	expect_eq '0 0 1 2 3 4 5 6' "$(proxied 1)"
+	expect_proxies '1 10.0.0.0/24'
 }
