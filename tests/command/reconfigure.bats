@@ -24,6 +24,12 @@ held() {
 	sessions open $HELD 10.9.0.1+ 192.0.2.1:25
 }
 
+# expect_loaded WHAT: loads, and expects that load says that the configuration is WHAT.
+expect_loaded() {
+	expect 0 load
+	expect_match "configuration $1" "$output"
+}
+
 @test "load: repeated with the same configuration, counts no session twice" {
 	configure_smtp
 	load
@@ -264,12 +270,6 @@ expect_proxies() {
 	local generation
 	generation=$(state generation)
 	expect_eq "$(printf '%s\n' "$@")" "$(proxies_of $((generation & 1)))" 'the active proxies'
-}
-
-# expect_loaded WHAT: loads, and expects that load says that the configuration is WHAT.
-expect_loaded() {
-	expect 0 load
-	expect_match "configuration $1" "$output"
 }
 
 @test "load: a changed list of proxies is a changed configuration, another order of it is not" {
