@@ -246,12 +246,13 @@ enum {
 	CC_SESSION_UNCOUNTED, /* on none; the tally's `uncounted` includes it */
 	CC_SESSION_ENDED,     /* in no count */
 	CC_SESSION_SUBFLOW, /* not a session: one of the `subflows` in its MPTCP socket's record */
-	CC_SESSION_AWAITED, /* in `awaiting` of the listener whose id is in the state's upper half */
+	CC_SESSION_AWAITED, /* in `awaiting` of the listener whose id is in the state's upper half
+			     */
 };
 
 /* The state of a session that awaits its header. It alone has an upper half. */
-#define CC_SESSION_AWAITED_ON(id) ((__u32)(id) << 16 | CC_SESSION_AWAITED)
-#define CC_SESSION_IS_AWAITED(state) (((state) & 0xffff) == CC_SESSION_AWAITED)
+#define CC_SESSION_AWAITED_ON(id)    ((__u32)(id) << 16 | CC_SESSION_AWAITED)
+#define CC_SESSION_IS_AWAITED(state) (((state)&0xffff) == CC_SESSION_AWAITED)
 
 /*
  * Value of the `untracked` map, whose key is a socket cookie: a session that is uncounted because
@@ -279,7 +280,8 @@ struct cc_tally {
 /* Totals of a listener's sessions that came from its proxies, in a cache line of its own. */
 struct cc_proxied {
 	__s64 awaiting;     /* open sessions whose header has not come: in no count, nor tally */
-	__s64 unidentified; /* open sessions that are counted under the proxy for want of a header */
+	__s64 unidentified; /* open sessions that are counted under the proxy for want of a header
+			     */
 	__u64 total[CC_ORIGINS - 1]; /* sessions that ever started, by CC_ORIGIN_* - 1 */
 };
 

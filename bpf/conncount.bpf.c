@@ -77,8 +77,7 @@ static __noinline bool identify(struct bpf_sock_ops *ctx, struct cc_session *ret
 	struct endpoint local = {}, peer = {};
 
 	endpoints_get(ctx, &local, &peer);
-	if (is_itself(ctx, &local, &peer) ||
-	    !session_look_up(&local, ctx->local_port, &peer, ret))
+	if (is_itself(ctx, &local, &peer) || !session_look_up(&local, ctx->local_port, &peer, ret))
 		return false;
 	if (CC_SESSION_IS_AWAITED(ret->state))
 		header_take(ctx, &peer, ret);

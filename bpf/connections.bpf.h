@@ -22,8 +22,8 @@ static __always_inline bool socket_is_counted_here(struct tcp_sock *tp)
 {
 	struct sock *sk = (struct sock *)tp;
 
-	return !counted_netns || ((struct net___conncount *)sk->__sk_common.skc_net.net)->net_cookie ==
-					 counted_netns;
+	return !counted_netns ||
+	       ((struct net___conncount *)sk->__sk_common.skc_net.net)->net_cookie == counted_netns;
 }
 
 /*

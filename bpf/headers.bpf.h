@@ -12,9 +12,9 @@
  *  - While another CPU ends the handshake: the socket is the connection's in TCP_SYN_RECV, perhaps
  *    without a record.
  *
- * A packet may still be dropped by TCP: a duplicate, one out of the window, one with a bad checksum.
- * Only a packet with the next byte that TCP expects is read, and only before TCP has received any.
- * So if the packet is dropped, what comes in its place is the same bytes again.
+ * A packet may still be dropped by TCP: a duplicate, one out of the window, one with a bad
+ * checksum. Only a packet with the next byte that TCP expects is read, and only before TCP has
+ * received any. So if the packet is dropped, what comes in its place is the same bytes again.
  */
 #ifndef CONNCOUNT_HEADERS_BPF_H
 #define CONNCOUNT_HEADERS_BPF_H

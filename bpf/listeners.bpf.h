@@ -31,8 +31,8 @@ static __always_inline void endpoint_unmap(struct endpoint *end)
  * @ret_config: gets the configuration in which it was found, as proxy_find() needs it.
  * Returns NULL if there is none, or no configuration is active.
  */
-static __always_inline struct cc_listener_id *
-listener_find(const struct endpoint *local, __u32 port, __be16 *ret_config)
+static __always_inline struct cc_listener_id *listener_find(const struct endpoint *local,
+							    __u32 port, __be16 *ret_config)
 {
 	struct cc_control *control = control_get();
 	__u64 generation;

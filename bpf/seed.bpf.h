@@ -49,8 +49,8 @@ static __always_inline bool connection_identify(struct tcp_sock *tp, struct sock
 }
 
 /*
- * Put what the set of maps that this one replaces counts a connection under into @ret. Returns false
- * if that does not count it.
+ * Put what the set of maps that this one replaces counts a connection under into @ret. Returns
+ * false if that does not count it.
  */
 static __always_inline bool connection_was(struct tcp_sock *tp, struct cc_session *ret)
 {
@@ -71,8 +71,7 @@ static __always_inline bool connection_was(struct tcp_sock *tp, struct cc_sessio
  * longer a proxy. Then it is counted under that.
  */
 static __always_inline bool connection_to_seed(struct tcp_sock *tp, struct sock *msk,
-					       const struct cc_session *own,
-					       struct cc_session *ret)
+					       const struct cc_session *own, struct cc_session *ret)
 {
 	bool awaits = own && CC_SESSION_IS_AWAITED(own->state), found;
 
@@ -89,8 +88,8 @@ static __always_inline bool connection_to_seed(struct tcp_sock *tp, struct sock 
 }
 
 /*
- * Count a connection that was open before, whose record is @own or missing. Returns false if it got no record: there is no storage
- * for one, or the connection is left for a later run.
+ * Count a connection that was open before, whose record is @own or missing. Returns false if it got
+ * no record: there is no storage for one, or the connection is left for a later run.
  */
 static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *msk,
 					    struct cc_session *own, const struct cc_session *as)

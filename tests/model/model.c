@@ -334,9 +334,8 @@ static const char *word_name(int word)
 	return name[turn];
 }
 
-static const char *const state_names[] = { "NEW",       "STARTING", "COUNTED",
-					   "UNCOUNTED", "ENDED",    "SUBFLOW",
-					   "AWAITED" };
+static const char *const state_names[] = { "NEW",   "STARTING", "COUNTED", "UNCOUNTED",
+					   "ENDED", "SUBFLOW",  "AWAITED" };
 
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {

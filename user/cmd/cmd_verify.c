@@ -25,8 +25,7 @@ static int print_result_json(const struct verify_result *result)
 		json_t *item = json_object();
 
 		json_object_set_new(item, "listener", json_string(difference->listener));
-		json_object_set_new(item, "cidr",
-				    json_string(difference_of(difference, text)));
+		json_object_set_new(item, "cidr", json_string(difference_of(difference, text)));
 		json_object_set_new(item, "expected", json_integer(difference->expected));
 		json_object_set_new(item, "found", json_integer(difference->found));
 		json_array_append_new(differences, item);
@@ -46,8 +45,7 @@ static void print_result(const struct verify_result *result)
 		const struct verify_difference *difference = &result->differences[i];
 
 		printf("%s %s: expected %" PRId64 ", found %" PRId64 "\n", difference->listener,
-		       difference_of(difference, text), difference->expected,
-		       difference->found);
+		       difference_of(difference, text), difference->expected, difference->found);
 	}
 	printf("%zu differences: %zu prefixes of %zu sessions compared, %zu in flight\n",
 	       result->n_differences, result->prefixes, result->sessions, result->in_flight);

@@ -44,7 +44,8 @@ static int open_live(const char *dir, const char *name)
 	return bpf_obj_get(instance_path(dir, CC_DIR_LIVE, name, path));
 }
 
-/* The id of the cgroup that a link is attached to: 0 if that cgroup is gone, or there is no link. */
+/* The id of the cgroup that a link is attached to: 0 if that cgroup is gone, or there is no link.
+ */
 static __u64 link_cgroup(const char *dir, const char *name)
 {
 	struct bpf_link_info info = { 0 };
@@ -493,7 +494,8 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 		err = attach(dir, CC_DIR_NEXT, CC_PIN_INGRESS, skel->progs.conncount_ingress,
 			     cgroup);
 	if (!err)
-		err = attach(dir, CC_DIR_NEXT, CC_PIN_SOCKOPS, skel->progs.conncount_sockops, cgroup);
+		err = attach(dir, CC_DIR_NEXT, CC_PIN_SOCKOPS, skel->progs.conncount_sockops,
+			     cgroup);
 	if (!err)
 		err = bring_up_to_date(skel, replaces ? &former.maps : NULL, cgroup, counted,
 				       config, &changed);

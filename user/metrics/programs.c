@@ -48,7 +48,7 @@ static int program_of(const char *dir, const char *pin)
 size_t program_stats(const char *dir, struct program_stats *ret_stats)
 {
 	static const char *const pins[PROGRAMS] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE,
-						      CC_PIN_INGRESS };
+						    CC_PIN_INGRESS };
 	size_t n = 0;
 
 	if (!kernel_measures())
