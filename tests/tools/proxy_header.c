@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * proxy_header - read the PROXY header on standard input as the BPF program does.
+ * proxy_header - read PROXY headers as the BPF program does.
  *
  *	proxy_header cuts	of each number of its first bytes: what these are
  *	proxy_header families	with each value of the two bytes 12 and 13: what it is
  *	proxy_header most	how many bytes need to be loaded, going by the first 16
  *
- * What it is: identified ADDRESS, proxy, absent, malformed, or split. Numbers that have the same
- * result are one line: FIRST-LAST: WHAT. The bytes after those that are read differ from cut to
- * cut, and the result must not.
+ * Each line of the input is the beginning of a connection, in hexadecimal, and each line of the
+ * output has the result. What it is: identified ADDRESS, proxy, absent, malformed, or split.
+ * Numbers with the same result are joined: FIRST-LAST: WHAT. The bytes after those that are read
+ * must not matter: each cut is read with several.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../fuzz/proxy_header_user.h"
 
@@ -72,7 +72,7 @@ static void print_run(const char *format, __u32 from, __u32 to, const char *what
 		putchar('-');
 		printf(format, to - 1);
 	}
-	printf(": %s\n", what);
+	printf(": %s", what);
 }
 
 static int cuts(void)
@@ -85,6 +85,7 @@ static int cuts(void)
 			return 1;
 		if (size && strcmp(what, run)) {
 			print_run("%u", from, size, run);
+			printf(", ");
 			from = size;
 		}
 		strcpy(run, what);
@@ -104,6 +105,7 @@ static int families(void)
 		read_filled(input_size, 0, what);
 		if (value && strcmp(what, run)) {
 			print_run("%04x", from, value, run);
+			printf(", ");
 			from = value;
 		}
 		strcpy(run, what);
@@ -118,23 +120,40 @@ static int most(void)
 
 	header.size = input_size < 16 ? input_size : 16;
 	memcpy(header.bytes, input, header.size);
-	printf("%u\n", proxy_header_most(&header));
+	printf("%u", proxy_header_most(&header));
 	return 0;
+}
+
+/* Returns whether a line is hexadecimal, and short enough. */
+static bool read_input(const char *line)
+{
+	unsigned byte;
+
+	for (input_size = 0; sscanf(line, "%2x", &byte) == 1; line += 2) {
+		if (input_size == sizeof(input))
+			return false;
+		input[input_size++] = byte;
+	}
+	return *line == '\n';
 }
 
 int main(int argc, char **argv)
 {
-	ssize_t n;
+	static char line[2 * CC_HEADER_MAX + 16];
+	int (*print)(void) = NULL;
 
-	while ((n = read(STDIN_FILENO, input + input_size, sizeof(input) - input_size)) > 0)
-		input_size += n;
-	if (n < 0 || argc != 2)
+	if (argc == 2 && !strcmp(argv[1], "cuts"))
+		print = cuts;
+	else if (argc == 2 && !strcmp(argv[1], "families"))
+		print = families;
+	else if (argc == 2 && !strcmp(argv[1], "most"))
+		print = most;
+	if (!print)
 		return 2;
-	if (!strcmp(argv[1], "cuts"))
-		return cuts();
-	if (!strcmp(argv[1], "families"))
-		return families();
-	if (!strcmp(argv[1], "most"))
-		return most();
-	return 2;
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!read_input(line) || print())
+			return 1;
+		putchar('\n');
+	}
+	return 0;
 }
