@@ -200,6 +200,20 @@ int conncount_service_of(struct conncount *cc, const struct conncount_cidr *loca
 			 char *ret_service);
 
 /*
+ * conncount_client_of() - the client that a session is counted for. If the session came through a
+ * trusted proxy, that is the client that its PROXY header names.
+ * @fd: the session's socket, as accept(2) returned it. The caller still owns it.
+ * @ret_client: the client's address, whole.
+ *
+ * If the instance does not count the session, the client is the TCP peer. Call it after reading the
+ * header: by then the kernel has read it, too.
+ *
+ * Returns 0; -EAGAIN: the session's header has not come yet; -EBADF, -ENOTSOCK, -ENOTCONN or
+ * -EAFNOSUPPORT: @fd is not a connected TCP socket; or an error of conncount_open().
+ */
+int conncount_client_of(struct conncount *cc, int fd, struct conncount_cidr *ret_client);
+
+/*
  * conncount_services() - the service types a query may name, as text: "SMTP, ECStream, ...",
  * the built-in ones and those of the active configuration. With @cc NULL: only the built-in ones.
  * Cut if @size is too small. Returns @buf.

@@ -24,6 +24,7 @@ _Static_assert((int)CONNCOUNT_IPV6 == (int)CC_IPV6, "IPv6");
 struct view {
 	bool open;
 	int control_fd, configs_fd, listeners_fd, counts_fd, stats_fd, fill_fd, cache_fd;
+	int sessions_fd;
 	int sum_fd; /* the program that adds up counts; -1 if it cannot be opened */
 	/*
 	 * The values of two of them, mapped if permitted, otherwise NULL. The kernel maps an array

@@ -28,6 +28,8 @@ static const struct shape {
 	  sizeof(struct cc_listener_id), 2 * CC_LISTENS_MAX, BPF_F_NO_PREALLOC },
 	{ CC_PIN_COUNTS, BPF_MAP_TYPE_LPM_TRIE, sizeof(struct cc_count_key),
 	  sizeof(struct cc_count), 0, BPF_F_NO_PREALLOC },
+	{ CC_PIN_SESSIONS, BPF_MAP_TYPE_SK_STORAGE, sizeof(int), sizeof(struct cc_session), 0,
+	  BPF_F_NO_PREALLOC },
 	{ CC_PIN_STATS, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_stats),
 	  CC_LISTENERS_MAX, BPF_F_MMAPABLE },
 	{ CC_PIN_FILL, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_fill), 1, 0 },

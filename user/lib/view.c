@@ -30,9 +30,9 @@ void copy_words(void *to, const void *from, size_t size)
 static void view_close(struct view *view)
 {
 	const int fds[] = {
-		view->control_fd, view->configs_fd, view->listeners_fd,
-		view->counts_fd,  view->stats_fd,   view->fill_fd,
-		view->cache_fd,   view->sum_fd,     view->mount_fd,
+		view->control_fd, view->configs_fd,  view->listeners_fd, view->counts_fd,
+		view->stats_fd,   view->fill_fd,     view->cache_fd,     view->sum_fd,
+		view->mount_fd,   view->sessions_fd,
 	};
 
 	if (!view->open)
@@ -194,7 +194,7 @@ static int try_open(const char *dir, struct view *view)
 		{ CC_PIN_CONTROL, &view->control_fd },     { CC_PIN_CONFIGS, &view->configs_fd },
 		{ CC_PIN_LISTENERS, &view->listeners_fd }, { CC_PIN_STATS, &view->stats_fd },
 		{ CC_PIN_FILL, &view->fill_fd },           { CC_PIN_CACHE, &view->cache_fd },
-		{ CC_PIN_COUNTS, &view->counts_fd },
+		{ CC_PIN_SESSIONS, &view->sessions_fd },   { CC_PIN_COUNTS, &view->counts_fd },
 	};
 	int err = 0;
 
@@ -408,6 +408,11 @@ char *conncount_strerror(const char *dir, int err, char *buf, size_t size)
 			 "%.256s: loaded by another version of conncount (load this one with: "
 			 "conncount load)",
 			 dir);
+		break;
+	case EAGAIN:
+		snprintf(buf, size,
+			 "the session's PROXY header has not come yet (ask again after the server "
+			 "has read it)");
 		break;
 	default:
 		snprintf(buf, size, "%.256s: %s", dir, strerror(-err));
