@@ -207,6 +207,20 @@ static int accept_of_fd(int fd, struct accept *ret_ac)
 	return accept_of_sockaddrs((struct sockaddr *)&remote, (struct sockaddr *)&local, ret_ac);
 }
 
+/*
+ * The client that the session is counted for. With nothing loaded it is the peer, which is already
+ * in @remote: a load counts an open session under its peer.
+ */
+static int counted_client(lua_State *L, int fd, struct conncount_cidr *remote)
+{
+	struct conncount *cc;
+	int err = ccl_reader_handle(L, &cc);
+
+	if (!err)
+		err = conncount_client_of(cc, fd, remote);
+	return err == -ENOENT ? 0 : err;
+}
+
 static void check_remote(lua_State *L, int idx, struct accept *ac)
 {
 	const char *text = ccl_check_string(L, idx, FIELD_REMOTE);
@@ -266,10 +280,12 @@ static void check_accept_table(lua_State *L, struct accept *ac)
 /*
  * conncount.accept{ remote = ADDRESS, ['local'] = 'ADDRESS:PORT' } - make an accept construct from
  * the client's address, and the address and port that it connected to.
- * conncount.accept(fd) - make it from a connected TCP socket. The caller still owns fd.
+ * conncount.accept(fd) - make it from a connected TCP socket. The caller still owns fd. The
+ * client is the one that the session is counted for.
  *
- * Returns the accept construct; nil, message, errno if fd is not a connected TCP socket. Raises an
- * error if an argument is malformed.
+ * Returns the accept construct; nil, message, errno if fd is not a connected TCP socket, if its
+ * PROXY header has not come yet (EAGAIN), or if the system fails. Raises an error if an argument is
+ * malformed.
  */
 int ccl_accept(lua_State *L)
 {
@@ -297,6 +313,9 @@ int ccl_accept(lua_State *L)
 		lua_pushinteger(L, -err);
 		return 3;
 	}
+	err = counted_client(L, fd, &ac.remote);
+	if (err)
+		return ccl_push_failure(L, err);
 	push_accept(L, &ac);
 	return 1;
 }

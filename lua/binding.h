@@ -67,6 +67,17 @@ const char *ccl_check_string(lua_State *L, int idx, const char *what);
 /* ccl_check_endpoint() - the 'ADDRESS:PORT' at @idx. Raises an error if it is malformed. */
 struct endpoint ccl_check_endpoint(lua_State *L, int idx, const char *what);
 
+/* conncount.c */
+
+/*
+ * ccl_reader_handle() - the handle of the calling function's reader. If opening it fails, the next
+ * call tries again. Returns 0 or a negative errno.
+ */
+int ccl_reader_handle(lua_State *L, struct conncount **ret_cc);
+
+/* ccl_push_failure() - push nil, message, errno for an error of the library. Returns 3. */
+int ccl_push_failure(lua_State *L, int err);
+
 /* accept_construct.c */
 
 /*

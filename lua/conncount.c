@@ -66,8 +66,7 @@ static void push_reader(lua_State *L)
 	lua_setfield(L, LUA_REGISTRYINDEX, READER);
 }
 
-/* The handle of the calling function's reader. If opening it fails, the next query tries again. */
-static int reader_handle(lua_State *L, struct conncount **ret_cc)
+int ccl_reader_handle(lua_State *L, struct conncount **ret_cc)
 {
 	struct reader *rd = lua_touserdata(L, lua_upvalueindex(1));
 	int err;
@@ -85,7 +84,7 @@ static int reader_handle(lua_State *L, struct conncount **ret_cc)
 
 /* --- queries ------------------------------------------------------------------------------ */
 
-static int push_failure(lua_State *L, int err)
+int ccl_push_failure(lua_State *L, int err)
 {
 	char buf[CONNCOUNT_ERROR_SIZE];
 
@@ -128,7 +127,7 @@ static void push_inexact(lua_State *L, const struct conncount_answer *answer)
 static int push_answer(lua_State *L, int err, const struct conncount_answer *answer)
 {
 	if (err)
-		return push_failure(L, err);
+		return ccl_push_failure(L, err);
 	lua_pushinteger(L, answer->count);
 	if (answer->flags & CONNCOUNT_EXACT)
 		return 1;
@@ -153,7 +152,7 @@ static int count_local(lua_State *L, const struct accept *ac)
 	struct conncount *cc;
 	int err;
 
-	err = reader_handle(L, &cc);
+	err = ccl_reader_handle(L, &cc);
 	if (!err)
 		err = conncount_count_local(cc, &ac->local, ac->port, &ac->remote, &answer);
 	if (err != -ESRCH)
@@ -184,7 +183,7 @@ static int count_service(lua_State *L, int idx, const struct conncount_cidr *cid
 		if (!*service) /* unknown in every configuration, so none needs to be loaded */
 			unknown_service(L, idx, NULL);
 	}
-	err = reader_handle(L, &cc);
+	err = ccl_reader_handle(L, &cc);
 	if (!err)
 		err = conncount_count_service(cc, service, cidr, &answer);
 	if (err == -ESRCH)
@@ -304,13 +303,13 @@ static int l_service(lua_State *L)
 
 	ccl_refuse_surplus(L, SERVICE, 0, 1);
 	local = ccl_check_endpoint(L, 1, SERVICE ": bad argument #1 (local)");
-	err = reader_handle(L, &cc);
+	err = ccl_reader_handle(L, &cc);
 	if (!err)
 		err = conncount_service_of(cc, &local.addr, local.port, service);
 	if (err == -ESRCH)
 		return push_no_listener(L, &local.addr, local.port);
 	if (err)
-		return push_failure(L, err);
+		return ccl_push_failure(L, err);
 	lua_pushstring(L, service);
 	return 1;
 }

@@ -131,6 +131,22 @@ int conncount_service_of(struct conncount *cc, const struct conncount_cidr *loca
 	return 0;
 }
 
+/* The client that every session is counted for. */
+static const struct conncount_cidr counted = {
+	.family = CONNCOUNT_IPV4,
+	.prefixlen = 32,
+	.addr = { 203, 0, 113, 9 },
+};
+
+int conncount_client_of(struct conncount *cc, int fd, struct conncount_cidr *ret_client)
+{
+	check(cc && fd >= 0);
+	if (query_error)
+		return -query_error;
+	*ret_client = counted;
+	return 0;
+}
+
 const char *conncount_version(void)
 {
 	return "0.0.0";
@@ -470,6 +486,16 @@ static bool want_fd(int fd, struct session *ret)
 	       want_sockaddrs((struct sockaddr *)&remote, (struct sockaddr *)&local, ret);
 }
 
+/* The errno of accept(fd), 0 for none; then the client goes into @ret. */
+static int want_client(struct session *ret)
+{
+	int err = !handles && open_error ? open_error : query_error;
+
+	if (!err)
+		ret->remote = counted;
+	return err == ENOENT ? 0 : err;
+}
+
 /* What a count has to end in, and what it has to ask before. */
 struct wanted {
 	enum { ERROR, FAILURE, NO_LISTENER, ANSWER } end;
@@ -618,7 +644,8 @@ static void step_accept(lua_State *L, const struct operand *ops, int n)
 	struct session wanted;
 	enum ending ending;
 	lua_Integer fd = -1;
-	int first, is_int;
+	int first, is_int, err;
+	bool connected;
 
 	lua_getfield(L, MODULE, "accept");
 	first = lua_gettop(L);
@@ -627,14 +654,16 @@ static void step_accept(lua_State *L, const struct operand *ops, int n)
 		fd = lua_tointegerx(L, -1, &is_int);
 	if (number && !is_int)
 		fd = -1;
+	connected = want_fd((int)fd, &wanted);
+	err = want_client(&wanted);
 	ending = call(L, n, "accept");
 	check(ending != (fd >= 0 && fd <= INT_MAX ? RAISED : VALUES));
 	if (ending != VALUES)
 		return;
-	if (want_fd((int)fd, &wanted))
+	if (connected && !err)
 		check_accept(L, first, &wanted);
 	else
-		check_failure(L, first, 0);
+		check_failure(L, first, connected ? err : 0);
 }
 
 /* inbound_session_count(VALUE...) */

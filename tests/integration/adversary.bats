@@ -187,6 +187,8 @@ forged() {
 		fill $per_cpu_array 4 24 1 0
 		cache $per_cpu_array 4 40 1024 0
 		cache $lru 4 40 1024 0
+		sessions $hash 4 40 1 0
+		sessions $array 4 40 1 0
 		counts $per_cpu_hash 28 8 1048576 1
 		counts $lpm 28 16 1000 1
 	END
