@@ -43,7 +43,9 @@ int luaopen_conncount(lua_State *L);
 /*
  * conncount_lua_push_accept() - hand a session to a policy as an accept construct.
  * @L: the state; the module need not have been opened in it.
- * @remote: the client's address, AF_INET or AF_INET6, as getpeername(2) returns it.
+ * @remote: the client's address, AF_INET or AF_INET6, as getpeername(2) returns it. Behind a proxy,
+ *          pass the one that conncount_client_of() returns, or that the PROXY header names: it is
+ *          believed.
  * @local: the address and port that accepted the session, as getsockname(2) returns them.
  *
  * Stack effect: [-0, +1] if it returns 0, otherwise [-0, +0]. It makes room on the stack itself and
