@@ -169,3 +169,89 @@ accept: file descriptor 3: Transport endpoint is not connected 107$' "$(ask)"
 	expect_match 'Address family not supported.*
 accept: file descriptor 3: Address family not supported' "$(ask)"
 }
+
+# --- sessions of a proxy ------------------------------------------------------------------------
+
+# behind_proxy PROXY SERVER: configures the two networks of proxies, and opens a session from PROXY
+# to port 25 of SERVER. The server accepts it, and reads nothing.
+behind_proxy() {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		proxy = 10.0.0.0/24
+		proxy = 2001:db8:f::/64
+	END
+	load
+	pair
+	act client "socks = connect('$1', '$2', 25)"
+	act server 'socks = accept(door)'
+}
+
+# header TEXT: has the proxy send TEXT, and the server read it.
+header() {
+	act client "socks[0].sendall(b'$1')"
+	act server "assert socks[0].recv(999) == b'$1'"
+}
+
+# awaited: expects that neither C nor Lua knows the client of the server's session.
+awaited() {
+	local text
+	text=$(ask)
+	expect_match '^client: the session.s PROXY header has not come yet' "$text" C
+	expect_match $'\nthe session.s PROXY header has not come yet .* 11$' "$text" Lua
+}
+
+@test "behind a proxy, the client is the one that the header names, once it has come" {
+	behind_proxy 10.0.0.9 192.0.2.1
+	awaited
+	header 'PROXY TCP4 203.0.113.7 192.0.2.1 4711 25\r\n'
+	expect_eq $'203.0.113.7/32\n203.0.113.7' "$(ask)"
+	expect_count 1 203.0.113.7
+	expect_count 0 10.0.0.9
+}
+
+@test "behind a proxy, the client can be of another family than the connection" {
+	behind_proxy 10.0.0.9 192.0.2.1
+	header 'PROXY TCP6 2001:db8::7 2001:db8::1 4711 25\r\n'
+	expect_eq $'2001:db8::7/128\n2001:db8::7' "$(ask)"
+	act server 'close(socks)'
+	act client "close(socks); socks = connect('2001:db8:f::9', '2001:db8::1', 25)"
+	act server 'socks = accept(door)'
+	awaited
+	header 'PROXY TCP4 203.0.113.7 192.0.2.1 4711 25\r\n'
+	expect_eq $'203.0.113.7/32\n203.0.113.7' "$(ask)"
+}
+
+@test "behind a proxy, a session without a client of its own has the proxy as its client" {
+	local text
+	behind_proxy 10.0.0.9 192.0.2.1
+	for text in 'PROXY UNKNOWN\r\n' 'EHLO mail.example.org\r\n'; do
+		header "$text"
+		expect_eq $'10.0.0.9/32\n10.0.0.9' "$(ask)" "$text"
+		act server 'close(socks)'
+		act client "close(socks); socks = connect('10.0.0.9', '192.0.2.1', 25)"
+		act server 'socks = accept(door)'
+	done
+}
+
+@test "a header from any other address is not believed" {
+	behind_proxy 10.0.1.9 192.0.2.1
+	header 'PROXY TCP4 203.0.113.7 192.0.2.1 4711 25\r\n'
+	expect_eq $'10.0.1.9/32\n10.0.1.9' "$(ask)"
+}
+
+@test "the clients of open sessions stay what they are when the listener's proxies are removed" {
+	behind_proxy 10.0.0.9 192.0.2.1
+	header 'PROXY TCP4 203.0.113.7 192.0.2.1 4711 25\r\n'
+	configure_smtp
+	load
+	expect_eq $'203.0.113.7/32\n203.0.113.7' "$(ask)"
+	expect_count 1 203.0.113.7
+}
+
+@test "a server that reads the header itself gets the same counts by remote" {
+	behind_proxy 10.0.0.9 192.0.2.1
+	header 'PROXY TCP4 203.0.113.7 192.0.2.1 4711 25\r\n'
+	expect_lua 1 203.0.113.7 192.0.2.1:25 'ac:inbound_session_count()'
+	expect_lua 0 10.0.0.9 192.0.2.1:25 'ac:inbound_session_count()'
+}
