@@ -360,23 +360,23 @@ proxied() {
 	python3 -I -S "$TOOLS/proxied.py" "$CONNCOUNT_DIR" "$@"
 }
 
-# proxied_table: prints the lines of $output from its second table on, with single spaces.
+# proxied_table TEXT: prints the lines of TEXT from its second table on, with single spaces.
 proxied_table() {
-	sed -n '/^PROXIED/,$p' <<<"$output" | tr -s ' '
+	sed -n '/^PROXIED/,$p' <<<"$1" | tr -s ' '
 }
 
 @test "status: has a table of the listeners that have proxies or had sessions of proxies" {
 	expect 0 in_ns conncount status
-	expect_eq '' "$(proxied_table)" 'without proxies'
+	expect_eq '' "$(proxied_table "$output")" 'without proxies'
 	proxied 0
 	expect 0 in_ns conncount status
 	expect_eq 'PROXIED AWAITING UNIDENTIFIED IDENTIFIED OWN ABSENT MALFORMED SPLIT UNREAD
-smtp 0 0 0 0 0 0 0 0' "$(proxied_table)" 'with a proxy'
+smtp 0 0 0 0 0 0 0 0' "$(proxied_table "$output")" 'with a proxy'
 	proxied 1 2 0 100 20 0 0 0 0
 	expect 0 in_ns conncount status
 	expect_eq 'PROXIED AWAITING UNIDENTIFIED IDENTIFIED OWN ABSENT MALFORMED SPLIT UNREAD
 smtp 0 0 0 0 0 0 0 0
-control 2 0 100 20 0 0 0 0' "$(proxied_table)" 'after sessions'
+control 2 0 100 20 0 0 0 0' "$(proxied_table "$output")" 'after sessions'
 }
 
 @test "status: counts with unidentified sessions are exact, and a note says how many there are" {
@@ -384,9 +384,9 @@ control 2 0 100 20 0 0 0 0' "$(proxied_table)" 'after sessions'
 	expect 0 in_ns conncount status
 	expect_eq '' "$errors" stderr
 	expect_match 'exact +yes' "$output"
-	expect_match '^smtp 1 7 100 20 8 4 2 1$' "$(proxied_table | sed -n 2p)"
+	expect_match '^smtp 1 7 100 20 8 4 2 1$' "$(proxied_table "$output" | sed -n 2p)"
 	expect_match '^note: 7 open sessions of smtp are counted under their proxy, because no PROXY header was read' \
-		"$(proxied_table | sed -n 3p)"
+		"$(proxied_table "$output" | sed -n 3p)"
 	expect_count 0
 }
 

@@ -38,20 +38,20 @@ session() {
 
 # record STATE [ADDRESS]: writes the record of the session 1.
 record() {
-	sessions exec 1 "$BUILD/tests/client" "$CONNCOUNT_DIR" "$@"
+	sessions exec 1 "$BUILD/tests/ask_client" "$CONNCOUNT_DIR" "$@"
 }
 
 # expect_client ADDRESS: expects that this is the client of the session 1.
 expect_client() {
 	local length=32
 	[[ $1 != *:* ]] || length=128
-	expect_eq "$1/$length" "$(sessions exec 1 "$BUILD/tests/client" "$CONNCOUNT_DIR")" 'C' || return
+	expect_eq "$1/$length" "$(sessions exec 1 "$BUILD/tests/ask_client" "$CONNCOUNT_DIR")" 'C' || return
 	expect_eq "$1" "$(sessions exec 1 "$LUA" -e "$LUA_CLIENT")" 'Lua'
 }
 
 # expect_awaited: expects that the client of the session 1 is not known yet.
 expect_awaited() {
-	expect 1 sessions exec 1 "$BUILD/tests/client" "$CONNCOUNT_DIR"
+	expect 1 sessions exec 1 "$BUILD/tests/ask_client" "$CONNCOUNT_DIR"
 	expect_match 'PROXY header has not come yet' "$output$errors" C
 	expect 1 sessions exec 1 "$LUA" -e "$LUA_CLIENT"
 	expect_match 'PROXY header has not come yet .* 11' "$output$errors" Lua
@@ -61,7 +61,7 @@ expect_awaited() {
 	session
 	expect_client 10.1.2.3
 	sessions open 1 2001:db8::7 '[2001:db8::1]:25'
-	expect_eq 2001:db8::7/128 "$(sessions exec 2 "$BUILD/tests/client" "$CONNCOUNT_DIR")"
+	expect_eq 2001:db8::7/128 "$(sessions exec 2 "$BUILD/tests/ask_client" "$CONNCOUNT_DIR")"
 	expect_eq 2001:db8::7 "$(sessions exec 2 "$LUA" -e "$LUA_CLIENT")"
 }
 
@@ -75,7 +75,7 @@ expect_awaited() {
 @test "with nothing loaded, Lua gives the peer and C fails" {
 	session
 	expect 0 conncount unload
-	expect 1 sessions exec 1 "$BUILD/tests/client" "$CONNCOUNT_DIR"
+	expect 1 sessions exec 1 "$BUILD/tests/ask_client" "$CONNCOUNT_DIR"
 	expect_match 'not loaded' "$output$errors"
 	expect_eq 10.1.2.3 "$(sessions exec 1 "$LUA" -e "$LUA_CLIENT")"
 }
@@ -125,10 +125,10 @@ expect_awaited() {
 	session
 	local user=(setpriv --reuid=65534 --regid=65534 --inh-caps=-all --bounding-set=-all
 		--no-new-privs)
-	cp -L "$BUILD/tests/client" "$TEST_DIR/client"
+	cp -L "$BUILD/tests/ask_client" "$TEST_DIR/ask_client"
 	expect_eq 10.1.2.3/32 \
-		"$(sessions exec 1 "${user[@]}" --groups=daemon "$TEST_DIR/client" "$CONNCOUNT_DIR")"
-	expect 1 sessions exec 1 "${user[@]}" --clear-groups "$TEST_DIR/client" "$CONNCOUNT_DIR"
+		"$(sessions exec 1 "${user[@]}" --groups=daemon "$TEST_DIR/ask_client" "$CONNCOUNT_DIR")"
+	expect 1 sessions exec 1 "${user[@]}" --clear-groups "$TEST_DIR/ask_client" "$CONNCOUNT_DIR"
 	expect_match "permission denied .*the group 'daemon'" "$output$errors"
 }
 
@@ -139,7 +139,7 @@ ask() {
 	act server <<-END
 		import subprocess
 		for sock in socks:
-		    for argv in ["$BUILD/tests/client", "$CONNCOUNT_DIR"], ["$LUA", "-e", r'''$LUA_CLIENT''']:
+		    for argv in ["$BUILD/tests/ask_client", "$CONNCOUNT_DIR"], ["$LUA", "-e", r'''$LUA_CLIENT''']:
 		        print(subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
 		                             preexec_fn=lambda: os.dup2(sock.fileno(), 3), close_fds=False,
 		                             check=False).stdout.strip())
@@ -159,7 +159,7 @@ socks += connect('10.1.2.4', '192.0.2.1', 25)"
 }
 
 @test "a descriptor that is no TCP connection is an error" {
-	expect 1 "$BUILD/tests/client" "$CONNCOUNT_DIR" 3</dev/null
+	expect 1 "$BUILD/tests/ask_client" "$CONNCOUNT_DIR" 3</dev/null
 	expect_match 'Socket operation on non-socket' "$errors"
 	actor server
 	act server "socks = [listen('192.0.2.1', 25)]"
