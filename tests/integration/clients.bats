@@ -163,7 +163,7 @@ socks += connect('10.1.2.4', '192.0.2.1', 25)"
 	expect_match 'Socket operation on non-socket' "$errors"
 	actor server
 	act server "socks = [listen('192.0.2.1', 25)]"
-	expect_match '^client: .*: Transport endpoint is not connected
+	expect_match '^ask_client: .*: Transport endpoint is not connected
 accept: file descriptor 3: Transport endpoint is not connected 107$' "$(ask)"
 	act server 'socks = socket.socketpair()'
 	expect_match 'Address family not supported.*
@@ -197,7 +197,7 @@ header() {
 awaited() {
 	local text
 	text=$(ask)
-	expect_match '^client: the session.s PROXY header has not come yet' "$text" C
+	expect_match '^ask_client: the session.s PROXY header has not come yet' "$text" C
 	expect_match $'\nthe session.s PROXY header has not come yet .* 11$' "$text" Lua
 }
 
