@@ -3,7 +3,7 @@
  * ask_client - the client of the session at descriptor 3.
  *
  *	ask_client DIR                  prints it, as the library gives it for the instance DIR
- *	ask_client DIR STATE [ADDRESS]  writes the socket's record; STATE is a CC_SESSION_*, in decimal
+ *	ask_client DIR STATE [ADDRESS]  writes the socket's record; STATE is a CC_SESSION_*
  *
  * The instance's own records are frozen: the first record that is written puts an empty map in
  * the place of their pin. Open the instance after that.
