@@ -69,6 +69,61 @@ union address server_address(int family, unsigned number, uint16_t port)
 	return address;
 }
 
+union address proxy_address(int family)
+{
+	union address address = { .sa.sa_family = (sa_family_t)family };
+
+	if (family == AF_INET)
+		inet_pton(AF_INET, "203.0.113.1", &address.in4.sin_addr);
+	else
+		inet_pton(AF_INET6, "2001:db8:ffff::1", &address.in6.sin6_addr);
+	return address;
+}
+
+/* Its address, and how many bytes that is. */
+static const void *bytes_of(const union address *address, size_t *size)
+{
+	if (address->sa.sa_family == AF_INET) {
+		*size = sizeof(address->in4.sin_addr);
+		return &address->in4.sin_addr;
+	}
+	*size = sizeof(address->in6.sin6_addr);
+	return &address->in6.sin6_addr;
+}
+
+void send_header(int fd, int version, const union address *client, const union address *server)
+{
+	static const char signature[12] = "\r\n\r\n\0\r\nQUIT\n";
+	static const uint16_t client_port = 40000;
+	int family = client->sa.sa_family;
+	uint16_t ports[2] = { htons(client_port), server->in4.sin_port }; /* in6's is there, too */
+	char text[2][INET6_ADDRSTRLEN], header[128];
+	const void *from, *to;
+	size_t size, n;
+
+	from = bytes_of(client, &size);
+	to = bytes_of(server, &size);
+	if (version == 1) {
+		n = (size_t)snprintf(header, sizeof(header), "PROXY TCP%d %s %s %u %u\r\n",
+				     family == AF_INET ? 4 : 6,
+				     inet_ntop(family, from, text[0], sizeof(text[0])),
+				     inet_ntop(family, to, text[1], sizeof(text[1])), client_port,
+				     ntohs(ports[1]));
+	} else {
+		memcpy(header, signature, sizeof(signature));
+		header[12] = 0x21;                            /* version 2, PROXY */
+		header[13] = family == AF_INET ? 0x11 : 0x21; /* over TCP */
+		header[14] = 0;
+		header[15] = (char)(2 * size + sizeof(ports));
+		memcpy(header + 16, from, size);
+		memcpy(header + 16 + size, to, size);
+		memcpy(header + 16 + 2 * size, ports, sizeof(ports));
+		n = 16 + 2 * size + sizeof(ports);
+	}
+	if (send(fd, header, n, 0) != (ssize_t)n)
+		err(1, "send");
+}
+
 int listen_at(const union address *at)
 {
 	const int on = 1;

@@ -30,6 +30,14 @@ union address random_address(int family, uint64_t index);
 /* server_address() - the servers' own: 192.0.2.@number, or 2001:db8::@number. */
 union address server_address(int family, unsigned number, uint16_t port);
 
+/*
+ * proxy_address() - the proxy's. It is configured in tests/bench/parts/proxied.bash, too.
+ */
+union address proxy_address(int family);
+
+/* send_header() - send a PROXY header that names @client, from port 40000. @version: 1 or 2. */
+void send_header(int fd, int version, const union address *client, const union address *server);
+
 /* listen_at() - a listening socket. */
 int listen_at(const union address *at);
 

@@ -2,7 +2,8 @@
 /*
  * cycle.c - measures what a connection on loopback costs: connect, accept, close at both ends.
  *
- *	cycle [--clients CGROUP] [--sources N] [--cpu N] [--server N] 4|6 PORT CONNECTIONS
+ *	cycle [--clients CGROUP] [--sources N] [--cpu N] [--server N] [--header 1|2 [--proxy]]
+ *	      4|6 PORT CONNECTIONS
  *
  * One thread does all of it, so that no process waits for another: the kernel handles each packet
  * within the system call that sends it. The client closes first, as most do.
@@ -13,6 +14,9 @@
  *	                   run
  *	--cpu N            stay on that CPU
  *	--server N         use another address of the server
+ *	--header 1|2       send a PROXY header of that version, which names the client; the server
+ *	                   reads it, and closes first
+ *	--proxy            connect from the proxy's address
  *
  * Prints how many nanoseconds of CPU time a connection takes: the median over slices of
  * SLICE connections, so that neither other processes nor interrupts count.
@@ -35,6 +39,7 @@ static struct {
 	unsigned long sources;
 	int cpu;
 	unsigned server;
+	int header, proxy;
 	int family;
 	uint16_t port;
 	unsigned long connections;
@@ -55,6 +60,20 @@ static void cycle(int listener, const union address *from, const union address *
 
 	close(client);
 	close(server);
+}
+
+static void cycle_with_header(int listener, const union address *from, const union address *to)
+{
+	union address proxy = proxy_address(options.family);
+	int client = connect_from(options.proxy ? &proxy : from, to);
+	int server = accept_from(listener);
+	char header[256];
+
+	send_header(client, options.header, from, to);
+	if (recv(server, header, sizeof(header), 0) <= 0)
+		err(1, "recv");
+	close(server);
+	close(client);
 }
 
 static int by_value(const void *a, const void *b)
@@ -81,7 +100,7 @@ static void measure(void)
 			uint64_t source = (uint64_t)getpid() << 32 | n % options.sources;
 			union address from = random_address(options.family, source);
 
-			cycle(listener, &from, &to);
+			(options.header ? cycle_with_header : cycle)(listener, &from, &to);
 		}
 		ns[slice] = (cpu_ns() - start) / SLICE;
 	}
@@ -97,12 +116,19 @@ static void parse(int argc, char **argv)
 		{ "sources", required_argument, NULL, 's' },
 		{ "cpu", required_argument, NULL, 'p' },
 		{ "server", required_argument, NULL, 'n' },
+		{ "header", required_argument, NULL, 'h' },
+		{ "proxy", no_argument, &options.proxy, 1 },
 		{ 0 },
 	};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (option) {
+		case 0:
+			break;
+		case 'h':
+			options.header = atoi(optarg);
+			break;
 		case 'c':
 			options.clients = optarg;
 			break;
@@ -121,7 +147,7 @@ static void parse(int argc, char **argv)
 	}
 	if (optind + 3 != argc)
 		errx(2, "usage: cycle [--clients CGROUP] [--sources N] [--cpu N] "
-			"[--server N] 4|6 PORT CONNECTIONS");
+			"[--server N] [--header 1|2 [--proxy]] 4|6 PORT CONNECTIONS");
 	options.family = strcmp(argv[optind], "6") ? AF_INET : AF_INET6;
 	options.port = (uint16_t)strtoul(argv[optind + 1], NULL, 10);
 	options.connections = strtoul(argv[optind + 2], NULL, 10);
