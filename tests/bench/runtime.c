@@ -11,9 +11,10 @@
  *
  * The kernel reads the clock before and after each run, and that takes time as well: as much as a
  * program that does nothing appears to take. Such a program is attached to CGROUP, and printed as
- * `empty`.
+ * `empty`; while the ingress program is attached, another as `empty_ingress`.
  */
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -28,11 +29,12 @@
 #include "abi.h"
 #include "conncount.h"
 
-enum { EMPTY = 2, PROGRAMS };
+enum { INGRESS = 2, EMPTY, EMPTY_INGRESS, PROGRAMS };
 
-static const char *const names[PROGRAMS] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE, "empty" };
+static const char *const names[PROGRAMS] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE, CC_PIN_INGRESS,
+					     "empty", "empty_ingress" };
 
-/* The program that an instance's link has attached. */
+/* The program that an instance's link has attached. Returns -1 if the instance needs none. */
 static int program_of(const char *pin)
 {
 	struct bpf_link_info info = { 0 };
@@ -42,6 +44,8 @@ static int program_of(const char *pin)
 
 	snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE "/%s", conncount_dir(NULL), pin);
 	link = bpf_obj_get(path);
+	if (link < 0 && errno == ENOENT && !strcmp(pin, CC_PIN_INGRESS))
+		return -1;
 	if (link < 0 || bpf_obj_get_info_by_fd(link, &info, &size))
 		err(1, "%s", path);
 	close(link);
@@ -52,7 +56,8 @@ static int program_of(const char *pin)
 }
 
 /* A program that does nothing, attached to a cgroup for as long as this process lives. */
-static int attach_empty(const char *cgroup)
+static int attach_empty(const char *cgroup, int i, enum bpf_prog_type type,
+			enum bpf_attach_type attach)
 {
 	/* r0 = 1; exit */
 	static const struct bpf_insn instructions[] = {
@@ -60,11 +65,11 @@ static int attach_empty(const char *cgroup)
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 	int directory = open(cgroup, O_RDONLY | O_CLOEXEC);
-	int program = bpf_prog_load(BPF_PROG_TYPE_SOCK_OPS, names[EMPTY], "GPL", instructions,
-				    sizeof(instructions) / sizeof(*instructions), NULL);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach);
+	int program = bpf_prog_load(type, names[i], "GPL", instructions,
+				    sizeof(instructions) / sizeof(*instructions), &opts);
 
-	if (directory < 0 || program < 0 ||
-	    bpf_link_create(program, directory, BPF_CGROUP_SOCK_OPS, NULL) < 0)
+	if (directory < 0 || program < 0 || bpf_link_create(program, directory, attach, NULL) < 0)
 		err(1, "a program that does nothing, in %s", cgroup);
 	close(directory);
 	return program;
@@ -99,17 +104,21 @@ static struct bpf_prog_info statistics(int program)
 
 static void measure(const int *program, char **command)
 {
-	struct bpf_prog_info before[PROGRAMS];
+	struct bpf_prog_info before[PROGRAMS] = { 0 };
 	int enabled = bpf_enable_stats(BPF_STATS_RUN_TIME);
 
 	if (enabled < 0)
 		err(1, "the kernel's statistics of BPF programs");
 	for (int i = 0; i < PROGRAMS; i++)
-		before[i] = statistics(program[i]);
+		if (program[i] >= 0)
+			before[i] = statistics(program[i]);
 	run(command);
 	for (int i = 0; i < PROGRAMS; i++) {
-		struct bpf_prog_info after = statistics(program[i]);
+		struct bpf_prog_info after;
 
+		if (program[i] < 0)
+			continue;
+		after = statistics(program[i]);
 		printf("%s %llu %llu %zu %u\n", names[i], after.run_cnt - before[i].run_cnt,
 		       after.run_time_ns - before[i].run_time_ns,
 		       after.xlated_prog_len / sizeof(struct bpf_insn), after.verified_insns);
@@ -125,7 +134,11 @@ int main(int argc, char **argv)
 		errx(2, "usage: runtime CGROUP COMMAND...");
 	for (int i = 0; i < EMPTY; i++)
 		program[i] = program_of(names[i]);
-	program[EMPTY] = attach_empty(argv[1]);
+	program[EMPTY] = attach_empty(argv[1], EMPTY, BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS);
+	program[EMPTY_INGRESS] = -1;
+	if (program[INGRESS] >= 0)
+		program[EMPTY_INGRESS] = attach_empty(
+			argv[1], EMPTY_INGRESS, BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_INGRESS);
 	measure(program, argv + 2);
 	return 0;
 }
