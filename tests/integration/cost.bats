@@ -86,13 +86,17 @@ calls() {
 	expect_eq 0 "$(nodes_there)" 'nodes after a thousand calls of others'
 }
 
-@test "tests/bench/bench measures one part, and writes a table and JSON" {
+@test "tests/bench/bench measures the parts it is given, and writes a table and JSON" {
 	local dir=$BATS_TEST_TMPDIR/bench
 	requires root bpf cgroup2 netns ipv6 ip python3 build speed
 	expect 0 env -u CONNCOUNT_DIR "$ROOT/tests/bench/bench" --quick --into "$dir" split
 	expect_match '\| passive_established \| 1 \| [0-9.]+ [nu]s \|' "$output"
 	expect_match '\| release \| 1 \| [0-9.]+ [nu]s \|' "$(<"$dir/table.md")"
 	python3 -I -c 'import json, sys; json.load(open(sys.argv[1]))["measured"]["split"][0]' "$dir/results.json"
+	expect 0 env -u CONNCOUNT_DIR "$ROOT/tests/bench/bench" --quick --into "$dir" proxied
+	expect_match '\| the same of an identified session, against none configured \| [0-9.]+ x \|' "$output"
+	expect_match '\| IPv6, version 1, from a proxy \| [0-9.]+ \| [0-9.]+ [nu]s \|' "$(<"$dir/table.md")"
+	expect_match '\| 1,500 bytes \| identified session \| [0-9]+ \| -?[0-9]+ ns \|' "$output"
 	expect 1 "$ROOT/tests/bench/bench" everything
 	expect_match '^bench: usage: ' "$errors"
 }
