@@ -2,11 +2,14 @@
 /* connections.c - see connections.h */
 #include <arpa/inet.h>
 #include <err.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <bpf/bpf.h>
 
 #include "connections.h"
 
@@ -166,4 +169,23 @@ void move_to(const char *cgroup)
 	file = fopen(path, "we");
 	if (!file || fprintf(file, "%d\n", getpid()) < 0 || fclose(file))
 		err(1, "%s", path);
+}
+
+int attach_empty(const char *cgroup, const char *name, enum bpf_prog_type type,
+		 enum bpf_attach_type attach)
+{
+	/* r0 = 1; exit */
+	static const struct bpf_insn instructions[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int directory = open(cgroup, O_RDONLY | O_CLOEXEC);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach);
+	int program = bpf_prog_load(type, name, "GPL", instructions,
+				    sizeof(instructions) / sizeof(*instructions), &opts);
+
+	if (directory < 0 || program < 0 || bpf_link_create(program, directory, attach, NULL) < 0)
+		err(1, "a program that does nothing, in %s", cgroup);
+	close(directory);
+	return program;
 }

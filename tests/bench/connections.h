@@ -8,6 +8,7 @@
 #ifndef BENCH_CONNECTIONS_H
 #define BENCH_CONNECTIONS_H
 
+#include <linux/bpf.h>
 #include <netinet/in.h>
 #include <stdint.h>
 
@@ -53,5 +54,12 @@ int accept_from(int listener);
  * @cgroup: its directory; NULL: stay.
  */
 void move_to(const char *cgroup);
+
+/*
+ * attach_empty() - attach a program that does nothing to a cgroup, for as long as this process
+ * lives. Returns the program.
+ */
+int attach_empty(const char *cgroup, const char *name, enum bpf_prog_type type,
+		 enum bpf_attach_type attach);
 
 #endif

@@ -28,6 +28,7 @@
 
 #include "abi.h"
 #include "conncount.h"
+#include "connections.h"
 
 enum { INGRESS = 2, EMPTY, EMPTY_INGRESS, PROGRAMS };
 
@@ -52,26 +53,6 @@ static int program_of(const char *pin)
 	program = bpf_prog_get_fd_by_id(info.prog_id);
 	if (program < 0)
 		err(1, "%s: its program", path);
-	return program;
-}
-
-/* A program that does nothing, attached to a cgroup for as long as this process lives. */
-static int attach_empty(const char *cgroup, int i, enum bpf_prog_type type,
-			enum bpf_attach_type attach)
-{
-	/* r0 = 1; exit */
-	static const struct bpf_insn instructions[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	int directory = open(cgroup, O_RDONLY | O_CLOEXEC);
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach);
-	int program = bpf_prog_load(type, names[i], "GPL", instructions,
-				    sizeof(instructions) / sizeof(*instructions), &opts);
-
-	if (directory < 0 || program < 0 || bpf_link_create(program, directory, attach, NULL) < 0)
-		err(1, "a program that does nothing, in %s", cgroup);
-	close(directory);
 	return program;
 }
 
@@ -134,11 +115,13 @@ int main(int argc, char **argv)
 		errx(2, "usage: runtime CGROUP COMMAND...");
 	for (int i = 0; i < EMPTY; i++)
 		program[i] = program_of(names[i]);
-	program[EMPTY] = attach_empty(argv[1], EMPTY, BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS);
+	program[EMPTY] =
+		attach_empty(argv[1], names[EMPTY], BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS);
 	program[EMPTY_INGRESS] = -1;
 	if (program[INGRESS] >= 0)
-		program[EMPTY_INGRESS] = attach_empty(
-			argv[1], EMPTY_INGRESS, BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_INGRESS);
+		program[EMPTY_INGRESS] =
+			attach_empty(argv[1], names[EMPTY_INGRESS], BPF_PROG_TYPE_CGROUP_SKB,
+				     BPF_CGROUP_INET_INGRESS);
 	measure(program, argv + 2);
 	return 0;
 }

@@ -2,7 +2,8 @@
 /*
  * transfer.c - measures the throughput of one long connection on loopback.
  *
- *	transfer [--clients CGROUP] [--cpu N] [--proxy] [--back] 4|6 PORT CHUNK MEGABYTES
+ *	transfer [--clients CGROUP] [--cpu N] [--proxy] [--back] [--empty CGROUP]
+ *	         4|6 PORT CHUNK MEGABYTES
  *
  * The client sends a PROXY header, and then so many megabytes, CHUNK bytes at once; the server
  * reads all of it. One thread does both: the kernel handles each packet within the system call that
@@ -12,6 +13,7 @@
  *	                   that transfer was started in
  *	--cpu N            stay on that CPU
  *	--proxy            connect from the proxy's address
+ *	--empty CGROUP     attach to that cgroup an ingress program that does nothing
  *	--back             the server sends, and the client nothing at all: no header
  *
  * Prints how many nanoseconds of CPU time a megabyte takes at both ends: the median over slices of
@@ -116,6 +118,7 @@ int main(int argc, char **argv)
 		{ "clients", required_argument, NULL, 'c' },
 		{ "cpu", required_argument, NULL, 'p' },
 		{ "proxy", no_argument, &options.proxy, 1 },
+		{ "empty", required_argument, NULL, 'e' },
 		{ "back", no_argument, &options.back, 1 },
 		{ 0 },
 	};
@@ -130,12 +133,16 @@ int main(int argc, char **argv)
 			CPU_SET(atoi(optarg), &cpus);
 			if (sched_setaffinity(0, sizeof(cpus), &cpus))
 				err(1, "CPU %s", optarg);
+		} else if (option == 'e') {
+			attach_empty(optarg, "empty", BPF_PROG_TYPE_CGROUP_SKB,
+				     BPF_CGROUP_INET_INGRESS);
 		} else if (option) {
 			exit(2);
 		}
 	}
 	if (optind + 4 != argc)
 		errx(2, "usage: transfer [--clients CGROUP] [--cpu N] [--proxy] [--back] "
+			"[--empty CGROUP] "
 			"4|6 PORT CHUNK MEGABYTES");
 	options.family = strcmp(argv[optind], "6") ? AF_INET : AF_INET6;
 	options.port = (uint16_t)strtoul(argv[optind + 1], NULL, 10);

@@ -46,6 +46,11 @@ time_transfer() {
 		"${@:5}" 4 "$4" "$(chunk "$3")" "$megabytes")"
 }
 
+# time_empty ROUND SIZE: the same with an ingress program that does nothing.
+time_empty() {
+	time_transfer empty "$1" "$2" 25 --empty "$CGROUP_PATH"
+}
+
 # time_ingress NAME... -- N COMMAND...: of each program, runs and nanoseconds by the kernel's
 # statistics, divided by N.
 time_ingress() {
@@ -106,6 +111,7 @@ measure_proxied() {
 		for ((i = 0; i < rounds; i++)); do
 			at none time_transfer none "$i" "$size" 25
 			at plain time_transfer plain "$i" "$size" 25
+			at plain time_empty "$i" "$size"
 			at proxied time_transfer uncounted "$i" "$size" 27
 			at proxied time_transfer direct "$i" "$size" 26
 			at proxied time_transfer identified "$i" "$size" 25 --proxy
