@@ -33,6 +33,7 @@ build = {
 				'lua/socket_lookup.c',
 				'user/lib/cgroup_mount.c',
 				'user/lib/cidr.c',
+				'user/lib/client.c',
 				'user/lib/list.c',
 				'user/lib/mapping.c',
 				'user/lib/maps.c',
