@@ -9,7 +9,11 @@
  * difficult part. At the end every socket is closed, the listener too.
  *
  * usage: churn --connections N --to ADDR:PORT --from-base ADDR [--procs N] [--addresses N]
- *              [--end mix|close|reset] [--seconds N]
+ *              [--end mix|close|reset] [--seconds N] [--headers N]
+ *
+ * With --headers the clients are proxies: they begin most connections with a PROXY header of either
+ * version, which names one of N clients of each family. Some headers are cut, wrong or missing, and
+ * some come with the end of the handshake.
  *
  * Prints how many connections were opened and accepted, how many processes were killed, and
  * the most sessions that can have been open at once.
@@ -19,6 +23,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -46,6 +51,7 @@ enum {
 	IN_FLIGHT_BARE = 3, /* the same while none are held */
 	KILL_EVERY = 1000,  /* connections of a process, on average, before it is killed */
 	DRAIN_MS = 200,     /* the accept queue is empty if nothing comes for so long */
+	HEADER_MAX = 128,   /* bytes of a PROXY header */
 };
 
 enum end { END_MIX, END_CLOSE, END_RESET };
@@ -65,6 +71,7 @@ static struct {
 	unsigned addresses;
 	int procs;
 	int seconds;
+	unsigned headers;
 	enum end end;
 } options = { .addresses = 4, .procs = 8, .seconds = 120 };
 
@@ -153,10 +160,59 @@ static void none_held(int *held)
 		held[i] = -1;
 }
 
+/* Make a PROXY header of a random version, which names a random client. Returns its length. */
+static size_t header_make(char *header)
+{
+	unsigned char binary[52] = "\r\n\r\n\0\r\nQUIT\n\x21";
+	unsigned client = random_below(options.headers), ipv6 = random_below(2);
+	size_t size = ipv6 ? 52 : 28;
+
+	if (random_below(2) == 0)
+		return (size_t)snprintf(header, HEADER_MAX,
+					ipv6 ? "PROXY TCP6 2001:db8:f::%x 2001:db8::25 40000 25\r\n"
+					     : "PROXY TCP4 198.51.%u.%u 192.0.2.1 40000 25\r\n",
+					ipv6 ? client : client >> 8, client & 255);
+	binary[13] = ipv6 ? 0x21 : 0x11;
+	binary[15] = (unsigned char)(size - 16);
+	memcpy(binary + 16, ipv6 ? "\x20\x01\x0d\xb8\0\x0f" : "\xc6\x33", ipv6 ? 6 : 2);
+	binary[ipv6 ? 30 : 18] = (unsigned char)(client >> 8);
+	binary[ipv6 ? 31 : 19] = (unsigned char)client;
+	memcpy(header, binary, size);
+	return size;
+}
+
+/* Begin a connection as a proxy. The peer may have closed or reset it. */
+static void header_send(int fd)
+{
+	const int on = 1;
+	char header[HEADER_MAX];
+	size_t size = header_make(header), cut = random_below((unsigned)size);
+
+	switch (random_below(8)) {
+	case 0: /* none */
+		break;
+	case 1: /* a part */
+		send(fd, header, cut, MSG_NOSIGNAL);
+		break;
+	case 2: /* both parts */
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		send(fd, header, cut, MSG_NOSIGNAL);
+		send(fd, header + cut, size - cut, MSG_NOSIGNAL);
+		break;
+	case 3: /* garbage, perhaps after a right beginning */
+		header[cut] ^= 1;
+		/* fall through */
+	default:
+		send(fd, header, size, MSG_NOSIGNAL);
+	}
+	/* If nothing was sent, end the handshake: the others wait until it is accepted. */
+	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
 /* Returns a connected socket, or -1 where no port was free. */
 static int open_session(void)
 {
-	const int on = 1;
+	const int on = 1, off = 0;
 	struct sockaddr_in from = { .sin_family = AF_INET };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -167,8 +223,15 @@ static int open_session(void)
 		die("setsockopt IP_BIND_ADDRESS_NO_PORT");
 	if (bind(fd, (struct sockaddr *)&from, sizeof(from)))
 		die("bind");
-	if (connect(fd, (struct sockaddr *)&options.to, sizeof(options.to)) == 0)
+	/* The header comes with the ACK that ends the handshake. */
+	if (options.headers && random_below(2) == 0 &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off)))
+		die("setsockopt TCP_QUICKACK");
+	if (connect(fd, (struct sockaddr *)&options.to, sizeof(options.to)) == 0) {
+		if (options.headers)
+			header_send(fd);
 		return fd;
+	}
 	/* The other side may have accepted and reset it before connect(2) returned. */
 	if (errno != EADDRNOTAVAIL && errno != ECONNRESET)
 		die("connect");
@@ -378,6 +441,7 @@ static void parse(int argc, char **argv)
 		{ "addresses", required_argument, NULL, 'a' },
 		{ "end", required_argument, NULL, 'e' },
 		{ "seconds", required_argument, NULL, 's' },
+		{ "headers", required_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int option;
@@ -398,6 +462,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'a':
 			options.addresses = (unsigned)number(optarg, 65536);
+			break;
+		case 'h':
+			options.headers = (unsigned)number(optarg, 65536);
 			break;
 		case 'e':
 			set_end(optarg);
