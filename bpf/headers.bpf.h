@@ -269,9 +269,12 @@ static __always_inline bool early_identify(struct bpf_sock *sk, const struct pac
 static __always_inline void header_arrives(struct __sk_buff *skb, struct bpf_sock *sk,
 					   __u32 next_seq)
 {
+	/* Before the record: its handshake's end on another CPU makes that first, and leaves SYN_RECV
+	 * then. In the other order both could be missed, and the header with them. */
+	__u32 tcp_state = *(volatile __u32 *)&sk->state;
 	struct cc_session *session = record_get(sk, 0);
 	__u32 state = session ? *(volatile __u32 *)&session->state : CC_SESSION_NEW;
-	bool early = state == CC_SESSION_NEW && sk->state == BPF_TCP_SYN_RECV;
+	bool early = state == CC_SESSION_NEW && tcp_state == BPF_TCP_SYN_RECV;
 	struct cc_session as = { .origin = CC_ORIGIN_UNREAD };
 	struct packet packet = {};
 
