@@ -5,7 +5,7 @@
 
 load ../lib/common
 load ../lib/actors
-load ../lib/proxied
+load ../lib/proxies
 load ../lib/instance
 
 setup() {

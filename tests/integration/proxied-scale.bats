@@ -6,7 +6,7 @@
 load ../lib/common
 load ../lib/neighbours
 load ../lib/actors
-load ../lib/proxied
+load ../lib/proxies
 load ../lib/instance
 
 time_limit 900

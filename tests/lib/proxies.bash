@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# proxied.bash - a listener on port 25 with proxies, 10.0.0.0/24 and 2001:db8:1::/64, and actors
+# proxies.bash - a listener on port 25 with proxies, 10.0.0.0/24 and 2001:db8:1::/64, and actors
 # that send PROXY headers. Load actors.bash too. A test file has
 #	setup() { proxied_setup; }
 #	teardown() { actors_teardown; }
 
+# shellcheck disable=SC2119 # no LINEs here
 proxied_setup() {
 	instance_setup
 	proxied_configure
@@ -13,6 +14,7 @@ proxied_setup() {
 }
 
 # proxied_configure [LINE...]: configures it; LINEs are in the section [conncount].
+# shellcheck disable=SC2120 # other files give LINEs
 proxied_configure() {
 	{
 		printf '%s\n' '[conncount]' 'group = root' "$@"
