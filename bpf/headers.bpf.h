@@ -269,8 +269,8 @@ static __always_inline bool early_identify(struct bpf_sock *sk, const struct pac
 static __always_inline void header_arrives(struct __sk_buff *skb, struct bpf_sock *sk,
 					   __u32 next_seq)
 {
-	/* Before the record: its handshake's end on another CPU makes that first, and leaves SYN_RECV
-	 * then. In the other order both could be missed, and the header with them. */
+	/* Before the record: its handshake's end on another CPU makes that first, and leaves
+	 * SYN_RECV then. In the other order both could be missed, and the header with them. */
 	__u32 tcp_state = *(volatile __u32 *)&sk->state;
 	struct cc_session *session = record_get(sk, 0);
 	__u32 state = session ? *(volatile __u32 *)&session->state : CC_SESSION_NEW;
