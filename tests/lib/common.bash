@@ -218,7 +218,7 @@ have() {
 	churn)
 		[ -x "$BUILD/tests/churn" ] || missing="$BUILD/tests/churn is not built"
 		;;
-	exim4-daemon-light | opensmtpd | postfix)
+	dovecot-core | dovecot-imapd | exim4-daemon-heavy | exim4-daemon-light | opensmtpd | postfix)
 		missing=$("$TOOLS/debian-package" "$1" 2>&1 >/dev/null)
 		;;
 	openmetrics)

@@ -99,3 +99,87 @@ opensmtpd_start() {
 		bash "$1" "$files"
 	wait_until listens "$(sed -n "s|^listen on .* port \([0-9]*\).*|\1|p; T; q" "$1")"
 }
+
+# postfix_start [MASTER]: starts Debian's Postfix with Debian's configuration and, on stdin, lines for
+# main.cf. The file MASTER, if given, replaces the line of master.cf for port 25. It logs to
+# $TEST_DIR/postfix.log.
+postfix_start() {
+	{
+		printf '%s\n' 'maillog_file = /dev/stdout' 'myhostname = mx.example' \
+			'mydestination = localhost' 'local_transport = discard:' \
+			'local_recipient_maps =' 'smtpd_peername_lookup = no'
+		cat
+	} >"$TEST_DIR/main.cf"
+	mkdir "$TEST_DIR/postfix"
+	# As the package's postinst and `postfix start-fg` do.
+	# shellcheck disable=SC2016
+	server_start "$TEST_DIR/postfix.log" "$TOOLS/in-packages" "$TEST_DIR/postfix" postfix -- bash -e -c '
+		cd /etc/postfix
+		cp /usr/share/postfix/main.cf.debian main.cf
+		cp /usr/share/postfix/master.cf.dist master.cf
+		cp /usr/share/postfix/dynamicmaps.cf .
+		cat "$1" >>main.cf
+		if [ -n "$2" ]; then
+			sed -i "/^smtp *inet /d" master.cf
+			cat "$2" >>master.cf
+		fi
+		for name in postfix postdrop; do
+			grep -q "^$name:" /etc/group || echo "$name:x:$((++n + 64000)):" >>/etc/group
+		done
+		grep -q ^postfix: /etc/passwd ||
+			echo postfix:x:64001:64001::/var/spool/postfix:/bin/false >>/etc/passwd
+		chgrp postdrop /usr/sbin/postqueue /usr/sbin/postdrop
+		chmod 2555 /usr/sbin/postqueue /usr/sbin/postdrop
+		install -d -o postfix /var/lib/postfix
+		postfix check
+		exec /usr/lib/postfix/sbin/master -s' bash "$TEST_DIR/main.cf" "${1:-}"
+	local port=25
+	[ -z "${1:-}" ] || port=$(sed -n 's/^\([0-9]\+\) *inet .*/\1/p; T; q' "$1")
+	wait_until -t 30 listens "$port"
+}
+
+# exim_start [PORT [PACKAGE]]: starts Debian's Exim (exim4-daemon-light) on that port (25) with the
+# lines of its configuration on stdin, whose last can be an ACL. It logs to $TEST_DIR/log.
+exim_start() {
+	local port=${1:-25}
+	{
+		cat <<-END
+			primary_hostname = mx.example
+			daemon_smtp_ports = $port
+			log_file_path = $TEST_DIR/log/%s
+			host_lookup =
+			tls_advertise_hosts =
+			keep_environment =
+			smtp_accept_max = 100
+			acl_smtp_rcpt = accept
+		END
+		cat
+		cat <<-'END'
+			begin routers
+			all:
+			  driver = accept
+			  transport = nowhere
+			begin transports
+			nowhere:
+			  driver = appendfile
+			  file = /dev/null
+			  user = mail
+		END
+	} >"$TEST_DIR/exim.conf"
+	mkdir "$TEST_DIR/exim"
+	# As the package's postinst does.
+	# shellcheck disable=SC2016
+	server_start "$TEST_DIR/exim.log" "$TOOLS/in-packages" "$TEST_DIR/exim" "${2:-exim4-daemon-light}" -- \
+		bash -e -c '
+		grep -q "^Debian-exim:" /etc/group || echo "Debian-exim:x:64003:" >>/etc/group
+		grep -q "^Debian-exim:" /etc/passwd ||
+			echo "Debian-exim:x:64003:64003::/var/spool/exim4:/bin/false" >>/etc/passwd
+		for dir in /var/spool/exim4 "$2"; do
+			install -d -o Debian-exim -g Debian-exim "$dir"
+		done
+		rm -f /etc/resolv.conf
+		echo lookup file >/etc/resolv.conf # no name server is asked
+		install -D -m 644 "$1" /etc/exim4/exim4.conf
+		exec /usr/sbin/exim4 -bdf' bash "$TEST_DIR/exim.conf" "$TEST_DIR/log"
+	wait_until listens "$port"
+}

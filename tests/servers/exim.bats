@@ -14,7 +14,7 @@ setup() {
 	configure_smtp_with 'group = nogroup'
 	load
 	smtp_start
-	exim_start
+	mta_start
 }
 
 teardown() {
@@ -22,49 +22,10 @@ teardown() {
 	instance_teardown
 }
 
-# exim_start: starts Exim with the example, to ask at $TEST_DIR/policyd/sock, which may not exist.
-# Its logs are in $TEST_DIR/log.
-exim_start() {
-	{
-		cat <<-END
-			primary_hostname = mx.example
-			log_file_path = $TEST_DIR/log/%s
-			host_lookup =
-			tls_advertise_hosts =
-			keep_environment =
-			smtp_accept_max = 100
-			acl_smtp_rcpt = accept
-		END
-		example conncount-policyd.8 EXIM 1 |
-			sed "s|\\\\e|\\\\|g; s|/run/conncount-policyd.sock|$TEST_DIR/policyd/sock|"
-		cat <<-'END'
-			begin routers
-			all:
-			  driver = accept
-			  transport = nowhere
-			begin transports
-			nowhere:
-			  driver = appendfile
-			  file = /dev/null
-			  user = mail
-		END
-	} >"$TEST_DIR/exim.conf"
-	mkdir "$TEST_DIR/exim"
-	# As the package's postinst does.
-	# shellcheck disable=SC2016
-	server_start "$TEST_DIR/exim.log" "$TOOLS/in-packages" "$TEST_DIR/exim" exim4-daemon-light -- \
-		bash -e -c '
-		grep -q "^Debian-exim:" /etc/group || echo "Debian-exim:x:64003:" >>/etc/group
-		grep -q "^Debian-exim:" /etc/passwd ||
-			echo "Debian-exim:x:64003:64003::/var/spool/exim4:/bin/false" >>/etc/passwd
-		for dir in /var/spool/exim4 "$2"; do
-			install -d -o Debian-exim -g Debian-exim "$dir"
-		done
-		rm -f /etc/resolv.conf
-		echo lookup file >/etc/resolv.conf # no name server is asked
-		install -D -m 644 "$1" /etc/exim4/exim4.conf
-		exec /usr/sbin/exim4 -bdf' bash "$TEST_DIR/exim.conf" "$TEST_DIR/log"
-	wait_until listens 25
+# mta_start: starts Exim with the example, to ask at $TEST_DIR/policyd/sock, which may not exist.
+mta_start() {
+	exim_start < <(example conncount-policyd.8 EXIM 1 |
+		sed "s|\\\\e|\\\\|g; s|/run/conncount-policyd.sock|$TEST_DIR/policyd/sock|")
 }
 
 @test "Exim refuses a client over its limit, for now or for good, and accepts others" {

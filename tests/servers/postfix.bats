@@ -24,35 +24,12 @@ teardown() {
 	instance_teardown
 }
 
-# postfix_start [LINE...]: starts Postfix with Debian's configuration, the lines of the example, and
-# LINEs. It logs to $TEST_DIR/postfix.log.
-postfix_start() {
-	{
+# mta_start [LINE...]: starts Postfix with the example and LINEs.
+mta_start() {
+	postfix_start < <(
 		example conncount-policyd.8 POSTFIX 1
-		printf '%s\n' 'maillog_file = /dev/stdout' 'myhostname = mx.example' \
-			'mydestination = localhost' 'local_transport = discard:' \
-			'local_recipient_maps =' 'smtpd_peername_lookup = no' "$@"
-	} >"$TEST_DIR/main.cf"
-	mkdir "$TEST_DIR/postfix"
-	# As the package's postinst and `postfix start-fg` do.
-	# shellcheck disable=SC2016
-	server_start "$TEST_DIR/postfix.log" "$TOOLS/in-packages" "$TEST_DIR/postfix" postfix -- bash -e -c '
-		cd /etc/postfix
-		cp /usr/share/postfix/main.cf.debian main.cf
-		cp /usr/share/postfix/master.cf.dist master.cf
-		cp /usr/share/postfix/dynamicmaps.cf .
-		cat "$1" >>main.cf
-		for name in postfix postdrop; do
-			grep -q "^$name:" /etc/group || echo "$name:x:$((++n + 64000)):" >>/etc/group
-		done
-		grep -q ^postfix: /etc/passwd ||
-			echo postfix:x:64001:64001::/var/spool/postfix:/bin/false >>/etc/passwd
-		chgrp postdrop /usr/sbin/postqueue /usr/sbin/postdrop
-		chmod 2555 /usr/sbin/postqueue /usr/sbin/postdrop
-		install -d -o postfix /var/lib/postfix
-		postfix check
-		exec /usr/lib/postfix/sbin/master -s' bash "$TEST_DIR/main.cf"
-	wait_until -t 30 listens 25
+		printf '%s\n' "$@"
+	)
 }
 
 # refused [CLIENT]: prints how many sessions of CLIENT, or in all, Postfix has refused.
@@ -65,16 +42,9 @@ expect_refused() {
 	expect_eq "$1" "$(refused "${2:-}")" "refused ${2:-in all}"
 }
 
-# times N WORD: prints WORD N times.
-times() {
-	local words
-	words=$(yes "$2" | head -n "$1" | tr '\n' ' ')
-	echo "${words% }"
-}
-
 @test "the sixth session of a client and the 21st of its /24 are refused, and no others" {
 	local i
-	postfix_start
+	mta_start
 	smtp_start
 	for i in 1 2 3 4; do
 		expect_smtp "$(times 5 220) 421 421" open 7 "203.0.113.$i" 192.0.2.1:25
@@ -120,7 +90,7 @@ herd() {
 
 @test "of 200 parallel sessions from 20 addresses, exactly those over the limits are refused" {
 	local client n i=0 gate
-	postfix_start 'default_process_limit = 250' \
+	mta_start 'default_process_limit = 250' \
 		'smtpd_data_restrictions = check_policy_service { inet:127.0.0.1:10127, default_action=DUNNO }'
 	# Accepted sessions wait at DATA until this second service ends, which delays its answers.
 	echo "limit{ v4 = 0, sessions = 0, action = 'tarpit', delay = 90 }" | policy
