@@ -13,8 +13,9 @@ setup() {
 	mapfile -t CAPABILITIES < <(sed -n 's/^CapabilityBoundingSet=//p' "$SERVICE" |
 		tr ' ' '\n' | sed 's/^CAP_//' | tr '[:upper:]' '[:lower:]')
 	# Everything that load may need capabilities for: sessions in a network namespace that only
-	# their sockets hold, and a group that is not root's.
+	# their sockets hold, a group that is not root's, and a program that reads headers.
 	configure_smtp_with 'group = nogroup'
+	echo 'proxy = 192.0.2.77' >>"$CONFIG"
 	chmod 0777 "$TEST_DIR"
 	start_in_ns python3 -I -S "$TOOLS/elsewhere.py" open "$TEST_DIR/left" 25 1
 	ELSEWHERE=$STARTED
