@@ -168,7 +168,7 @@ planted() {
 
 @test "planted bugs in the parser of configurations are found" {
 	local config=user/load/config.c
-	planted config $config 's/lb->port;/lb->port - 1;/' 'not so: n == 1'
+	planted config $config 's/ta->port - tb->port;/ta->port - tb->port + 1;/' 'not so: n == 1'
 	planted config $config 's/free(config->listeners);/;/' 'LeakSanitizer'
 	planted config $config 's/(n ? 2 \* n : 1)/(n | 1)/' \
 		'heap-buffer-overflow'
