@@ -39,9 +39,7 @@ static __always_inline void endpoints_get(struct bpf_sock_ops *ctx, struct endpo
 static __always_inline bool is_itself(struct bpf_sock_ops *ctx, const struct endpoint *local,
 				      const struct endpoint *peer)
 {
-	return ctx->local_port == bpf_ntohl(ctx->remote_port) && local->addr[0] == peer->addr[0] &&
-	       local->addr[1] == peer->addr[1] && local->addr[2] == peer->addr[2] &&
-	       local->addr[3] == peer->addr[3];
+	return ctx->local_port == bpf_ntohl(ctx->remote_port) && endpoint_has_address(local, peer);
 }
 
 /*
@@ -146,8 +144,7 @@ static __noinline void on_peer_closed(struct bpf_sock_ops *ctx, struct cc_sessio
 	if (!CC_SESSION_IS_AWAITED(*(volatile __u32 *)&session->state))
 		return;
 	endpoints_get(ctx, &local, &peer);
-	as.family = bpf_htons(peer.family);
-	__builtin_memcpy(as.addr, peer.addr, sizeof(as.addr));
+	session_set_peer(&as, &peer);
 	session_start(session, &as);
 }
 

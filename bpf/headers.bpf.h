@@ -51,10 +51,7 @@ struct tcp_packet {
 	__be16 source, destination;
 	__be32 seq, ack;
 	__u8 length; /* upper half: of the header, in 4 bytes */
-	__u8 flags;
 };
-
-enum { TCP_FLAG_SYN = 2 };
 
 /* A TCP packet. */
 struct packet {
@@ -239,8 +236,7 @@ static __always_inline void header_take(struct bpf_sock_ops *ctx, const struct e
 	slot = &work->slot;
 	if (!work->full || slot->seq != tcp->seq || slot->peer_port != tcp->source ||
 	    slot->local_port != tcp->destination || slot->peer.family != peer->family ||
-	    slot->peer.addr[0] != peer->addr[0] || slot->peer.addr[1] != peer->addr[1] ||
-	    slot->peer.addr[2] != peer->addr[2] || slot->peer.addr[3] != peer->addr[3])
+	    !endpoint_has_address(&slot->peer, peer))
 		return;
 	work->full = 0;
 	as->origin = slot->as.origin;
@@ -284,8 +280,7 @@ static __always_inline void header_arrives(struct __sk_buff *skb, struct bpf_soc
 		return;
 	if (early && !early_identify(sk, &packet, &as))
 		return;
-	as.family = bpf_htons(packet.peer.family);
-	__builtin_memcpy(as.addr, packet.peer.addr, sizeof(as.addr));
+	session_set_peer(&as, &packet.peer);
 	header_read(skb, &packet, &as);
 	if (!session)
 		session = record_get(sk, BPF_SK_STORAGE_GET_F_CREATE);

@@ -25,6 +25,13 @@ static __always_inline void endpoint_unmap(struct endpoint *end)
 	end->addr[3] = 0;
 }
 
+/* Whether two ends have the same address. */
+static __always_inline bool endpoint_has_address(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->addr[0] == b->addr[0] && a->addr[1] == b->addr[1] && a->addr[2] == b->addr[2] &&
+	       a->addr[3] == b->addr[3];
+}
+
 /*
  * listener_find() - find the listener of a local address in the active configuration.
  * @port: host byte order.

@@ -12,7 +12,6 @@
  *	STARTING   nothing: the starter will find ENDED, and take back what it has entered
  *	NEW        nothing: the starter will find ENDED, and enter nothing
  *	ENDED      nothing: the other event came first
- *
  *	AWAITED    take it off its listener's `awaiting`
  *
  * A session from a proxy goes NEW -> AWAITED when its handshake is done, and AWAITED -> STARTING
@@ -22,9 +21,10 @@
  * is set by one operation, with the listener in the state itself. If it were claimed first, to
  * write fields, a header that came meanwhile would find STARTING, and be lost.
  *
- * A start that finds the record in any state but NEW leaves it alone. So no session is subtracted
- * before it was added, and the program that subtracts it reads a complete record: the starter
- * writes the fields before it makes the state COUNTED, by an operation that orders these writes.
+ * A start that finds the record in any state but NEW and AWAITED leaves it alone. So no session is
+ *subtracted before it was added, and the program that subtracts it reads a complete record: the
+ *starter writes the fields before it makes the state COUNTED, by an operation that orders these
+ *writes.
  */
 #ifndef CONNCOUNT_SESSIONS_BPF_H
 #define CONNCOUNT_SESSIONS_BPF_H
@@ -217,6 +217,14 @@ static __always_inline void session_finish(struct cc_session *session, __u32 sta
 		session_leave(session, state);
 }
 
+/* Have a session counted for the other end of its connection. */
+static __always_inline void session_set_peer(struct cc_session *session,
+					     const struct endpoint *peer)
+{
+	session->family = bpf_htons(peer->family);
+	__builtin_memcpy(session->addr, peer->addr, sizeof(session->addr));
+}
+
 /*
  * session_look_up() - find what to count a connection under, in the active configuration.
  * @port: the local port, host byte order.
@@ -230,10 +238,8 @@ static __always_inline bool session_look_up(const struct endpoint *local, __u32 
 	__be16 config = 0;
 	struct cc_listener_id *listener = listener_find(local, port, &config);
 
-	*ret = (struct cc_session){
-		.family = bpf_htons(peer->family),
-		.addr = { peer->addr[0], peer->addr[1], peer->addr[2], peer->addr[3] },
-	};
+	*ret = (struct cc_session){};
+	session_set_peer(ret, peer);
 	if (!listener)
 		return false;
 	ret->listener = bpf_htons(listener->id);
