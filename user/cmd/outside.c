@@ -60,8 +60,7 @@ static void tell_sockets(const struct queues *queues, const struct conncount_sta
 	if (queues->unseen) {
 		snprintf(line, sizeof(line),
 			 "note: listening sockets that may be outside of %s: %zu (run this where "
-			 "its "
-			 "cgroup v2 mount is visible)",
+			 "its cgroup v2 mount is visible)",
 			 state->cgroup, queues->unseen);
 		tell(line);
 	}

@@ -44,8 +44,7 @@ static int open_live(const char *dir, const char *name)
 	return bpf_obj_get(instance_path(dir, CC_DIR_LIVE, name, path));
 }
 
-/* The id of the cgroup that a link is attached to: 0 if that cgroup is gone, or there is no link.
- */
+/* The id of the cgroup that a link is attached to: 0 if that is gone, or there is no link. */
 static __u64 link_cgroup(const char *dir, const char *name)
 {
 	struct bpf_link_info info = { 0 };
