@@ -22,13 +22,6 @@ ways = [(proxy, dst, header(client))
         for proxy, dst in (("10.0.0.7", "192.0.2.1"), ("2001:db8:1::7", "2001:db8::1"))
         for client in ("198.51.100.7", "2001:db8:f::7") for header in (v1, v2)]'
 
-# ended: ends all sessions, and expects that nothing is left.
-ended() {
-	act server 'door.close(); close(socks)'
-	act client 'close(socks)'
-	nothing_left
-}
-
 # named N: expects N sessions for each of the two clients, all identified, and none of the proxies.
 named() {
 	origins "$((2 * $1)) 0 0 0 0 0"

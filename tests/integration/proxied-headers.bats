@@ -16,10 +16,25 @@ teardown() {
 	actors_teardown
 }
 
-ended() {
-	act server 'door.close(); close(socks)'
+@test "a session of a proxy is in no count until its header comes, and then counted for its client" {
+	proxy_pair
+	act client 'for proxy in "10.0.0.1", "10.0.0.2", "10.0.0.3": socks += connect(proxy, "192.0.2.1", 25)'
+	act server 'socks = accept(door, 3)'
+	expect_count 0
+	origins '0 0 0 0 0 0' 3
+	act client 'give(socks[0], v1("198.51.100.7")); give(socks[1], v1("2001:db8:f::7"))'
+	expect_count 2
+	expect_count 1 198.51.100.7
+	expect_count 1 2001:db8:f::/48
+	expect_count 0 10.0.0.0/8
+	origins '2 0 0 0 0 0' 1
 	act client 'close(socks)'
-	nothing_left
+	act server 'close(socks)'
+	expect_count 0
+	local left
+	mapfile -t left < <(state listeners.0.{awaiting,unidentified})
+	expect_eq '0 0' "${left[*]}" 'awaiting, unidentified, after the end'
+	expect 0 conncount verify
 }
 
 @test "a header in two segments, cut at any byte, is counted for the proxy, as split" {

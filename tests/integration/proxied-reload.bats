@@ -32,11 +32,6 @@ give(socks[0], v1("198.51.100.7")); give(socks[2], b"PRO")'
 	act server 'socks = accept(door, 3)'
 }
 
-ended() {
-	act server 'door.close(); close(socks)'
-	nothing_left
-}
-
 @test "a load with a proxy settles what has received, and awaits the others; without, it settles those" {
 	plain
 	proxy_pair

@@ -20,16 +20,6 @@ teardown() {
 	instance_teardown
 }
 
-# explained N SOCKETS: skips the test if N sessions are left because the kernel did not call the
-# witness program either, for at least as many of the SOCKETS that were closed: see scale.bats.
-explained() {
-	local saw missed
-	read -ra saw <<<"$(seen witness)"
-	missed=$(($2 - saw[3]))
-	(($1 == 0 || $1 > missed)) ||
-		skip "this kernel does not call programs for every socket: ${saw[3]} releases of $2 sockets, $1 left"
-}
-
 # 1,000,000 take two minutes.
 @test "after 200,000 connections of proxies, ended at any step of the header, every count is 0" {
 	requires churn

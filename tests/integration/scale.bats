@@ -112,18 +112,6 @@ compare() {
 	expect_eq '' "$output" 'conncount list'
 }
 
-# explained LIVE SOCKETS: skips the test if LIVE sessions are left because the kernel did not call
-# the witness program either, for at least as many of the SOCKETS that were closed. On a PVM guest
-# (virtualized without hardware support) the kernel called no program for one closed socket in some
-# millions.
-explained() {
-	local saw missed
-	read -ra saw <<<"$(seen witness)"
-	missed=$(($2 - saw[3]))
-	(($1 == 0 || $1 > missed)) ||
-		skip "this kernel does not call programs for every socket: ${saw[3]} releases of $2 sockets, $1 left"
-}
-
 @test "after 500,000 connections of 8 processes, ended in every way, every count is 0" {
 	requires churn
 	local wanted

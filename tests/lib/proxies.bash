@@ -78,3 +78,10 @@ origins() {
 	expect 0 conncount verify
 	expect_match '^0 differences: ' "$output"
 }
+
+# ended: ends all sessions of proxy_pair, and expects that nothing is left.
+ended() {
+	act server 'door.close(); close(socks)'
+	act client 'close(socks)'
+	nothing_left
+}

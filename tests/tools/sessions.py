@@ -14,8 +14,6 @@ killed.
   queue N SRC DST:PORT        the same, but leave them in the accept queue
   accept [SELECTOR]           accept sessions that are queued
   plan FILE                   open a session for each line `SRC DST:PORT` of FILE
-  send HEX [SELECTOR]         the client sends bytes, given in hexadecimal, in one segment if they
-                              fit into it; the server's kernel has them when this returns
   close SIDE [SELECTOR]       SIDE is client, server or both: close(2)
   shut SIDE [SELECTOR]        SIDE is client or server: shutdown(2) of its sending half
   reset SIDE [SELECTOR]       SIDE is client or server: close with a RST
@@ -34,14 +32,12 @@ id), from=CIDR, to=ADDR:PORT (the address that the client called). A command tha
 matches is an error.
 """
 
-import fcntl
 import marshal
 import os
 import signal
 import socket
 import struct
 import subprocess
-import termios
 import time
 import traceback
 
@@ -98,11 +94,6 @@ def new_socket(host):
 def tcp_state(sock):
     """The kernel's state of a connection."""
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-
-
-def unsent(sock):
-    """How many bytes the peer has not acknowledged."""
-    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]
 
 
 def plain(host):
@@ -260,15 +251,6 @@ class Worker:
             self.socks[number] = sock
             opened.append([number, sock.getsockname()[1]])
         return opened
-
-    def do_send(self, data, ids):
-        """Sends @data in each session, and waits until it is acknowledged."""
-        for number in ids:
-            self.socks[number].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.socks[number].sendall(data)
-        for number in ids:
-            sock = self.socks[number]
-            poll(lambda: unsent(sock) == 0, "session %d to be acknowledged" % number)
 
     # A server.
 
@@ -563,11 +545,6 @@ class Ledger:
                         session.server = "shared"
         else:
             raise Refused("%s: not client or server" % side)
-
-    def do_send(self, data, selector="all"):
-        """send HEX [SELECTOR]"""
-        chosen = self.select(selector, lambda s: s.client == "open")
-        self.client.call("send", bytes.fromhex(data), [s.id for s in chosen])
 
     def do_close(self, side, selector="all"):
         """close SIDE [SELECTOR]"""
