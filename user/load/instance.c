@@ -303,6 +303,8 @@ static bool is_mounted(const struct instance *instance)
 {
 	struct stat own, parent;
 
+	if (instance->mounted)
+		return true;
 	return is_bpffs(instance->dir_fd) && !fstat(instance->dir_fd, &own) &&
 	       !fstatat(instance->dir_fd, "..", &parent, 0) && own.st_dev != parent.st_dev &&
 	       mount_is_own(own.st_dev);
@@ -311,7 +313,10 @@ static bool is_mounted(const struct instance *instance)
 /* Unmount the bpffs, also while processes have files open there. */
 static int unmount(struct instance *instance)
 {
-	return umount2(instance->path, MNT_DETACH) ? -errno : open_directory(instance);
+	if (umount2(instance->path, MNT_DETACH))
+		return -errno;
+	instance->mounted = false;
+	return open_directory(instance);
 }
 
 /* Mount a bpffs over the directory. */
@@ -335,6 +340,7 @@ static int mount_bpffs(struct instance *instance)
 		rmdir(instance->path); /* it is empty, and we hold the lock */
 		return err;
 	}
+	instance->mounted = true;
 	err = open_directory(instance);
 	if (!err && mount_lasts(device_of(instance)))
 		return 0;

@@ -19,6 +19,9 @@ struct instance {
 	char lock[NAME_MAX + 1]; /* the lock's path */
 	int lock_fd;
 	int dir_fd; /* the directory, on its bpffs */
+	/* Whether this process has mounted that: on Linux 5.10, mountinfo does not say whose it is.
+	 */
+	bool mounted;
 };
 
 /* instance_path() - the path DIR/SET/NAME; returns @buf, of PATH_MAX bytes. */
