@@ -241,9 +241,14 @@ $(BUILD)/tests/neighbour-%.o: tests/tools/neighbour.bpf.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) $(NEIGHBOUR) -c $< -o $@
 
+$(BUILD)/tests/contend.bpf.o: tests/tools/contend.bpf.c tests/tools/contend.h Makefile
+	$(call say,BPF)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
 # Built once, so that the same files run on every kernel, and where no compiler is.
 tests: all $(TOOLS) $(EMBEDS) $(EXAMPLE) $(BENCHES) $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
-	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o)
+	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o) $(BUILD)/tests/contend.bpf.o
 
 $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
 	$(call say,CC)

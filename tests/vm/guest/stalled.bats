@@ -94,7 +94,7 @@ counts() {
 	tell "opened $(state listeners.1.opened) without a stall, 0 refused a count"
 
 	taskset -c "$(($(nproc --all) - 1))" \
-		python3 -I "$ROOT/tests/vm/guest/contend.py" "$CONNCOUNT_DIR" 3>&- \
+		"$BUILD/tests/contend" "$BUILD/tests/contend.bpf.o" "$CONNCOUNT_DIR" 3>&- \
 		>"$TEST_DIR/contend.out" &
 	CONTENDER=$!
 	churn
