@@ -160,6 +160,13 @@ prefixes() {
 	expect_eq $'4 172.16.0.1/32\n3 10.1.2.3/32' "$(prefixes)"
 	expect 0 conncount list --limit 100
 	expect_eq 6 "$(prefixes | wc -l)" lines
+	# The largest few are not found in the same way as all.
+	local all=$output n
+	for n in 1 2 3 4 5; do
+		expect 0 conncount list --limit $n
+		expect_eq "$(head -n $n <<<"$all")" "$output" "the first $n"
+		expect_eq 6 "$(conncount list --json --limit $n | json prefixes)" 'all that there are'
+	done
 	expect 0 conncount list -4 24
 	expect_eq $'2 10.1.3.0/24\n4 10.1.2.0/24\n4 172.16.0.0/24' "$(prefixes | grep -v : | sort)"
 	expect 0 conncount list -4 16 -6 48

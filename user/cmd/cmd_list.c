@@ -46,9 +46,9 @@ static void print_listing(const struct listing *listing, size_t shown)
 
 static int print(const struct target *target, struct listing *listing, size_t limit, bool json)
 {
-	listing_sort(listing);
 	if (limit > listing->n)
 		limit = listing->n;
+	listing_sort(listing, limit);
 	if (json)
 		return print_listing_json(target, listing, limit);
 	print_listing(listing, limit);

@@ -84,9 +84,37 @@ static int by_count(const void *a, const void *b)
 	return network_compare(&first->cidr, &second->cidr);
 }
 
-void listing_sort(struct listing *listing)
+/* How many entries are cheaper to pick out than all are to sort. */
+enum { PICK_MOST = 1000 };
+
+/* Move the @limit largest to the front. Of two with the same count, the first one stays first. */
+static void pick(struct listing *listing, size_t limit)
 {
-	if (listing->n)
+	struct conncount_entry *entries = listing->entries;
+	size_t picked = 0;
+
+	for (size_t i = 0; i < listing->n; i++) {
+		struct conncount_entry entry = entries[i];
+		size_t at = picked;
+
+		while (at && entries[at - 1].count < entry.count)
+			at--;
+		if (at == limit)
+			continue;
+		if (picked < limit)
+			picked++; /* so far it was i */
+		else
+			entries[i] = entries[limit - 1];
+		memmove(&entries[at + 1], &entries[at], (picked - at - 1) * sizeof(*entries));
+		entries[at] = entry;
+	}
+}
+
+void listing_sort(struct listing *listing, size_t limit)
+{
+	if (limit <= PICK_MOST && limit < listing->n)
+		pick(listing, limit);
+	else if (listing->n)
 		qsort(listing->entries, listing->n, sizeof(*listing->entries), by_count);
 }
 

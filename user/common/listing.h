@@ -28,8 +28,11 @@ int listing_take(struct conncount *cc, const struct target *target, const struct
 
 void listing_free(struct listing *listing);
 
-/* listing_sort() - largest first, then by address. */
-void listing_sort(struct listing *listing);
+/*
+ * listing_sort() - sort the largest @limit to the front: largest first, then by address.
+ * @listing: as listing_take() returned it.
+ */
+void listing_sort(struct listing *listing, size_t limit);
 
 /*
  * What a listing depends on, and cheap to read: if this is unchanged, so is the listing. It has no

@@ -123,6 +123,17 @@ static int by_node(const void *a, const void *b)
 	return first->walk - second->walk;
 }
 
+/* Sort the parts. One walk of one listener has found them in this order already. */
+static void sort_parts(struct collection *all)
+{
+	size_t i = 1;
+
+	while (i < all->n && by_node(&all->parts[i - 1], &all->parts[i]) <= 0)
+		i++;
+	if (i < all->n)
+		qsort(all->parts, all->n, sizeof(*all->parts), by_node);
+}
+
 /*
  * Merge the parts of each network, also of several listeners, into one entry. If several walks
  * found a part, the last one's count holds.
@@ -136,7 +147,7 @@ static int merge(struct collection *all)
 	all->entries = malloc(all->n * sizeof(*all->entries));
 	if (!all->entries)
 		return -ENOMEM;
-	qsort(all->parts, all->n, sizeof(*all->parts), by_node);
+	sort_parts(all);
 	for (size_t i = 0; i < all->n; i++) {
 		struct part *part = &all->parts[i];
 		const struct part *next = i + 1 < all->n ? part + 1 : NULL;
