@@ -36,7 +36,7 @@ teardown() {
 sources() {
 	[ "$1" = proxy_header ] || printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
-	config) echo user/load/config.c ;;
+	config) printf '%s\n' user/load/config.c user/common/lines.c ;;
 	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c) ;;
 	lua) (cd "$ROOT" && printf '%s\n' lua/*.c) ;;
 	proxy_header) echo bpf/proxy_header.h ;;
@@ -51,9 +51,9 @@ build() {
 	local files libraries flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -D_GNU_SOURCE
 		"-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=all
 		-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-		-I"${3:-$ROOT}/bpf" -I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/load" -I"$ROOT/lua")
+		-I"${3:-$ROOT}/bpf" -I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/common" -I"$ROOT/user/load" -I"$ROOT/lua")
 	[ "$1" != command ] || flags+=(-Dmain=conncount_main -Wno-missing-prototypes
-		-I"$ROOT/user/common" -I"$ROOT/user/metrics" -I"$ROOT/user/top" -I"$ROOT/user/cmd"
+		-I"$ROOT/user/metrics" -I"$ROOT/user/top" -I"$ROOT/user/cmd"
 		"${wrapped[@]/#/-Wl,--wrap=}")
 	mapfile -t files < <(sources "$1" | grep '\.c$')
 	read -ra libraries <<<"$(pkg-config --cflags --libs lua5.4 jansson ncursesw)"
@@ -177,11 +177,11 @@ planted() {
 }
 
 @test "planted bugs in the reading of configuration lines are found" {
-	local config=user/load/config.c
-	planted config $config 's/if (!c) {/if (!c \&\& len) {/' 'not so'
-	planted config $config 's/(len == start || /(!len || /' 'not so: .*meaning'
-	planted config $config 's/if (len == LINE_MOST)/if (len > LINE_MOST)/' 'stack-buffer-overflow'
-	planted config $config 's/tdestroy(parser.taken, free);/;/' 'leak of '
+	local lines=user/common/lines.c
+	planted config $lines 's/if (!c) {/if (!c \&\& len) {/' 'not so'
+	planted config $lines 's/(len == start || /(!len || /' 'not so: .*meaning'
+	planted config $lines 's/if (len == LINES_MOST)/if (len > LINES_MOST)/' 'stack-buffer-overflow'
+	planted config user/load/config.c 's/tdestroy(parser.taken, free);/;/' 'leak of '
 }
 
 @test "planted bugs in the command's options and messages are found" {

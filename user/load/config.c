@@ -5,23 +5,14 @@
 #include <ctype.h>
 #include <errno.h>
 #include <search.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config.h"
+#include "lines.h"
 
-enum {
-	NAME_MOST = 49,
-	/* Bytes of a line without its newline and its comment: enough for a key and the longest
-	   path. */
-	LINE_MOST = 2 * PATH_MAX,
-	/* Bytes of a text that a message quotes. */
-	QUOTE_MOST = 100,
-};
-
-static const char byte_order_mark[] = "\xef\xbb\xbf";
+enum { NAME_MOST = 49 };
 
 /* Node of the tree of all `listen` and `proxy` lines, which detects duplicates. */
 struct taken {
@@ -32,90 +23,24 @@ struct taken {
 };
 
 struct parser {
-	FILE *in;
-	const char *name;
-	char *error;
-	unsigned line;
-	bool failed;
+	struct lines lines;
 	struct config config;
 	struct config_listener *current; /* NULL: in [conncount], or before any section */
 	bool in_section;
 	void *taken; /* root of a tsearch() tree of struct taken */
 	size_t n_listens, n_proxies;
-	char quoted[QUOTE_MOST + sizeof("...")]; /* of quote() */
 };
 
-static void __attribute__((format(printf, 3, 4)))
-fail_at(struct parser *parser, unsigned line, const char *format, ...)
-{
-	va_list args;
-	int used;
-
-	if (parser->failed)
-		return;
-	parser->failed = true;
-	if (line)
-		used = snprintf(parser->error, CONFIG_ERROR_SIZE, "%s:%u: ", parser->name, line);
-	else
-		used = snprintf(parser->error, CONFIG_ERROR_SIZE, "%s: ", parser->name);
-	if (used >= CONFIG_ERROR_SIZE)
-		return;
-	va_start(args, format);
-	vsnprintf(parser->error + used, CONFIG_ERROR_SIZE - (size_t)used, format, args);
-	va_end(args);
-	/* The file's text goes to a terminal. */
-	for (char *c = parser->error; *c; c++)
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
-}
-
-#define fail(parser, ...) fail_at(parser, (parser)->line, __VA_ARGS__)
-
-/* @text, or only its start if it is long: the message must have room for the reason. */
-static const char *quote(struct parser *parser, const char *text)
-{
-	size_t len = strlen(text);
-
-	if (len <= QUOTE_MOST)
-		return text;
-	/* Do not cut inside a UTF-8 character, which has up to three bytes after its first. */
-	for (len = QUOTE_MOST; len > QUOTE_MOST - 3 && (text[len] & 0xc0) == 0x80; len--)
-		;
-	snprintf(parser->quoted, sizeof(parser->quoted), "%.*s...", (int)len, text);
-	return parser->quoted;
-}
+#define fail(parser, ...)   lines_fail(&(parser)->lines, __VA_ARGS__)
+#define quote(parser, text) lines_quote(&(parser)->lines, text)
 
 /* The names of listeners and services appear in messages, tables and metrics unescaped. */
-static bool is_name(const char *text)
-{
-	if (!*text)
-		return false;
-	for (; *text; text++)
-		if (!isalnum((unsigned char)*text) && !strchr("._-+:/@", *text))
-			return false;
-	return true;
-}
-
 static bool check_name(struct parser *parser, const char *what, const char *text)
 {
-	if (strlen(text) > NAME_MOST)
-		fail(parser, "%s '%s': longer than %d characters", what, quote(parser, text),
-		     NAME_MOST);
-	else if (!is_name(text))
-		fail(parser, "%s '%s': may contain only letters, digits and . _ - + : / @", what,
-		     quote(parser, text));
-	return !parser->failed;
+	return lines_check_name(&parser->lines, what, text, "._-+:/@", NAME_MOST);
 }
 
-/* Whether a key that is allowed once is new. Notes its line in @set_at. */
-static bool once(struct parser *parser, const char *key, unsigned *set_at)
-{
-	if (*set_at)
-		fail(parser, "%s: already set, at line %u", key, *set_at);
-	else
-		*set_at = parser->line;
-	return !parser->failed;
-}
+#define once(parser, key, set_at) lines_once(&(parser)->lines, key, set_at)
 
 /* --- sections ----------------------------------------------------------------------------- */
 
@@ -147,32 +72,25 @@ static void begin_listener(struct parser *parser, const char *name)
 	memset(parser->current, 0, sizeof(*parser->current));
 	strcpy(parser->current->name, name);
 	strcpy(parser->current->service, CONNCOUNT_SERVICE);
-	parser->current->line = parser->line;
+	parser->current->line = parser->lines.line;
 }
 
 /* @line begins with '['. */
 static void begin_section(struct parser *parser, char *line)
 {
-	char *name = line + 1, *end = strchr(name, ']');
+	const char *name = lines_section(&parser->lines, line);
 
 	parser->in_section = true;
 	parser->current = NULL;
-	if (!end) {
-		fail(parser, "a section without a closing ']'");
+	if (!name)
 		return;
-	}
-	if (end[1]) {
-		fail(parser, "text after the section's ']'");
-		return;
-	}
-	*end = '\0';
 	if (strcmp(name, "conncount"))
 		begin_listener(parser, name);
 	else if (parser->config.section_line)
 		fail(parser, "[conncount]: there already is such a section, at line %u",
 		     parser->config.section_line);
 	else
-		parser->config.section_line = parser->line;
+		parser->config.section_line = parser->lines.line;
 }
 
 /* --- keys --------------------------------------------------------------------------------- */
@@ -289,7 +207,7 @@ static bool take(struct parser *parser, const struct conncount_cidr *addr, uint1
 			.addr = *addr,
 			.port = port,
 			.listener = (uint16_t)(parser->current - listeners),
-			.line = parser->line,
+			.line = parser->lines.line,
 		};
 		found = tsearch(taken, &parser->taken, compare_taken);
 	}
@@ -300,7 +218,7 @@ static bool take(struct parser *parser, const struct conncount_cidr *addr, uint1
 		     listeners[(*found)->listener].name, (*found)->line);
 	if (!found || *found != taken)
 		free(taken);
-	return !parser->failed;
+	return !parser->lines.failed;
 }
 
 /*
@@ -342,7 +260,7 @@ static int parse_listen(const char *value, struct config_listen *ret, const char
 
 static void add_listen(struct parser *parser, struct config_listener *listener, const char *value)
 {
-	struct config_listen listen = { .line = parser->line }, *grown;
+	struct config_listen listen = { .line = parser->lines.line }, *grown;
 	const char *why;
 
 	if (parse_listen(value, &listen, &why)) {
@@ -364,7 +282,7 @@ static void add_listen(struct parser *parser, struct config_listener *listener, 
 
 static void add_proxy(struct parser *parser, struct config_listener *listener, const char *value)
 {
-	struct config_proxy proxy = { .line = parser->line }, *grown;
+	struct config_proxy proxy = { .line = parser->lines.line }, *grown;
 	const char *why;
 
 	if (conncount_cidr_parse(value, NULL, &proxy.network, &why)) {
@@ -409,92 +327,21 @@ static void set_in_listener(struct parser *parser, const char *key, const char *
 		strcpy(listener->service, value);
 }
 
-/* --- lines -------------------------------------------------------------------------------- */
-
-/* Returns @text without the space around it; changes @text. */
-static char *trim(char *text)
-{
-	char *end = text + strlen(text);
-
-	while (isspace((unsigned char)*text))
-		text++;
-	while (end > text && isspace((unsigned char)end[-1]))
-		end--;
-	*end = '\0';
-	return text;
-}
-
-static bool is_mark(const char *text)
-{
-	return !strncmp(text, byte_order_mark, strlen(byte_order_mark));
-}
-
-/*
- * Read the next line into @buf, of LINE_MOST + 1 bytes. Leaves out a comment of any length, from a
- * '#' or ';' at the start of the line or after a space, and a byte order mark at the start of the
- * file. Returns the text in @buf; NULL at the end of the file or on an error.
- */
-static char *read_line(struct parser *parser, char *buf)
-{
-	int c = getc_unlocked(parser->in);
-	size_t start = 0, len = 0;
-	bool comment = false;
-
-	if (c == EOF)
-		return NULL;
-	parser->line++;
-	for (; c != EOF && c != '\n'; c = getc_unlocked(parser->in)) {
-		if (!c) {
-			fail(parser, "a NUL byte in the text (use UTF-8 or ASCII)");
-			return NULL;
-		}
-		if ((c == '#' || c == ';') &&
-		    (len == start || isspace((unsigned char)buf[len - 1])))
-			comment = true;
-		if (comment)
-			continue;
-		if (len == LINE_MOST) {
-			fail(parser, "longer than %d bytes", LINE_MOST);
-			return NULL;
-		}
-		buf[len++] = (char)c;
-		if (parser->line == 1 && len == strlen(byte_order_mark) && is_mark(buf))
-			start = len;
-	}
-	buf[len] = '\0';
-	return buf + start;
-}
+/* --- all of it ---------------------------------------------------------------------------- */
 
 /* @line is `key = value` or `key: value`. Changes it. */
 static void set_key(struct parser *parser, char *line)
 {
-	char *value = strpbrk(line, "=:");
-	const char *key;
+	char *key, *value;
 
-	if (!value) {
-		fail(parser, "neither a [section] nor 'key = value'");
+	if (!lines_key(&parser->lines, line, &key, &value))
 		return;
-	}
-	*value++ = '\0';
-	key = trim(line);
-	value = trim(value);
 	if (!parser->in_section)
 		fail(parser, "'%s' stands before any [section]", quote(parser, key));
 	else if (parser->current)
 		set_in_listener(parser, key, value);
 	else
 		set_global(parser, key, value);
-}
-
-static void parse_line(struct parser *parser, char *line)
-{
-	line = trim(line);
-	if (is_mark(line))
-		fail(parser, "a byte order mark, which is allowed only at the start of the file");
-	else if (*line == '[')
-		begin_section(parser, line);
-	else if (*line)
-		set_key(parser, line);
 }
 
 static void check_listeners(struct parser *parser)
@@ -505,26 +352,29 @@ static void check_listeners(struct parser *parser)
 		fail(parser, "no listener: add a section such as [smtp] with 'listen = *:25'");
 	for (size_t i = 0; i < config->n_listeners; i++)
 		if (!config->listeners[i].n_listens)
-			fail_at(parser, config->listeners[i].line,
-				"[%s]: no 'listen = ADDRESS:PORT' line", config->listeners[i].name);
+			lines_fail_at(&parser->lines, config->listeners[i].line,
+				      "[%s]: no 'listen = ADDRESS:PORT' line",
+				      config->listeners[i].name);
 }
 
 int config_read(FILE *in, const char *name, struct config *ret_config, char *error)
 {
-	struct parser parser = { .in = in, .name = name, .error = error };
-	char buf[LINE_MOST + 1], *line;
+	struct parser parser = { .lines = { .in = in, .name = name, .error = error } };
+	char buf[LINES_MOST + 1], *line;
 
 	strcpy(parser.config.cgroup, "/");
 	strcpy(parser.config.group, "conncount");
 	parser.config.max_prefixes = CONFIG_MAX_PREFIXES;
 
-	while (!parser.failed && (line = read_line(&parser, buf)))
-		parse_line(&parser, line);
-	if (ferror(in))
-		fail_at(&parser, 0, "cannot be read");
+	while ((line = lines_next(&parser.lines, buf))) {
+		if (*line == '[')
+			begin_section(&parser, line);
+		else
+			set_key(&parser, line);
+	}
 	check_listeners(&parser);
 	tdestroy(parser.taken, free);
-	if (parser.failed) {
+	if (parser.lines.failed) {
 		config_free(&parser.config);
 		return -EINVAL;
 	}

@@ -13,13 +13,14 @@
 
 #include "abi.h"
 #include "conncount.h"
+#include "lines.h"
 
 #define CONFIG_FILE "/etc/conncount.conf"
 
 enum {
 	CONFIG_MAX_PREFIXES = 1048576, /* default */
 	CONFIG_MAX_PREFIXES_MOST = 1 << 26,
-	CONFIG_ERROR_SIZE = PATH_MAX + 512,
+	CONFIG_ERROR_SIZE = LINES_ERROR_SIZE,
 };
 
 /* One `listen` line. */
