@@ -25,12 +25,14 @@
  *	proxy       a host whose connections begin with a PROXY header, which names the client
  *	awaiting    of a session of a proxy: its header has not come; in no count until then
  *	identified  of a session of a proxy: counted for the client that its header names
+ *	leaf        a network that is one address: the longest level
+ *	remote      of a count: of the other hosts of this host's cluster, added up
  */
 #ifndef CONNCOUNT_ABI_H
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 7
+#define CC_ABI 8
 
 /*
  * An instance's directory has the pins of the set that counts in CC_DIR_LIVE. While a load
@@ -49,10 +51,17 @@
 #define CC_PIN_STATS     "stats"
 #define CC_PIN_FILL      "fill"
 #define CC_PIN_CACHE     "cache"
+#define CC_PIN_CHANGED   "changed"
+#define CC_PIN_CLUSTER   "cluster"
+#define CC_PIN_NODES     "nodes"
+#define CC_PIN_REMOTE    "remote"
 #define CC_PIN_SOCKOPS   "sockops"
 #define CC_PIN_RELEASE   "release"
 #define CC_PIN_INGRESS   "ingress" /* only while a listener has a proxy */
 #define CC_PIN_SUM       "sum"
+
+/* The group whose members may write `changed`, `cluster`, `nodes` and `remote`. */
+#define CC_CLUSTER_GROUP "conncount-cluster"
 
 /* The name of `control` up to CC_ABI 5. */
 #define CC_PIN_CONTROL_OLD "directory"
@@ -351,6 +360,88 @@ struct cc_control {
 	__s64 inexact;
 };
 
+/* --- the cluster: what hosts tell each other ------------------------------------------------ */
+
+/*
+ * Key of the `changed` map: a leaf whose count has changed, on any listener. A program enters it
+ * after the change, while `joined` is set in struct cc_cluster. The daemon deletes it, and then
+ * reads the count. So a change that the count read does not have enters the key again.
+ */
+struct cc_changed {
+	__be32 addr[4]; /* as in struct cc_count_key */
+	__be16 family;  /* CC_IPV4 or CC_IPV6 */
+	__u16 zero;
+};
+
+/*
+ * Keys of the `remote` trie are as those of `counts`, its values too. In place of a listener's id
+ * they have this.
+ */
+enum { CC_LISTENER_REMOTE = CC_LISTENERS_MAX };
+
+enum {
+	CC_CHANGED_MAX = 32768,
+	CC_NODES_MAX = 256,
+	/* `remote` has no limit of its own: the daemon's configuration has one. */
+	CC_REMOTE_MAX = 1 << 26,
+	/* Bytes of a cluster's or a node's name, with the terminating NUL. */
+	CC_NODE_NAME_SIZE = 64,
+};
+
+/* Why remote counts are not exact: the first that applies. */
+enum {
+	CC_CLUSTER_EXACT = 0,
+	CC_CLUSTER_CUT_OFF, /* the engine has not answered for `patience` */
+	CC_CLUSTER_NAME,    /* another host has this node's name */
+	CC_CLUSTER_RESYNC,  /* a node's counts are being read, or are not there yet */
+	CC_CLUSTER_STALE,   /* a node has been silent, but not for the length of the lease */
+	CC_CLUSTER_INEXACT, /* a node's own counts are not exact */
+	CC_CLUSTER_FULL,    /* a node's counts do not fit into max_prefixes */
+};
+
+/*
+ * The one value of the `cluster` array. The daemon writes all but `unnoted`, the programs that.
+ * Times are of CLOCK_BOOTTIME, in ns.
+ */
+struct cc_cluster {
+	__u32 joined;   /* not 0 from the daemon's start to its clean end */
+	__u32 reason;   /* CC_CLUSTER_*, but not CUT_OFF: that is a matter of time */
+	__u64 unnoted;  /* changes that found `changed` full, or no memory */
+	__u64 answered; /* when the engine last answered; before it first does: the daemon's start
+			 */
+	__u64 patience; /* how long after that this host is cut off */
+	__u64 hold;     /* how long after that `remote` no longer counts */
+	__s64 sessions[CC_FAMILIES];  /* of all other nodes, by CC_FAMILY_INDEX */
+	__u32 node;                   /* the node that `reason` is about: an index of `nodes` */
+	__u32 nodes;                  /* how many there are; the first one is this host */
+	char name[CC_NODE_NAME_SIZE]; /* of the cluster */
+	__u64 applied;                /* leaves of other nodes that changed */
+	__u64 resyncs;                /* tables of other nodes that were read whole */
+	__u64 mended;                 /* leaves of this host whose change was not noted */
+	__u64 diverged;               /* tables of other nodes whose checksum was wrong */
+	__u64 prefixes;               /* in `remote` */
+	__u64 max_prefixes;           /* how many it may have */
+};
+
+/* The states of a node. */
+enum {
+	CC_NODE_OK = 1,
+	CC_NODE_RESYNC, /* its counts are being read: the ones before count meanwhile */
+	CC_NODE_STALE,  /* silent; its last counts count */
+	CC_NODE_GONE,   /* silent for the length of the lease: not counted */
+};
+
+/* Value of the `nodes` array. The daemon writes it. */
+struct cc_node {
+	char name[CC_NODE_NAME_SIZE];
+	__u32 state;   /* CC_NODE_* */
+	__u32 inexact; /* not 0: its own counts are not exact */
+	__u64 heard;   /* when it was last seen to be alive: CLOCK_BOOTTIME, ns; 0: never */
+	__u64 lag;     /* ns for which its last batch has not been applied */
+	__s64 sessions;
+	__s64 networks; /* leaves */
+};
+
 /* --- the question to the `sum` program ------------------------------------------------------ */
 
 /*
@@ -450,6 +541,9 @@ _Static_assert(sizeof(struct cc_fill) == 24, "cc_fill");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_config, netns_cookie) == 4144, "cc_config");
 _Static_assert(__builtin_offsetof(struct cc_config, listener) == 4160, "cc_config");
+_Static_assert(sizeof(struct cc_changed) == 20, "cc_changed");
+_Static_assert(sizeof(struct cc_cluster) == 176, "cc_cluster");
+_Static_assert(sizeof(struct cc_node) == 104, "cc_node");
 _Static_assert(sizeof(struct cc_sum) == 12 * 8, "cc_sum");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");
 _Static_assert(sizeof(struct cc_hash_table) == 24, "cc_hash_table");

@@ -398,6 +398,10 @@ int conncount_sum(const struct cc_sum *question)
 	sum.level = question->level;
 	sum.most = question->most;
 	sum.node = (__u64)((struct lpm_trie *)&counts)->root;
+	/* The verifier refuses a choice between two maps, which the compiler would make of it. */
+	barrier_var(sum.node);
+	if (key.listener == bpf_htons(CC_LISTENER_REMOTE))
+		sum.node = (__u64)((struct lpm_trie *)&remote)->root;
 	sum.waiting = bpf_map_lookup_elem(&waiting, &zero);
 	if (!sum.waiting || sum.length > KEY_BITS || !node_is_known())
 		return 0;

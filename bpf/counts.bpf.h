@@ -67,6 +67,7 @@
 #ifndef CONNCOUNT_COUNTS_BPF_H
 #define CONNCOUNT_COUNTS_BPF_H
 
+#include "cluster.bpf.h"
 #include "faults.bpf.h"
 #include "maps.bpf.h"
 #include <bpf/bpf_endian.h>
@@ -328,6 +329,9 @@ int count_change(const struct cc_count_key *of, int n, int absent, bool cacheabl
 	/* bpf_loop(), because the verifier follows every iteration of a loop of ours. */
 	if (!change_try(&change))
 		bpf_loop(COUNT_RETRIES - 1, change_retry, &change, 0);
+	/* Other programs' additions may have been carried over, to a node of another session. */
+	if (!n)
+		node_note(&change.key);
 	if (change.err >= 0 || !change.carried)
 		return change.err;
 	count_lost(&change.key);

@@ -3,7 +3,8 @@
  * maps.bpf.h - the maps. abi.h describes their keys and values.
  *
  * `load` sets the size of `counts` (max_prefixes), and pins all maps except `former`, `waiting`
- * (sum.bpf.h) and those that find.bpf.h writes.
+ * (sum.bpf.h) and those that find.bpf.h writes. A set of maps that replaces another takes over
+ * `changed`, `cluster`, `nodes` and `remote`: they are not about one set.
  */
 #ifndef CONNCOUNT_MAPS_BPF_H
 #define CONNCOUNT_MAPS_BPF_H
@@ -180,6 +181,53 @@ struct {
 	__type(key, __u64);
 	__type(value, struct cc_hash_table);
 } hash_tables SEC(".maps");
+
+/*
+ * Leaves whose counts have changed since the cluster's daemon last looked: struct cc_changed.
+ * Written by the programs while the daemon runs; read and cleared by it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CC_CHANGED_MAX);
+	__type(key, struct cc_changed);
+	__type(value, __u32);
+} changed SEC(".maps");
+
+/*
+ * What the cluster's daemon says of the cluster.
+ * Written by the daemon; read by the programs and by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cc_cluster);
+} cluster SEC(".maps");
+
+/*
+ * The nodes of the cluster. No program uses it.
+ * Written by the daemon; read by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CC_NODES_MAX);
+	__type(key, __u32);
+	__type(value, struct cc_node);
+} nodes SEC(".maps");
+
+/*
+ * Live sessions of the cluster's other nodes, by prefix.
+ * Written by the daemon; read by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CC_REMOTE_MAX);
+	__type(key, struct cc_count_key);
+	__type(value, struct cc_count);
+} remote SEC(".maps");
 
 /* A listener's totals of sessions from its proxies. Returns NULL if @listener is not an id. */
 static __always_inline struct cc_proxied *proxied_get(__u32 listener)

@@ -72,7 +72,7 @@ static __always_inline int level_count(const struct cc_session *session)
 /*
  * Add @n (+1 or -1) to the first @limit levels of a session's address, shortest prefix first. If
  * +1 cannot be entered on a level, stop there. If -1 cannot, it is `lost`, and the other levels
- * still get theirs.
+ * still get theirs. Then note the leaf for the cluster's daemon.
  *
  * A global function, so that the verifier checks it once and not for every path to every call: a
  * tenth of the work. In return the verifier knows nothing of the arguments.
@@ -110,6 +110,8 @@ int levels_add(const struct cc_session *session, int limit, int n)
 			break;
 		absent = err;
 	}
+	if (done == all && cluster_is_joined())
+		session_note(session);
 	return done;
 }
 

@@ -34,6 +34,7 @@ build = {
 				'user/lib/cgroup_mount.c',
 				'user/lib/cidr.c',
 				'user/lib/client.c',
+				'user/lib/cluster.c',
 				'user/lib/list.c',
 				'user/lib/mapping.c',
 				'user/lib/maps.c',

@@ -121,6 +121,15 @@ static void push_inexact(lua_State *L, const struct conncount_answer *answer)
 		lua_pushfstring(L, "%sthe counted cgroup was removed", n ? ", " : "");
 		n++;
 	}
+	if (answer->flags & CONNCOUNT_CLUSTER) {
+		char why[CONNCOUNT_ERROR_SIZE];
+		struct conncount *cc = NULL;
+
+		ccl_reader_handle(L, &cc);
+		lua_pushfstring(L, "%s%s", n ? ", " : "",
+				conncount_cluster_why(cc, why, sizeof(why)));
+		n++;
+	}
 	lua_concat(L, n);
 }
 

@@ -138,6 +138,13 @@ static const struct conncount_cidr counted = {
 	.addr = { 203, 0, 113, 9 },
 };
 
+char *conncount_cluster_why(struct conncount *cc, char *buf, size_t size)
+{
+	check(cc);
+	snprintf(buf, size, "cluster: cut off for 14 s");
+	return buf;
+}
+
 int conncount_client_of(struct conncount *cc, int fd, struct conncount_cidr *ret_client)
 {
 	check(cc && fd >= 0);
@@ -762,7 +769,7 @@ static void step_answer(const struct operand *ops)
 		.lost = (uint64_t)plain_number(&ops[2], INT64_MAX),
 	};
 	if (plain_number(&ops[3], 1))
-		answer.flags = CONNCOUNT_SEEDING | CONNCOUNT_DETACHED;
+		answer.flags = CONNCOUNT_SEEDING | CONNCOUNT_DETACHED | CONNCOUNT_CLUSTER;
 	else if (!answer.uncounted && !answer.lost)
 		answer.flags = CONNCOUNT_EXACT;
 	open_error = (int)plain_number(&ops[4], EHWPOISON);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * model.c - every interleaving of the count protocol: bpf/counts.bpf.h, bpf/sessions.bpf.h,
- * bpf/mptcp.bpf.h, the records of bpf/connections.bpf.h, and the order of a handshake and a header
- * of bpf/headers.bpf.h.
+ * bpf/mptcp.bpf.h, the records of bpf/connections.bpf.h, the order of a handshake and a header
+ * of bpf/headers.bpf.h, and the notes of bpf/cluster.bpf.h.
  *
  * Up to three processes each run a script of events on sessions. The model tries all orders in
  * which their steps can happen, and checks each state that it reaches. A function below the name of
@@ -22,7 +22,9 @@
  *   <a   starts a subflow of session a: subflow_start(); also <a@2
  *   >a   ends one: subflow_end(). Both are of the same subflow if one script has both, because
  *        programs of one subflow run one after the other
- *   ~a   releases an orphan (see --orphans): conncount_release(). Its other event is -a
+ *   *a   the cluster's daemon looks once at the leaf that session a is counted on:
+ * user/cluster/local.c. It looks once more when all scripts are done, if there is a note then ~a
+ * releases an orphan (see --orphans): conncount_release(). Its other event is -a
  *
  *   --orphans ab    records a and b are of subflows that have lost their MPTCP socket; their
  *                   sessions are counted
@@ -76,6 +78,7 @@
  *     except those whose deletion failed.
  *   - Each record's state is right; `live`, `opened`, `closed`, `uncounted` and fill are exact.
  *   - If nothing can fail, nothing is lost, and only refused sessions are uncounted.
+ *   - What the cluster's daemon has read of a leaf is its count.
  *
  * Every run ends, because scripts and retries do. A wait for another process would show as retries
  * used up.
@@ -164,6 +167,9 @@ enum {
 	X(SUSPEND_CAS, "suspend-cas",                                                              \
 	  "a program that suspended a session sets NEW, whatever the state is now")                \
 	X(ORPHAN_RELEASE, "orphan-release", "the release of an orphan ends only its record")       \
+	X(NOTE_AFTER, "note-after", "a program notes a leaf before it changes the count")          \
+	X(NOTE_EVICT, "note-evict", "a program that evicts a node does not note it")               \
+	X(NOTE_DELETE, "note-delete", "the daemon reads a count before it deletes the note")       \
 	X(RECORD_AGAIN, "record-again",                                                            \
 	  "a program takes a record that another has just made for no record")
 
@@ -230,10 +236,12 @@ struct proc {
 		uint8_t listener;
 		uint8_t done;
 		uint8_t absent, cacheable;
+		int8_t n;
 	} levels;
 	struct {
-		uint16_t finish, change, cache, evict, reap;
-		uint8_t key; /* the one being changed */
+		uint16_t finish, change, cache, evict, reap, note;
+		uint8_t key;    /* the one being changed */
+		int8_t changed; /* what count_change() returns after a note */
 		int8_t err;
 		uint8_t evicting;
 		uint8_t marked;
@@ -248,6 +256,10 @@ struct proc {
 		int8_t carrying; /* not in the code: the part of todo that is in no node */
 		int8_t old;      /* for a rule left out: read before the write */
 	} add;
+	struct {
+		uint16_t at;
+		int8_t n; /* for a rule left out: read before the note was deleted */
+	} daemon;
 };
 
 struct state {
@@ -259,6 +271,9 @@ struct state {
 	int8_t live, opened, closed, uncounted, lost; /* struct cc_tally, of all listeners */
 	int8_t awaiting;                              /* struct cc_proxied */
 	int8_t fill, cached;                          /* struct cc_fill */
+	/* By listener: whether its leaf is in `changed`, and what the daemon has read of it. */
+	uint8_t noted[LISTENERS];
+	int8_t told[LISTENERS];
 	/* Not in the code: what count_change() has entered, by key; most sessions ever open. */
 	int8_t entered[KEYS];
 	uint8_t peak;
@@ -266,7 +281,7 @@ struct state {
 };
 
 struct event {
-	char what; /* as in a script: + - ! ? = < > ~ */
+	char what; /* as in a script: + - ! ? = < > ~ * */
 	uint8_t session;
 	uint8_t listener;
 };
@@ -277,6 +292,7 @@ static struct {
 	int events[PROCS];
 	int procs;
 	/* In any script. */
+	bool cluster; /* a script has * */
 	bool started[SESSIONS], awaited[SESSIONS], ended[SESSIONS], refused, joined[SESSIONS];
 	int subflows[SESSIONS]; /* of those open from the beginning */
 	bool fresh;
@@ -576,6 +592,14 @@ static int state_read(const struct session *session)
 	}     \
 	abort()
 
+/* --- cluster.bpf.h -------------------------------------------------------------------------- */
+
+static void note(int listener)
+{
+	say("the leaf of listener %d is noted", listener);
+	now.noted[listener] = true;
+}
+
 /* --- counts.bpf.h --------------------------------------------------------------------------- */
 
 static bool node_reap(struct proc *proc, int key)
@@ -792,10 +816,19 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 
 static bool count_change(struct proc *proc, int key, int n, bool absent, bool cacheable)
 {
-	if (!count_change_run(proc, key, n, absent, cacheable))
-		return false;
+	BEGIN(proc->count.note);
+	CALL(count_change_run(proc, key, n, absent, cacheable));
 	memset(&proc->add, 0, sizeof(proc->add));
-	return true;
+	if (!n && options.cluster && key % LEVELS == options.levels - 1) {
+		proc->count.changed = proc->ret;
+		STEP();
+		if (rule(RULE_NOTE_EVICT))
+			note(key / LEVELS);
+		proc->ret = proc->count.changed;
+		proc->count.changed = 0;
+	}
+	RETURN(proc->ret);
+	END();
 }
 
 static bool cache_evict(struct proc *proc)
@@ -861,6 +894,10 @@ static bool levels_add(struct proc *proc, int listener, int limit, int n)
 
 	BEGIN(proc->levels.at);
 	proc->levels.listener = listener;
+	if (options.cluster && !rule(RULE_NOTE_AFTER)) {
+		STEP();
+		note(listener);
+	}
 	if (n < 0) {
 		STEP();
 		proc->levels.cacheable = seen_recently(listener);
@@ -879,6 +916,10 @@ static bool levels_add(struct proc *proc, int listener, int limit, int n)
 		if (proc->ret < 0)
 			break;
 		proc->levels.absent = proc->ret;
+	}
+	if (proc->levels.done == options.levels && options.cluster && rule(RULE_NOTE_AFTER)) {
+		STEP();
+		note(proc->levels.listener);
 	}
 	done = proc->levels.done;
 	memset(&proc->levels, 0, sizeof(proc->levels));
@@ -1196,6 +1237,36 @@ static bool connection_end(struct proc *proc, struct session *session, bool rele
 	END();
 }
 
+/* What a reader sees of a key: never less than 0. */
+static int count_read(int key)
+{
+	int i = trie_find(key), count = i < 0 ? 0 : now.node[i].word >> SHIFT;
+
+	return count < 0 ? 0 : count;
+}
+
+/* What the daemon does for one leaf (user/cluster/local.c). */
+static bool daemon_look(struct proc *proc, int listener)
+{
+	BEGIN(proc->daemon.at);
+	STEP();
+	proc->daemon.n = count_read(key_of(listener, options.levels - 1));
+	if (!now.noted[listener])
+		RETURN(0);
+	if (!rule(RULE_NOTE_DELETE))
+		STEP();
+	now.noted[listener] = false;
+	say("the daemon deletes the note of listener %d", listener);
+	if (rule(RULE_NOTE_DELETE)) {
+		STEP();
+		proc->daemon.n = count_read(key_of(listener, options.levels - 1));
+	}
+	now.told[listener] = proc->daemon.n;
+	say("the daemon reads %d", now.told[listener]);
+	RETURN(0);
+	END();
+}
+
 /* One program run: an event on a session. */
 static bool run_event(struct proc *proc, const struct event *event)
 {
@@ -1214,6 +1285,8 @@ static bool run_event(struct proc *proc, const struct event *event)
 		done = header_arrives(proc, session, event->listener);
 	else if (event->what == '<')
 		done = subflow_start(proc, session, event->listener);
+	else if (event->what == '*')
+		done = daemon_look(proc, event->listener);
 	else if (event->what == '>')
 		done = subflow_end(proc, session, event->listener);
 	else
@@ -1221,6 +1294,7 @@ static bool run_event(struct proc *proc, const struct event *event)
 	if (done) {
 		memset(&proc->session, 0, sizeof(proc->session));
 		memset(&proc->subflow, 0, sizeof(proc->subflow));
+		memset(&proc->daemon, 0, sizeof(proc->daemon));
 		proc->ret = 0;
 	}
 	return done;
@@ -1258,14 +1332,6 @@ static int count_of(int key)
 	int i = trie_find(key);
 
 	return i < 0 ? 0 : now.node[i].word >> SHIFT;
-}
-
-/* What a reader sees: never less than 0. */
-static int count_read(int key)
-{
-	int count = count_of(key);
-
-	return count < 0 ? 0 : count;
 }
 
 /* Whether a session is counted: its start is over and its end has not begun. */
@@ -1428,6 +1494,14 @@ static bool check_last(void)
 		if (now.node[there].word & CACHED && !(now.slot.cached && now.slot.key == key + 1))
 			return wrong("%s stays %s, and no slot has it", key_name(key),
 				     word_name(now.node[there].word));
+	}
+	for (int listener = 1; options.cluster && listener < LISTENERS; listener++) {
+		int n = count_read(key_of(listener, options.levels - 1));
+
+		/* A note that is left has the daemon read it. */
+		if (!now.noted[listener] && now.told[listener] != n)
+			return wrong("the daemon has read %d of listener %d, whose count is %d",
+				     now.told[listener], listener, n);
 	}
 	if (now.slot.cached) {
 		int there = trie_find(now.slot.key - 1);
@@ -1620,6 +1694,7 @@ static void state_first(const char *open, const char *orphans)
 		now.entered[key] = now.live;
 		now.fill++;
 	}
+	now.told[1] = now.live;
 	if (options.seen)
 		now.seen = options.seen;
 	for (int p = 0; p < options.procs; p++)
@@ -1778,7 +1853,7 @@ static void script_parse(const char *text)
 	for (; *text; n++) {
 		struct event *event = &options.script[p][n];
 
-		if (n == EVENTS || !strchr("+-!?=<>~", *text) || text[1] < 'a' ||
+		if (n == EVENTS || !strchr("+-!?=<>~*", *text) || text[1] < 'a' ||
 		    text[1] >= 'a' + SESSIONS)
 			usage("bad script at '%s'", text);
 		*event = (struct event){ *text, text[1] - 'a', 1 };
@@ -1786,6 +1861,8 @@ static void script_parse(const char *text)
 			options.ended[event->session] = true;
 		else if (*text == '<' || *text == '>')
 			options.joined[event->session] = true;
+		else if (*text == '*')
+			options.cluster = true;
 		else if (*text == '?')
 			options.awaited[event->session] = true;
 		else

@@ -32,7 +32,7 @@ refuted() {
 	last=${output##*$'\n'}
 	expect_match "$what" "$last" 'the end'
 	expect_eq "refuted: ${last#  }" "$first" 'the first line'
-	expect_match $'\n *P[0-2] [-+?=<>~][a-f]: .*\n *P[0-2] [-+?=<>~][a-f]: ' "$output" 'the run'
+	expect_match $'\n *P[0-2] [-+?=<>~*][a-f]: .*\n *P[0-2] [-+?=<>~*][a-f]: ' "$output" 'the run'
 }
 
 # without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE a run ends in WHAT.
@@ -191,6 +191,21 @@ without() {
 	without awaited-end 'awaiting 1; 0 await' '?a' '-a'
 }
 
+@test "the cluster's daemon has the count of a leaf in the end, whatever it was noted for" {
+	holds --levels 2 '+a -a' '*a *a'
+	holds '+a -a' '+b' '*a *a'
+	holds --seen 1 --open a '-a +b' '+c@2 -c@2' '*a *a'
+	holds --seen 1 --open a '-a' '+c@2 -c@2 +b' '+d *a *a'
+	holds --failures '+a -a' '+b -b' '*a'
+}
+
+@test "each step of a note is necessary" {
+	without note-after 'the daemon has read 0 of listener 1, whose count is 1' '+a' '*a'
+	without note-delete 'the daemon has read 1 of listener 1, whose count is 0' '+a -a' '*a'
+	without note-evict 'the daemon has read 0 of listener 1, whose count is 1' \
+		--seen 1 --open a '-a' '+c@2 -c@2' '+d *a'
+}
+
 @test "every rule that the model can leave out is left out by a test" {
 	model 0 --without list
 	expect_eq "$(cut -d ' ' -f 1 <<<"$output" | sort)" \
@@ -237,7 +252,7 @@ without() {
 	local arguments
 	model 2
 	for arguments in '--levels 3' '--retries x' '--without rule' '--check all' '--open h' \
-		'--orphans h' +h '+a@3' '*a' '+a +a +a +a'; do
+		'--orphans h' +h '+a@3' '%a' '+a +a +a +a'; do
 		# shellcheck disable=SC2086 # words
 		model 2 $arguments
 	done

@@ -147,6 +147,8 @@ enum {
 	CONNCOUNT_SEEDING = 2,
 	/* The counted cgroup was removed: counts do not change until the next load. */
 	CONNCOUNT_DETACHED = 4,
+	/* Sessions of the cluster's other nodes may be missing: conncount_cluster_why(). */
+	CONNCOUNT_CLUSTER = 8,
 };
 
 struct conncount_answer {
@@ -318,6 +320,70 @@ struct conncount_state {
 
 /* conncount_state() - the instance itself. */
 int conncount_state(struct conncount *cc, struct conncount_state *ret_state);
+
+/* --- the cluster ---------------------------------------------------------------------------- */
+
+/*
+ * The service that is the inbound SMTP sessions of all nodes of the cluster. On a host without a
+ * cluster: of this host.
+ */
+#define CONNCOUNT_SERVICE_CLUSTER "inbound_cidr"
+
+/* What the cluster's daemon on this host says. */
+struct conncount_cluster {
+	char name[CONNCOUNT_NAME_SIZE]; /* the cluster's */
+	uint32_t joined; /* 0: this host is in no cluster, and the other fields are 0 */
+	uint32_t reason; /* 0: exact; otherwise conncount_cluster_why() says it in words */
+	char node[CONNCOUNT_NAME_SIZE]; /* the node that the reason is about, if it is about one */
+	uint32_t dropped; /* not 0: cut off for so long that only this host's sessions count */
+	uint32_t nodes;   /* how many there are, with this host */
+	uint64_t age_ms;  /* since Redis or Valkey last answered */
+	int64_t sessions; /* of the other nodes */
+	/* Totals since the daemon started: */
+	uint64_t applied;  /* changes of counts received */
+	uint64_t resyncs;  /* times that a node's counts were read whole */
+	uint64_t mended;   /* own counts whose change was not noticed at first: should be 0 */
+	uint64_t diverged; /* times that a node's counts had a wrong checksum: should be 0 */
+	uint64_t unnoted;  /* changes for which the kernel's map of changes had no room */
+	/* Entries of the table of the other nodes' counts, and how many it may have. */
+	uint64_t prefixes, max_prefixes;
+};
+
+/* conncount_cluster() - the cluster, as this host sees it. */
+int conncount_cluster(struct conncount *cc, struct conncount_cluster *ret_cluster);
+
+/*
+ * conncount_cluster_why() - why the counts of the cluster are not exact: "cluster: cut off for
+ * 14 s". @buf: CONNCOUNT_ERROR_SIZE bytes are enough. Returns @buf.
+ */
+char *conncount_cluster_why(struct conncount *cc, char *buf, size_t size);
+
+/* The states of a node. */
+enum {
+	CONNCOUNT_NODE_OK = 1,
+	CONNCOUNT_NODE_RESYNC, /* its counts are being read; those from before count meanwhile */
+	CONNCOUNT_NODE_STALE,  /* it is silent; its last counts count */
+	CONNCOUNT_NODE_GONE,   /* it was silent for too long: its sessions are no longer counted */
+};
+
+struct conncount_node {
+	char name[CONNCOUNT_NAME_SIZE];
+	int state;       /* CONNCOUNT_NODE_* */
+	int self;        /* whether it is this host */
+	int exact;       /* whether its own counts are exact */
+	int heard;       /* whether it was ever seen alive */
+	uint64_t age_ms; /* since it was last seen alive, if it was */
+	uint64_t lag_ms; /* how long its newest counts have not been applied */
+	int64_t sessions;
+	int64_t networks; /* addresses with sessions */
+};
+
+/*
+ * conncount_nodes() - the nodes of the cluster, this host first.
+ * @ret_nodes: an array the caller frees with free().
+ * @ret_n: 0 if this host is in no cluster.
+ */
+int conncount_nodes(struct conncount *cc, struct conncount_node **ret_nodes, size_t *ret_n);
 
 /* The version of this library, as "0.1.0". */
 const char *conncount_version(void);

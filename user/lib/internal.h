@@ -24,14 +24,15 @@ _Static_assert((int)CONNCOUNT_IPV6 == (int)CC_IPV6, "IPv6");
 struct view {
 	bool open;
 	int control_fd, configs_fd, listeners_fd, counts_fd, stats_fd, fill_fd, cache_fd;
-	int sessions_fd;
+	int sessions_fd, cluster_fd, nodes_fd, remote_fd;
 	int sum_fd; /* the program that adds up counts; -1 if it cannot be opened */
 	/*
-	 * The values of two of them, mapped if permitted, otherwise NULL. The kernel maps an array
-	 * only through a descriptor that is open for writing, which needs write permission.
+	 * The values of three of them, mapped if permitted, otherwise NULL. The kernel maps an
+	 * array only through a descriptor that is open for writing, which needs write permission.
 	 */
 	const struct cc_control *control;
 	const struct cc_stats *stats; /* CC_LISTENERS_MAX */
+	const struct cc_cluster *cluster;
 	uint32_t max_prefixes;
 	uint64_t generation;     /* that `config` is of */
 	struct cc_config config; /* the active one: read again when the generation changes */
@@ -98,16 +99,31 @@ struct scope {
 
 bool scope_has(const struct scope *scope, const struct cc_config *config, uint32_t id);
 
+/* Whether the query is about the sessions of the cluster. */
+bool scope_is_cluster(const struct scope *scope);
+
 /* For a @scope without a listener: returns 0 if what it names is known, otherwise -ESRCH. */
 int scope_without_listeners(const struct scope *scope);
 
 /* A listener's totals. Returns 0 or a negative errno. */
 int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats);
 
-/* answer_add() adds the uncounted sessions and lost changes of a tally to an answer. answer_flags()
- * returns the flags of a finished answer; @exact: nothing is uncounted or lost. */
+/* The cluster's other nodes, as a query sees them. */
+struct others {
+	bool exact;
+	bool counted;     /* whether there is a cluster, and its counts are to be added */
+	uint64_t applied; /* changes of their counts */
+	struct cc_tally tally[CC_FAMILIES]; /* by CC_FAMILY_INDEX; only `live` is set */
+};
+
+int others_get(const struct view *view, struct others *ret);
+
+/* answer_add() adds the uncounted sessions and lost changes of a tally to an answer.
+ * answer_set_flags() sets the flags of a finished one; @others: NULL if they are not asked about.
+ */
 void answer_add(struct conncount_answer *answer, const struct cc_tally *tally);
-uint32_t answer_flags(struct view *view, const struct cc_control *control, bool exact);
+void answer_set_flags(struct conncount_answer *answer, struct view *view,
+		      const struct cc_control *control, const struct others *others);
 
 /* level_from() returns @length if that is a level, otherwise the next longer level. level_below()
  * returns the next shorter one, or 0. */
@@ -117,16 +133,20 @@ unsigned level_below(int family, unsigned length);
 void count_key(struct cc_count_key *key, uint32_t id, const struct conncount_cidr *cidr,
 	       unsigned length);
 
+/* Which trie has the counts of a listener: those of CC_LISTENER_REMOTE are in `remote`. */
+int counts_fd_of(const struct view *view, uint32_t listener);
+
 /*
- * counts_walk() - visit the nodes of the trie, each once, in the trie's order: more specific
+ * counts_walk() - visit the nodes of a trie, each once, in the trie's order: more specific
  * before less specific, then by listener, family and address.
+ * @fd: of counts_fd_of().
  * @start: visit only the nodes after this key; NULL: all.
  * @visit: called with each key and its count; returns 0 to continue, anything else to stop.
  *
  * Nodes that are inserted or deleted during the walk may be missed.
  * Returns 0, what @visit returned, or a negative errno.
  */
-int counts_walk(const struct view *view, const struct cc_count_key *start,
+int counts_walk(int fd, const struct cc_count_key *start,
 		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg), void *arg);
 
 /* Whether @a comes before @b in the order of that walk. */

@@ -31,6 +31,8 @@ struct collection {
 	unsigned level;     /* length of the nodes that are added up */
 	unsigned prefixlen; /* length of the networks asked for */
 	uint32_t end;       /* no listener has this id or a higher one */
+	bool cluster;       /* whether `others` is asked about */
+	struct others others;
 	struct part *parts;
 	size_t n;
 	size_t room;
@@ -58,6 +60,14 @@ static int collect(struct collection *all, uint32_t listener, const struct connc
 	return 0;
 }
 
+static bool is_asked_about(const struct collection *all, uint32_t id)
+{
+	const struct cc_config *config = &all->view->config;
+
+	return id == CC_LISTENER_REMOTE ||
+	       (id < config_used(config) && scope_has(all->scope, config, id));
+}
+
 static int collect_node(const struct cc_count_key *key, int64_t count, void *arg)
 {
 	struct collection *all = arg;
@@ -67,16 +77,16 @@ static int collect_node(const struct cc_count_key *key, int64_t count, void *arg
 	if (id >= all->end || (id + 1 == all->end && ntohs(key->family) > all->family))
 		return 1;
 	if (count == 0 || key->prefixlen != CC_COUNT_BITS_OWNER + all->level ||
-	    ntohs(key->family) != all->family || id >= config_used(&all->view->config) ||
-	    !scope_has(all->scope, &all->view->config, id))
+	    ntohs(key->family) != all->family || !is_asked_about(all, id))
 		return 0;
 	memcpy(cidr.addr, key->addr, sizeof(cidr.addr));
 	return collect(all, id, &cidr, count);
 }
 
 /* How many sessions have begun and ended, of all listeners: the same if nothing has changed. */
-static int count_changes(const struct view *view, uint64_t *ret)
+static int count_changes(const struct collection *all, uint64_t *ret)
 {
+	const struct view *view = all->view;
 	uint64_t changes = 0;
 
 	for (uint32_t id = 0; id < config_used(&view->config); id++) {
@@ -88,8 +98,33 @@ static int count_changes(const struct view *view, uint64_t *ret)
 		for (int i = 0; i < CC_FAMILIES; i++)
 			changes += stats.tally[i].opened + stats.tally[i].closed;
 	}
+	if (all->cluster) {
+		struct others others;
+		int err = others_get(view, &others);
+
+		if (err)
+			return err;
+		changes += others.applied;
+	}
 	*ret = changes;
 	return 0;
+}
+
+/* Walk this host's counts, and those of the other nodes if they are asked about. */
+static int walk_nodes(struct collection *all)
+{
+	uint32_t end = all->end;
+	int err = 0;
+
+	if (end)
+		err = counts_walk(counts_fd_of(all->view, 0), NULL, collect_node, all);
+	if (err >= 0 && all->others.counted) { /* 1: past the last listener */
+		all->end = CC_LISTENER_REMOTE + 1;
+		err = counts_walk(counts_fd_of(all->view, CC_LISTENER_REMOTE), NULL, collect_node,
+				  all);
+		all->end = end;
+	}
+	return err < 0 ? err : 0;
 }
 
 /* Walk until nothing has changed meanwhile, at most WALKS times. Keeps what any of the walks found.
@@ -97,12 +132,12 @@ static int count_changes(const struct view *view, uint64_t *ret)
 static int collect_nodes(struct collection *all)
 {
 	uint64_t before, after = 0;
-	int err = count_changes(all->view, &before);
+	int err = count_changes(all, &before);
 
 	for (all->walk = 0; !err && all->walk < WALKS; all->walk++) {
-		err = counts_walk(all->view, NULL, collect_node, all);
-		if (err >= 0) /* 1: past the last listener */
-			err = count_changes(all->view, &after);
+		err = walk_nodes(all);
+		if (!err)
+			err = count_changes(all, &after);
 		if (after == before)
 			break;
 		before = after;
@@ -196,6 +231,14 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 		if (totals && tally->live > 0)
 			err = collect(all, id, &whole, tally->live);
 	}
+	if (!err && all->cluster)
+		err = others_get(all->view, &all->others);
+	if (!err && totals && all->others.counted) {
+		int64_t live = all->others.tally[CC_FAMILY_INDEX(all->family)].live;
+
+		if (live > 0)
+			err = collect(all, CC_LISTENER_REMOTE, &whole, live);
+	}
 	return err;
 }
 
@@ -206,7 +249,7 @@ static int collect_all(struct collection *all, struct conncount_answer *ret_answ
 
 	if (!err && !answer.listeners)
 		err = scope_without_listeners(all->scope);
-	if (!err && all->level && all->end)
+	if (!err && all->level && (all->end || all->others.counted))
 		err = collect_nodes(all);
 	if (!err)
 		err = merge(all);
@@ -214,7 +257,7 @@ static int collect_all(struct collection *all, struct conncount_answer *ret_answ
 		return err;
 	for (size_t i = 0; i < all->n; i++)
 		answer.count += all->entries[i].count;
-	answer.flags = answer_flags(all->view, all->control, !answer.uncounted && !answer.lost);
+	answer_set_flags(&answer, all->view, all->control, all->cluster ? &all->others : NULL);
 	*ret_answer = answer;
 	return 0;
 }
@@ -234,6 +277,7 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 	if (!service && !listener)
 		scope.service = CONNCOUNT_SERVICE;
 	all.level = level_from(family, prefixlen);
+	all.cluster = scope_is_cluster(&scope);
 
 	err = view_acquire(cc, &control);
 	if (err)

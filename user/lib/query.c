@@ -75,10 +75,15 @@ int64_t count_of(const struct cc_count_key *key, const struct cc_count *value)
 	return value->word >> CC_COUNT_SHIFT;
 }
 
+int counts_fd_of(const struct view *view, uint32_t listener)
+{
+	return listener == CC_LISTENER_REMOTE ? view->remote_fd : view->counts_fd;
+}
+
 int counts_get(const struct view *view, const struct cc_count_key *key, int64_t *ret_count)
 {
 	struct cc_count value;
-	int err = bpf_map_lookup_elem(view->counts_fd, key, &value);
+	int err = bpf_map_lookup_elem(counts_fd_of(view, ntohs(key->listener)), key, &value);
 
 	if (err && err != -ENOENT)
 		return err;
@@ -274,7 +279,7 @@ static int search_sum(const struct view *view, uint32_t id, const struct conncou
 
 	if (err && err != -ENOENT)
 		return err;
-	err = counts_walk(view, err ? NULL : &start, search_visit, &search);
+	err = counts_walk(counts_fd_of(view, id), err ? NULL : &start, search_visit, &search);
 	if (err < 0)
 		return err;
 	*ret_count = search.count;
@@ -348,7 +353,8 @@ void answer_add(struct conncount_answer *answer, const struct cc_tally *tally)
 	answer->lost += tally->lost;
 }
 
-uint32_t answer_flags(struct view *view, const struct cc_control *control, bool exact)
+void answer_set_flags(struct conncount_answer *answer, struct view *view,
+		      const struct cc_control *control, const struct others *others)
 {
 	uint32_t flags = 0;
 
@@ -356,7 +362,11 @@ uint32_t answer_flags(struct view *view, const struct cc_control *control, bool 
 		flags |= CONNCOUNT_SEEDING;
 	if (view_is_detached(view))
 		flags |= CONNCOUNT_DETACHED;
-	return exact && !flags ? CONNCOUNT_EXACT : flags;
+	if (others && !others->exact)
+		flags |= CONNCOUNT_CLUSTER;
+	if (!flags && !answer->uncounted && !answer->lost)
+		flags = CONNCOUNT_EXACT;
+	answer->flags = flags;
 }
 
 /* Add one listener's count of a network to an answer. */
@@ -401,12 +411,33 @@ static int answer_listener(struct conncount_answer *answer, const struct view *v
 	return err;
 }
 
+/* Add the counts of the cluster's other nodes. */
+static int answer_others(struct conncount_answer *answer, const struct view *view,
+			 const struct conncount_cidr *cidr, const struct others *others)
+{
+	const struct cc_tally *tally = others->tally;
+	int64_t count = 0;
+	int err = 0;
+
+	if (!others->counted)
+		return 0;
+	if (cidr)
+		err = listener_count(view, CC_LISTENER_REMOTE, cidr,
+				     &tally[CC_FAMILY_INDEX(cidr->family)], &count);
+	for (size_t i = 0; !cidr && i < CC_FAMILIES; i++)
+		count += live_of(&tally[i]);
+	answer->count += count;
+	return err;
+}
+
 /* Add up the counts of @cidr of the listeners in @scope; of everything if @cidr is NULL. */
 static int count_scope(struct view *view, const struct cc_control *control,
 		       const struct scope *scope, const struct conncount_cidr *cidr,
 		       struct conncount_answer *ret_answer)
 {
 	struct conncount_answer answer = { 0 };
+	bool cluster = scope_is_cluster(scope);
+	struct others others;
 	int err = 0;
 
 	for (uint32_t id = 0; !err && id < config_used(&view->config); id++)
@@ -414,9 +445,13 @@ static int count_scope(struct view *view, const struct cc_control *control,
 			err = answer_listener(&answer, view, id, cidr, !control->inexact);
 	if (!err && !answer.listeners)
 		err = scope_without_listeners(scope);
+	if (!err && cluster)
+		err = others_get(view, &others);
+	if (!err && cluster)
+		err = answer_others(&answer, view, cidr, &others);
 	if (err)
 		return err;
-	answer.flags = answer_flags(view, control, !answer.uncounted && !answer.lost);
+	answer_set_flags(&answer, view, control, cluster ? &others : NULL);
 	*ret_answer = answer;
 	return 0;
 }

@@ -8,12 +8,9 @@
 
 #include "internal.h"
 
-/* The cluster's SMTP sessions; on a host without a cluster, this host's. */
-static const char cluster_smtp[] = "inbound_cidr";
-
 /* Known even if no listener has them. */
 static const char *const builtin_services[] = {
-	"SMTP", "ECStream", "Control", "ECmmove2", "ECCluster", cluster_smtp,
+	"SMTP", "ECStream", "Control", "ECmmove2", "ECCluster", CONNCOUNT_SERVICE_CLUSTER,
 };
 
 static bool is_builtin(const char *service)
@@ -36,7 +33,13 @@ bool scope_has(const struct scope *scope, const struct cc_config *config, uint32
 		return id == scope->id;
 	if (!strcmp(listener->service, scope->service))
 		return true;
-	return !strcmp(scope->service, cluster_smtp) && !strcmp(listener->service, "SMTP");
+	/* Its part on this host. */
+	return scope_is_cluster(scope) && !strcmp(listener->service, CONNCOUNT_SERVICE);
+}
+
+bool scope_is_cluster(const struct scope *scope)
+{
+	return scope->service && !strcmp(scope->service, CONNCOUNT_SERVICE_CLUSTER);
 }
 
 int scope_without_listeners(const struct scope *scope)

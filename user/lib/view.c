@@ -32,7 +32,8 @@ static void view_close(struct view *view)
 	const int fds[] = {
 		view->control_fd, view->configs_fd,  view->listeners_fd, view->counts_fd,
 		view->stats_fd,   view->fill_fd,     view->cache_fd,     view->sum_fd,
-		view->mount_fd,   view->sessions_fd,
+		view->mount_fd,   view->sessions_fd, view->cluster_fd,   view->nodes_fd,
+		view->remote_fd,
 	};
 
 	if (!view->open)
@@ -42,6 +43,7 @@ static void view_close(struct view *view)
 			close(fds[i]);
 	unmap_value((void *)view->control, sizeof(*view->control));
 	unmap_value((void *)view->stats, CC_LISTENERS_MAX * sizeof(*view->stats));
+	unmap_value((void *)view->cluster, sizeof(*view->cluster));
 	view->open = false;
 }
 
@@ -194,7 +196,9 @@ static int try_open(const char *dir, struct view *view)
 		{ CC_PIN_CONTROL, &view->control_fd },     { CC_PIN_CONFIGS, &view->configs_fd },
 		{ CC_PIN_LISTENERS, &view->listeners_fd }, { CC_PIN_STATS, &view->stats_fd },
 		{ CC_PIN_FILL, &view->fill_fd },           { CC_PIN_CACHE, &view->cache_fd },
-		{ CC_PIN_SESSIONS, &view->sessions_fd },   { CC_PIN_COUNTS, &view->counts_fd },
+		{ CC_PIN_SESSIONS, &view->sessions_fd },   { CC_PIN_CLUSTER, &view->cluster_fd },
+		{ CC_PIN_NODES, &view->nodes_fd },         { CC_PIN_REMOTE, &view->remote_fd },
+		{ CC_PIN_COUNTS, &view->counts_fd },
 	};
 	int err = 0;
 
@@ -204,6 +208,7 @@ static int try_open(const char *dir, struct view *view)
 	view->mount_fd = -1;
 	view->control = NULL;
 	view->stats = NULL;
+	view->cluster = NULL;
 	view->open = true;
 	view->generation = 0;
 	/* `counts` comes last: its size is what stays in max_prefixes. */
@@ -218,6 +223,7 @@ static int try_open(const char *dir, struct view *view)
 		view->control = map_pinned(dir, CC_PIN_CONTROL, sizeof(*view->control));
 		view->stats =
 			map_pinned(dir, CC_PIN_STATS, CC_LISTENERS_MAX * sizeof(*view->stats));
+		view->cluster = map_pinned(dir, CC_PIN_CLUSTER, sizeof(*view->cluster));
 		view->sum_fd = sum_open(dir);
 		err = view_update(view);
 	}

@@ -92,7 +92,7 @@ struct ahead {
 };
 
 /* Read the nodes after @at, or from the first one if that is NULL. */
-static int ahead_read(struct ahead *ahead, const struct view *view, const struct cc_count_key *at)
+static int ahead_read(struct ahead *ahead, int fd, const struct cc_count_key *at)
 {
 	struct cc_count_key from, to;
 	int err;
@@ -103,8 +103,8 @@ static int ahead_read(struct ahead *ahead, const struct view *view, const struct
 	ahead->n = ahead->want;
 	if (ahead->want < AHEAD_MOST)
 		ahead->want *= 2;
-	err = bpf_map_lookup_batch(view->counts_fd, at ? &from : NULL, &to, ahead->keys,
-				   ahead->values, &ahead->n, NULL);
+	err = bpf_map_lookup_batch(fd, at ? &from : NULL, &to, ahead->keys, ahead->values,
+				   &ahead->n, NULL);
 	ahead->end = err == -ENOENT;
 	/* Linux up to 6.1 returns EINTR if nodes kept vanishing: continue after those that were
 	 * read. */
@@ -122,7 +122,7 @@ static bool is_count(const struct cc_count_key *key)
 	       (key->family == htons(CC_IPV6) && length <= 128);
 }
 
-int counts_walk(const struct view *view, const struct cc_count_key *start,
+int counts_walk(int fd, const struct cc_count_key *start,
 		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg), void *arg)
 {
 	struct ahead ahead = { .want = AHEAD_LEAST };
@@ -141,7 +141,7 @@ int counts_walk(const struct view *view, const struct cc_count_key *start,
 		if (ahead.next == ahead.n) {
 			if (ahead.end)
 				return 0;
-			err = ahead_read(&ahead, view, at);
+			err = ahead_read(&ahead, fd, at);
 			if (err)
 				return err;
 			continue;

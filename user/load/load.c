@@ -176,7 +176,7 @@ static int reader_group(const struct config *config, gid_t *ret_gid)
 	return 0;
 }
 
-/* Let the group read a file or directory, and nobody write. */
+/* Give a file or directory to root and the group. */
 static int permit_one(const char *path, gid_t gid, mode_t mode)
 {
 	if (!chown(path, 0, gid) && !chmod(path, mode))
@@ -184,6 +184,38 @@ static int permit_one(const char *path, gid_t gid, mode_t mode)
 
 	int err = -errno;
 	report("%s: cannot set permissions: %s", path, strerror(-err));
+	return err;
+}
+
+/* Look up a group that need not exist: then it is root's. */
+static gid_t group_or_root(const char *name)
+{
+	const struct group *group = getgrnam(name);
+
+	return group ? group->gr_gid : 0;
+}
+
+/*
+ * The cluster's daemon, which has a group of its own, may write what it tells readers, and read
+ * what programs tell it. Readers are not in that group, but nobody else gets into the directory.
+ */
+static int permit_daemon(const char *dir, const char *set)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} pins[] = {
+		{ CC_PIN_CHANGED, 0660 },
+		{ CC_PIN_CLUSTER, 0664 },
+		{ CC_PIN_NODES, 0664 },
+		{ CC_PIN_REMOTE, 0664 },
+	};
+	gid_t gid = group_or_root(CC_CLUSTER_GROUP);
+	char path[PATH_MAX];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(pins) / sizeof(*pins); i++)
+		err = permit_one(instance_path(dir, set, pins[i].name, path), gid, pins[i].mode);
 	return err;
 }
 
@@ -204,6 +236,8 @@ static int permit(const char *dir, const char *set, gid_t gid)
 		err = permit_one(instance_path(dir, set, "", path), gid, 0750);
 	for (size_t i = 0; !err && i < sizeof(readable) / sizeof(*readable); i++)
 		err = permit_one(instance_path(dir, set, readable[i], path), gid, 0640);
+	if (!err)
+		err = permit_daemon(dir, set);
 	return err;
 }
 
@@ -396,6 +430,36 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 	return true;
 }
 
+/*
+ * What is about the cluster is not about one set: a new one goes on with the maps of the loaded
+ * one, so that the daemon and its readers notice nothing. @skel is not loaded yet.
+ */
+static int take_over_cluster(const char *dir, struct conncount_bpf *skel)
+{
+	struct bpf_map *const maps[] = {
+		skel->maps.changed,
+		skel->maps.cluster,
+		skel->maps.nodes,
+		skel->maps.remote,
+	};
+	bool same = true;
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
+		same = same && is_same_map(dir, maps[i]);
+	for (size_t i = 0; same && !err && i < sizeof(maps) / sizeof(*maps); i++) {
+		int fd = open_live(dir, bpf_map__name(maps[i]));
+
+		err = fd < 0 ? fd : bpf_map__reuse_fd(maps[i], fd);
+		if (fd >= 0)
+			close(fd); /* the skeleton has its own */
+		if (err)
+			report("%s/%s: cannot be used again: %s", dir, bpf_map__name(maps[i]),
+			       strerror(-err));
+	}
+	return err;
+}
+
 /* --- all of it ---------------------------------------------------------------------------- */
 
 /*
@@ -477,6 +541,8 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 	bool replaces = former_open(dir, skel, &former), changed;
 	int err = instance_begin(instance);
 
+	if (!err)
+		err = take_over_cluster(dir, skel);
 	if (!err)
 		err = load_skeleton(dir, CC_DIR_NEXT, skel);
 	if (!err)

@@ -110,6 +110,8 @@ inexact('2 sessions are not counted, 3 changes were lost', { count = 0, uncounte
 inexact('sessions that were already open are still being counted', { count = 0, seeding = true })
 inexact('1 change was lost, the counted cgroup was removed',
     { count = 0, lost = 1, detached = true })
+inexact('cluster: cut off for 14 s', { count = 7, cluster = true })
+inexact('1 change was lost, cluster: cut off for 14 s', { count = 7, lost = 1, cluster = true })
 
 -- Failures of the system.
 for _, errno in ipairs{ ENOENT, EACCES, EPROTO } do

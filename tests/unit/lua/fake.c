@@ -97,6 +97,12 @@ int conncount_service_of(struct conncount *cc, const struct conncount_cidr *loca
 	return 0;
 }
 
+char *conncount_cluster_why(struct conncount *cc, char *buf, size_t size)
+{
+	snprintf(buf, size, "cluster: %s", cc ? "cut off for 14 s" : "its state cannot be read");
+	return buf;
+}
+
 int conncount_client_of(struct conncount *cc, int fd, struct conncount_cidr *ret_client)
 {
 	const char *why;
@@ -123,7 +129,7 @@ static lua_Integer field(lua_State *L, const char *name)
 	return value;
 }
 
-/* fake.answer{ count, uncounted, lost, seeding, detached, open_error, error } */
+/* fake.answer{ count, uncounted, lost, seeding, detached, cluster, open_error, error } */
 static int fake_answer(lua_State *L)
 {
 	answer = (struct conncount_answer){
@@ -135,6 +141,8 @@ static int fake_answer(lua_State *L)
 		answer.flags |= CONNCOUNT_SEEDING;
 	if (field(L, "detached"))
 		answer.flags |= CONNCOUNT_DETACHED;
+	if (field(L, "cluster"))
+		answer.flags |= CONNCOUNT_CLUSTER;
 	if (!answer.uncounted && !answer.lost && !answer.flags)
 		answer.flags = CONNCOUNT_EXACT;
 	open_error = (int)field(L, "open_error");
