@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * cluster.c - the program behind `conncount cluster`.
+ *
+ * A separate program, because no other command needs hiredis. The command has parsed the options.
+ *
+ * usage: conncount-cluster FILE DIR
+ *
+ * Every interval: read what has changed on this host, tell it, read what the other nodes tell,
+ * write their sum to the `remote` trie, and say in the maps `cluster` and `nodes` how things are.
+ * Nobody else writes these, so what is in them is what this program last knew: readers see by its
+ * time (struct cc_cluster) that it is old.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "board.h"
+#include "local.h"
+#include "peers.h"
+#include "report.h"
+#include "self.h"
+
+#define S 1000000000ULL /* in ns */
+
+enum {
+	PATIENCE_INTERVALS = 4, /* without an answer for so many: cut off */
+	PATIENCE_LEAST_S = 1,
+};
+
+struct cluster {
+	const char *dir;
+	struct cluster_config config;
+	struct conncount *cc;
+	struct board board;
+	struct engine engine;
+	struct local local;
+	struct self self;
+	struct peers peers;
+	/*
+	 * The trie may have what an earlier daemon has written. It stays in force until the counts
+	 * of all nodes have been read, or the lease is over.
+	 */
+	bool writes;
+	uint64_t first_answer; /* when the engine first answered; 0: not yet */
+	int said;              /* the negative errno of the instance that was reported */
+};
+
+static volatile sig_atomic_t ended;
+
+static void end(int signal)
+{
+	(void)signal;
+	ended = 1;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
+}
+
+/* --- what readers see --------------------------------------------------------------------------
+ */
+
+#define put(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELEASE)
+
+static uint64_t patience(const struct cluster_config *config)
+{
+	uint64_t most = PATIENCE_INTERVALS * config->interval;
+
+	return most > PATIENCE_LEAST_S * S ? most : PATIENCE_LEAST_S * S;
+}
+
+/* Begin to be in the cluster: from now on programs note changes, and readers look here. */
+static void board_begin(struct cluster *cluster, uint64_t now)
+{
+	struct cc_cluster *board = cluster->board.cluster;
+
+	/* An earlier daemon that was killed has left its counts: they are as old as it says. */
+	if (!board->joined)
+		put(board->answered, now);
+	put(board->patience, patience(&cluster->config));
+	put(board->hold, cluster->config.hold);
+	memcpy(board->name, cluster->config.name, sizeof(board->name));
+	put(board->max_prefixes, cluster->config.max_prefixes);
+	put(board->reason, CC_CLUSTER_RESYNC);
+	put(board->node, 0);
+	put(board->nodes, 1);
+	put(board->joined, 1);
+}
+
+static void put_node(const struct cluster *cluster, uint32_t index, const struct cc_node *node)
+{
+	bpf_map_update_elem(cluster->board.nodes_fd, &index, node, BPF_ANY);
+}
+
+/* This host is the first node. Returns why it makes the sum inexact. */
+static int put_self(const struct cluster *cluster, uint64_t now)
+{
+	const struct self *self = &cluster->self;
+	struct cc_node node = {
+		.state = self->state == SELF_TELLS ? CC_NODE_OK : CC_NODE_RESYNC,
+		.inexact = !cluster->local.exact,
+		.heard = self->told_at,
+		.sessions = cluster->local.counts.sum,
+		.networks = (__s64)cluster->local.counts.used,
+	};
+
+	(void)now;
+	strcpy(node.name, cluster->config.node);
+	put_node(cluster, 0, &node);
+	if (self->twice)
+		return CC_CLUSTER_NAME;
+	return cluster->writes ? CC_CLUSTER_EXACT : CC_CLUSTER_RESYNC;
+}
+
+static int put_peer(const struct cluster *cluster, uint32_t index, const struct peer *peer,
+		    uint64_t now)
+{
+	struct cc_node node = {
+		.state = (__u32)peer_state(&cluster->peers, peer),
+		.inexact = peer->header.flags & HEADER_INEXACT,
+		.heard = peer->heard,
+		.lag = peer->behind ? now - peer->behind : 0,
+		.sessions = peer->now.table.sum,
+		.networks = (__s64)peer->now.table.used,
+	};
+
+	strcpy(node.name, peer->name);
+	put_node(cluster, index, &node);
+	return peer_reason(&cluster->peers, peer);
+}
+
+/* Whether the counts of all nodes were read. */
+static bool is_complete(const struct cluster *cluster)
+{
+	for (size_t i = 0; i < cluster->peers.n; i++) {
+		int state = peer_state(&cluster->peers, &cluster->peers.peer[i]);
+
+		if (state != CC_NODE_OK && state != CC_NODE_GONE)
+			return false;
+	}
+	return true;
+}
+
+/* Write the sums to the trie, and what they are. */
+static int board_counts(struct cluster *cluster, uint64_t now)
+{
+	struct cc_cluster *board = cluster->board.cluster;
+	struct sums *sums = &cluster->peers.sums;
+	int err = 0;
+
+	if (!cluster->writes) {
+		if (!is_complete(cluster) && now - cluster->first_answer < cluster->config.lease)
+			return 0;
+		err = sums_replace(sums, cluster->board.remote_fd);
+		cluster->writes = !err;
+	}
+	if (!err)
+		err = sums_write(sums, cluster->board.remote_fd);
+	for (int i = 0; i < CC_FAMILIES; i++)
+		put(board->sessions[i], sums->sessions[i]);
+	put(board->prefixes, sums->counts.used);
+	return err;
+}
+
+/* Tell readers how things are, after an exchange that was begun at @now. */
+static void board_tell(struct cluster *cluster, uint64_t now)
+{
+	struct cc_cluster *board = cluster->board.cluster;
+	const struct peers *peers = &cluster->peers;
+	int err = board_counts(cluster, now);
+	int reason = put_self(cluster, now);
+	uint32_t node = 0;
+
+	if (err) {
+		report("%s: the counts of the other nodes cannot be written: %s", cluster->dir,
+		       strerror(-err));
+		cluster->writes = false;
+		reason = CC_CLUSTER_RESYNC;
+	}
+	for (uint32_t i = 0; i < peers->n; i++) {
+		int why = put_peer(cluster, i + 1, &peers->peer[i], now);
+
+		if (why && (!reason || why < reason)) {
+			reason = why;
+			node = i + 1;
+		}
+	}
+	put(board->applied, peers->applied);
+	put(board->resyncs, peers->resyncs);
+	put(board->diverged, peers->diverged);
+	put(board->mended, cluster->local.mended);
+	put(board->nodes, (uint32_t)peers->n + 1);
+	put(board->node, node);
+	put(board->reason, (uint32_t)reason);
+	put(board->answered, now);
+}
+
+/* Be in no cluster any more: queries are about this host alone, and exact again. */
+static void board_end(struct cluster *cluster)
+{
+	if (!cluster->board.set)
+		return;
+	put(cluster->board.cluster->joined, 0);
+	sums_clear_trie(cluster->board.remote_fd);
+	board_close(&cluster->board);
+}
+
+/* --- the instance ------------------------------------------------------------------------------
+ */
+
+static void say(struct cluster *cluster, int err)
+{
+	char text[CONNCOUNT_ERROR_SIZE];
+
+	if (err == cluster->said)
+		return;
+	cluster->said = err;
+	if (!err)
+		report("%s: loaded: in cluster '%s' as '%s'", cluster->dir, cluster->config.name,
+		       cluster->config.node);
+	else if (err == -EACCES || err == -EPERM)
+		report("%s: the daemon may not write there (it must be in the groups conncount "
+		       "and " CC_CLUSTER_GROUP
+		       ", and the second must exist when counting is loaded: conncount load)",
+		       cluster->dir);
+	else if (err == -ESRCH)
+		report("service '%s': no listener has it", cluster->config.service);
+	else
+		report("%s", conncount_strerror(cluster->dir, err, text, sizeof(text)));
+}
+
+/* Open the instance, or follow it to other maps, and read what has changed. */
+static int look(struct cluster *cluster, uint64_t now)
+{
+	enum board_change change;
+	int err = board_follow(cluster->dir, &cluster->board, &change);
+
+	if (!err && change != BOARD_SAME)
+		local_forget(&cluster->local);
+	if (!err && change == BOARD_MAPS) {
+		cluster->local.changed_fd = cluster->board.changed_fd;
+		cluster->writes = false;
+		board_begin(cluster, now);
+	}
+	cluster->local.changed_fd = err ? -1 : cluster->board.changed_fd;
+	if (!err && !cluster->cc) {
+		err = conncount_open(cluster->dir, &cluster->cc);
+		cluster->local.cc = cluster->cc;
+	}
+	if (!err)
+		err = local_look(
+			&cluster->local,
+			__atomic_load_n(&cluster->board.cluster->unnoted, __ATOMIC_ACQUIRE), now);
+	return err;
+}
+
+/* --- an interval -------------------------------------------------------------------------------
+ */
+
+/* Tell, and read. Returns whether all was answered. */
+static bool exchange(struct cluster *cluster, uint64_t now)
+{
+	if (engine_connect(&cluster->engine))
+		return false;
+	self_ask(&cluster->self, &cluster->engine, &cluster->local, now);
+	peers_ask(&cluster->peers, &cluster->engine);
+	return self_answer(&cluster->self, &cluster->engine, now) &&
+	       peers_answer(&cluster->peers, &cluster->engine, now);
+}
+
+/* Take part for an interval. Returns 0, or why this host cannot: nothing is loaded, for example. */
+static int turn(struct cluster *cluster)
+{
+	uint64_t now = now_ns();
+	int err = look(cluster, now);
+
+	if (err)
+		return err;
+	if (!exchange(cluster, now)) {
+		self_lost(&cluster->self, &cluster->local, now);
+		return 0;
+	}
+	if (cluster->self.state == SELF_TELLS)
+		cluster->self.twice = cluster->peers.self_twice;
+	if (!cluster->first_answer)
+		cluster->first_answer = now;
+	board_tell(cluster, now);
+	return 0;
+}
+
+/* Take this host's counts away from the others. */
+static void leave(struct cluster *cluster)
+{
+	if (!engine_connect(&cluster->engine))
+		self_leave(&cluster->self, &cluster->engine);
+	board_end(cluster);
+}
+
+static void sleep_until(uint64_t when)
+{
+	struct timespec to = { .tv_sec = (time_t)(when / S), .tv_nsec = (long)(when % S) };
+
+	if (!ended)
+		clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &to, NULL);
+}
+
+static void run(struct cluster *cluster)
+{
+	uint64_t next = now_ns();
+
+	while (!ended) {
+		int err = turn(cluster);
+
+		if (err && !cluster->said && cluster->self.told_at)
+			leave(cluster);
+		say(cluster, err);
+		next += cluster->config.interval;
+		if (next < now_ns())
+			next = now_ns();
+		sleep_until(next);
+	}
+	leave(cluster);
+}
+
+int main(int argc, char **argv)
+{
+	struct cluster *cluster = calloc(1, sizeof(*cluster));
+	const struct sigaction action = { .sa_handler = end };
+	char error[LINES_ERROR_SIZE];
+
+	if (argc != 3) {
+		report("conncount-cluster: cannot be run directly (use: conncount cluster)");
+		return 2;
+	}
+	if (!cluster) {
+		report("out of memory");
+		return 1;
+	}
+	if (cluster_config_read_file(argv[1], &cluster->config, error)) {
+		report("%s", error);
+		return 2;
+	}
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	cluster->dir = argv[2];
+	cluster->said = 1;
+	cluster->engine.config = cluster->self.config = cluster->peers.config = &cluster->config;
+	cluster->local.service = cluster->config.service;
+	cluster->peers.sums.most = cluster->config.max_prefixes;
+	run(cluster);
+	conncount_close(cluster->cc);
+	engine_disconnect(&cluster->engine);
+	local_free(&cluster->local);
+	self_free(&cluster->self);
+	peers_free(&cluster->peers);
+	cluster_config_free(&cluster->config);
+	free(cluster);
+	return 0;
+}

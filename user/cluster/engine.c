@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * engine.c - connect to Redis or Valkey, and ask it.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "report.h"
+
+enum {
+	/* The first version with all that is used: XADD NOMKSTREAM and MINID, SET GET. */
+	MAJOR_LEAST = 6,
+	MINOR_LEAST = 2,
+	TIMEOUT_S = 2, /* for a connection, and for each reply */
+};
+
+static const struct timeval timeout = { .tv_sec = TIMEOUT_S };
+
+void engine_disconnect(struct engine *engine)
+{
+	if (engine->context)
+		redisFree(engine->context);
+	engine->context = NULL;
+}
+
+void engine_refuse(struct engine *engine, const char *format, ...)
+{
+	char *said = engine->said[engine->at];
+	char text[sizeof(*engine->said)];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	engine_disconnect(engine);
+	if (!strcmp(text, said))
+		return;
+	strcpy(said, text);
+	report("%s: %s", engine->server, text);
+}
+
+/* What an error of the server means, and what to do about it; "" if nothing is known. */
+static const char *remedy(const char *error)
+{
+	static const struct {
+		const char *begin, *remedy;
+	} known[] = {
+		{ "NOAUTH", " (add password_file, and username if it is not the default user)" },
+		{ "WRONGPASS", " (see username and password_file)" },
+		{ "NOPERM", " (conncount-cluster(8) has the permissions that the user needs)" },
+		{ "READONLY", " (it is a replica: name its master, or use sentinels)" },
+		{ "OOM", " (raise its maxmemory)" },
+		{ "NOREPLICAS", " (it has fewer replicas than min-replicas-to-write)" },
+		{ "LOADING", " (it is starting)" },
+		{ "MISCONF", " (it cannot save its data: see its log)" },
+		{ "ERR unknown command", " (Redis 6.2, Valkey, or later is needed)" },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (!strncmp(error, known[i].begin, strlen(known[i].begin)))
+			return known[i].remedy;
+	return "";
+}
+
+static void refuse_error(struct engine *engine, const char *error)
+{
+	engine_refuse(engine, "%s%s", error, remedy(error));
+}
+
+/* --- commands ----------------------------------------------------------------------------------
+ */
+
+void engine_ask(struct engine *engine, const char *format, ...)
+{
+	va_list args;
+
+	if (!engine->context)
+		return;
+	va_start(args, format);
+	redisvAppendCommand(engine->context, format, args);
+	va_end(args);
+}
+
+void engine_ask_with(struct engine *engine, int n, const char **words, const size_t *lengths)
+{
+	if (!engine->context)
+		return;
+	redisAppendCommandArgv(engine->context, n, words, lengths);
+}
+
+redisReply *engine_reply(struct engine *engine)
+{
+	redisReply *reply = NULL;
+
+	if (!engine->context)
+		return NULL;
+	if (redisGetReply(engine->context, (void **)&reply) != REDIS_OK) {
+		if (engine->context->err == REDIS_ERR_IO &&
+		    (errno == EAGAIN || errno == EWOULDBLOCK))
+			engine_refuse(engine, "no answer for %d s", TIMEOUT_S);
+		else if (engine->context->err == REDIS_ERR_PROTOCOL)
+			engine_refuse(engine, "is neither Redis nor Valkey: %s",
+				      engine->context->errstr);
+		else
+			engine_refuse(engine, "%s", engine->context->errstr);
+		return NULL;
+	}
+	if (reply->type != REDIS_REPLY_ERROR)
+		return reply;
+	refuse_error(engine, reply->str);
+	freeReplyObject(reply);
+	return NULL;
+}
+
+/* --- connecting --------------------------------------------------------------------------------
+ */
+
+/* The value of @key in the reply to HELLO. */
+static const char *hello_get(const redisReply *hello, const char *key)
+{
+	for (size_t i = 0; hello->type == REDIS_REPLY_ARRAY && i + 1 < hello->elements; i += 2)
+		if (hello->element[i]->type == REDIS_REPLY_STRING &&
+		    !strcmp(hello->element[i]->str, key) &&
+		    hello->element[i + 1]->type == REDIS_REPLY_STRING)
+			return hello->element[i + 1]->str;
+	return "";
+}
+
+/* Log in, and see what the server is. @role: what it must be; NULL: anything. */
+static bool greet(struct engine *engine, const struct cluster_login *login, const char *role)
+{
+	const char *version;
+	int major = 0, minor = 0;
+	redisReply *hello;
+	bool fits;
+
+	if (login->password)
+		engine_ask(engine, "HELLO 2 AUTH %s %s",
+			   login->username ? login->username : "default", login->password);
+	else
+		engine_ask(engine, "HELLO 2");
+	hello = engine_reply(engine);
+	if (!hello)
+		return false;
+	version = hello_get(hello, "version");
+	fits = sscanf(version, "%d.%d", &major, &minor) == 2 &&
+	       (major > MAJOR_LEAST || (major == MAJOR_LEAST && minor >= MINOR_LEAST));
+	if (!*version)
+		engine_refuse(engine, "is neither Redis nor Valkey");
+	else if (!fits)
+		engine_refuse(engine,
+			      "version %s is too old (Redis %d.%d, Valkey, or later is needed)",
+			      version, MAJOR_LEAST, MINOR_LEAST);
+	else if (role && strcmp(hello_get(hello, "role"), role))
+		engine_refuse(engine, "is a %s, not a %s (name the master, or use sentinels)",
+			      hello_get(hello, "role"), role);
+	freeReplyObject(hello);
+	return engine->context;
+}
+
+/* Connect to a server. Returns whether it is connected. */
+static bool dial(struct engine *engine, const struct cluster_server *server)
+{
+	snprintf(engine->server, sizeof(engine->server), "%s", server->text);
+	engine->context = server->path
+				  ? redisConnectUnixWithTimeout(server->path, timeout)
+				  : redisConnectWithTimeout(server->host, server->port, timeout);
+	if (!engine->context) {
+		engine_refuse(engine, "out of memory");
+	} else if (engine->context->err) {
+		engine_refuse(engine, "cannot connect: %s", engine->context->errstr);
+	} else {
+		redisSetTimeout(engine->context, timeout);
+		if (!server->path)
+			redisEnableKeepAlive(engine->context);
+	}
+	return engine->context;
+}
+
+/* Ask a sentinel where the master is, and connect there. */
+static bool dial_by(struct engine *engine, const struct cluster_server *sentinel)
+{
+	const struct cluster_config *config = engine->config;
+	struct cluster_server master = { 0 };
+	char host[256] = "", text[300];
+	redisReply *reply;
+
+	if (!dial(engine, sentinel) || !greet(engine, &config->sentinel_login, NULL))
+		return false;
+	engine_ask(engine, "SENTINEL get-master-addr-by-name %s", config->sentinel_master);
+	reply = engine_reply(engine);
+	if (!reply)
+		return false;
+	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+	    reply->element[0]->type == REDIS_REPLY_STRING &&
+	    reply->element[1]->type == REDIS_REPLY_STRING) {
+		snprintf(host, sizeof(host), "%s", reply->element[0]->str);
+		master.port = (uint16_t)atoi(reply->element[1]->str);
+	}
+	freeReplyObject(reply);
+	if (!*host) {
+		engine_refuse(engine, "this sentinel knows no master '%s' (see sentinel_master)",
+			      config->sentinel_master);
+		return false;
+	}
+	engine_disconnect(engine);
+	snprintf(text, sizeof(text), "%s:%u, by sentinel %.200s", host, master.port,
+		 sentinel->text);
+	master.host = host;
+	master.text = text;
+	return dial(engine, &master);
+}
+
+int engine_connect(struct engine *engine)
+{
+	const struct cluster_config *config = engine->config;
+	const struct cluster_servers *servers =
+		config->sentinels.n ? &config->sentinels : &config->servers;
+
+	for (size_t i = 0; !engine->context && i < servers->n; i++) {
+		const struct cluster_server *server = &servers->at[i];
+		bool connected;
+
+		engine->at = i;
+		connected = config->sentinels.n ? dial_by(engine, server) : dial(engine, server);
+		if (!connected || !greet(engine, &config->login, "master"))
+			continue;
+		if (*engine->said[i])
+			report("%s: connected", engine->server);
+		engine->said[i][0] = '\0';
+	}
+	return engine->context ? 0 : -ENOTCONN;
+}

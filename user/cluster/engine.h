@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * engine.h - the connection to Redis or Valkey.
+ */
+#ifndef CONNCOUNT_ENGINE_H
+#define CONNCOUNT_ENGINE_H
+
+#include <stdbool.h>
+
+#include <hiredis/hiredis.h>
+
+#include "cluster_config.h"
+
+struct engine {
+	const struct cluster_config *config;
+	redisContext *context; /* NULL: not connected */
+	char server[300];      /* the one that is connected, or was tried last */
+	size_t at;             /* its number in the configuration */
+	/* The last report about each, not to be repeated. */
+	char said[CLUSTER_SERVERS_MOST][512];
+};
+
+/*
+ * engine_connect() - connect to the first server that will do: one that answers, has the commands
+ * that are needed, and is no replica. Reports why not, once for each reason; and if it succeeds
+ * after a failure.
+ *
+ * Returns 0, also if it is connected already; or -ENOTCONN.
+ */
+int engine_connect(struct engine *engine);
+
+void engine_disconnect(struct engine *engine);
+
+/*
+ * engine_ask() - send a command, later: before the next reply is read. If that fails, so does
+ * engine_reply().
+ * @format: as redisAppendCommand() has it: %s a text, %b bytes and their number.
+ */
+void engine_ask(struct engine *engine, const char *format, ...);
+
+/* engine_ask_with() - the same for words. */
+void engine_ask_with(struct engine *engine, int n, const char **words, const size_t *lengths);
+
+/*
+ * engine_reply() - read the reply to the first command that has none yet.
+ *
+ * Returns the reply, which the caller frees with freeReplyObject(); NULL if there is none, or it is
+ * an error: then that is reported, and the connection closed.
+ */
+redisReply *engine_reply(struct engine *engine);
+
+/* engine_refuse() - report that the server cannot be used, and disconnect. */
+void __attribute__((format(printf, 2, 3)))
+engine_refuse(struct engine *engine, const char *format, ...);
+
+#endif
