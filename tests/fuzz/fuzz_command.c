@@ -110,7 +110,8 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 }
 
 /*
- * The configuration: there is one, at any path but those with "none" in them. What libFuzzer writes
+ * The configuration: there is one, at any path but those with "none" in them; of a cluster, if the
+ * path has that word in it. What libFuzzer writes
  * is the input that has found something.
  */
 FILE *__real_fopen(const char *path, const char *mode);
@@ -118,11 +119,13 @@ FILE *__wrap_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode)
 {
 	static char config[] = "[a]\nlisten = *:25\n";
+	static char cluster[] = "[cluster]\nservers = 192.0.2.1:6379\n";
+	char *text = strstr(path, "cluster") ? cluster : config;
 
 	if (!running || *mode == 'w')
 		return __real_fopen(path, mode);
 	if (!strstr(path, "none"))
-		return fmemopen(config, strlen(config), "r");
+		return fmemopen(text, strlen(text), "r");
 	errno = ENOENT;
 	return NULL;
 }
@@ -351,6 +354,38 @@ int conncount_state(struct conncount *cc, struct conncount_state *ret)
 		return -EIO;
 	*ret = (struct conncount_state){ .generation = 1, .cgroup = "/", .max_prefixes = 1 };
 	ret->seeding = ret->detached = (world & WORLD_NOT_EXACT) != 0;
+	return 0;
+}
+
+int conncount_cluster(struct conncount *cc, struct conncount_cluster *ret)
+{
+	check(cc);
+	if (world & WORLD_NO_ANSWER)
+		return -EIO;
+	*ret = (struct conncount_cluster){ .joined = !(world & WORLD_REFUSES) };
+	if (!ret->joined)
+		return 0;
+	strcpy(ret->name, "mail");
+	ret->reason = (world & WORLD_NOT_EXACT) != 0;
+	ret->nodes = 2;
+	return 0;
+}
+
+char *conncount_cluster_why(struct conncount *cc, char *buf, size_t size)
+{
+	check(cc);
+	snprintf(buf, size, "cluster: cut off for 14 s");
+	return buf;
+}
+
+int conncount_nodes(struct conncount *cc, struct conncount_node **ret, size_t *ret_n)
+{
+	check(cc);
+	*ret = calloc(2, sizeof(**ret));
+	check(*ret);
+	(*ret)[0] = (struct conncount_node){ .name = "a", .state = CONNCOUNT_NODE_OK, .self = 1 };
+	(*ret)[1] = (struct conncount_node){ .name = "b", .state = (int)(cc->looks % 6) };
+	*ret_n = 2;
 	return 0;
 }
 

@@ -186,12 +186,12 @@ int query_failed(const char *dir, struct conncount *cc, const struct target *tar
 	return STATUS_USAGE;
 }
 
-void report_inexact(const struct conncount_answer *answer)
+void report_inexact(struct conncount *cc, const struct conncount_answer *answer)
 {
 	char text[CONNCOUNT_ERROR_SIZE];
 
 	if (!(answer->flags & CONNCOUNT_EXACT))
-		report("%s", inexact_text(answer, text, sizeof(text)));
+		report("%s", inexact_text(cc, answer, text, sizeof(text)));
 }
 
 void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost)

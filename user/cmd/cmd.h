@@ -32,9 +32,9 @@ struct command {
 };
 
 /* Each in its file, cmd_NAME.c. */
-extern const struct command check_command, count_command, exporter_command, list_command,
-	load_command, metrics_command, status_command, top_command, unload_command, verify_command,
-	watch_command;
+extern const struct command check_command, cluster_command, count_command, exporter_command,
+	list_command, load_command, metrics_command, nodes_command, status_command, top_command,
+	unload_command, verify_command, watch_command;
 
 /* Numbers of the long options that have no letter. */
 enum {
@@ -125,8 +125,18 @@ bool lengths_check(const struct command *command, struct lengths *lengths);
  */
 int query_failed(const char *dir, struct conncount *cc, const struct target *target, int err);
 
-/* report_inexact() - a line on stderr if an answer is not exact. */
-void report_inexact(const struct conncount_answer *answer);
+/* report_inexact() - a line on stderr if an answer of @cc is not exact. */
+void report_inexact(struct conncount *cc, const struct conncount_answer *answer);
+
+/*
+ * become() - execute a program of ours in place of this one. It is beside this one in a build
+ * directory, or where `make install` puts it.
+ * @first, @second: its arguments; @second can be NULL.
+ * @remedy: what to do if it is not there.
+ *
+ * Returns, on failure only, the exit status.
+ */
+int become(const char *program, const char *first, const char *second, const char *remedy);
 
 /* add_exactness() - add the fields of a JSON answer that say whether it is exact. */
 void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost);

@@ -39,7 +39,7 @@ static int count(const char *dir, const struct target *target, const struct conn
 				      &answer);
 	else
 		printf("%" PRId64 "\n", answer.count);
-	report_inexact(&answer);
+	report_inexact(cc, &answer);
 cleanup:
 	conncount_close(cc);
 	return status;

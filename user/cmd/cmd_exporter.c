@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,40 +84,14 @@ static int take_passed(unsigned long n)
 	return ACTIVATION_FD;
 }
 
-/* The directory of this program, in @buf; "." if that is unknown. */
-static const char *own_directory(char *buf)
-{
-	ssize_t n = readlink("/proc/self/exe", buf, PATH_MAX - 1);
-
-	if (n <= 0)
-		return ".";
-	buf[n] = '\0';
-	*strrchr(buf, '/') = '\0';
-	return buf;
-}
-
-/*
- * Execute the program that serves (user/exporter/). It is beside this one in a build directory, or
- * where `make install` puts it. Returns only on failure.
- */
+/* Execute the program that serves (user/exporter/). Returns only on failure. */
 static int become_server(const char *dir, int fd)
 {
-	static const char *const places[] = { ".", "../lib/conncount" };
-	char self[PATH_MAX], path[PATH_MAX + 64];
-	const char *own = own_directory(self);
-
 	if (fd != STDIN_FILENO && dup2(fd, STDIN_FILENO) < 0) {
 		report("exporter: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
-	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		snprintf(path, sizeof(path), "%s/%s/conncount-exporter", own, places[i]);
-		execl(path, "conncount-exporter", dir, (char *)NULL);
-		if (errno != ENOENT)
-			break;
-	}
-	report("%s: cannot be run: %s (reinstall conncount)", path, strerror(errno));
-	return STATUS_FAILED;
+	return become("conncount-exporter", dir, NULL, "reinstall conncount");
 }
 
 static int run(const struct command *command, int argc, char **argv)

@@ -91,7 +91,7 @@ static int list(const char *dir, const struct target *target, const struct lengt
 	}
 	status = tree ? print_tree(target, &listing, limit, json)
 		      : print(target, &listing, limit, json);
-	report_inexact(&listing.answer);
+	report_inexact(cc, &listing.answer);
 	listing_free(&listing);
 cleanup:
 	conncount_close(cc);

@@ -75,6 +75,41 @@ static json_t *listener_json(const struct snapshot *snapshot,
 	return object;
 }
 
+/* The cluster that this host is in, or null. */
+static json_t *cluster_json(const struct snapshot *snapshot)
+{
+	const struct conncount_cluster *cluster = &snapshot->cluster;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} numbers[] = {
+		{ "nodes", snapshot->n_nodes },
+		{ "age_ms", cluster->age_ms },
+		{ "sessions", (uint64_t)cluster->sessions },
+		{ "prefixes", cluster->prefixes },
+		{ "max_prefixes", cluster->max_prefixes },
+		{ "changes", cluster->applied },
+		{ "resyncs", cluster->resyncs },
+		{ "mended", cluster->mended },
+		{ "diverged", cluster->diverged },
+		{ "unnoted", cluster->unnoted },
+	};
+	json_t *object = json_object();
+
+	if (!cluster->joined) {
+		json_decref(object);
+		return json_null();
+	}
+	json_object_set_new(object, "name", json_text(cluster->name));
+	json_object_set_new(object, "exact", json_boolean(!cluster->reason));
+	json_object_set_new(object, "reason",
+			    cluster->reason ? json_text(snapshot->cluster_why) : json_null());
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		json_object_set_new(object, numbers[i].name,
+				    json_integer((json_int_t)numbers[i].value));
+	return object;
+}
+
 static int print_snapshot_json(const struct snapshot *snapshot)
 {
 	json_t *object = json_object(), *listeners = json_array();
@@ -97,6 +132,7 @@ static int print_snapshot_json(const struct snapshot *snapshot)
 	json_object_set_new(object, "seeding", json_boolean(snapshot->state.seeding));
 	json_object_set_new(object, "detached", json_boolean(snapshot->state.detached));
 	json_object_set_new(object, "listeners", listeners);
+	json_object_set_new(object, "cluster", cluster_json(snapshot));
 	outside_add(object, snapshot);
 	return print_json(object);
 }
@@ -157,6 +193,17 @@ static void print_all_proxied(const struct snapshot *snapshot)
 		note_unidentified(&snapshot->listeners[i]);
 }
 
+/* A line about the cluster, if this host is in one. */
+static void print_cluster(const struct snapshot *snapshot)
+{
+	const struct conncount_cluster *cluster = &snapshot->cluster;
+
+	if (cluster->joined)
+		printf("cluster   %s: %zu nodes, %" PRId64
+		       " sessions on the others (see: conncount nodes)\n",
+		       cluster->name, snapshot->n_nodes, cluster->sessions);
+}
+
 static void print_line(const char *line)
 {
 	puts(line);
@@ -175,6 +222,7 @@ static void print_snapshot(const struct snapshot *snapshot)
 	printf("build     %s, kernel %s\n", state->build, snapshot->host.release);
 	printf("prefixes  %" PRId64 " of %" PRIu32 " (%.1f %%)\n", state->nodes,
 	       state->max_prefixes, 100.0 * (double)state->nodes / state->max_prefixes);
+	print_cluster(snapshot);
 	printf("exact     %s\n\n", snapshot_is_exact(snapshot) ? "yes" : "no");
 	printf("%-16s %-12s %9s %9s %9s %12s %9s %6s  %s\n", "LISTENER", "SERVICE", "LIVE", "IPV4",
 	       "IPV6", "OPENED", "UNCOUNTED", "LOST", "LISTEN");
@@ -204,6 +252,10 @@ static int judge(const struct snapshot *snapshot)
 		       "running, one has died: conncount load)");
 	if (state->detached)
 		report_detached(state->cgroup);
+	if (*snapshot->cluster_why)
+		report("service '" CONNCOUNT_SERVICE_CLUSTER "': not exact: %s (see: conncount "
+		       "nodes)",
+		       snapshot->cluster_why);
 	return snapshot_is_exact(snapshot) ? STATUS_DONE : STATUS_FAILED;
 }
 

@@ -116,7 +116,7 @@ static int may_differ(struct watch *watch, bool *ret_differ)
 	if (err)
 		return err;
 	if (watch->exact)
-		report_inexact(&answer);
+		report_inexact(watch->cc, &answer);
 	watch->exact = answer.flags & CONNCOUNT_EXACT;
 	*ret_differ = (answer.count > watch->over || watch->above.n) &&
 		      memcmp(&version, &watch->seen, sizeof(version)) != 0;

@@ -8,25 +8,36 @@
 
 #include "listing.h"
 
-static int append(struct listing *listing, const struct conncount_entry *entries, size_t n,
-		  const struct conncount_answer *answer)
+/* Add @entries, which are the listing's from now on, also on failure. */
+static int append(struct listing *listing, struct conncount_entry *entries, size_t n)
 {
-	listing->answer.count += answer->count;
-	listing->answer.uncounted += answer->uncounted;
-	listing->answer.lost += answer->lost;
-	if (!(answer->flags & CONNCOUNT_EXACT))
-		listing->answer.flags &= ~(uint32_t)CONNCOUNT_EXACT;
-	listing->answer.flags |= answer->flags & ~(uint32_t)CONNCOUNT_EXACT;
-	if (!n)
-		return 0;
+	void *grown;
 
-	void *grown = realloc(listing->entries, (listing->n + n) * sizeof(*entries));
-	if (!grown)
-		return -ENOMEM;
-	listing->entries = grown;
-	memcpy(listing->entries + listing->n, entries, n * sizeof(*entries));
-	listing->n += n;
-	return 0;
+	if (!listing->n) {
+		free(listing->entries);
+		listing->entries = entries;
+		listing->n = n;
+		return 0;
+	}
+	grown = realloc(listing->entries, (listing->n + n) * sizeof(*entries));
+	if (grown) {
+		listing->entries = grown;
+		if (n)
+			memcpy(listing->entries + listing->n, entries, n * sizeof(*entries));
+		listing->n += n;
+	}
+	free(entries);
+	return grown ? 0 : -ENOMEM;
+}
+
+static void add_answer(struct conncount_answer *to, const struct conncount_answer *answer)
+{
+	uint32_t exact = to->flags & answer->flags & CONNCOUNT_EXACT;
+
+	to->count += answer->count;
+	to->uncounted += answer->uncounted;
+	to->lost += answer->lost;
+	to->flags = ((to->flags | answer->flags) & ~(uint32_t)CONNCOUNT_EXACT) | exact;
 }
 
 static int add_family(struct conncount *cc, const struct target *target, int family, int length,
@@ -43,9 +54,8 @@ static int add_family(struct conncount *cc, const struct target *target, int fam
 			     family, (unsigned)length, &entries, &n, &answer);
 	if (err)
 		return err;
-	err = append(listing, entries, n, &answer);
-	free(entries);
-	return err;
+	add_answer(&listing->answer, &answer);
+	return append(listing, entries, n);
 }
 
 int listing_take(struct conncount *cc, const struct target *target, const struct lengths *lengths,
@@ -122,15 +132,21 @@ int version_get(struct conncount *cc, struct version *ret_version)
 {
 	struct conncount_listener *listeners = NULL;
 	struct conncount_state state;
+	struct conncount_cluster cluster;
 	struct version version;
 	size_t n = 0;
 	int err = conncount_state(cc, &state);
 
 	if (!err)
+		err = conncount_cluster(cc, &cluster);
+	if (!err)
 		err = conncount_listeners(cc, &listeners, &n);
 	if (err)
 		return err;
-	version = (struct version){ .generation = state.generation };
+	version = (struct version){
+		.generation = state.generation,
+		.cluster = cluster.applied + cluster.resyncs + cluster.reason + cluster.dropped,
+	};
 	for (size_t i = 0; i < n; i++)
 		version.changes += listeners[i].ipv4.opened + listeners[i].ipv4.closed +
 				   listeners[i].ipv6.opened + listeners[i].ipv6.closed;

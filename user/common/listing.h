@@ -41,6 +41,7 @@ void listing_sort(struct listing *listing, size_t limit);
 struct version {
 	uint64_t generation; /* of the configuration; 0: of none */
 	uint64_t changes;    /* sessions opened and closed, of all listeners */
+	uint64_t cluster;    /* changes of the other nodes' counts, and of what is known of them */
 };
 
 /* version_get() - read the current version. Returns 0 or a negative errno, as

@@ -42,8 +42,11 @@ void report_detached(const char *cgroup)
 	       cgroup);
 }
 
-char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size)
+char *inexact_text(struct conncount *cc, const struct conncount_answer *answer, char *buf,
+		   size_t size)
 {
+	char why[CONNCOUNT_ERROR_SIZE / 2];
+
 	if (answer->flags & CONNCOUNT_DETACHED)
 		snprintf(buf, size,
 			 "not exact: the counted cgroup was removed (see: conncount status)");
@@ -52,6 +55,9 @@ char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size
 			 "not exact: %" PRId64 " open sessions are not counted, %" PRIu64
 			 " changes were lost (see: conncount status)",
 			 answer->uncounted, answer->lost);
+	else if (answer->flags & CONNCOUNT_CLUSTER && !(answer->flags & CONNCOUNT_SEEDING))
+		snprintf(buf, size, "not exact: %s (see: conncount nodes)",
+			 conncount_cluster_why(cc, why, sizeof(why)));
 	else
 		snprintf(buf, size,
 			 "not exact: sessions that were already open are still being counted (see: "

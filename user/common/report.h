@@ -18,7 +18,9 @@ void __attribute__((format(printf, 1, 0))) vreport(const char *format, va_list a
 /* report_detached() - report that the counted cgroup was removed, and what to do. */
 void report_detached(const char *cgroup);
 
-/* inexact_text() - why an answer is not exact. CONNCOUNT_ERROR_SIZE bytes suffice. Returns @buf. */
-char *inexact_text(const struct conncount_answer *answer, char *buf, size_t size);
+/* inexact_text() - why an answer of @cc is not exact. CONNCOUNT_ERROR_SIZE bytes suffice. Returns
+ * @buf. */
+char *inexact_text(struct conncount *cc, const struct conncount_answer *answer, char *buf,
+		   size_t size);
 
 #endif

@@ -45,6 +45,17 @@ static int find_proxied(struct snapshot *snapshot)
 	return 0;
 }
 
+static int take_cluster(struct conncount *cc, struct snapshot *snapshot)
+{
+	int err = conncount_cluster(cc, &snapshot->cluster);
+
+	if (err || !snapshot->cluster.joined)
+		return err;
+	if (snapshot->cluster.reason)
+		conncount_cluster_why(cc, snapshot->cluster_why, sizeof(snapshot->cluster_why));
+	return conncount_nodes(cc, &snapshot->nodes, &snapshot->n_nodes);
+}
+
 int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_snapshot)
 {
 	struct snapshot snapshot = { .dir = conncount_dir(dir) };
@@ -56,6 +67,8 @@ int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_sn
 		err = conncount_listens(cc, &snapshot.listens, &snapshot.n_listens);
 	if (!err)
 		err = find_proxied(&snapshot);
+	if (!err)
+		err = take_cluster(cc, &snapshot);
 	if (err) {
 		snapshot_free(&snapshot);
 		return err;
@@ -76,6 +89,7 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->listeners);
 	free(snapshot->listens);
 	free(snapshot->proxied);
+	free(snapshot->nodes);
 }
 
 bool snapshot_is_exact(const struct snapshot *snapshot)

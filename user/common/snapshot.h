@@ -24,6 +24,11 @@ struct snapshot {
 	bool *proxied;
 	int64_t uncounted; /* of all listeners, like `lost` */
 	uint64_t lost;
+	/* The cluster, if this host is in one. */
+	struct conncount_cluster cluster;
+	char cluster_why[CONNCOUNT_ERROR_SIZE]; /* why its counts are not exact; "": they are */
+	struct conncount_node *nodes;
+	size_t n_nodes;
 };
 
 /*
@@ -37,7 +42,7 @@ int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_sn
 
 void snapshot_free(struct snapshot *snapshot);
 
-/* snapshot_is_exact() - whether every count is exact. */
+/* snapshot_is_exact() - whether every count of this host is exact. */
 bool snapshot_is_exact(const struct snapshot *snapshot);
 
 /* Bytes of a `listen` as text, including its NUL. */

@@ -303,6 +303,91 @@ static void print_proxied_totals(const struct page *page, const struct snapshot 
 				      totals[j].offset);
 }
 
+/* --- the cluster --------------------------------------------------------------------------- */
+
+static void print_cluster_state(const struct page *page, const struct conncount_cluster *cluster)
+{
+	static const struct family age = {
+		.name = "conncount_cluster_age_seconds",
+		.unit = "seconds",
+		.help = "Time since the cluster's Redis or Valkey last answered.",
+	};
+	static const struct label none = { NULL, NULL };
+	const struct {
+		struct family family;
+		uint64_t value;
+	} singles[] = {
+		{ { "conncount_cluster_exact", NULL,
+		    "1 if the counts of the cluster's other nodes are exact, 0 if not.", GAUGE },
+		  !cluster->reason },
+		{ { "conncount_cluster_sessions", NULL, "Sessions on the other nodes.", GAUGE },
+		  (uint64_t)cluster->sessions },
+		{ { "conncount_cluster_prefixes", NULL,
+		    "Networks in the table of the other nodes' counts.", GAUGE },
+		  cluster->prefixes },
+		{ { "conncount_cluster_prefixes_max", NULL,
+		    "How many networks that table can hold.", GAUGE },
+		  cluster->max_prefixes },
+		{ { "conncount_cluster_changes", NULL,
+		    "Changes of counts received from the other nodes.", COUNTER },
+		  cluster->applied },
+		{ { "conncount_cluster_resyncs", NULL,
+		    "Times that a node's counts were read whole.", COUNTER },
+		  cluster->resyncs },
+		{ { "conncount_cluster_mended", NULL,
+		    "Counts of this host whose change was not noticed at first: a bug.", COUNTER },
+		  cluster->mended },
+		{ { "conncount_cluster_diverged", NULL,
+		    "Times that a node's counts had a wrong checksum: a bug.", COUNTER },
+		  cluster->diverged },
+		{ { "conncount_cluster_unnoted", NULL,
+		    "Changes for which the kernel's map of changes had no room.", COUNTER },
+		  cluster->unnoted },
+	};
+
+	for (size_t i = 0; i < sizeof(singles) / sizeof(*singles); i++)
+		print_single(page, &singles[i].family, singles[i].value);
+	print_family(page, &age);
+	print_sample(page, &age, &none);
+	fprintf(page->out, "%.3f\n", (double)cluster->age_ms / 1e3);
+}
+
+static void print_nodes(const struct page *page, const struct snapshot *snapshot)
+{
+	static const struct family ok = {
+		.name = "conncount_cluster_node_ok",
+		.help = "1 if the node's counts are all here, 0 if not.",
+	};
+	static const struct family sessions = {
+		.name = "conncount_cluster_node_sessions",
+		.help = "Open sessions of a node.",
+	};
+	static const struct family lag = {
+		.name = "conncount_cluster_node_lag_seconds",
+		.unit = "seconds",
+		.help = "Time for which a node's newest counts have not been applied.",
+	};
+	const struct family *const families[] = { &ok, &sessions, &lag };
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++) {
+		print_family(page, families[i]);
+		for (size_t j = 0; j < snapshot->n_nodes; j++) {
+			const struct conncount_node *node = &snapshot->nodes[j];
+			const struct label labels[] = { { "node", node->name }, { NULL, NULL } };
+
+			print_sample(page, families[i], labels);
+			if (families[i] == &lag)
+				fprintf(page->out, "%.3f\n", (double)node->lag_ms / 1e3);
+			else
+				fprintf(page->out, "%" PRId64 "\n",
+					families[i] == &ok ? node->state == CONNCOUNT_NODE_OK
+							   : node->sessions);
+		}
+	}
+}
+
+/* --- sockets ------------------------------------------------------------------------------- */
+
 /* The service of the listener @name; "" if it was just removed. */
 static const char *service_of(const struct snapshot *snapshot, const char *name)
 {
@@ -494,6 +579,10 @@ void metrics_print(const struct metrics *metrics, enum metrics_format format, FI
 		if (has_proxied(&metrics->snapshot)) {
 			print_proxied_open(&page, &metrics->snapshot);
 			print_proxied_totals(&page, &metrics->snapshot);
+		}
+		if (metrics->snapshot.cluster.joined) {
+			print_cluster_state(&page, &metrics->snapshot.cluster);
+			print_nodes(&page, &metrics->snapshot);
 		}
 		if (!metrics->queues_err) {
 			print_queues(&page, metrics);

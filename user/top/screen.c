@@ -131,7 +131,7 @@ static void draw_note(const struct top *top)
 		put_line(LINE_NOTE, "%s",
 			 conncount_strerror(top->dir, top->err, text, sizeof(text)));
 	else if (!(answer->flags & CONNCOUNT_EXACT))
-		put_line(LINE_NOTE, "%s", inexact_text(answer, text, sizeof(text)));
+		put_line(LINE_NOTE, "%s", inexact_text(top->cc, answer, text, sizeof(text)));
 	attroff(A_BOLD);
 }
 
