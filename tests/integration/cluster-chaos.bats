@@ -1,0 +1,206 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# A cluster in which things go wrong, in random order: after each, all is quiet, and every host must
+# give the same, exact, right answers.
+#
+# CONNCOUNT_CHAOS_EVENTS says how many, CONNCOUNT_CHAOS_SEED in which order. A failure prints the seed.
+
+load ../lib/common
+load ../lib/instance
+load ../lib/cluster
+
+time_limit 1800
+
+setup() {
+	requires nft
+	ENGINE_BY_TCP=1
+	cluster_setup a b c
+}
+
+teardown() {
+	cluster_teardown
+}
+
+# pick WORD...: prints one of them. Not in a subshell: $RANDOM goes on. Sets $PICKED.
+pick() {
+	PICKED=${!#}
+	local n=$((RANDOM % $# + 1))
+	PICKED=${!n}
+}
+
+# churn: opens and closes some sessions of random hosts and addresses.
+churn() {
+	local i host
+	for ((i = 0; i < 6; i++)); do
+		pick "${HOSTS[@]}"
+		host=$PICKED
+		open_at "$host" $((RANDOM % 4 + 1)) "10.0.$((RANDOM % 4)).$((RANDOM % 200 + 1))+"
+		((RANDOM % 3)) || at "$host" close both even >/dev/null 2>&1 || :
+	done
+}
+
+event_churn() { churn; }
+
+event_daemon_killed() {
+	local host
+	pick "${HOSTS[@]}"
+	host=$PICKED
+	daemon_stop "$host" KILL
+	churn
+	((RANDOM % 2)) || sleep 4
+	daemon_start "$host"
+}
+
+event_daemon_ended() {
+	local host
+	pick "${HOSTS[@]}"
+	host=$PICKED
+	daemon_stop "$host"
+	churn
+	daemon_start "$host"
+}
+
+# Shorter than the lease, or longer.
+event_daemon_stopped() {
+	pick "${HOSTS[@]}"
+	kill -STOP "${DAEMON[$PICKED]}"
+	local pid=${DAEMON[$PICKED]}
+	churn
+	pick 0.5 4
+	sleep "$PICKED"
+	kill -CONT "$pid"
+}
+
+event_engine_stopped() {
+	kill -STOP "$ENGINE"
+	churn
+	pick 0.5 4 8
+	sleep "$PICKED"
+	kill -CONT "$ENGINE"
+}
+
+event_engine_emptied() {
+	engine flushall >/dev/null
+	churn
+}
+
+event_engine_restarted_empty() {
+	engine_stop
+	churn
+	engine_start
+}
+
+# It goes back to what it had before.
+event_engine_restarted_old() {
+	engine config set dbfilename dump.rdb >/dev/null
+	engine save >/dev/null
+	mv "$TEST_DIR/dump.rdb" "$TEST_DIR/old.rdb"
+	churn
+	sleep 1
+	engine_stop
+	engine_start --dbfilename old.rdb
+}
+
+event_key_lost() {
+	# shellcheck disable=SC2046 # words
+	pick $(engine --raw keys 'conncount:*')
+	engine del "$PICKED" >/dev/null
+	churn
+}
+
+# The readers fall behind what is left of a stream.
+event_stream_trimmed() {
+	local key
+	pick "${HOSTS[@]}"
+	kill -STOP "${DAEMON[$PICKED]}"
+	local pid=${DAEMON[$PICKED]}
+	churn
+	sleep 0.5
+	for key in $(engine --raw keys 'conncount:*:s:*'); do
+		engine xtrim "$key" maxlen 0 >/dev/null
+	done
+	kill -CONT "$pid"
+}
+
+# cut HOST...: their packets to the engine are dropped, until mend.
+cut() {
+	local host
+	nft_here add table ip cut
+	nft_here add chain ip cut out '{ type filter hook output priority 0; }'
+	for host; do
+		nft_here add rule ip cut out ip daddr "127.0.0.${ADDRESS[$host]##*.}" tcp dport 6379 drop
+		nft_here add rule ip cut out ip saddr "127.0.0.${ADDRESS[$host]##*.}" tcp sport 6379 drop
+	done
+}
+
+mend() { nft_here delete table ip cut; }
+
+nft_here() { in_ns nft "$@"; }
+
+event_partition() {
+	case $((RANDOM % 3)) in
+	0) cut a ;;
+	1) cut b c ;;
+	2) cut a b c ;;
+	esac
+	churn
+	pick 0.5 5 9
+	sleep "$PICKED"
+	mend
+}
+
+event_twin() {
+	daemon_stop c
+	sed -i 's/^node = c/node = b/' "$TEST_DIR/c.conf"
+	daemon_start c
+	churn
+	sleep 3
+	daemon_stop c
+	cluster_configure c
+	daemon_start c
+}
+
+# load_on HOST
+load_on() {
+	on "$1" conncount load -c "$CONFIG" --cgroup "$CGROUP/$1" >/dev/null
+	"$BUILD/tests/objects" attached "$CGROUP_PATH/$1" >>"$TEST_DIR/bpf-ids"
+}
+
+event_rebuilt() {
+	pick "${HOSTS[@]}"
+	configure_smtp_with "max_prefixes = $((100000 + RANDOM))"
+	load_on "$PICKED"
+	churn
+}
+
+event_reloaded() {
+	pick "${HOSTS[@]}"
+	local host=$PICKED
+	on "$host" conncount unload >/dev/null
+	churn
+	((RANDOM % 2)) || sleep 1
+	load_on "$host"
+}
+
+@test "whatever goes wrong: when it is quiet, all hosts give the same right answers" {
+	local events i seed=${CONNCOUNT_CHAOS_SEED:-$((SRANDOM % 100000))} event
+	mapfile -t events < <(compgen -A function event_)
+	for i in "${HOSTS[@]}"; do
+		daemon_start "$i"
+	done
+	RANDOM=$seed
+	churn
+	expect_agreement
+	for ((i = 0; i < ${CONNCOUNT_CHAOS_EVENTS:-8}; i++)); do
+		pick "${events[@]}"
+		event=$PICKED
+		echo "seed $seed, event $i: $event" >&2
+		"$event"
+		expect_agreement $((seed + i))
+	done
+	for i in "${HOSTS[@]}"; do
+		expect_eq '0 0' "$(on "$i" conncount status --json | json cluster.{mended,diverged} | xargs)" \
+			'mended and diverged'
+	done
+}

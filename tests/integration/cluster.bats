@@ -1,0 +1,292 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# inbound_cidr: the sessions of all hosts of a cluster, counted on each.
+
+load ../lib/common
+load ../lib/instance
+load ../lib/cluster
+
+setup() {
+	cluster_setup a b c
+}
+
+teardown() {
+	cluster_teardown
+}
+
+# all_start: starts the daemons of all hosts, each with some sessions of both families.
+all_start() {
+	local name
+	for name in "${HOSTS[@]}"; do
+		open_at "$name" 3 10.0.0.1
+		open_at "$name" 5 10.0.3.1+
+		daemon_start "$name"
+	done
+	expect_all 24
+}
+
+total() {
+	local name sum=0
+	for name in "${HOSTS[@]}"; do
+		sum=$((sum + $(on "$name" conncount count)))
+	done
+	echo $sum
+}
+
+@test "every host counts the sessions of all, in any network" {
+	at b listen '[2001:db8::b]:25' >/dev/null
+	open_at a 3 10.1.2.3
+	open_at b 2 10.1.2.3
+	at b open 2 2001:db8::1+ '[2001:db8::b]:25' >/dev/null
+	daemon_start a
+	daemon_start b
+	daemon_start c
+	expect_all 7
+	open_at c 4 10.1.9.1+
+	expect_all 11
+	expect_all 5 10.1.2.3
+	expect_all 9 10.0.0.0/8
+	expect_all 9 10.1.0.0/18
+	expect_all 1 2001:db8::2
+	expect_all 2 2001:db8::/41
+	expect_all 11
+	expect_agreement
+	at b close both >/dev/null
+	expect_all 7
+	expect_agreement
+	expect 0 on c conncount list --service inbound_cidr
+	expect_eq '       3  10.1.2.3/32
+       1  10.1.9.1/32
+       1  10.1.9.2/32
+       1  10.1.9.3/32
+       1  10.1.9.4/32' "$output"
+	expect 0 on a conncount list --service inbound_cidr --prefix 0
+	expect_eq '       7  0.0.0.0/0' "$output"
+	expect_eq 3 "$(on a conncount count)" 'this host alone'
+}
+
+@test "nodes: the hosts, their states, and the exit status" {
+	expect 1 on a conncount nodes
+	expect_match 'this host is in no cluster' "$errors"
+	all_start
+	expect 0 on b conncount nodes
+	expect_match $'^NODE .*\nb +ok .* 8 +6  this host\n' "$output"
+	expect_match $'\na +ok .* 8 +6(\n|$)' "$output"
+	expect 0 on b conncount nodes --json
+	expect_eq 'mail true b ok true' "$(json cluster exact nodes.0.{name,state,self} <<<"$output" | xargs)"
+	expect_eq 8 "$(json nodes.1.sessions <<<"$output")"
+	expect 0 on b conncount status
+	expect_match $'\ncluster   mail: 3 nodes, 16 sessions on the others \(see: conncount nodes\)\n' "$output"
+	expect 0 on b conncount status --json
+	expect_eq 'mail true 3 16 0 0' "$(json cluster.{name,exact,nodes,sessions,mended,diverged} <<<"$output" | xargs)"
+	expect 0 on b conncount metrics
+	expect_match $'\nconncount_cluster_exact 1\n' "$output"
+	expect_match $'\nconncount_cluster_node_ok\{node="c"\} 1\n' "$output"
+	expect_match $'\nconncount_cluster_node_sessions\{node="a"\} 8\n' "$output"
+	daemon_stop c
+	expect_eq null "$(on c conncount status --json | json cluster)" 'outside of a cluster'
+	expect_eq 0 "$(on c conncount metrics | grep -c conncount_cluster)" 'metrics of it'
+}
+
+@test "a host that leaves takes its sessions away at once, and counts alone, exactly" {
+	all_start
+	daemon_stop b
+	expect_all 16
+	expect_eq 8 "$(count_on b)" 'b alone'
+	expect 0 on a conncount nodes
+	expect_eq 2 "$(grep -c ok <<<"$output")" 'nodes'
+	daemon_start b
+	expect_all 24
+	expect_agreement
+}
+
+# states NAME STATE HOST...: whether NAME sees these hosts in that state.
+states() {
+	local text host
+	text=$(on "$1" conncount nodes 2>/dev/null) || :
+	for host in "${@:3}"; do
+		grep -qE "^$host +$2 " <<<"$text" || return
+	done
+}
+
+@test "a host that is dead is silent first, then its sessions are no longer counted" {
+	all_start
+	daemon_stop b KILL
+	wait_until states a stale b
+	expect 0 on a conncount count --service inbound_cidr
+	expect_eq 24 "$output"
+	expect_match '^conncount: not exact: cluster: b silent \(see: conncount nodes\)$' "$errors"
+	wait_until states a gone b
+	expect_all 16
+	expect 1 on a conncount nodes
+	expect_match "^conncount: node 'b': silent for 3 s: its sessions are no longer counted$" "$(tail -n 1 "$TEST_DIR/a.log")"
+	# What the dead daemon has left is old.
+	expect 0 on b conncount count --service inbound_cidr
+	expect_match 'not exact: cluster: cut off for [0-9]+ s' "$errors"
+	daemon_start b
+	expect_all 24
+	expect_agreement
+}
+
+@test "a daemon that is stopped for less than the lease, or more, comes back right" {
+	local seconds
+	all_start
+	for seconds in 1 4; do
+		kill -STOP "${DAEMON[b]}"
+		open_at b 1 10.0.7.7
+		sleep $seconds
+		kill -CONT "${DAEMON[b]}"
+		expect_agreement
+		expect_all "$(total)"
+	done
+}
+
+cut_off() {
+	expect 0 on "$1" conncount count --service inbound_cidr
+	[[ $errors = *'not exact: cluster: cut off for '* ]]
+}
+
+local_only() {
+	expect 0 on "$1" conncount count --service inbound_cidr
+	[[ $errors = *"only this host's sessions are counted"* ]]
+}
+
+@test "without the engine: marked not exact at first, then each host counts alone" {
+	all_start
+	engine_stop
+	wait_until cut_off a
+	expect_eq 24 "$(on a conncount count --service inbound_cidr 2>/dev/null)" 'for now'
+	expect 0 on a "$LUA" -e 'print(require("msys.audit").inbound_session_count("10.0.0.0/8", "inbound_cidr"))'
+	expect_match '^24	cluster: cut off for [0-9]+ s$' "$output"
+	expect 0 on a conncount count --service inbound_cidr --json
+	expect_eq false "$(json exact <<<"$output")"
+	expect 0 on a conncount status
+	expect_match "^conncount: service 'inbound_cidr': not exact: cluster: cut off for " "$errors"
+	wait_until local_only a
+	expect_eq 8 "$(on a conncount count --service inbound_cidr 2>/dev/null)" 'a alone'
+	expect 1 on a conncount nodes
+	expect_match "engine.sock: cannot connect: " "$(<"$TEST_DIR/a.log")"
+	open_at c 2 10.0.8.8
+	expect_eq 10 "$(on c conncount count)"
+	engine_start
+	expect_agreement
+	expect_all 26
+	expect_eq 1 "$(grep -c 'engine.sock: connected' "$TEST_DIR/a.log")"
+}
+
+flush() {
+	expect_eq OK "$(engine flushall)"
+	sleep 1
+	expect_all 24
+}
+
+restart_empty() {
+	engine_stop
+	engine_start
+	expect_all 24
+}
+
+# restart_old: goes back to what was saved before the last sessions were opened.
+restart_old() {
+	engine_stop
+	engine_start --dbfilename old.rdb
+	sleep 1
+	expect_all 24
+}
+
+@test "an engine that loses all, or goes back, makes no answer wrong without saying so" {
+	local name
+	for name in "${HOSTS[@]}"; do
+		open_at "$name" 3 10.0.0.1
+		daemon_start "$name"
+	done
+	expect_all 9
+	expect_eq OK "$(engine save)"
+	mv "$TEST_DIR/dump.rdb" "$TEST_DIR/old.rdb"
+	for name in "${HOSTS[@]}"; do
+		open_at "$name" 5 10.0.3.1+
+	done
+	expect_all 24
+	watched 24 flush
+	expect_agreement
+	watched 24 restart_empty
+	expect_agreement
+	watched 24 restart_old
+	expect_agreement
+	# Any of its keys.
+	for name in $(engine --raw keys '*'); do
+		engine del "$name" >/dev/null
+		expect_agreement
+	done
+}
+
+host_counts() {
+	[ "$(count_on "$1")" = "$2" ]
+}
+
+rebuild() {
+	local n
+	for n in 1 2; do
+		configure_smtp_with "max_prefixes = 10000$n"
+		on a conncount load -c "$CONFIG" --cgroup "$CGROUP/a"
+		"$BUILD/tests/objects" attached "$CGROUP_PATH/a" >>"$TEST_DIR/bpf-ids"
+	done
+	sleep 1
+}
+
+@test "load with other maps, unload and load: the cluster goes on" {
+	all_start
+	watched 24 rebuild
+	expect_agreement
+	on a conncount unload
+	# Nobody counts there.
+	wait_until host_counts b 16
+	wait_until host_counts c 16
+	on a conncount load -c "$CONFIG" --cgroup "$CGROUP/a"
+	"$BUILD/tests/objects" attached "$CGROUP_PATH/a" >>"$TEST_DIR/bpf-ids"
+	expect_all 24
+	expect_agreement
+}
+
+twice() {
+	expect 0 on "$1" conncount count --service inbound_cidr
+	[[ $errors = *'more than one host is called a'* ]]
+}
+
+@test "two hosts of one name: neither is counted as the other, and all say so" {
+	all_start
+	cluster_configure c 'name = mail'
+	daemon_stop c
+	expect_all 16
+	sed -i 's/^node = c/node = a/' "$TEST_DIR/c.conf"
+	daemon_start c
+	wait_until twice c
+	wait_until twice a
+	wait_until twice b
+	expect_match "another host of the cluster 'mail' is called 'a'" "$(cat "$TEST_DIR"/[ac].log)"
+	daemon_stop c
+	cluster_configure c
+	daemon_start c
+	expect_all 29
+	expect_agreement
+}
+
+@test "max_prefixes: a host's counts do not fit, none of them count, and readers are told" {
+	all_start
+	open_at b 5 10.9.0.1+
+	daemon_stop c
+	cluster_configure c 'max_prefixes = 12'
+	daemon_start c
+	full() {
+		expect 0 on c conncount count --service inbound_cidr
+		[[ $errors = *'no room for the counts of b (raise max_prefixes)'* ]]
+	}
+	wait_until full
+	expect_eq 16 "$(on c conncount count --service inbound_cidr 2>/dev/null)" 'c, and a, which fits'
+	expect_match "node 'b': no room for its counts \(raise max_prefixes, now 12\)" "$(<"$TEST_DIR/c.log")"
+	daemon_stop c
+	cluster_configure c
+	daemon_start c
+	expect_all 29
+}
