@@ -14,7 +14,7 @@
 # make RACES=N            for tests: every N-th record of a socket is made by another program
 # make BASELINE=2         for make bench: without the protocol; BASELINE=1: nor is a node ever deleted
 #
-# Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libjansson,
+# Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libhiredis, libjansson,
 # libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.
 #
 # The Lua module is built for Lua 5.4, and for each of Lua 5.1, Lua 5.3 and LuaJIT that
@@ -65,13 +65,14 @@ endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/common \
-	-Iuser/load -Iuser/metrics -Iuser/top -Iuser/exporter -Iuser/cmd -I$(BUILD)/bpf
+	-Iuser/load -Iuser/metrics -Iuser/top -Iuser/exporter -Iuser/cluster -Iuser/cmd -I$(BUILD)/bpf
 # Nobody replaces one function of the library: so they can be inlined in each other.
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-semantic-interposition -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
 CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) -pthread
+CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis) -pthread
 EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf libmicrohttpd libmnl) -pthread
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
@@ -91,9 +92,10 @@ endif
 
 LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
 CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
-	$(filter-out user/lib/% user/exporter/%,$(wildcard user/*/*.c)))
+	$(filter-out user/lib/% user/exporter/% user/cluster/%,$(wildcard user/*/*.c)))
 EXPORTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
 	$(wildcard user/common/*.c user/metrics/*.c user/exporter/*.c))
+CLUSTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/common/*.c user/cluster/*.c))
 # The versions that a module can be built for (5.1 5.3 5.4), and the flags for one of them.
 lua_version = $(patsubst lua%,%,$(subst luajit,lua5.1,$(1)))
 LUA_VERSIONS := $(sort $(call lua_version,$(LUAS)))
@@ -108,7 +110,8 @@ EMBEDS := $(LUAS:%=$(BUILD)/tests/embed-%)
 EXAMPLE := $(BUILD)/tests/server
 
 SONAME := libconncount.so.$(ABI)
-PRODUCTS := $(BUILD)/conncount $(BUILD)/conncount-exporter $(BUILD)/libconncount.so $(BUILD)/libconncount.a \
+PRODUCTS := $(BUILD)/conncount $(BUILD)/conncount-exporter $(BUILD)/conncount-cluster \
+	$(BUILD)/libconncount.so $(BUILD)/libconncount.a \
 	$(LUA_MODULES) $(BUILD)/lua/conncount.so $(LUA_LIBRARIES) $(BUILD)/man/libconncount.3
 # The pages of each section of the manual.
 MAN := $(wildcard user/dist/man/*.[1-9]) $(BUILD)/man/libconncount.3
@@ -174,6 +177,11 @@ $(BUILD)/conncount: $(CMD_OBJS) $(BUILD)/libconncount.a
 $(BUILD)/conncount-exporter: $(EXPORTER_OBJS) $(BUILD)/libconncount.a
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(EXPORTER_LIBS)
+
+# What `conncount cluster` becomes.
+$(BUILD)/conncount-cluster: $(CLUSTER_OBJS) $(BUILD)/libconncount.a
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CLUSTER_LIBS)
 
 # --- the Lua module -------------------------------------------------------------------------
 
@@ -342,7 +350,8 @@ install: all
 	$(INSTALL) -m 755 lua/servers/policyd/conncount-policyd $(DESTDIR)$(PREFIX)/sbin/
 	$(INSTALL) -m 644 $(filter-out %/conncount-policy.lua,$(wildcard lua/servers/policyd/*.lua)) \
 		$(DESTDIR)$(PREFIX)/share/conncount/policyd/
-	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(DESTDIR)$(PREFIX)/lib/conncount/
+	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(BUILD)/conncount-cluster \
+		$(DESTDIR)$(PREFIX)/lib/conncount/
 	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(LUA_LIBRARIES) $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
@@ -361,11 +370,13 @@ install: all
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/dist/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
 	$(INSTALL) -m 644 user/dist/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
-	$(INSTALL) -m 644 user/dist/conncount.conf user/dist/monitoring/* lua/servers/policyd/conncount-policy.lua \
+	$(INSTALL) -m 644 user/dist/*.conf user/dist/monitoring/* lua/servers/policyd/conncount-policy.lua \
 		$(DESTDIR)$(DOCDIR)/examples/
 	$(foreach u,$(SERVICES),$(call fill,user/dist/systemd/$u.in,$(DESTDIR)$(SYSTEMDUNITDIR)/$u) &&) :
 	$(INSTALL) -m 644 user/dist/systemd/*.socket $(DESTDIR)$(SYSTEMDUNITDIR)/
 	$(INSTALL) -m 644 user/dist/systemd/conncount.sysusers $(DESTDIR)$(SYSUSERSDIR)/conncount.conf
+	$(INSTALL) -m 644 user/dist/systemd/conncount-cluster.sysusers \
+		$(DESTDIR)$(SYSUSERSDIR)/conncount-cluster.conf
 	$(INSTALL) -m 644 user/dist/systemd/conncount.tmpfiles $(DESTDIR)$(TMPFILESDIR)/conncount.conf
 ifndef DESTDIR
 	-ldconfig 2>/dev/null

@@ -425,6 +425,7 @@ control 2 0 100 20 0 0 0 0' "$(proxied_table "$output")" 'after sessions'
 		'list --limit -1' 'list --limit x' 'list --prefix 24 -4 24' 'list extra' 'list --tree=yes' \
 		'status extra' 'metrics extra' 'top extra' 'top -4 33' 'watch' 'watch --over x' 'watch --over 1 extra' \
 		'watch --over 1 --interval 0' 'watch --over 1 --prefix 129' 'exporter extra' 'exporter --listen 25' \
+		'nodes extra' 'nodes --service SMTP' 'cluster extra' 'cluster -c' 'cluster --json' \
 		'unload extra' 'load extra' 'count --service smtp'; do
 		# shellcheck disable=SC2086
 		expect 2 conncount $line
@@ -434,7 +435,7 @@ control 2 0 100 20 0 0 0 0' "$(proxied_table "$output")" 'after sessions'
 	expect_match SMTP "$errors" 'the known types, for an unknown one'
 	expect 0 conncount --help
 	expect_match 'count' "$output"
-	for line in load unload count list top watch status metrics exporter verify check; do
+	for line in load unload count list top watch status nodes metrics exporter verify check cluster; do
 		expect 0 conncount "$line" --help
 		[ -n "$output" ] || fail "$line --help prints nothing"
 	done
@@ -459,6 +460,9 @@ control 2 0 100 20 0 0 0 0' "$(proxied_table "$output")" 'after sessions'
 		list --json --limit : --limit: needs a value
 		list --json=yes --limit 3 : --json=yes: takes no value
 		count --help=x : --help=x: takes no value
+		nodes --json=yes : --json=yes: takes no value
+		cluster -c : -c: needs a value
+		cluster --dir : --dir: needs a value
 	END
 }
 

@@ -66,7 +66,9 @@ offers() {
 	expect_eq "$(lines --listener --limit)" "$($in list --li)" 'list --li'
 	expect_eq files "$($in load -c '')" 'load -c'
 	expect_eq dirs "$($in load --cgroup '')" 'load --cgroup'
+	expect_eq files "$($in cluster -c '')" 'cluster -c'
 	expect_eq dirs "$($in count --dir '')" 'count --dir'
+	expect_eq dirs "$($in nodes --dir '')" 'nodes --dir'
 	expect_eq files "$($in check '')" 'check'
 	expect_eq '' "$($in count '')" 'count'
 

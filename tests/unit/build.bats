@@ -48,6 +48,7 @@ make_in() {
 		./usr/include/conncount_lua.h
 		./usr/lib/cmake/conncount/conncount-config-version.cmake
 		./usr/lib/cmake/conncount/conncount-config.cmake
+		./usr/lib/conncount/conncount-cluster
 		./usr/lib/conncount/conncount-exporter
 		./usr/lib/libconncount-lua5.1.a
 		./usr/lib/libconncount-lua5.3.a
@@ -63,11 +64,13 @@ make_in() {
 		./usr/lib/pkgconfig/conncount-lua5.3.pc
 		./usr/lib/pkgconfig/conncount-lua5.4.pc
 		./usr/lib/pkgconfig/conncount.pc
+		./usr/lib/systemd/system/conncount-cluster.service
 		./usr/lib/systemd/system/conncount-exporter.service
 		./usr/lib/systemd/system/conncount-exporter.socket
 		./usr/lib/systemd/system/conncount-policyd.service
 		./usr/lib/systemd/system/conncount-policyd.socket
 		./usr/lib/systemd/system/conncount.service
+		./usr/lib/sysusers.d/conncount-cluster.conf
 		./usr/lib/sysusers.d/conncount.conf
 		./usr/lib/tmpfiles.d/conncount.conf
 		./usr/libexec/opensmtpd/filter-conncount
@@ -83,6 +86,7 @@ make_in() {
 		./usr/share/conncount/policyd/sandbox.lua
 		./usr/share/conncount/policyd/sessions.lua
 		./usr/share/conncount/rspamd.lua
+		./usr/share/doc/conncount/examples/conncount-cluster.conf
 		./usr/share/doc/conncount/examples/conncount-policy.lua
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
@@ -113,6 +117,7 @@ make_in() {
 		./usr/share/man/man7/conncount-momentum.7
 		./usr/share/man/man7/conncount-servers.7
 		./usr/share/man/man7/conncount-troubleshooting.7
+		./usr/share/man/man8/conncount-cluster.8
 		./usr/share/man/man8/conncount-policyd.8
 		./usr/share/zsh/site-functions/_conncount
 	END
@@ -247,7 +252,7 @@ same_names=(README.md Makefile .gitattributes run)
 }
 
 @test "a folder of user/ includes headers only from itself and from lower layers" {
-	local -A levels=([lib]=0 [common]=1 [load]=2 [metrics]=2 [top]=2 [exporter]=3 [cmd]=3)
+	local -A levels=([lib]=0 [common]=1 [load]=2 [metrics]=2 [top]=2 [exporter]=3 [cluster]=3 [cmd]=3)
 	local -A folders
 	local file header from to wrong=''
 	cd "$ROOT/user"

@@ -77,8 +77,55 @@ policyd() {
 		'keys in conncount.conf(5)'
 }
 
-@test "user/dist/conncount.conf is a valid configuration" {
+# cluster_keys: prints the keys of a cluster's configuration that the command knows, sorted.
+cluster_keys() {
+	printf '[cluster]\nx = 1\n' >"$BATS_TEST_TMPDIR/conf"
+	expect 2 conncount check "$BATS_TEST_TMPDIR/conf" >/dev/null
+	sed -n 's/.*(known: \(.*\))$/\1/p' <<<"$errors" | tr -d ' ' | tr , '\n' | sort
+}
+
+@test "conncount-cluster(8) and the example have every key that the command knows, and no other" {
+	expect_match '(^|'$'\n'')lease($|'$'\n'')' "$(cluster_keys)"
+	expect_eq "$(cluster_keys)" "$(sed -n '/^\.It Ic /{ s/^\.It //; s/ , /\n/g; p }' "$MAN/conncount-cluster.8" |
+		sed -n 's/^Ic \([a-z_]*\) .*/\1/p' | sort)" 'keys in conncount-cluster(8)'
+	expect_eq "$(cluster_keys)" "$(sed -n 's/^#\{0,1\}\([a-z_]*\) = .*/\1/p' \
+		"$ROOT/user/dist/conncount-cluster.conf" | sort)" 'keys in conncount-cluster.conf'
+}
+
+@test "conncount-cluster(8) has the options of its command's --help, and no other" {
+	expect_eq "$(options_of cluster)" "$(sed -n '/^\.Sh DESC/,/^\.Sh CONF/{ s/^\.It Fl \(-*[a-z]*\).*/-\1/p; }' \
+		"$MAN/conncount-cluster.8" | sort)" options
+}
+
+@test "conncount-cluster(8) permits the commands that the daemon sends, and no other" {
+	local sent
+	sent=$(sed -nE '/(engine_ask\(engine|add_word\(&words), "|\*words\[.*= \{ "/{
+		s/.*(ask\(engine, |add_word\(&words, |= \{ )"([A-Z]+).*/\2/p; }' "$ROOT"/user/cluster/*.c |
+		grep -vx SENTINEL | tr '[:upper:]' '[:lower:]' | sort -u)
+	[ "$(wc -l <<<"$sent")" -ge 10 ] || fail "only these commands found: $sent"
+	expect_eq "$sent" "$(sed -n '/^redis-cli ACL SETUSER/,/^\.Ed/p' "$MAN/conncount-cluster.8" |
+		grep -oE ' \+[a-z]+' | sed 's/ +//' | sort)" 'commands'
+}
+
+@test "conncount-cluster(8) and the example name the same defaults" {
+	local key value
+	while read -r key value; do
+		expect_eq "$value" "$(awk -v key="$key" '$1 == ".It" { on = $3 == key }
+			on && /Default: / { sub(/.*Default: /, ""); sub(/\.$/, ""); print; exit }' \
+			"$MAN/conncount-cluster.8")" "$key in conncount-cluster(8)"
+		expect 0 grep -x "#$key = $value" "$ROOT/user/dist/conncount-cluster.conf"
+	done <<-'END'
+		interval 250ms
+		lease 10s
+		hold 60s
+		max_prefixes 4194304
+	END
+}
+
+@test "user/dist/conncount.conf and conncount-cluster.conf are valid configurations" {
 	expect 0 conncount check "$ROOT/user/dist/conncount.conf"
+	expect 0 conncount check "$ROOT/user/dist/conncount-cluster.conf"
+	expect_match 'conncount-cluster.conf: cluster mail, this host as ' "$output"
 }
 
 @test "each example in conncount-servers(7) is run by a test in servers/, integration/ or vm/" {

@@ -16,7 +16,7 @@ setup_file() {
 	"$ROOT/scripts/deb" "$DEBS" >"$BATS_FILE_TMPDIR/deb.log" 2>&1 ||
 		{ cat "$BATS_FILE_TMPDIR/deb.log" && return 1; }
 	have root && have debootstrap && have systemd-nspawn || return 0
-	"$TOOLS/debian-root" "$FRESH" "$DEBS"/{conncount,conncount-policyd,lua-conncount}_*.deb 2>"$BATS_FILE_TMPDIR/root.log" ||
+	"$TOOLS/debian-root" "$FRESH" "$DEBS"/{conncount,conncount-cluster,conncount-policyd,lua-conncount}_*.deb 2>"$BATS_FILE_TMPDIR/root.log" ||
 		rm -rf --one-file-system "$FRESH"
 }
 
@@ -39,6 +39,7 @@ fresh() {
 	mount -t overlay -o "lowerdir=$FRESH,upperdir=$BATS_TEST_TMPDIR/upper,workdir=$BATS_TEST_TMPDIR/work" \
 		fresh-debian "$TREE"
 	cp "$DEBS"/conncount_*.deb "$TREE/root/conncount.deb"
+	cp "$DEBS"/conncount-cluster_*.deb "$TREE/root/conncount-cluster.deb"
 	cp "$DEBS"/conncount-policyd_*.deb "$TREE/root/conncount-policyd.deb"
 	cp "$DEBS"/lua-conncount_*.deb "$TREE/root/lua-conncount.deb"
 	cp "$TOOLS/hold.py" "$TREE/root/"
@@ -122,6 +123,7 @@ in_chroot() {
 	expect_match "(^|$NL)libconncount-dev /usr/share/doc/libconncount-dev/examples/server/smtp_server.c$NL" \
 		"$files$NL"
 	expect_match "(^|$NL)conncount /usr/share/doc/conncount/examples/conncount.conf$NL" "$files$NL"
+	expect_match "(^|$NL)conncount /usr/share/doc/conncount/examples/conncount-cluster.conf$NL" "$files$NL"
 	for name in 5.1 5.3 5.4; do
 		expect_match "(^|$NL)lua-conncount /usr/lib/[^/]*/lua/$name/conncount.so$NL" "$files$NL"
 		expect_match "(^|$NL)lua-conncount /usr/share/lua/$name/msys/audit.lua$NL" "$files$NL"
@@ -130,11 +132,21 @@ in_chroot() {
 		expect_match "(^|$NL)lua-conncount /usr/$name$NL" "$files$NL"
 	done
 	expect_match "(^|$NL)conncount /usr/lib/conncount/conncount-exporter$NL" "$files$NL"
+	for name in lib/systemd/system/conncount-cluster.service usr/lib/conncount/conncount-cluster \
+		usr/lib/sysusers.d/conncount-cluster.conf usr/share/man/man8/conncount-cluster.8.gz; do
+		expect_match "(^|$NL)conncount-cluster /$name$NL" "$files$NL"
+		! grep "^conncount /$name$" <<<"$files" || fail "conncount has /$name as well"
+	done
 	expect_match "(^|$NL)conncount-policyd /usr/sbin/conncount-policyd$NL" "$files$NL"
 	expect_match "(^|$NL)conncount-policyd /lib/systemd/system/conncount-policyd.socket$NL" "$files$NL"
 	expect_match "(^|$NL)conncount-policyd /usr/share/man/man8/conncount-policyd.8.gz$NL" "$files$NL"
 	expect 0 dpkg-deb -f "$DEBS"/libconncount-dev_*.deb Depends
 	expect_match 'libconncount0 \(= ' "$output"
+	expect 0 dpkg-deb -f "$DEBS"/conncount-cluster_*.deb Depends
+	expect_match 'conncount \(= ' "$output"
+	expect_match 'libhiredis' "$output"
+	expect 0 dpkg-deb -f "$DEBS"/conncount_*.deb Depends
+	! grep libhiredis <<<"$output" || fail 'conncount depends on libhiredis'
 }
 
 @test "libconncount-dev: its example builds against the packaged files" {
@@ -375,6 +387,85 @@ print(s.recv(1024).decode().strip())'
 
 rejected() {
 	expect_eq 'action=521 5.7.0 too many sessions from 127.0.0.1/32' "$(ask_policyd)"
+}
+
+# cluster_of DIR: prints the state and the sessions of the hosts that the instance in DIR sees, and
+# what it counts in the cluster.
+cluster_of() {
+	inside conncount nodes --dir "$1" | awk 'NR > 1 { print $1, $2, $5 }' || :
+	inside conncount count --dir "$1" --service inbound_cidr 2>&1 || :
+}
+
+expect_cluster() {
+	expect_eq "$(printf '%s\n' "${@:2}")" "$(cluster_of "$1")" "cluster in $1"
+}
+
+@test "with systemd: conncount-cluster runs unprivileged with its password file, and purge removes its group" {
+	local pid dropin=/etc/systemd/system/conncount-cluster.service.d
+	fresh
+	container_start
+	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount.deb redis-server
+	printf '%s\n' '[mx]' 'listen = *:25' >"$TREE/etc/conncount.conf"
+	expect 0 inside systemctl start conncount
+	expect_inside 0 stat -c %g /run/conncount/live/remote
+	# The group comes after the load.
+	expect 0 inside apt-get -q install -y --no-install-recommends /root/conncount-cluster.deb
+	expect_inside 'conncount-cluster 664' stat -c '%G %a' /run/conncount/live/remote
+	expect_inside 'conncount-cluster 660' stat -c '%G %a' /run/conncount/live/changed
+	expect_inside inactive sh -c 'systemctl is-active conncount-cluster.service || :'
+	serve mail 25 3
+
+	# Two hosts: this one, and another instance.
+	echo '127.0.0.1 localhost' >"$TREE/etc/hosts"
+	expect 0 inside redis-cli CONFIG SET requirepass PASSWORD
+	(umask 077 && echo PASSWORD >"$TREE/etc/conncount-cluster.password")
+	mkdir -p "$TREE$dropin"
+	example conncount-cluster.8 SYSTEMD 2 >"$TREE$dropin/password.conf"
+	{ printf '%s\n' '[cluster]' 'node = mx1' 'servers = localhost:6379' && example conncount-cluster.8 SYSTEMD 3; } \
+		>"$TREE/etc/conncount-cluster.conf"
+	chmod 0640 "$TREE/etc/conncount-cluster.conf"
+	printf '%s\n' '[cluster]' 'node = mx2' 'servers = 127.0.0.1:6379' \
+		'password_file = /etc/conncount-cluster.password' >"$TREE/root/mx2.conf"
+	expect 0 inside conncount load --dir /run/mx2
+	expect 0 inside systemctl daemon-reload
+	expect 0 inside sh -e -c "$(example conncount-cluster.8 SYSTEMD 1)"
+	expect 0 inside systemd-run -q --unit=mx2 conncount cluster -c /root/mx2.conf --dir /run/mx2
+	wait_until expect_cluster /run/conncount 'mx1 ok 3' 'mx2 ok 3' 6
+	wait_until expect_cluster /run/mx2 'mx2 ok 3' 'mx1 ok 3' 6
+
+	pid=$(inside systemctl show -P MainPID conncount-cluster.service)
+	expect 0 inside cat "/proc/$pid/status"
+	expect_match 'CapEff:.0000000000000000' "$output"
+	expect_match 'CapBnd:.0000000000000000' "$output"
+	expect_match 'Seccomp:.2' "$output"
+	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'it runs as root'
+	# The threshold is ten times the rating: below 2.0.
+	expect 0 inside systemd-analyze security --no-pager --threshold=19 conncount-cluster.service
+
+	# A load, a restart, and an upgrade.
+	expect 0 inside systemctl reload conncount
+	expect 0 inside systemctl restart conncount-cluster
+	wait_until expect_cluster /run/mx2 'mx2 ok 3' 'mx1 ok 3' 6
+	expect 0 inside apt-get -q install -y --reinstall /root/conncount-cluster.deb
+	[[ $(inside systemctl show -P MainPID conncount-cluster.service) != "$pid" ]] || fail 'not started again'
+	wait_until expect_cluster /run/conncount 'mx1 ok 3' 'mx2 ok 3' 6
+
+	# An error in the configuration is not tried again.
+	echo 'tls = yes' >>"$TREE/etc/conncount-cluster.conf"
+	expect 0 inside systemctl restart conncount-cluster
+	wait_until expect_inside failed sh -c 'systemctl is-active conncount-cluster || :'
+	expect 0 inside journalctl -q -u conncount-cluster -o cat
+	expect_match "conncount-cluster.conf:5: unknown key 'tls'" "$output"
+	expect_inside 0 systemctl show -P NRestarts conncount-cluster
+	wait_until expect_cluster /run/mx2 'mx2 ok 3' 3
+
+	expect 0 inside systemctl stop mx2
+	expect 0 inside conncount unload --dir /run/mx2
+	expect 0 inside apt-get -q purge -y conncount-cluster
+	expect_inside '' sh -c 'getent group conncount-cluster || :; ls -d /etc/conncount-cluster.conf 2>&- || :'
+	expect_inside 0 stat -c %g /run/conncount/live/remote
+	expect_inside 3 conncount count
+	expect 0 inside systemctl stop mail
 }
 
 # scrape: prints what the exporter answers.

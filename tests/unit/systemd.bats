@@ -37,9 +37,34 @@ setup() {
 		"$UNITS/conncount.service"
 }
 
-@test "systemd-analyze security rates the exporter and conncount-policyd below 2.0" {
+@test "systemd-analyze security rates the exporter, conncount-policyd and the cluster's daemon below 2.0" {
 	expect 0 systemd-analyze security --offline=yes --no-pager --threshold=19 \
-		"$UNITS/conncount-exporter.service" "$UNITS/conncount-policyd.service"
+		"$UNITS/conncount-exporter.service" "$UNITS/conncount-policyd.service" \
+		"$UNITS/conncount-cluster.service"
+}
+
+@test "conncount-cluster.service is confined as the exporter is, but for the network" {
+	# The lines of its [Service] that say what it may do.
+	confinement() {
+		sed -n '/^\[Service\]/,/^\[Install\]/{ /^[A-Z]/p; }' "$UNITS/$1.service" |
+			grep -vE '^(Type|User|Exec[A-Z][a-z]+|Restart.*|SupplementaryGroups|LoadCredential|LimitNOFILE|IPAddressDeny|RestrictAddressFamilies)='
+	}
+	expect_match MemoryDenyWriteExecute "$(confinement conncount-exporter)"
+	expect_eq "$(confinement conncount-exporter)" "$(confinement conncount-cluster)" confinement
+	expect 0 grep -x 'RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6' "$UNITS/conncount-cluster.service"
+	expect 0 grep -x "ExecPaths=$PREFIX/lib/conncount/conncount-cluster" "$UNITS/conncount-cluster.service"
+	expect 0 grep -x 'SupplementaryGroups=conncount conncount-cluster' "$UNITS/conncount-cluster.service"
+	# systemd makes no dynamic user by the name of a group that exists.
+	expect 0 grep -x 'User=conncount-clusterd' "$UNITS/conncount-cluster.service"
+}
+
+@test "conncount-cluster.service reads the default configuration, if there is one" {
+	local default
+	default=$(conncount cluster --help | sed -n 's/.*-c FILE .*(default: \(.*\))$/\1/p')
+	expect 0 grep -x "ConditionPathExists=$default" "$UNITS/conncount-cluster.service"
+	expect 0 grep -x "LoadCredential=conncount-cluster.conf:$default" "$UNITS/conncount-cluster.service"
+	expect 0 grep -x "ExecStart=$PREFIX/bin/conncount cluster -c %d/conncount-cluster.conf" \
+		"$UNITS/conncount-cluster.service"
 }
 
 # bounded UNIT LINE...: the service has these lines, and takes its sockets only from its socket
@@ -75,6 +100,16 @@ bounded() {
 	local default
 	default=$(conncount exporter --help | sed -n 's/.*--listen .*(default: \(.*\))$/\1/p')
 	expect_eq "ListenStream=$default" "$(grep ^ListenStream= "$UNITS/conncount-exporter.socket")"
+}
+
+@test "systemd-sysusers makes the cluster's group without a user, by the name that load knows" {
+	local tree=$BATS_TEST_TMPDIR/tree
+	requires root
+	mkdir -p "$tree/etc"
+	expect 0 systemd-sysusers --root="$tree" "$PREFIX/lib/sysusers.d/conncount-cluster.conf"
+	expect_eq "$(sed -n 's/^#define CC_CLUSTER_GROUP "\(.*\)"$/\1/p' "$ROOT/bpf/abi.h")" \
+		"$(cut -d: -f1 "$tree/etc/group")" groups
+	[ ! -s "$tree/etc/passwd" ] || fail 'a user was made too'
 }
 
 @test "systemd-sysusers makes the group without a user, and systemd-tmpfiles the directory" {

@@ -4,13 +4,15 @@
 # Completion of conncount's command line in zsh. Commands and options are those of its --help,
 # listeners and services those of its status.
 
-# Column $1 of the listeners' table of `conncount status`.
+# Column $1 of the listeners' table of `conncount status`. Among the services (2) is that of the
+# cluster, if there is one.
 _conncount_column() {
 	local dir=${words[(i)--dir]}
 	local -a names
 	((dir < CURRENT - 1)) && dir=(--dir ${words[dir + 1]}) || dir=()
 	names=(${(fu)"$(conncount status $dir 2>/dev/null |
-		awk -v n=$1 '/^LISTENER/ { table = 1; next } table { print $n }')"})
+		awk -v n=$1 '/^cluster/ && n == 2 { print "inbound_cidr" }
+			/^LISTENER/ { table = 1; next } table { print $n }')"})
 	compadd -a names
 }
 

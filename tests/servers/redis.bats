@@ -1,0 +1,178 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What conncount-cluster(8) says about the server: its examples, with Redis and its Sentinel. The
+# cluster itself is tested in integration/cluster.bats.
+
+load ../lib/common
+load ../lib/instance
+load ../lib/cluster
+load ../lib/servers
+
+setup() {
+	REDIS=()
+	cluster_setup mx1 mx2
+}
+
+teardown() {
+	local pid
+	for pid in "${REDIS[@]}"; do
+		kill -KILL "$pid" 2>/dev/null && { wait "$pid" || :; }
+	done
+	cluster_teardown
+}
+
+# here: filters an example of the page: as it is shown, with the test's own password file.
+here() {
+	sed "s|\\\\e\$|\\\\|; s|/etc/conncount-cluster.password|$TEST_DIR/password|"
+}
+
+# on_server SCRIPT: runs the script, whose redis-cli asks the server, with its password.
+on_server() {
+	# shellcheck disable=SC2016
+	REDISCLI_AUTH=PASSWORD bash -e -c 'redis-cli() { command redis-cli -s "$0" "$@"; }'"
+		$1" "$TEST_DIR/engine.sock"
+}
+
+# expect_quiet: no daemon has reported anything but that it takes part.
+expect_quiet() {
+	expect_eq '' "$(grep -vhE ": loaded: in cluster 'mail' as 'mx[12]'$" "$TEST_DIR"/mx?.log)" 'messages'
+}
+
+# expect_nodes STATUS TEXT: `conncount nodes` on mx1 exits so, and prints TEXT, whatever the times.
+expect_nodes() {
+	on mx1 conncount nodes >"$TEST_DIR/nodes" 2>&1
+	[ $? = "$1" ] && expect_eq "$(times "$2")" "$(times "$(<"$TEST_DIR/nodes")")" nodes
+}
+
+times() {
+	sed -E 's/ +[0-9.]+s +[0-9]+ms/ TIMES/' <<<"$1"
+}
+
+@test "the manual's server and configuration: two hosts count, and a dead one can be removed for good" {
+	local name want
+	engine_stop
+	example conncount-cluster.8 'ONE SERVER' 1 | here >"$TEST_DIR/redis.conf"
+	engine_start --include "$TEST_DIR/redis.conf"
+	expect 0 bash -e -c "$(example conncount-cluster.8 'ONE SERVER' 2 | here)"
+	expect_eq 600 "$(stat -c %a "$TEST_DIR/password")"
+	for name in mx1 mx2; do
+		{ example conncount-cluster.8 CONFIGURATION 1 && printf '%s\n' "node = $name" 'lease = 2s'; } |
+			here >"$TEST_DIR/$name.conf"
+	done
+	open_at mx1 3 10.0.0.1
+	open_at mx1 5 10.0.3.1+
+	open_at mx2 3 10.0.0.1
+	daemon_start mx1
+	daemon_start mx2
+	expect_all 11
+	want=$(example conncount-cluster.8 NODES 1)
+	expect_eq '$ conncount nodes' "${want%%$'\n'*}"
+	expect_nodes 0 "${want#*$'\n'}"
+	expect_quiet
+
+	daemon_stop mx2 KILL
+	wait_until expect_nodes 1 "$(sed -e 1d -e '/^mx2/ { s/ok  /gone/; s/ 3 / 0 /; s/1$/0/ }' <<<"$want")"
+	expect_all 8
+	expect 0 on_server "$(example conncount-cluster.8 NODES 2)"
+	wait_until expect_nodes 0 "$(sed -e 1d -e '/^mx2/d' <<<"$want")"
+	# It comes back.
+	daemon_start mx2
+	expect_all 11
+}
+
+@test "a user with the manual's permissions takes part, and cannot write to the keys of another host" {
+	local name key
+	echo PASSWORD >"$TEST_DIR/password"
+	chmod 0600 "$TEST_DIR/password"
+	for name in mx1 mx2; do
+		expect 0 on_server "$(example conncount-cluster.8 'PERMISSIONS IN THE SERVER' 1 | here | sed "s/mx1/$name/g")"
+		cluster_configure "$name" "username = $name" "password_file = $TEST_DIR/password"
+		open_at "$name" 3 10.0.0.1
+		daemon_start "$name"
+	done
+	engine ACL SETUSER default off
+	expect_all 6
+	open_at mx1 2 10.0.0.2+
+	expect_all 8
+	# With a snapshot's chunk, and a new epoch.
+	sleep 2
+	open_at mx1 1 10.0.0.9
+	expect_all 9
+	expect_match 'mx2' "$(REDISCLI_AUTH=PASSWORD engine --user mx1 SMEMBERS 'conncount:{mail}:nodes')"
+	for key in n:mx2 d:mx2 s:mx2:0 z:mx2:0 n:mx11 s:mx11:0; do
+		expect_match '^NOPERM ' "$(REDISCLI_AUTH=PASSWORD engine --user mx1 UNLINK "conncount:{mail}:$key")" "$key"
+		expect_match '^NOPERM ' "$(REDISCLI_AUTH=PASSWORD engine --user mx1 SET "conncount:{mail}:$key" 0)" "$key"
+	done
+	expect_match '^NOPERM ' "$(REDISCLI_AUTH=PASSWORD engine --user mx1 FLUSHALL)"
+	daemon_stop mx2
+	expect_all 6
+	expect_quiet
+}
+
+@test "without a permission that the manual lists, the daemon says so and cannot take part" {
+	local word
+	echo PASSWORD >"$TEST_DIR/password"
+	chmod 0600 "$TEST_DIR/password"
+	cluster_configure mx1 'username = mx1' "password_file = $TEST_DIR/password"
+	cluster_configure mx2
+	open_at mx2 1 10.0.0.1
+	daemon_start mx2
+	for word in +multi +exec +sadd +smembers +mget +set +xadd +xlen +xread +hset +hlen +hgetall +pexpire; do
+		engine FLUSHALL >/dev/null
+		expect 0 on_server "$(example conncount-cluster.8 'PERMISSIONS IN THE SERVER' 1 | here | sed "s/ $word / /; s/ $word\$//")"
+		! grep -q -- "$word " <<<"$(engine ACL LIST)" || fail "$word is there"
+		: >"$TEST_DIR/mx1.log"
+		daemon_start mx1
+		wait_until grep -q 'NOPERM ' "$TEST_DIR/mx1.log" || fail "nothing said without $word"
+		daemon_stop mx1
+	done
+	expect_match 'NOPERM .*\(conncount-cluster\(8\) has the permissions that the user needs\)' "$(<"$TEST_DIR/mx1.log")"
+}
+
+# redis_at ADDRESS PORT FILE [WORD...]: starts redis-server there, with a copy of the file.
+redis_at() {
+	local file=$TEST_DIR/$1.$2.conf
+	sed "s/10\.0\.0\.5\$/$1/" "$3" >"$file"
+	start_in_ns redis-server "$file" --bind "$1" --dir "$TEST_DIR" --loglevel warning "${@:4}" \
+		>>"$TEST_DIR/engine.log" 2>&1
+	REDIS+=("$STARTED")
+}
+
+@test "Sentinel, as the manual shows it: the hosts follow the server to its replica" {
+	local address
+	engine_stop
+	example conncount-cluster.8 'ONE SERVER' 1 | here >"$TEST_DIR/redis.conf"
+	example conncount-cluster.8 SENTINEL 1 | here | sed '/down-after/s/5000/1000/' >"$TEST_DIR/sentinel.conf"
+	# In this network namespace, every address reaches every other one, so each process must say
+	# which is its own.
+	redis_at 10.0.0.5 6379 "$TEST_DIR/redis.conf" --masterauth PASSWORD --replica-announce-ip 10.0.0.5
+	redis_at 10.0.0.6 6379 "$TEST_DIR/redis.conf" --masterauth PASSWORD --replica-announce-ip 10.0.0.6 \
+		--replicaof 10.0.0.5 6379
+	for address in 10.0.0.5 10.0.0.6 10.0.0.7; do
+		redis_at "$address" 26379 "$TEST_DIR/sentinel.conf" --sentinel announce-ip "$address" --sentinel
+	done
+	wait_until -t 20 quorum
+	example conncount-cluster.8 SENTINEL 2 | here >"$TEST_DIR/cluster.conf"
+	echo PASSWORD >"$TEST_DIR/password"
+	chmod 0600 "$TEST_DIR/password"
+	for address in mx1 mx2; do
+		{ cat "$TEST_DIR/cluster.conf" && echo "node = $address"; } >"$TEST_DIR/$address.conf"
+		open_at "$address" 3 10.0.0.1
+		daemon_start "$address"
+	done
+	expect_all 6
+	expect_quiet
+	kill -KILL "${REDIS[0]}"
+	wait "${REDIS[0]}" || :
+	wait_until -t 5 grep -q '^conncount: 10.0.0.5:6379, by sentinel .*: ' "$TEST_DIR/mx1.log"
+	open_at mx1 2 10.0.0.2
+	wait_until -t 60 all_count 8
+	expect_match '10.0.0.6:6379, by sentinel .*: connected' "$(<"$TEST_DIR/mx1.log")"
+}
+
+# quorum: whether the sentinels know each other and the replica.
+quorum() {
+	local ask=(in_ns redis-cli -h 10.0.0.7 -p 26379 SENTINEL)
+	"${ask[@]}" ckquorum mail | grep '^OK 3 usable' && "${ask[@]}" replicas mail | grep -x 10.0.0.6
+}
