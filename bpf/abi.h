@@ -397,6 +397,7 @@ enum {
 	CC_CLUSTER_STALE,   /* a node has been silent, but not for the length of the lease */
 	CC_CLUSTER_INEXACT, /* a node's own counts are not exact */
 	CC_CLUSTER_FULL,    /* a node's counts do not fit into max_prefixes */
+	CC_CLUSTER_MANY,    /* there are more nodes than CC_NODES_MAX */
 };
 
 /*
@@ -415,6 +416,7 @@ struct cc_cluster {
 	__u32 node;                   /* the node that `reason` is about: an index of `nodes` */
 	__u32 nodes;                  /* how many there are; the first one is this host */
 	char name[CC_NODE_NAME_SIZE]; /* of the cluster */
+	char service[CC_NAME_SIZE];   /* whose sessions are shared */
 	__u64 applied;                /* leaves of other nodes that changed */
 	__u64 resyncs;                /* tables of other nodes that were read whole */
 	__u64 mended;                 /* leaves of this host whose change was not noted */
@@ -542,7 +544,7 @@ _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_config, netns_cookie) == 4144, "cc_config");
 _Static_assert(__builtin_offsetof(struct cc_config, listener) == 4160, "cc_config");
 _Static_assert(sizeof(struct cc_changed) == 20, "cc_changed");
-_Static_assert(sizeof(struct cc_cluster) == 176, "cc_cluster");
+_Static_assert(sizeof(struct cc_cluster) == 240, "cc_cluster");
 _Static_assert(sizeof(struct cc_node) == 104, "cc_node");
 _Static_assert(sizeof(struct cc_sum) == 12 * 8, "cc_sum");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");

@@ -290,3 +290,62 @@ twice() {
 	daemon_start c
 	expect_all 29
 }
+
+@test "hold = 0s: a host that is cut off counts alone at once, and says so" {
+	all_start
+	daemon_stop a
+	cluster_configure a
+	sed -i 's/^hold = .*/hold = 0s/' "$TEST_DIR/a.conf"
+	daemon_start a
+	expect_all 24
+	watched 24 sleep 1
+	engine_stop
+	wait_until local_only a
+	expect_eq 8 "$(on a conncount count --service inbound_cidr 2>/dev/null)" 'a alone'
+}
+
+# newer: the header of a host `d` that speaks a later version of the protocol.
+newer() {
+	engine sadd 'conncount:{mail}:nodes' d >/dev/null
+	engine set 'conncount:{mail}:n:d' "2 and what that has" px "$1" >/dev/null
+}
+
+unknown() {
+	expect 0 on a conncount count --service inbound_cidr
+	[[ $errors = *'cluster: d resynchronising'* ]]
+}
+
+@test "a host with another version of the protocol makes the answers inexact while it lives" {
+	all_start
+	newer 6000
+	wait_until unknown
+	wait_until grep -q "^conncount: node 'd': speaks version 2 of the protocol, this host version 1 " \
+		"$TEST_DIR/a.log"
+	sleep 2
+	unknown
+	engine srem 'conncount:{mail}:nodes' d >/dev/null
+	expect_all 24
+}
+
+@test "service: what is shared, and what inbound_cidr has of the host itself" {
+	local name
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		[submission]
+		listen = *:587
+		service = submission
+	END
+	for name in a b; do
+		on "$name" conncount load -c "$CONFIG" --cgroup "$CGROUP/$name"
+		"$BUILD/tests/objects" attached "$CGROUP_PATH/$name" >>"$TEST_DIR/bpf-ids"
+		at "$name" listen "${ADDRESS[$name]}:587" >/dev/null
+		open_at "$name" 3 10.0.0.1
+		at "$name" open 2 10.0.0.1 "${ADDRESS[$name]}:587" >/dev/null
+		cluster_configure "$name" 'service = submission'
+		daemon_start "$name"
+	done
+	expect_all 4
+	daemon_stop a
+	expect_eq 3 "$(count_on a)" 'in no cluster'
+}

@@ -87,6 +87,7 @@ daemon_stop() {
 	[ -n "${2-}" ] || [ $rc -eq 0 ] || fail "the daemon of $1: exit status $rc"
 }
 
+# shellcheck disable=SC2120 # other files give arguments
 # engine_start [ARGUMENT...]: starts the server, which keeps nothing unless told to.
 engine_start() {
 	start_in_ns redis-server --port 6379 --bind 127.0.0.1 127.0.0.2 127.0.0.3 127.0.0.4 127.0.0.5 --unixsocket "$TEST_DIR/engine.sock" \
@@ -96,12 +97,12 @@ engine_start() {
 	wait_until engine ping >/dev/null
 }
 
-# engine_stop [SIGNAL]
+# engine_stop: kills it.
 engine_stop() {
 	local pid=$ENGINE
 	[ -n "$pid" ] || return 0
 	ENGINE=
-	kill "-${1:-KILL}" "$pid"
+	kill -KILL "$pid"
 	wait "$pid" || :
 }
 

@@ -68,6 +68,19 @@ refusal() {
 	echo "421 4.7.0 too many sessions from $1"
 }
 
+@test "a limit for inbound_cidr is about SMTP sessions, counted on all hosts of the cluster" {
+	sessions_setup
+	policy <<-'END'
+		limit{ service = 'inbound_cidr', v4 = 32, sessions = 5 }
+	END
+	policyd_start --listen "$SOCKET"
+	# In no cluster, these are the host's.
+	expect_action "$(refusal 203.0.113.1/32)" 203.0.113.1 192.0.2.10
+	expect_action DUNNO 203.0.113.2 192.0.2.10
+	expect_action DUNNO 203.0.113.1 192.0.2.10 587
+	logged 0 'no effect'
+}
+
 @test "limits apply by service, family and length in the file's order, not to allowed clients" {
 	sessions_setup
 	policy <<-'END'

@@ -177,10 +177,10 @@ planted() {
 }
 
 @test "planted bugs in the reading of configuration lines are found" {
-	local lines=user/common/lines.c
-	planted config $lines 's/if (!c) {/if (!c \&\& len) {/' 'not so'
-	planted config $lines 's/(len == start || /(!len || /' 'not so: .*meaning'
-	planted config $lines 's/if (len == LINES_MOST)/if (len > LINES_MOST)/' 'stack-buffer-overflow'
+	local reader=user/common/lines.c
+	planted config $reader 's/if (!c) {/if (!c \&\& len) {/' 'not so'
+	planted config $reader 's/(len == start || /(!len || /' 'not so: .*meaning'
+	planted config $reader 's/if (len == LINES_MOST)/if (len > LINES_MOST)/' 'stack-buffer-overflow'
 	planted config user/load/config.c 's/tdestroy(parser.taken, free);/;/' 'leak of '
 }
 

@@ -32,7 +32,7 @@ metrics() {
 @test "promtool accepts the rules" {
 	requires promtool
 	expect 0 promtool check rules "$RULES"
-	expect_match '7 rules found' "$output"
+	expect_match '9 rules found' "$output"
 }
 
 @test "each alert fires when it should, and not before" {
@@ -58,6 +58,10 @@ metrics() {
 		      - {series: 'conncount_prefixes_max{instance="full"}', values: '1000x24'}
 		      - {series: 'conncount_listening_sockets_outside{listener="a"}', values: '0x24'}
 		      - {series: 'conncount_listening_sockets_outside{listener="d"}', values: '1x24'}
+		      - {series: 'conncount_cluster_exact{instance="good"}', values: '1x24'}
+		      - {series: 'conncount_cluster_exact{instance="cut"}', values: '0x24'}
+		      - {series: 'conncount_cluster_node_ok{instance="good",node="mx1"}', values: '1x24'}
+		      - {series: 'conncount_cluster_node_ok{instance="good",node="mx2"}', values: '0x24'}
 		      - series: 'conncount_sessions_proxied_total{listener="e",origin="header"}'
 		        values: '0+9x24'
 		      - series: 'conncount_sessions_proxied_total{listener="e",origin="proxy"}'
@@ -81,15 +85,25 @@ metrics() {
 		      - series: 'conncount_accept_queue_limit{listener="c",socket="*:25"}'
 		        values: '0x24'
 		    promql_expr_test:
-		      - expr: count by (alertname, instance, listener) (ALERTS{alertstate="firing"})
+		      - expr: count by (alertname, instance, listener, node) (ALERTS{alertstate="firing"})
+		        eval_time: 4m
+		        exp_samples:
+		          - {labels: '{alertname="ConncountDetached",instance="gone"}', value: 1}
+		          - {labels: '{alertname="ConncountClusterNotExact",instance="cut"}', value: 1}
+		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
+		      - expr: count by (alertname, instance, listener, node) (ALERTS{alertstate="firing"})
 		        eval_time: 9m
 		        exp_samples:
+		          - {labels: '{alertname="ConncountClusterNotExact",instance="cut"}', value: 1}
+		          - {labels: '{alertname="ConncountClusterNodeMissing",instance="good",node="mx2"}', value: 1}
 		          - {labels: '{alertname="ConncountNotExact",instance="lossy"}', value: 1}
 		          - {labels: '{alertname="ConncountDetached",instance="gone"}', value: 1}
 		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
-		      - expr: count by (alertname, instance, listener) (ALERTS{alertstate="firing"})
+		      - expr: count by (alertname, instance, listener, node) (ALERTS{alertstate="firing"})
 		        eval_time: 20m
 		        exp_samples:
+		          - {labels: '{alertname="ConncountClusterNotExact",instance="cut"}', value: 1}
+		          - {labels: '{alertname="ConncountClusterNodeMissing",instance="good",node="mx2"}', value: 1}
 		          - {labels: '{alertname="ConncountNotLoaded",instance="down"}', value: 1}
 		          - {labels: '{alertname="ConncountNotExact",instance="lossy"}', value: 1}
 		          - {labels: '{alertname="ConncountDetached",instance="gone"}', value: 1}

@@ -91,6 +91,7 @@ static void board_begin(struct cluster *cluster, uint64_t now)
 	put(board->patience, patience(&cluster->config));
 	put(board->hold, cluster->config.hold);
 	memcpy(board->name, cluster->config.name, sizeof(board->name));
+	memcpy(board->service, cluster->config.service, sizeof(board->service));
 	put(board->max_prefixes, cluster->config.max_prefixes);
 	put(board->reason, CC_CLUSTER_RESYNC);
 	put(board->node, 0);
@@ -104,7 +105,7 @@ static void put_node(const struct cluster *cluster, uint32_t index, const struct
 }
 
 /* This host is the first node. Returns why it makes the sum inexact. */
-static int put_self(const struct cluster *cluster, uint64_t now)
+static int put_self(const struct cluster *cluster)
 {
 	const struct self *self = &cluster->self;
 	struct cc_node node = {
@@ -115,12 +116,13 @@ static int put_self(const struct cluster *cluster, uint64_t now)
 		.networks = (__s64)cluster->local.counts.used,
 	};
 
-	(void)now;
 	strcpy(node.name, cluster->config.node);
 	put_node(cluster, 0, &node);
 	if (self->twice)
 		return CC_CLUSTER_NAME;
-	return cluster->writes ? CC_CLUSTER_EXACT : CC_CLUSTER_RESYNC;
+	if (!cluster->writes)
+		return CC_CLUSTER_RESYNC;
+	return cluster->peers.too_many ? CC_CLUSTER_MANY : CC_CLUSTER_EXACT;
 }
 
 static int put_peer(const struct cluster *cluster, uint32_t index, const struct peer *peer,
@@ -179,7 +181,7 @@ static void board_tell(struct cluster *cluster, uint64_t now)
 	struct cc_cluster *board = cluster->board.cluster;
 	const struct peers *peers = &cluster->peers;
 	int err = board_counts(cluster, now);
-	int reason = put_self(cluster, now);
+	int reason = put_self(cluster);
 	uint32_t node = 0;
 
 	if (err) {
@@ -353,6 +355,7 @@ int main(int argc, char **argv)
 	}
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	cluster->dir = argv[2];
 	cluster->said = 1;

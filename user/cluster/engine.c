@@ -47,7 +47,7 @@ void engine_refuse(struct engine *engine, const char *format, ...)
 static const char *remedy(const char *error)
 {
 	static const struct {
-		const char *begin, *remedy;
+		const char *word, *remedy;
 	} known[] = {
 		{ "NOAUTH", " (add password_file, and username if it is not the default user)" },
 		{ "WRONGPASS", " (see username and password_file)" },
@@ -61,12 +61,12 @@ static const char *remedy(const char *error)
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-		if (!strncmp(error, known[i].begin, strlen(known[i].begin)))
+		if (strstr(error, known[i].word))
 			return known[i].remedy;
 	return "";
 }
 
-static void refuse_error(struct engine *engine, const char *error)
+void engine_refuse_error(struct engine *engine, const char *error)
 {
 	engine_refuse(engine, "%s%s", error, remedy(error));
 }
@@ -111,7 +111,7 @@ redisReply *engine_reply(struct engine *engine)
 	}
 	if (reply->type != REDIS_REPLY_ERROR)
 		return reply;
-	refuse_error(engine, reply->str);
+	engine_refuse_error(engine, reply->str);
 	freeReplyObject(reply);
 	return NULL;
 }

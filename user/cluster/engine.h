@@ -49,6 +49,9 @@ void engine_ask_with(struct engine *engine, int n, const char **words, const siz
  */
 redisReply *engine_reply(struct engine *engine);
 
+/* engine_refuse_error() - report an error of the server, with its remedy, and disconnect. */
+void engine_refuse_error(struct engine *engine, const char *error);
+
 /* engine_refuse() - report that the server cannot be used, and disconnect. */
 void __attribute__((format(printf, 2, 3)))
 engine_refuse(struct engine *engine, const char *format, ...);

@@ -4,11 +4,12 @@
  *
  * All keys begin with `conncount:{CLUSTER}:`, so that they are in one slot. Of each node:
  *
- *	n:NODE          its header, below; expires after the lease
- *	s:NODE:EPOCH    a stream of batches (batch.h): the entry SEQ-0 has the changes since the one
- *before z:NODE:EPOCH    a hash of CHUNKS chunks, by number: the sequence number at which it was
- *written, and the counts of its leaves d:NODE          another host has this name; expires after
- *the lease
+ *	n:NODE        its header, below; expires after the lease
+ *	s:NODE:EPOCH  a stream of batches (batch.h): the entry SEQ-0 has the changes since the
+ *	              one before
+ *	z:NODE:EPOCH  a hash of CHUNKS chunks, by number: the sequence number at which it was
+ *	              written, and the counts of its leaves
+ *	d:NODE        another host has this name; expires after the lease
  *
  * `nodes` is the set of their names. An epoch is a random number: of a daemon's run, or a later one
  * after which nothing in the engine is relied on. Nobody compares the clocks of two hosts.

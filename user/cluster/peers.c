@@ -185,6 +185,8 @@ static bool is_name(const char *name, size_t len)
 /* The names of the nodes. */
 static void take_members(struct peers *peers, const redisReply *reply)
 {
+	bool left_out = false;
+
 	for (size_t i = 0; i < peers->n; i++)
 		peers->peer[i].member = false;
 	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
@@ -202,11 +204,13 @@ static void take_members(struct peers *peers, const redisReply *reply)
 		}
 		if (peer)
 			peer->member = true;
-		else if (!peers->reported_many)
-			report("cluster '%s': has more than %d nodes; the others are not counted",
-			       peers->config->name, CC_NODES_MAX);
-		peers->reported_many = peers->reported_many || !peer;
+		else
+			left_out = true;
 	}
+	if (left_out && !peers->too_many)
+		report("cluster '%s': has more than %d nodes; the others are not counted",
+		       peers->config->name, CC_NODES_MAX);
+	peers->too_many = left_out;
 }
 
 static void take_silence(struct peers *peers, struct peer *peer, uint64_t passed)
@@ -222,6 +226,16 @@ static void take_silence(struct peers *peers, struct peer *peer, uint64_t passed
 	peer->full = false;
 }
 
+/* The version of a header that this host cannot read; 0: there is none. */
+static void take_version(struct peer *peer, unsigned version)
+{
+	if (version && version != peer->version)
+		report("node '%s': speaks version %u of the protocol, this host version %d "
+		       "(upgrade the older one)",
+		       peer->name, version, HEADER_VERSION);
+	peer->version = version;
+}
+
 /* The header of a node: @text, or NULL. */
 static void take_header(struct peers *peers, struct peer *peer, const char *text, uint64_t now,
 			uint64_t passed)
@@ -229,16 +243,11 @@ static void take_header(struct peers *peers, struct peer *peer, const char *text
 	struct header header;
 
 	if (!text || !header_parse(text, &header)) {
-		if (text && header.version && header.version != peer->version) {
-			peer->version = header.version;
-			report("node '%s': speaks version %u of the protocol, this host version %d "
-			       "(upgrade the older one)",
-			       peer->name, header.version, HEADER_VERSION);
-		}
+		take_version(peer, text ? header.version : 0);
 		take_silence(peers, peer, passed);
 		return;
 	}
-	peer->version = 0;
+	take_version(peer, 0);
 	if (header.flags & HEADER_LEFT) {
 		drop(peers, peer);
 		peer->alive = false;
@@ -565,6 +574,9 @@ static bool is_stale(const struct peers *peers, const struct peer *peer)
 
 int peer_state(const struct peers *peers, const struct peer *peer)
 {
+	/* It lives, and what it has is not known. */
+	if (peer->version)
+		return CC_NODE_RESYNC;
 	if (!peer->alive && peer->silent >= peers->config->lease)
 		return CC_NODE_GONE;
 	if (is_stale(peers, peer))

@@ -30,7 +30,7 @@ struct peer {
 	bool member;          /* whether the cluster's set has it */
 	bool alive;           /* whether its header was seen to change since it came */
 	bool full;            /* its counts do not fit */
-	unsigned version;     /* of its headers, if that is another one and was reported; else 0 */
+	unsigned version;     /* of its headers, if this host cannot read them; else 0 */
 	uint64_t silent;      /* for how long its header has not changed, by our exchanges: ns */
 	uint64_t heard;       /* when it last changed: CLOCK_BOOTTIME, ns; 0: never */
 	uint64_t behind;      /* since when a batch has not been applied; 0: none is missing */
@@ -45,7 +45,7 @@ struct peers {
 	bool self_twice;   /* whether another host tells that it has our name */
 	uint64_t asked_at; /* when the last exchange that was answered began; 0: none was */
 	uint64_t applied, resyncs, diverged;
-	bool reported_many;
+	bool too_many; /* nodes: some are not here */
 };
 
 /* peers_ask() - ask for everything new. */

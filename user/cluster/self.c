@@ -374,7 +374,7 @@ static bool check_exchange(struct engine *engine, const redisReply *done)
 	}
 	for (size_t i = 0; i < done->elements; i++) {
 		if (done->element[i]->type == REDIS_REPLY_ERROR) {
-			engine_refuse(engine, "%s", done->element[i]->str);
+			engine_refuse_error(engine, done->element[i]->str);
 			return false;
 		}
 	}

@@ -4,6 +4,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -118,11 +119,15 @@ static void set_max_prefixes(struct parser *parser, const char *value)
 static void set_password(struct parser *parser, const char *key, const char *path, char **to)
 {
 	char text[CLUSTER_PASSWORD_MOST + 2] = "";
-	FILE *in = fopen(path, "re");
+	/* Not blocking: nobody may write to a FIFO. */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
 	struct stat st;
 
-	if (!in || fstat(fileno(in), &st)) {
+	if (!in || fstat(fd, &st)) {
 		fail(parser, "%s '%s': %s", key, quote(parser, path), strerror(errno));
+	} else if (!S_ISREG(st.st_mode)) {
+		fail(parser, "%s '%s': not a file", key, quote(parser, path));
 	} else if (st.st_mode & (S_IROTH | S_IWOTH)) {
 		fail(parser, "%s '%s': other users may read or write it (chmod o-rw)", key,
 		     quote(parser, path));

@@ -111,8 +111,9 @@ int stats_get(const struct view *view, uint32_t id, struct cc_stats *ret_stats);
 /* The cluster's other nodes, as a query sees them. */
 struct others {
 	bool exact;
-	bool counted;     /* whether there is a cluster, and its counts are to be added */
-	uint64_t applied; /* changes of their counts */
+	bool counted;               /* whether there is a cluster, and its counts are to be added */
+	char service[CC_NAME_SIZE]; /* whose sessions they have told */
+	uint64_t applied;           /* changes of their counts */
 	struct cc_tally tally[CC_FAMILIES]; /* by CC_FAMILY_INDEX; only `live` is set */
 };
 

@@ -26,7 +26,7 @@ struct part {
 struct collection {
 	struct view *view;
 	const struct cc_control *control;
-	const struct scope *scope;
+	struct scope scope; /* on this host */
 	int family;
 	unsigned level;     /* length of the nodes that are added up */
 	unsigned prefixlen; /* length of the networks asked for */
@@ -65,7 +65,7 @@ static bool is_asked_about(const struct collection *all, uint32_t id)
 	const struct cc_config *config = &all->view->config;
 
 	return id == CC_LISTENER_REMOTE ||
-	       (id < config_used(config) && scope_has(all->scope, config, id));
+	       (id < config_used(config) && scope_has(&all->scope, config, id));
 }
 
 static int collect_node(const struct cc_count_key *key, int64_t count, void *arg)
@@ -218,7 +218,7 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 		const struct cc_tally *tally;
 		struct cc_stats stats;
 
-		if (!scope_has(all->scope, config, id))
+		if (!scope_has(&all->scope, config, id))
 			continue;
 		err = stats_get(all->view, id, &stats);
 		if (err)
@@ -231,8 +231,6 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 		if (totals && tally->live > 0)
 			err = collect(all, id, &whole, tally->live);
 	}
-	if (!err && all->cluster)
-		err = others_get(all->view, &all->others);
 	if (!err && totals && all->others.counted) {
 		int64_t live = all->others.tally[CC_FAMILY_INDEX(all->family)].live;
 
@@ -244,11 +242,18 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 
 static int collect_all(struct collection *all, struct conncount_answer *ret_answer)
 {
+	const struct scope asked = all->scope;
 	struct conncount_answer answer = { 0 };
-	int err = collect_tallies(all, !all->level, &answer);
+	int err = 0;
 
+	if (all->cluster) {
+		err = others_get(all->view, &all->others);
+		all->scope.service = all->others.service;
+	}
+	if (!err)
+		err = collect_tallies(all, !all->level, &answer);
 	if (!err && !answer.listeners)
-		err = scope_without_listeners(all->scope);
+		err = scope_without_listeners(&asked);
 	if (!err && all->level && (all->end || all->others.counted))
 		err = collect_nodes(all);
 	if (!err)
@@ -268,7 +273,7 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 {
 	struct scope scope = { .service = service, .listener = listener };
 	struct cc_control control;
-	struct collection all = { .scope = &scope, .family = family, .prefixlen = prefixlen };
+	struct collection all = { .family = family, .prefixlen = prefixlen };
 	int err;
 
 	if ((family != CONNCOUNT_IPV4 && family != CONNCOUNT_IPV6) ||
@@ -277,6 +282,7 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 	if (!service && !listener)
 		scope.service = CONNCOUNT_SERVICE;
 	all.level = level_from(family, prefixlen);
+	all.scope = scope;
 	all.cluster = scope_is_cluster(&scope);
 
 	err = view_acquire(cc, &control);

@@ -437,16 +437,19 @@ static int count_scope(struct view *view, const struct cc_control *control,
 {
 	struct conncount_answer answer = { 0 };
 	bool cluster = scope_is_cluster(scope);
+	struct scope own = *scope;
 	struct others others;
 	int err = 0;
 
+	if (cluster) {
+		err = others_get(view, &others);
+		own.service = others.service;
+	}
 	for (uint32_t id = 0; !err && id < config_used(&view->config); id++)
-		if (scope_has(scope, &view->config, id))
+		if (scope_has(&own, &view->config, id))
 			err = answer_listener(&answer, view, id, cidr, !control->inexact);
 	if (!err && !answer.listeners)
 		err = scope_without_listeners(scope);
-	if (!err && cluster)
-		err = others_get(view, &others);
 	if (!err && cluster)
 		err = answer_others(&answer, view, cidr, &others);
 	if (err)

@@ -31,10 +31,7 @@ bool scope_has(const struct scope *scope, const struct cc_config *config, uint32
 		return !strcmp(listener->name, scope->listener);
 	if (!scope->service)
 		return id == scope->id;
-	if (!strcmp(listener->service, scope->service))
-		return true;
-	/* Its part on this host. */
-	return scope_is_cluster(scope) && !strcmp(listener->service, CONNCOUNT_SERVICE);
+	return !strcmp(listener->service, scope->service);
 }
 
 bool scope_is_cluster(const struct scope *scope)

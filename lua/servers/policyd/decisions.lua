@@ -52,13 +52,13 @@ local function decide(session)
 		local length = limit['v' .. session.family]
 		if length then
 			networks[i] = conncount.network(session.address .. '/' .. length)
-			keys[service .. ' ' .. networks[i]] = true
+			keys[limit.service .. ' ' .. networks[i]] = true
 		end
 	end
 	for i, limit in ipairs(limits) do
 		local network, open = networks[i], 0
 		if network then
-			open, why, errno = sessions.count_unrefused(network, service)
+			open, why, errno = sessions.count_unrefused(network, limit.service)
 		end
 		if not open then
 			return nil, why, errno
@@ -67,7 +67,7 @@ local function decide(session)
 		elseif not limit.reply then
 			delay = math.max(delay, limit.delay)
 		elseif session.socket and uv.now() - session.since < WAIT_MS
-			and sessions.count_staying(session, service .. ' ' .. network) < limit.sessions then
+			and sessions.count_staying(session, limit.service .. ' ' .. network) < limit.sessions then
 			wait = true
 		else
 			sessions.remember(session, sessions.refused, keys)

@@ -5,7 +5,8 @@
 --   allow[family][length][network] = true; a family is 4 or 6, a network as conncount.network()
 --                     writes it
 --   limits[service] = list of limits, in the order of the file; each has the fields of limit{}, and
---                     `reply` or `delay`, depending on its action
+--                     `reply` or `delay`, depending on its action. Those of inbound_cidr, the
+--                     cluster's sessions, are limits of SMTP.
 local conncount = require('conncount')
 local log = require('policyd.log')
 local sandbox = require('policyd.sandbox')
@@ -150,8 +151,10 @@ function policy_file.read(path)
 		if not limit then
 			error('limit: ' .. why, 2)
 		end
-		local of_service = policy.limits[limit.service] or {}
-		policy.limits[limit.service] = of_service
+		-- The cluster's limits are about the sessions that all its hosts share.
+		local service = limit.service == 'inbound_cidr' and 'SMTP' or limit.service
+		local of_service = policy.limits[service] or {}
+		policy.limits[service] = of_service
 		table.insert(of_service, limit)
 		limits = limits + 1
 	end

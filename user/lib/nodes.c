@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cluster.c - what the cluster's daemon says of the other nodes, and what a query makes of it.
+ * nodes.c - what the cluster's daemon says of the other nodes, and what a query makes of it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -51,18 +51,25 @@ static uint32_t reason_of(const struct cc_cluster *cluster, uint64_t age)
 	return age > cluster->patience ? CC_CLUSTER_CUT_OFF : cluster->reason;
 }
 
+/* Whether the other nodes' counts still count. */
+static bool is_held(const struct cc_cluster *cluster, uint64_t age)
+{
+	return age <= cluster->patience || age <= cluster->hold;
+}
+
 int others_get(const struct view *view, struct others *ret)
 {
 	struct cc_cluster cluster;
 	uint64_t age;
 	int err = cluster_get(view, &cluster);
 
-	*ret = (struct others){ .exact = true };
+	*ret = (struct others){ .exact = true, .service = CONNCOUNT_SERVICE };
 	if (err || !cluster.joined)
 		return err;
+	memcpy(ret->service, cluster.service, sizeof(ret->service) - 1);
 	age = age_of(&cluster);
 	ret->exact = reason_of(&cluster, age) == CC_CLUSTER_EXACT;
-	ret->counted = age <= cluster.hold;
+	ret->counted = is_held(&cluster, age);
 	ret->applied = cluster.applied;
 	for (int i = 0; i < CC_FAMILIES; i++)
 		ret->tally[i].live = cluster.sessions[i];
@@ -91,7 +98,7 @@ static int read_cluster(const struct view *view, struct conncount_cluster *ret)
 	ret->joined = 1;
 	ret->age_ms = age_of(&from) / 1000000;
 	ret->reason = reason_of(&from, age_of(&from));
-	ret->dropped = age_of(&from) > from.hold;
+	ret->dropped = !is_held(&from, age_of(&from));
 	memcpy(ret->name, from.name, sizeof(ret->name) - 1);
 	if (ret->reason && ret->reason != CC_CLUSTER_CUT_OFF && !node_get(view, from.node, &node))
 		memcpy(ret->node, node.name, sizeof(ret->node));
@@ -149,6 +156,9 @@ char *conncount_cluster_why(struct conncount *cc, char *buf, size_t size)
 	case CC_CLUSTER_FULL:
 		snprintf(buf, size, "cluster: no room for the counts of %s (raise max_prefixes)",
 			 cluster.node);
+		break;
+	case CC_CLUSTER_MANY:
+		snprintf(buf, size, "cluster: it has more than %d hosts", CC_NODES_MAX);
 		break;
 	default:
 		snprintf(buf, size, "cluster: exact again");
