@@ -167,7 +167,7 @@ redis_at() {
 	wait "${REDIS[0]}" || :
 	wait_until -t 5 grep -q '^conncount: 10.0.0.5:6379, by sentinel .*: ' "$TEST_DIR/mx1.log"
 	open_at mx1 2 10.0.0.2
-	wait_until -t 60 all_count 8
+	wait_until -t 150 all_count 8
 	expect_match '10.0.0.6:6379, by sentinel .*: connected' "$(<"$TEST_DIR/mx1.log")"
 }
 
