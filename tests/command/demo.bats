@@ -78,6 +78,21 @@ leftover() {
 	expect_eq '' "$(leftover)" 'left behind'
 }
 
+@test "the demo of a cluster: each host has the sessions of all, with and without one that is dead" {
+	requires redis-server
+	expect 0 "$ROOT/scripts/demo" cluster
+	printf '%s\n' "$output" >"$SCREEN"
+	screen_has 'mx1: conncount count 198.51.100.7 2'
+	screen_has 'mx2: conncount count 198.51.100.7 3'
+	screen_has 'mx3: conncount count 198.51.100.7 1'
+	expect_eq 9 "$(grep -c 'inbound_cidr 198.51.100.7 *6$' "$SCREEN")" 'views with all sessions'
+	expect_eq 2 "$(grep -c 'inbound_cidr 198.51.100.7 *3$' "$SCREEN")" 'views without those of mx2'
+	expect_eq 2 "$(grep -c 'not exact: cluster: mx2 silent' "$SCREEN")" 'views that are not exact'
+	expect_match $'\nmx2 +gone ' "$output"
+	expect_eq '' "$errors" 'messages'
+	expect_eq '' "$(leftover)" 'left behind'
+}
+
 # interrupt SIGNAL STATUS group|itself: starts the demo in a new process session, waits until it has
 # opened its connections, sends SIGNAL to its process group or to the demo itself, and checks that
 # it exits with STATUS and leaves nothing.
