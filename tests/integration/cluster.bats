@@ -349,3 +349,25 @@ unknown() {
 	daemon_stop a
 	expect_eq 3 "$(count_on a)" 'in no cluster'
 }
+
+@test "watch sees the sessions of other hosts" {
+	local watch
+	all_start
+	CONNCOUNT_DIR=$TEST_DIR/a start_in_ns "$BUILD/conncount" watch --service inbound_cidr --over 10 >"$TEST_DIR/watched" 2>&1
+	watch=$STARTED
+	open_at b 2 10.0.0.1
+	open_at c 2 10.0.0.1
+	wait_until grep -q '10\.0\.0\.1/32' "$TEST_DIR/watched"
+	kill "$watch"
+	wait "$watch" || :
+	expect_match ' over 10\.0\.0\.1/32 1[1-3]$' "$(<"$TEST_DIR/watched")"
+}
+
+@test "names in the engine that no node can have are left alone" {
+	all_start
+	engine sadd 'conncount:{mail}:nodes' $'d\e[31m' 'd e' '' "$(printf '%070d' 0)" >/dev/null
+	sleep 1
+	expect_all 24
+	expect 0 on a conncount nodes
+	expect_eq 4 "$(wc -l <<<"$output")" 'lines'
+}

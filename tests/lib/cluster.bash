@@ -7,11 +7,23 @@
 # The host NAME has the address 192.0.2.N, N by its place in cluster_setup's arguments, its instance
 # in $TEST_DIR/NAME, and what its daemon says in $TEST_DIR/NAME.log.
 
-# cluster_setup NAME...: starts the engine, and on each host a server on port 25, counted.
 cluster_setup() {
-	local name n=0
 	requires redis-server
 	instance_setup
+	cluster_start "$@"
+}
+
+cluster_teardown() {
+	local rc=0
+	cluster_end || rc=1
+	instance_teardown || rc=1
+	return $rc
+}
+
+# cluster_start NAME...: in the test's place, starts the engine, and on each host a server on port 25,
+# counted.
+cluster_start() {
+	local name n=0
 	HOSTS=("$@")
 	declare -gA ADDRESS=() DAEMON=() SERVER=()
 	ENGINE=
@@ -29,7 +41,8 @@ cluster_setup() {
 	done
 }
 
-cluster_teardown() {
+# cluster_end: ends all that.
+cluster_end() {
 	local name rc=0
 	for name in "${HOSTS[@]}"; do
 		daemon_stop "$name" || rc=1
@@ -41,7 +54,6 @@ cluster_teardown() {
 		[ ! -d "$CGROUP_PATH/$name" ] || rmdir "$CGROUP_PATH/$name" || rc=1
 	done
 	[ $rc -eq 0 ] || tail -n 20 "$TEST_DIR"/*.log >&2 || :
-	instance_teardown || rc=1
 	return $rc
 }
 

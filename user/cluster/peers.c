@@ -11,6 +11,7 @@
  * A node is alive if its header changes. One that is seen for the first time may be a dead one's,
  * in an engine that has gone back to an old state: its counts do not count until it has changed.
  */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,9 +178,16 @@ static struct peer *find(struct peers *peers, const char *name)
 	return NULL;
 }
 
+/* Whether a node can have that name (cluster_config.c). It is shown unescaped, and may come from a
+ * host that was broken into. */
 static bool is_name(const char *name, size_t len)
 {
-	return len && len < CC_NODE_NAME_SIZE && strlen(name) == len;
+	if (!len || len >= CC_NODE_NAME_SIZE)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+			return false;
+	return strlen(name) == len;
 }
 
 /* The names of the nodes. */
