@@ -8,13 +8,13 @@
 
 load ../lib/common
 load ../lib/instance
-load ../lib/cluster
+load ../lib/hosts
 
 time_limit 1800
 
 setup() {
 	requires nft
-	# shellcheck disable=SC2034 # cluster.bash uses it
+	# shellcheck disable=SC2034 # hosts.bash uses it
 	ENGINE_BY_TCP=1
 	cluster_setup a b c
 }

@@ -5,7 +5,7 @@
 
 load ../lib/common
 load ../lib/instance
-load ../lib/cluster
+load ../lib/hosts
 
 setup() {
 	cluster_setup a b c

@@ -6,7 +6,7 @@
 
 load ../lib/common
 load ../lib/instance
-load ../lib/cluster
+load ../lib/hosts
 load ../lib/servers
 
 setup() {

@@ -56,8 +56,8 @@ at_place() {
 
 measure_cluster() {
 	local sample
-	# shellcheck source=tests/lib/cluster.bash
-	. tests/lib/cluster.bash
+	# shellcheck source=tests/lib/hosts.bash
+	. tests/lib/hosts.bash
 	command -v redis-server >/dev/null || {
 		skipped cluster 'no command redis-server'
 		return
@@ -72,7 +72,7 @@ measure_cluster() {
 	expect_all 0
 	open_at b 1 10.1.2.3
 	expect_all 1
-	on a "$LUA" -e "$ASK_BOTH" /dev/null $rounds | noted cluster query
+	on a "$LUA" -e "$ASK_BOTH" /dev/null "$rounds" | noted cluster query
 	# Beside 2,000 connections a second on the host that is looked at.
 	converse TRAFFIC at_place b python3 -I tests/bench/cluster_nodes.py traffic 10.64.0.1 192.0.2.200:25 2000
 	at_place b python3 -I tests/bench/cluster_nodes.py lag 10.2.0.1 "${ADDRESS[b]}:25" "$TEST_DIR/a" $((rounds * 10)) |

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# cluster.bash - hosts of a cluster: each has an instance, a cgroup and a daemon of its own; they share
+# hosts.bash - hosts of a cluster: each has an instance, a cgroup and a daemon of its own; they share
 # the test's network namespace and a Redis or Valkey server in it. Load instance.bash first.
 #
 # The host NAME has the address 192.0.2.N, N by its place in cluster_setup's arguments, its instance
