@@ -64,6 +64,7 @@ measure_cluster() {
 	}
 	echo 'cluster: two hosts'
 	setup_file
+	# shellcheck disable=SC2034 # bench has it
 	ENDS=(cluster_end teardown_file)
 	cluster_start a b
 	sed -i '/^interval/d;/^lease/d;/^hold/d' "$TEST_DIR"/[ab].conf
@@ -87,6 +88,7 @@ measure_cluster() {
 		measure_nodes $sample
 		[ -z "$quick" ] || break
 	done
+	# shellcheck disable=SC2034 # bench has it
 	ENDS=()
 	cluster_end
 	teardown_file
