@@ -408,6 +408,7 @@ struct cc_cluster {
 	__u32 joined;   /* not 0 from the daemon's start to its clean end */
 	__u32 reason;   /* CC_CLUSTER_*, but not CUT_OFF: that is a matter of time */
 	__u64 unnoted;  /* changes that found `changed` full, or no memory */
+	__u64 owner;    /* a random number of the daemon that writes here */
 	__u64 answered; /* when the engine last answered; before it first does: the daemon's start
 			 */
 	__u64 patience; /* how long after that this host is cut off */
@@ -544,7 +545,7 @@ _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_config, netns_cookie) == 4144, "cc_config");
 _Static_assert(__builtin_offsetof(struct cc_config, listener) == 4160, "cc_config");
 _Static_assert(sizeof(struct cc_changed) == 20, "cc_changed");
-_Static_assert(sizeof(struct cc_cluster) == 240, "cc_cluster");
+_Static_assert(sizeof(struct cc_cluster) == 248, "cc_cluster");
 _Static_assert(sizeof(struct cc_node) == 104, "cc_node");
 _Static_assert(sizeof(struct cc_sum) == 12 * 8, "cc_sum");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");

@@ -268,7 +268,7 @@ twice() {
 	daemon_stop c
 	cluster_configure c
 	daemon_start c
-	expect_all 29
+	expect_all 24
 	expect_agreement
 }
 
@@ -278,11 +278,7 @@ twice() {
 	daemon_stop c
 	cluster_configure c 'max_prefixes = 12'
 	daemon_start c
-	full() {
-		expect 0 on c conncount count --service inbound_cidr
-		[[ $errors = *'no room for the counts of b (raise max_prefixes)'* ]]
-	}
-	wait_until full
+	full
 	expect_eq 16 "$(on c conncount count --service inbound_cidr 2>/dev/null)" 'c, and a, which fits'
 	expect_match "node 'b': no room for its counts \(raise max_prefixes, now 12\)" "$(<"$TEST_DIR/c.log")"
 	daemon_stop c
@@ -302,6 +298,76 @@ twice() {
 	engine_stop
 	wait_until local_only a
 	expect_eq 8 "$(on a conncount count --service inbound_cidr 2>/dev/null)" 'a alone'
+}
+
+@test "a host whose counts did not fit, and then do, is counted right" {
+	open_at b 5 10.9.0.1+
+	open_at b 2 10.0.0.9
+	open_at a 2 10.0.0.9
+	cluster_configure c 'max_prefixes = 9'
+	daemon_start a
+	daemon_start b
+	daemon_start c
+	full
+	at b close both from=10.9.0.0/16 >/dev/null
+	expect_all 4
+	expect_all 4 10.0.0.9
+	expect_all 0 10.9.0.0/16
+	expect_agreement
+	daemon_stop b
+	expect_all 2
+	expect_agreement
+}
+
+full() {
+	wait_until is_full
+}
+
+is_full() {
+	expect 0 on c conncount count --service inbound_cidr
+	[[ $errors = *'no room for the counts of b (raise max_prefixes)'* ]]
+}
+
+@test "a second daemon on an instance takes it over, and the first ends" {
+	local first rc=0
+	all_start
+	first=${DAEMON[a]}
+	daemon_start a
+	wait "$first" || rc=$?
+	expect_eq 1 $rc 'exit status of the first'
+	expect_match 'another daemon has taken over this instance \(run only one\)' "$(<"$TEST_DIR/a.log")"
+	expect_all 24
+	open_at a 2 10.0.9.9
+	expect_all 26
+	daemon_stop a
+	expect_eq 10 "$(count_on a)" 'a alone'
+}
+
+@test "keys of the wrong type harm only the host whose they are" {
+	local key
+	all_start
+	for key in $(engine --raw keys 'conncount:{mail}:[sz]:b:*'); do
+		engine del "$key" >/dev/null
+		engine set "$key" x >/dev/null
+	done
+	open_at a 2 10.0.9.9
+	wait_until states c ok a
+	expect_all 26
+	expect_agreement
+}
+
+@test "a server that refuses what it is asked is reported once" {
+	all_start
+	expect_eq OK "$(engine config set min-replicas-to-write 1)"
+	wait_until cut_off a
+	# No host takes another one for dead.
+	sleep 4
+	cut_off a
+	cut_off b
+	expect_eq 1 "$(grep -c NOREPLICAS "$TEST_DIR/a.log")" "$(<"$TEST_DIR/a.log")"
+	expect_eq OK "$(engine config set min-replicas-to-write 0)"
+	expect_all 24
+	expect_eq 1 "$(grep -c 'engine.sock: connected' "$TEST_DIR/a.log")" "$(<"$TEST_DIR/a.log")"
 }
 
 # newer: the header of a host `d` that speaks a later version of the protocol.

@@ -136,6 +136,7 @@ host() {
 	done
 	good_line "cluster mail, this host as $(host), by 1 server" 'service = my+service:1/a@b'
 	bad_line "service 'a b': may contain only" 'service = a b'
+	bad_line "service 'inbound_cidr': that is what the daemon makes of the service" 'service = inbound_cidr'
 	bad_line "username 'a b': may contain only letters, digits and \. _ - @" 'username = a b'
 	bad_line "username '${name}7': longer than 49 characters" "username = ${name}7"
 }

@@ -12,7 +12,7 @@ enum {
 	TYPE_IPV4 = 4,
 	TYPE_IPV6 = 6,
 	NUMBER_BYTES = 8,
-	COUNT_BITS = 31,
+	COUNT_BITS = 24,         /* so that no sum of them overflows */
 	LEAF_BYTES = 1 + 16 + 5, /* of the longest */
 };
 

@@ -18,7 +18,7 @@ struct batch {
 	size_t n, room;
 };
 
-/* batch_add() - append a leaf with the count @n, of at most 31 bits. Returns 0 or -ENOMEM. */
+/* batch_add() - append a leaf with the count @n, of at most 24 bits. Returns 0 or -ENOMEM. */
 int batch_add(struct batch *batch, const struct count *leaf, int64_t n);
 
 /* batch_number() - append a number of 8 bytes. Returns 0 or -ENOMEM. */

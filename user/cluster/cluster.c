@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +51,9 @@ struct cluster {
 	bool writes;
 	uint64_t first_answer; /* when the engine first answered; 0: not yet */
 	int said;              /* the negative errno of the instance that was reported */
+	int unwritten;         /* that of the trie */
+	uint64_t owner;        /* as struct cc_cluster has it */
+	bool displaced;        /* another daemon has this instance */
 };
 
 static volatile sig_atomic_t ended;
@@ -80,14 +84,25 @@ static uint64_t patience(const struct cluster_config *config)
 	return most > PATIENCE_LEAST_S * S ? most : PATIENCE_LEAST_S * S;
 }
 
+/* How many sessions the other nodes have; NULL: none. */
+static void put_sessions(struct cc_cluster *board, const struct sums *sums)
+{
+	for (int i = 0; i < CC_FAMILIES; i++)
+		put(board->sessions[i], sums ? sums->sessions[i] : 0);
+	put(board->prefixes, sums ? sums->counts.used : 0);
+}
+
 /* Begin to be in the cluster: from now on programs note changes, and readers look here. */
 static void board_begin(struct cluster *cluster, uint64_t now)
 {
 	struct cc_cluster *board = cluster->board.cluster;
 
 	/* An earlier daemon that was killed has left its counts: they are as old as it says. */
-	if (!board->joined)
+	if (!board->joined) {
 		put(board->answered, now);
+		put_sessions(board, NULL);
+	}
+	put(board->owner, cluster->owner);
 	put(board->patience, patience(&cluster->config));
 	put(board->hold, cluster->config.hold);
 	memcpy(board->name, cluster->config.name, sizeof(board->name));
@@ -161,6 +176,8 @@ static int board_counts(struct cluster *cluster, uint64_t now)
 	struct sums *sums = &cluster->peers.sums;
 	int err = 0;
 
+	if (sums->lost)
+		cluster->writes = false;
 	if (!cluster->writes) {
 		if (!is_complete(cluster) && now - cluster->first_answer < cluster->config.lease)
 			return 0;
@@ -169,9 +186,7 @@ static int board_counts(struct cluster *cluster, uint64_t now)
 	}
 	if (!err)
 		err = sums_write(sums, cluster->board.remote_fd);
-	for (int i = 0; i < CC_FAMILIES; i++)
-		put(board->sessions[i], sums->sessions[i]);
-	put(board->prefixes, sums->counts.used);
+	put_sessions(board, sums);
 	return err;
 }
 
@@ -184,9 +199,11 @@ static void board_tell(struct cluster *cluster, uint64_t now)
 	int reason = put_self(cluster);
 	uint32_t node = 0;
 
-	if (err) {
+	if (err && err != cluster->unwritten)
 		report("%s: the counts of the other nodes cannot be written: %s", cluster->dir,
 		       strerror(-err));
+	cluster->unwritten = err;
+	if (err) {
 		cluster->writes = false;
 		reason = CC_CLUSTER_RESYNC;
 	}
@@ -214,6 +231,7 @@ static void board_end(struct cluster *cluster)
 	if (!cluster->board.set)
 		return;
 	put(cluster->board.cluster->joined, 0);
+	put_sessions(cluster->board.cluster, NULL);
 	sums_clear_trie(cluster->board.remote_fd);
 	board_close(&cluster->board);
 }
@@ -256,6 +274,13 @@ static int look(struct cluster *cluster, uint64_t now)
 		board_begin(cluster, now);
 	}
 	cluster->local.changed_fd = err ? -1 : cluster->board.changed_fd;
+	if (!err && cluster->board.cluster->owner != cluster->owner) {
+		report("%s: another daemon has taken over this instance (run only one)",
+		       cluster->dir);
+		cluster->displaced = true;
+		ended = 1;
+		return -EBUSY;
+	}
 	if (!err && !cluster->cc) {
 		err = conncount_open(cluster->dir, &cluster->cc);
 		cluster->local.cc = cluster->cc;
@@ -273,12 +298,29 @@ static int look(struct cluster *cluster, uint64_t now)
 /* Tell, and read. Returns whether all was answered. */
 static bool exchange(struct cluster *cluster, uint64_t now)
 {
-	if (engine_connect(&cluster->engine))
+	struct self *self = &cluster->self;
+	struct engine *engine = &cluster->engine;
+	bool writes;
+
+	if (engine_connect(engine))
 		return false;
-	self_ask(&cluster->self, &cluster->engine, &cluster->local, now);
-	peers_ask(&cluster->peers, &cluster->engine);
-	return self_answer(&cluster->self, &cluster->engine, now) &&
-	       peers_answer(&cluster->peers, &cluster->engine, now);
+	/*
+	 * What we are in doubt about comes first. Whether others are silent, we can tell only if
+	 * what we write is taken ourselves.
+	 */
+	if (self->state == SELF_DOUBTS) {
+		self_ask(self, engine, &cluster->local, now);
+		if (!self_answer(self, engine, now))
+			return false;
+	}
+	writes = self->state != SELF_WATCHES;
+	self_ask(self, engine, &cluster->local, now);
+	peers_ask(&cluster->peers, engine);
+	if (!self_answer(self, engine, now) || !peers_answer(&cluster->peers, engine, now))
+		return false;
+	if (writes)
+		engine_works(engine);
+	return true;
 }
 
 /* Take part for an interval. Returns 0, or why this host cannot: nothing is loaded, for example. */
@@ -324,6 +366,8 @@ static void run(struct cluster *cluster)
 	while (!ended) {
 		int err = turn(cluster);
 
+		if (cluster->displaced)
+			return;
 		if (err && !cluster->said && cluster->self.told_at)
 			leave(cluster);
 		say(cluster, err);
@@ -340,6 +384,7 @@ int main(int argc, char **argv)
 	struct cluster *cluster = calloc(1, sizeof(*cluster));
 	const struct sigaction action = { .sa_handler = end };
 	char error[LINES_ERROR_SIZE];
+	bool displaced;
 
 	if (argc != 3) {
 		report("conncount-cluster: cannot be run directly (use: conncount cluster)");
@@ -362,7 +407,12 @@ int main(int argc, char **argv)
 	cluster->engine.config = cluster->self.config = cluster->peers.config = &cluster->config;
 	cluster->local.service = cluster->config.service;
 	cluster->peers.sums.most = cluster->config.max_prefixes;
+	while (!cluster->owner)
+		if (getrandom(&cluster->owner, sizeof(cluster->owner), 0) < 0)
+			cluster->owner = (uint64_t)getpid();
 	run(cluster);
+	displaced = cluster->displaced;
+	board_close(&cluster->board);
 	conncount_close(cluster->cc);
 	engine_disconnect(&cluster->engine);
 	local_free(&cluster->local);
@@ -370,5 +420,5 @@ int main(int argc, char **argv)
 	peers_free(&cluster->peers);
 	cluster_config_free(&cluster->config);
 	free(cluster);
-	return 0;
+	return displaced;
 }

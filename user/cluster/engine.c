@@ -92,28 +92,41 @@ void engine_ask_with(struct engine *engine, int n, const char **words, const siz
 	redisAppendCommandArgv(engine->context, n, words, lengths);
 }
 
-redisReply *engine_reply(struct engine *engine)
+redisReply *engine_reply_or_error(struct engine *engine)
 {
 	redisReply *reply = NULL;
 
 	if (!engine->context)
 		return NULL;
-	if (redisGetReply(engine->context, (void **)&reply) != REDIS_OK) {
-		if (engine->context->err == REDIS_ERR_IO &&
-		    (errno == EAGAIN || errno == EWOULDBLOCK))
-			engine_refuse(engine, "no answer for %d s", TIMEOUT_S);
-		else if (engine->context->err == REDIS_ERR_PROTOCOL)
-			engine_refuse(engine, "is neither Redis nor Valkey: %s",
-				      engine->context->errstr);
-		else
-			engine_refuse(engine, "%s", engine->context->errstr);
-		return NULL;
-	}
-	if (reply->type != REDIS_REPLY_ERROR)
+	if (redisGetReply(engine->context, (void **)&reply) == REDIS_OK)
+		return reply;
+	if (engine->context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK))
+		engine_refuse(engine, "no answer for %d s", TIMEOUT_S);
+	else if (engine->context->err == REDIS_ERR_PROTOCOL)
+		engine_refuse(engine, "is neither Redis nor Valkey: %s", engine->context->errstr);
+	else
+		engine_refuse(engine, "%s", engine->context->errstr);
+	return NULL;
+}
+
+redisReply *engine_reply(struct engine *engine)
+{
+	redisReply *reply = engine_reply_or_error(engine);
+
+	if (!reply || reply->type != REDIS_REPLY_ERROR)
 		return reply;
 	engine_refuse_error(engine, reply->str);
 	freeReplyObject(reply);
 	return NULL;
+}
+
+void engine_works(struct engine *engine)
+{
+	char *said = engine->said[engine->at];
+
+	if (*said)
+		report("%s: connected", engine->server);
+	said[0] = '\0';
 }
 
 /* --- connecting --------------------------------------------------------------------------------
@@ -227,11 +240,8 @@ int engine_connect(struct engine *engine)
 
 		engine->at = i;
 		connected = config->sentinels.n ? dial_by(engine, server) : dial(engine, server);
-		if (!connected || !greet(engine, &config->login, "master"))
-			continue;
-		if (*engine->said[i])
-			report("%s: connected", engine->server);
-		engine->said[i][0] = '\0';
+		if (connected)
+			greet(engine, &config->login, "master");
 	}
 	return engine->context ? 0 : -ENOTCONN;
 }

@@ -22,8 +22,8 @@ struct engine {
 
 /*
  * engine_connect() - connect to the first server that will do: one that answers, has the commands
- * that are needed, and is no replica. Reports why not, once for each reason; and if it succeeds
- * after a failure.
+ * that are needed, and is no replica. Reports why not, once for each reason until
+ * engine_works().
  *
  * Returns 0, also if it is connected already; or -ENOTCONN.
  */
@@ -48,6 +48,13 @@ void engine_ask_with(struct engine *engine, int n, const char **words, const siz
  * an error: then that is reported, and the connection closed.
  */
 redisReply *engine_reply(struct engine *engine);
+
+/* engine_reply_or_error() - the same, but an error of the server is a reply like others. */
+redisReply *engine_reply_or_error(struct engine *engine);
+
+/* engine_works() - note that the server does what it is asked. Reports that, if it did not before.
+ */
+void engine_works(struct engine *engine);
 
 /* engine_refuse_error() - report an error of the server, with its remedy, and disconnect. */
 void engine_refuse_error(struct engine *engine, const char *error);

@@ -8,8 +8,9 @@
  * checksum: then the snapshot is read again, and the counts from before count until that is
  * complete.
  *
- * A node is alive if its header changes. One that is seen for the first time may be a dead one's,
- * in an engine that has gone back to an old state: its counts do not count until it has changed.
+ * A node is alive if its header changes, and goes on to a later one of its epoch. A header of an
+ * epoch that is seen for the first time may be an old one, in an engine that has gone back to an
+ * old state: the counts of that epoch are not read until it has changed.
  */
 #include <ctype.h>
 #include <inttypes.h>
@@ -28,6 +29,8 @@ enum {
 	ROUNDS_MOST = 64,    /* of reading, in one exchange */
 	STALE_INTERVALS = 4, /* a node that has been silent for so many is stale */
 	STALE_LEAST_S = 1,
+	INTERVAL_MOST_MS = 10000,       /* as cluster_config.c has it */
+	NAMES_MOST = 16 * CC_NODES_MAX, /* to look at */
 };
 
 /* --- counts ------------------------------------------------------------------------------------
@@ -47,17 +50,16 @@ static void sums_sub_table(struct sums *sums, const struct table *table)
 static bool sums_add_table(struct sums *sums, const struct table *table)
 {
 	const struct count *count;
-	size_t at = 0, last;
+	size_t at = 0, done = 0;
 	bool fits = true;
 
-	while (fits && (count = table_next(table, &at)))
+	while (fits && (count = table_next(table, &at))) {
 		fits = !sums_add(sums, count, count->n);
-	if (fits)
-		return true;
-	last = at;
-	for (at = 0; at < last && (count = table_next(table, &at));)
+		done += fits;
+	}
+	for (at = 0; !fits && done && (count = table_next(table, &at)); done--)
 		sums_add(sums, count, -count->n);
-	return false;
+	return fits;
 }
 
 static void copy_free(struct copy *copy)
@@ -95,11 +97,12 @@ static bool apply_now(struct peers *peers, struct peer *peer, const struct count
 	peers->applied++;
 	if (!delta)
 		return true;
-	if (sums_add(&peers->sums, count, delta) || table_set(table, count, count->n)) {
-		sums_add(&peers->sums, count, -delta);
+	if (sums_add(&peers->sums, count, delta))
 		return false;
-	}
-	return true;
+	if (!table_set(table, count, count->n))
+		return true;
+	sums_add(&peers->sums, count, -delta);
+	return false;
 }
 
 /* Apply a count to the copy that is being read. Returns false if it does not fit. */
@@ -153,8 +156,17 @@ static void take_next(struct peers *peers, struct peer *peer, uint64_t now)
 	peers->resyncs++;
 }
 
+/* Whether to report what may happen again at once: once for each lease. */
+static bool may_say(const struct peers *peers, struct peer *peer, uint64_t now)
+{
+	if (peer->said && now - peer->said < peers->config->lease)
+		return false;
+	peer->said = now;
+	return true;
+}
+
 /* Whether the copy is as the header says, if it is of the same batch. */
-static bool check(struct peers *peers, struct peer *peer, const struct copy *copy)
+static bool check(struct peers *peers, struct peer *peer, const struct copy *copy, uint64_t now)
 {
 	const struct header *header = &peer->header;
 
@@ -162,8 +174,11 @@ static bool check(struct peers *peers, struct peer *peer, const struct copy *cop
 	    copy->table.checksum == header->checksum)
 		return true;
 	peers->diverged++;
-	report("node '%s': its counts have a wrong checksum; they are read again", peer->name);
+	if (may_say(peers, peer, now))
+		report("node '%s': its counts have a wrong checksum; they are read again",
+		       peer->name);
 	peer->reads = true;
+	peer->retry = now + peers->config->lease / 4;
 	return false;
 }
 
@@ -198,6 +213,9 @@ static void take_members(struct peers *peers, const redisReply *reply)
 	for (size_t i = 0; i < peers->n; i++)
 		peers->peer[i].member = false;
 	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+		left_out = left_out || i == NAMES_MOST;
+		if (i == NAMES_MOST)
+			break;
 		const redisReply *name = reply->element[i];
 		struct peer *peer;
 
@@ -221,23 +239,40 @@ static void take_members(struct peers *peers, const redisReply *reply)
 	peers->too_many = left_out;
 }
 
+/* How often a node writes its header. */
+static uint64_t interval_of(const struct peer *peer)
+{
+	return (peer->header.interval_ms < INTERVAL_MOST_MS ? peer->header.interval_ms
+							    : INTERVAL_MOST_MS) *
+	       MS;
+}
+
+/* For how long a node may be silent: not less than it takes to write its header a few times. */
+static uint64_t lease_of(const struct peers *peers, const struct peer *peer)
+{
+	uint64_t least = STALE_INTERVALS * interval_of(peer);
+
+	return least > peers->config->lease ? least : peers->config->lease;
+}
+
 static void take_silence(struct peers *peers, struct peer *peer, uint64_t passed)
 {
 	peer->silent += passed;
-	if (peer->silent < peers->config->lease)
+	if (peer->silent < lease_of(peers, peer))
 		return;
 	if (peer->alive)
 		report("node '%s': silent for %llu s: its sessions are no longer counted",
 		       peer->name, peer->silent / S);
 	drop(peers, peer);
-	peer->alive = false;
+	peer->alive = peer->proven = false;
 	peer->full = false;
 }
 
 /* The version of a header that this host cannot read; 0: there is none. */
-static void take_version(struct peer *peer, unsigned version)
+static void take_version(const struct peers *peers, struct peer *peer, unsigned version,
+			 uint64_t now)
 {
-	if (version && version != peer->version)
+	if (version && version != peer->version && may_say(peers, peer, now))
 		report("node '%s': speaks version %u of the protocol, this host version %d "
 		       "(upgrade the older one)",
 		       peer->name, version, HEADER_VERSION);
@@ -251,27 +286,31 @@ static void take_header(struct peers *peers, struct peer *peer, const char *text
 	struct header header;
 
 	if (!text || !header_parse(text, &header)) {
-		take_version(peer, text ? header.version : 0);
+		take_version(peers, peer, text ? header.version : 0, now);
 		take_silence(peers, peer, passed);
 		return;
 	}
-	take_version(peer, 0);
+	take_version(peers, peer, 0, now);
 	if (header.flags & HEADER_LEFT) {
 		drop(peers, peer);
-		peer->alive = false;
+		peer->alive = peer->proven = false;
 		peer->member = false;
-		peer->silent = peers->config->lease;
+		peer->silent = lease_of(peers, peer);
 		return;
 	}
-	if (header.beat == peer->header.beat && !strcmp(header.epoch, peer->header.epoch)) {
+	if (strcmp(header.epoch, peer->header.epoch)) {
+		peer->header = header;
+		peer->proven = false;
 		take_silence(peers, peer, passed);
 		return;
 	}
-	/* The first one tells nothing: it may be a dead node's. */
-	if (*peer->header.epoch && !peer->alive) {
-		peer->alive = true;
-		peer->reads = !has_copy(&peer->now);
+	if (header.beat <= peer->header.beat) {
+		take_silence(peers, peer, passed);
+		return;
 	}
+	if (!peer->alive)
+		peer->reads = !has_copy(&peer->now);
+	peer->alive = peer->proven = true;
 	peer->header = header;
 	peer->silent = 0;
 	peer->heard = now;
@@ -350,41 +389,67 @@ static bool take_streams(struct peers *peers, const redisReply *reply, uint64_t 
 		if (!peer || entries->type != REDIS_REPLY_ARRAY)
 			continue;
 		for (size_t j = 0; j < entries->elements; j++) {
-			if (take_entry(peers, peer, entries->element[j], now))
+			if (take_entry(peers, peer, entries->element[j], now)) {
+				more = more || j + 1 == ENTRIES_MOST;
 				continue;
+			}
 			peer->reads = !peer->full;
 			break;
 		}
-		more = more || entries->elements == ENTRIES_MOST;
 	}
 	return more;
 }
 
-/* Ask for what is new in the streams. Returns false if there is none to follow. */
-static bool ask_streams(const struct peers *peers, struct engine *engine)
+/* Ask for what is new in the streams of @n nodes. Returns false if there is none to follow. */
+static bool ask_streams(const struct peers *peers, struct engine *engine, struct peer *peer,
+			size_t n)
 {
 	const char *words[5 + 2 * PEERS_MOST] = { "XREAD", "COUNT", "1000", "STREAMS" };
 	static char keys[PEERS_MOST][KEY_SIZE], ids[PEERS_MOST][32];
-	int n = 0, first = 4;
+	int streams = 0, first = 4;
 
 	_Static_assert(ENTRIES_MOST == 1000, "COUNT");
-	for (size_t i = 0; i < peers->n; i++) {
-		struct peer *peer = (struct peer *)&peers->peer[i];
-		const struct copy *copy = followed(peer);
+	for (size_t i = 0; i < n; i++) {
+		const struct copy *copy = followed(&peer[i]);
 
 		if (!has_copy(copy))
 			continue;
-		key_of(peers->config->name, "s", peer->name, copy->epoch, keys[n]);
-		snprintf(ids[n], sizeof(ids[n]), "%" PRIu64 "-0", copy->seq);
-		n++;
+		key_of(peers->config->name, "s", peer[i].name, copy->epoch, keys[streams]);
+		snprintf(ids[streams], sizeof(ids[streams]), "%" PRIu64 "-0", copy->seq);
+		streams++;
 	}
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < streams; i++) {
 		words[first + i] = keys[i];
-		words[first + n + i] = ids[i];
+		words[first + streams + i] = ids[i];
 	}
-	if (n)
-		engine_ask_with(engine, first + 2 * n, words, NULL);
-	return n;
+	if (streams)
+		engine_ask_with(engine, first + 2 * streams, words, NULL);
+	return streams;
+}
+
+/* Read what is new in the streams of @n nodes. Returns false if the connection was lost. */
+static bool read_streams(struct peers *peers, struct engine *engine, struct peer *peer, size_t n,
+			 uint64_t now, bool *ret_more)
+{
+	redisReply *reply;
+	bool error;
+
+	if (!ask_streams(peers, engine, peer, n))
+		return true;
+	reply = engine_reply_or_error(engine);
+	if (!reply)
+		return false;
+	error = reply->type == REDIS_REPLY_ERROR;
+	if (!error && take_streams(peers, reply, now))
+		*ret_more = true;
+	freeReplyObject(reply);
+	/* One node's key of another type must not take the others with it. */
+	for (size_t i = 0; error && n > 1 && i < n; i++)
+		if (!read_streams(peers, engine, &peer[i], 1, now, ret_more))
+			return false;
+	if (error && n == 1)
+		peer->reads = true;
+	return true;
 }
 
 /* --- snapshots ---------------------------------------------------------------------------------
@@ -405,6 +470,7 @@ static void take_snapshot(struct peers *peers, struct peer *peer, const redisRep
 	uint64_t oldest = UINT64_MAX, newest = 0;
 
 	copy_free(&peer->next);
+	peer->retry = now + 2 * peers->config->interval;
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 * CHUNKS)
 		return;
 	strcpy(peer->next.epoch, peer->header.epoch);
@@ -434,7 +500,7 @@ static void take_snapshot(struct peers *peers, struct peer *peer, const redisRep
 /* Whether a node's snapshot is to be read now. */
 static bool is_to_read(const struct peer *peer, uint64_t now)
 {
-	return peer->reads && peer->alive && now >= peer->retry;
+	return peer->reads && peer->proven && now >= peer->retry;
 }
 
 /* --- an exchange -------------------------------------------------------------------------------
@@ -460,6 +526,7 @@ static void take_headers(struct peers *peers, const redisReply *reply, size_t n,
 {
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != n + 1)
 		return;
+	peers->asked_at = now;
 	peers->self_twice = reply->element[0]->type == REDIS_REPLY_STRING;
 	for (size_t i = 0; i < n; i++) {
 		const redisReply *header = reply->element[i + 1];
@@ -469,40 +536,39 @@ static void take_headers(struct peers *peers, const redisReply *reply, size_t n,
 	}
 }
 
-/* Read what is new in the streams, and the snapshots that are needed, until nothing is missing. */
+/* Read the snapshots that are needed. Returns false if the connection was lost. */
+static bool read_snapshots(struct peers *peers, struct engine *engine, uint64_t now)
+{
+	bool asked[PEERS_MOST];
+
+	for (size_t i = 0; i < peers->n; i++) {
+		asked[i] = is_to_read(&peers->peer[i], now);
+		if (asked[i])
+			ask_snapshot(peers, engine, &peers->peer[i]);
+	}
+	for (size_t i = 0; i < peers->n; i++) {
+		redisReply *reply = asked[i] ? engine_reply_or_error(engine) : NULL;
+
+		if (asked[i] && !reply)
+			return false;
+		if (reply)
+			take_snapshot(peers, &peers->peer[i], reply, now);
+		freeReplyObject(reply);
+	}
+	return true;
+}
+
+/* Read the snapshots that are needed, and what is new in the streams, until nothing is left. */
 static bool read_counts(struct peers *peers, struct engine *engine, uint64_t now)
 {
 	bool more = true;
 
+	if (!read_snapshots(peers, engine, now))
+		return false;
 	for (int round = 0; more && round < ROUNDS_MOST; round++) {
-		bool asked[PEERS_MOST], streams;
-		redisReply *reply;
-
 		more = false;
-		for (size_t i = 0; i < peers->n; i++) {
-			struct peer *peer = &peers->peer[i];
-
-			asked[i] = round == 0 && is_to_read(peer, now);
-			if (asked[i])
-				ask_snapshot(peers, engine, peer);
-		}
-		for (size_t i = 0; i < peers->n; i++) {
-			if (!asked[i])
-				continue;
-			reply = engine_reply(engine);
-			if (!reply)
-				return false;
-			take_snapshot(peers, &peers->peer[i], reply, now);
-			freeReplyObject(reply);
-		}
-		streams = ask_streams(peers, engine);
-		if (!streams)
-			return true;
-		reply = engine_reply(engine);
-		if (!reply)
+		if (!read_streams(peers, engine, peers->peer, peers->n, now, &more))
 			return false;
-		more = take_streams(peers, reply, now);
-		freeReplyObject(reply);
 	}
 	return true;
 }
@@ -513,16 +579,16 @@ static void settle(struct peers *peers, struct peer *peer, uint64_t now)
 	const struct header *header = &peer->header;
 	struct copy *copy;
 
-	if (!peer->alive)
+	if (!peer->proven)
 		return;
 	if (has_copy(&peer->next) && peer->next.seq >= peer->goal &&
 	    !strcmp(peer->next.epoch, header->epoch) && peer->next.seq >= header->seq) {
-		if (check(peers, peer, &peer->next))
+		if (check(peers, peer, &peer->next, now))
 			take_next(peers, peer, now);
 		else
 			copy_free(&peer->next);
 	} else if (has_copy(&peer->now) && !has_copy(&peer->next)) {
-		check(peers, peer, &peer->now);
+		check(peers, peer, &peer->now, now);
 	}
 	copy = followed(peer);
 	if (strcmp(copy->epoch, header->epoch) || copy->seq < header->seq) {
@@ -543,6 +609,8 @@ bool peers_answer(struct peers *peers, struct engine *engine, uint64_t now)
 	size_t n = peers->n;
 	redisReply *members, *headers;
 
+	if (most > peers->config->lease / 4)
+		most = peers->config->lease / 4;
 	if (passed > most)
 		passed = most;
 	members = engine_reply(engine);
@@ -560,9 +628,8 @@ bool peers_answer(struct peers *peers, struct engine *engine, uint64_t now)
 		settle(peers, &peers->peer[i], now);
 	for (size_t i = peers->n; i-- > 0;)
 		if (!peers->peer[i].member && !peers->peer[i].alive &&
-		    peers->peer[i].silent >= peers->config->lease)
+		    peers->peer[i].silent >= lease_of(peers, &peers->peer[i]))
 			remove_peer(peers, i);
-	peers->asked_at = now;
 	return true;
 }
 
@@ -573,8 +640,8 @@ static bool is_stale(const struct peers *peers, const struct peer *peer)
 {
 	uint64_t interval = peers->config->interval, most = STALE_LEAST_S * S;
 
-	if (peer->header.interval_ms * MS > interval && peer->header.interval_ms <= 10000)
-		interval = peer->header.interval_ms * MS;
+	if (interval_of(peer) > interval)
+		interval = interval_of(peer);
 	if (STALE_INTERVALS * interval > most)
 		most = STALE_INTERVALS * interval;
 	return peer->silent > most;
@@ -585,11 +652,11 @@ int peer_state(const struct peers *peers, const struct peer *peer)
 	/* It lives, and what it has is not known. */
 	if (peer->version)
 		return CC_NODE_RESYNC;
-	if (!peer->alive && peer->silent >= peers->config->lease)
+	if (!peer->alive && peer->silent >= lease_of(peers, peer))
 		return CC_NODE_GONE;
 	if (is_stale(peers, peer))
 		return CC_NODE_STALE;
-	return peer->alive && !peer->reads && has_copy(&peer->now) && !has_copy(&peer->next)
+	return peer->proven && !peer->reads && has_copy(&peer->now) && !has_copy(&peer->next)
 		       ? CC_NODE_OK
 		       : CC_NODE_RESYNC;
 }

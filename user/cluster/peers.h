@@ -28,13 +28,15 @@ struct peer {
 	bool reads;           /* its snapshot is to be read */
 	struct header header; /* the last one */
 	bool member;          /* whether the cluster's set has it */
-	bool alive;           /* whether its header was seen to change since it came */
+	bool proven;          /* whether the header was seen to change in its epoch */
+	bool alive;           /* whether any was, since the node came */
 	bool full;            /* its counts do not fit */
 	unsigned version;     /* of its headers, if this host cannot read them; else 0 */
 	uint64_t silent;      /* for how long its header has not changed, by our exchanges: ns */
 	uint64_t heard;       /* when it last changed: CLOCK_BOOTTIME, ns; 0: never */
 	uint64_t behind;      /* since when a batch has not been applied; 0: none is missing */
-	uint64_t retry;       /* when to try again to read it, if it did not fit */
+	uint64_t retry;       /* not to be read before */
+	uint64_t said; /* when something about it was last reported that may recur; 0: never */
 };
 
 struct peers {

@@ -366,7 +366,7 @@ static long long number_of(const redisReply *reply)
 }
 
 /* Whether the transaction was done. */
-static bool check_exchange(struct engine *engine, const redisReply *done)
+static bool check_exchange(struct self *self, struct engine *engine, const redisReply *done)
 {
 	if (done->type != REDIS_REPLY_ARRAY || done->elements < 2 + END_COMMANDS) {
 		engine_refuse(engine, "a transaction was not done");
@@ -375,6 +375,8 @@ static bool check_exchange(struct engine *engine, const redisReply *done)
 	for (size_t i = 0; i < done->elements; i++) {
 		if (done->element[i]->type == REDIS_REPLY_ERROR) {
 			engine_refuse_error(engine, done->element[i]->str);
+			/* Perhaps a key is not what it should be: a new epoch has new ones. */
+			self->state = SELF_BEGINS;
 			return false;
 		}
 	}
@@ -427,7 +429,7 @@ static bool answer_exchange(struct self *self, struct engine *engine, uint64_t n
 		if (!reply)
 			return false;
 	}
-	done = check_exchange(engine, reply);
+	done = check_exchange(self, engine, reply);
 	if (done)
 		go_on(self, reply, now);
 	freeReplyObject(reply);

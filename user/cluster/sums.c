@@ -30,21 +30,32 @@ static int add(struct sums *sums, const struct count *key, int64_t n)
 
 	if (!old && n > 0 && sums->counts.used >= sums->most)
 		return -ENOSPC;
-	err = table_set(&sums->touched, key, 1);
-	return err ? err : table_set(&sums->counts, key, old + n);
+	err = table_set(&sums->counts, key, old + n);
+	if (!err && table_set(&sums->touched, key, 1))
+		sums->lost = true;
+	return err;
 }
 
 int sums_add(struct sums *sums, const struct count *leaf, int64_t n)
 {
+	const unsigned *first = levels_of(leaf->family), *level = first;
+	struct count key;
 	int err = 0;
 
-	for (const unsigned *level = levels_of(leaf->family); *level; level++) {
-		struct count key = network(leaf, *level);
-		int failed = add(sums, &key, n);
-
-		err = err ? err : failed;
+	for (; !err && *level; level++) {
+		key = network(leaf, *level);
+		err = add(sums, &key, n);
 	}
-	sums->sessions[CC_FAMILY_INDEX(leaf->family)] += n;
+	if (!err) {
+		sums->sessions[CC_FAMILY_INDEX(leaf->family)] += n;
+		return 0;
+	}
+	/* Off the levels before the one that failed. */
+	for (level--; level > first;) {
+		level--;
+		key = network(leaf, *level);
+		add(sums, &key, -n);
+	}
 	return err;
 }
 
@@ -173,19 +184,20 @@ static int sweep(int fd, const struct table *keep)
 {
 	struct writes *writes = writes_begin(fd);
 	struct cc_count_key key, next;
-	bool found;
+	int err, last;
 
 	if (!writes)
 		return -ENOMEM;
-	found = !bpf_map_get_next_key(fd, NULL, &key);
-	while (found && !writes->err) {
+	err = bpf_map_get_next_key(fd, NULL, &key);
+	while (!err && !writes->err) {
 		/* First: after a deleted key, the kernel begins again. */
-		found = !bpf_map_get_next_key(fd, &key, &next);
+		err = bpf_map_get_next_key(fd, &key, &next);
 		if (!is_kept(keep, &key))
 			write_count(writes, &key, 0);
 		key = next;
 	}
-	return writes_end(writes);
+	last = writes_end(writes);
+	return err && err != -ENOENT ? err : last;
 }
 
 int sums_replace(struct sums *sums, int fd)
@@ -196,6 +208,7 @@ int sums_replace(struct sums *sums, int fd)
 
 	while (!err && (key = table_next(&sums->counts, &at)))
 		err = table_set(&sums->touched, key, 1);
+	sums->lost = err != 0;
 	return err;
 }
 

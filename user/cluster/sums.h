@@ -15,12 +15,13 @@ struct sums {
 	struct table touched; /* networks whose count in the trie is to be written: 1 each */
 	int64_t sessions[CC_FAMILIES]; /* by CC_FAMILY_INDEX */
 	size_t most;                   /* how many networks there may be */
+	bool lost;                     /* there was no memory to note what is to be written */
 };
 
 /*
  * sums_add() - add @n to the count of a leaf, on every level.
- * Returns 0; -ENOSPC if there would be more than `most` networks, or -ENOMEM: then some levels may
- * have it, and the caller must take it back by sums_add() of -@n, which always succeeds.
+ * Returns 0; or -ENOSPC if there would be more than `most` networks, or -ENOMEM: then it has added
+ * nothing. What was added before can always be taken off.
  */
 int sums_add(struct sums *sums, const struct count *leaf, int64_t n);
 

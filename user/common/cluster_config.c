@@ -59,6 +59,14 @@ static void set_username(struct parser *parser, const char *key, const char *val
 		*to = copy(parser, value);
 }
 
+static void set_service(struct parser *parser, const char *value)
+{
+	if (!strcmp(value, CONNCOUNT_SERVICE_CLUSTER))
+		fail(parser, "service '%s': that is what the daemon makes of the service", value);
+	else if (lines_check_name(&parser->lines, "service", value, "._-+:/@", NAME_MOST))
+		strcpy(parser->config.service, value);
+}
+
 /* A number with a unit: `250ms`, `10s`, `2m`. */
 static bool parse_duration(const char *text, uint64_t *ret_ns)
 {
@@ -294,8 +302,7 @@ static void set_value(struct parser *parser, enum key key, char *value)
 		set_servers(parser, keys[key], value, &config->servers);
 		break;
 	case KEY_SERVICE:
-		if (lines_check_name(&parser->lines, keys[key], value, "._-+:/@", NAME_MOST))
-			strcpy(config->service, value);
+		set_service(parser, value);
 		break;
 	case KEY_SENTINELS:
 		set_servers(parser, keys[key], value, &config->sentinels);

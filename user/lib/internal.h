@@ -93,6 +93,7 @@ bool view_is_detached(struct view *view);
 /* Which listeners a query is about: those of the service, the named one, or the one with the id. */
 struct scope {
 	const char *service;
+	const char *also; /* another service whose listeners it is about, too; or NULL */
 	const char *listener;
 	uint32_t id; /* where both are NULL */
 };

@@ -242,18 +242,17 @@ static int collect_tallies(struct collection *all, bool totals, struct conncount
 
 static int collect_all(struct collection *all, struct conncount_answer *ret_answer)
 {
-	const struct scope asked = all->scope;
 	struct conncount_answer answer = { 0 };
 	int err = 0;
 
 	if (all->cluster) {
 		err = others_get(all->view, &all->others);
-		all->scope.service = all->others.service;
+		all->scope.also = all->others.service;
 	}
 	if (!err)
 		err = collect_tallies(all, !all->level, &answer);
 	if (!err && !answer.listeners)
-		err = scope_without_listeners(&asked);
+		err = scope_without_listeners(&all->scope);
 	if (!err && all->level && (all->end || all->others.counted))
 		err = collect_nodes(all);
 	if (!err)

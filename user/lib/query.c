@@ -443,7 +443,7 @@ static int count_scope(struct view *view, const struct cc_control *control,
 
 	if (cluster) {
 		err = others_get(view, &others);
-		own.service = others.service;
+		own.also = others.service;
 	}
 	for (uint32_t id = 0; !err && id < config_used(&view->config); id++)
 		if (scope_has(&own, &view->config, id))

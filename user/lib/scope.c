@@ -31,7 +31,8 @@ bool scope_has(const struct scope *scope, const struct cc_config *config, uint32
 		return !strcmp(listener->name, scope->listener);
 	if (!scope->service)
 		return id == scope->id;
-	return !strcmp(listener->service, scope->service);
+	return !strcmp(listener->service, scope->service) ||
+	       (scope->also && !strcmp(listener->service, scope->also));
 }
 
 bool scope_is_cluster(const struct scope *scope)

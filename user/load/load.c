@@ -442,7 +442,7 @@ static int take_over_cluster(const char *dir, struct conncount_bpf *skel)
 		skel->maps.nodes,
 		skel->maps.remote,
 	};
-	bool same = true;
+	bool same = live_control(dir).abi == CC_ABI;
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
