@@ -488,6 +488,16 @@ reloaded() {
 	expect 0 policyd --check -c "$file"
 }
 
+@test "an error in a call of the policy has the policy's file and line, and the function's name" {
+	local file=$TEST_DIR/policy.lua text
+	for text in "string.rep '/24'" "('x'):rep()" "table.concat{ {} }" "string.find('x', '[')"; do
+		printf '%s\n' "limit{ v4 = 32, sessions = 5 }" "local x = $text" | policy
+		expect 2 policyd --check -c "$file"
+		expect_match "^conncount-policyd: $file:2: " "$errors" "$text"
+	done
+	expect_match "bad argument #2 to 'string.rep'" "$(printf "string.rep '/24'" | policy; policyd --check -c "$file" 2>&1)"
+}
+
 @test "a policy of any content is read, or refused with messages that name the file" {
 	local seed=${POLICIES_SEED:-$RANDOM} n i rc file line read=0
 	requires python3

@@ -121,11 +121,22 @@ function sandbox.environment(path)
 		return leave(call(...))
 	end
 
+	-- What a call has returned; or its error, which gets the position in the policy if it has none.
+	local function relay(good, ...)
+		local why = ...
+		if good then
+			return ...
+		elseif type(why) == 'string' and not why:find('^[^\n]-:%d+: ') then
+			error(why, 2)
+		end
+		error(why, 0)
+	end
+
 	local function limited(f, check)
 		return function(...)
 			check(...)
 			look_at_clock()
-			return f(...)
+			return relay(pcall(f, ...))
 		end
 	end
 
