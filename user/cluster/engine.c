@@ -92,7 +92,8 @@ void engine_ask_with(struct engine *engine, int n, const char **words, const siz
 	redisAppendCommandArgv(engine->context, n, words, lengths);
 }
 
-redisReply *engine_reply_or_error(struct engine *engine)
+/* Read a reply, which may be an error of the server. Returns NULL if the connection was lost. */
+static redisReply *read_reply(struct engine *engine)
 {
 	redisReply *reply = NULL;
 
@@ -109,9 +110,22 @@ redisReply *engine_reply_or_error(struct engine *engine)
 	return NULL;
 }
 
+redisReply *engine_reply_or_type_error(struct engine *engine)
+{
+	static const char type_error[] = "WRONGTYPE ";
+	redisReply *reply = read_reply(engine);
+
+	if (!reply || reply->type != REDIS_REPLY_ERROR ||
+	    !strncmp(reply->str, type_error, strlen(type_error)))
+		return reply;
+	engine_refuse_error(engine, reply->str);
+	freeReplyObject(reply);
+	return NULL;
+}
+
 redisReply *engine_reply(struct engine *engine)
 {
-	redisReply *reply = engine_reply_or_error(engine);
+	redisReply *reply = read_reply(engine);
 
 	if (!reply || reply->type != REDIS_REPLY_ERROR)
 		return reply;

@@ -49,8 +49,9 @@ void engine_ask_with(struct engine *engine, int n, const char **words, const siz
  */
 redisReply *engine_reply(struct engine *engine);
 
-/* engine_reply_or_error() - the same, but an error of the server is a reply like others. */
-redisReply *engine_reply_or_error(struct engine *engine);
+/* engine_reply_or_type_error() - the same, but that a key has another type is a reply like others.
+ */
+redisReply *engine_reply_or_type_error(struct engine *engine);
 
 /* engine_works() - note that the server does what it is asked. Reports that, if it did not before.
  */

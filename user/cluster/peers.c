@@ -436,7 +436,7 @@ static bool read_streams(struct peers *peers, struct engine *engine, struct peer
 
 	if (!ask_streams(peers, engine, peer, n))
 		return true;
-	reply = engine_reply_or_error(engine);
+	reply = engine_reply_or_type_error(engine);
 	if (!reply)
 		return false;
 	error = reply->type == REDIS_REPLY_ERROR;
@@ -547,7 +547,7 @@ static bool read_snapshots(struct peers *peers, struct engine *engine, uint64_t 
 			ask_snapshot(peers, engine, &peers->peer[i]);
 	}
 	for (size_t i = 0; i < peers->n; i++) {
-		redisReply *reply = asked[i] ? engine_reply_or_error(engine) : NULL;
+		redisReply *reply = asked[i] ? engine_reply_or_type_error(engine) : NULL;
 
 		if (asked[i] && !reply)
 			return false;
