@@ -185,6 +185,7 @@ event_reloaded() {
 }
 
 @test "whatever goes wrong: when it is quiet, all hosts give the same right answers" {
+	requires speed
 	local events i seed=${CONNCOUNT_CHAOS_SEED:-$((SRANDOM % 100000))} event
 	mapfile -t events < <(compgen -A function event_)
 	for i in "${HOSTS[@]}"; do
