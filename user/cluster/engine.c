@@ -213,7 +213,7 @@ static bool dial_by(struct engine *engine, const struct cluster_server *sentinel
 {
 	const struct cluster_config *config = engine->config;
 	struct cluster_server master = { 0 };
-	char host[256] = "", text[300];
+	char host[256] = "", text[512];
 	redisReply *reply;
 
 	if (!dial(engine, sentinel) || !greet(engine, &config->sentinel_login, NULL))

@@ -14,7 +14,7 @@
 struct engine {
 	const struct cluster_config *config;
 	redisContext *context; /* NULL: not connected */
-	char server[300];      /* the one that is connected, or was tried last */
+	char server[512];      /* the one that is connected, or was tried last */
 	size_t at;             /* its number in the configuration */
 	/* The last report about each, not to be repeated. */
 	char said[CLUSTER_SERVERS_MOST][512];

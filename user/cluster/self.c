@@ -131,7 +131,7 @@ static void ask_changes(struct self *self, struct engine *engine)
 static void ask_chunks(struct self *self, struct engine *engine, const struct local *local)
 {
 	struct batch chunks[CHUNKS] = { { 0 } };
-	char name[KEY_SIZE], numbers[CHUNKS][4];
+	char name[KEY_SIZE], numbers[CHUNKS][12];
 	struct words words = { 0 };
 	const struct count *count;
 	bool all = self->next_chunk == CHUNKS;
