@@ -31,13 +31,17 @@ static __always_inline bool cluster_is_joined(void)
 	return entry && *(volatile __u32 *)&entry->joined;
 }
 
-/* Note the leaf @key. Returns 0. */
-static __always_inline int note(const struct cc_changed *key)
+/* Note a leaf. @family: network byte order. Returns 0. */
+static __always_inline int note(__be16 family, const __be32 addr[4])
 {
+	struct cc_changed key = {
+		.addr = { addr[0], addr[1], addr[2], addr[3] },
+		.family = family,
+	};
 	struct cc_cluster *entry;
 
 	/* Nobody reads the value: the key's first bytes do. */
-	if (!bpf_map_update_elem(&changed, key, key, BPF_ANY))
+	if (!bpf_map_update_elem(&changed, &key, &key, BPF_ANY))
 		return 0;
 	entry = cluster_get();
 	if (entry)
@@ -53,33 +57,17 @@ static __always_inline int note(const struct cc_changed *key)
  */
 __noinline int session_note(const struct cc_session *session)
 {
-	struct cc_changed key = {};
-
-	if (!session)
-		return 0;
-	key.family = session->family;
-	key.addr[0] = session->addr[0];
-	key.addr[1] = session->addr[1];
-	key.addr[2] = session->addr[2];
-	key.addr[3] = session->addr[3];
-	return note(&key);
+	return session ? note(session->family, session->addr) : 0;
 }
 
 /* node_note() - note that a node may have changed, if it is a leaf's and a daemon wants to know.
  * Returns 0. */
 __noinline int node_note(const struct cc_count_key *of)
 {
-	struct cc_changed key = {};
-
 	if (!of || !cluster_is_joined() ||
 	    of->prefixlen != CC_COUNT_BITS_OWNER + (of->family == bpf_htons(CC_IPV6) ? 128 : 32))
 		return 0;
-	key.family = of->family;
-	key.addr[0] = of->addr[0];
-	key.addr[1] = of->addr[1];
-	key.addr[2] = of->addr[2];
-	key.addr[3] = of->addr[3];
-	return note(&key);
+	return note(of->family, of->addr);
 }
 
 #endif
