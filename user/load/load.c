@@ -384,6 +384,17 @@ struct former {
 	struct cc_control control;
 };
 
+/* Have @map, which is not loaded yet, be a loaded one. Returns 0 or a negative errno. */
+static int reuse_live(const char *dir, const char *name, struct bpf_map *map)
+{
+	int fd = open_live(dir, name);
+	int err = fd < 0 ? fd : bpf_map__reuse_fd(map, fd);
+
+	if (fd >= 0)
+		close(fd); /* the skeleton has its own */
+	return err;
+}
+
 static void former_close(struct former *former)
 {
 	if (former->maps.configs_fd >= 0)
@@ -408,7 +419,6 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 		},
 		.control = live_control(dir),
 	};
-	int sessions_fd = -1;
 	bool found = former.control.generation && is_same_map(dir, skel->maps.sessions) &&
 		     is_same_map(dir, skel->maps.configs) && is_same_map(dir, skel->maps.stats);
 
@@ -416,11 +426,8 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 		return false;
 	former.maps.configs_fd = open_live(dir, CC_PIN_CONFIGS);
 	former.maps.stats_fd = open_live(dir, CC_PIN_STATS);
-	sessions_fd = open_live(dir, CC_PIN_SESSIONS);
-	found = former.maps.configs_fd >= 0 && former.maps.stats_fd >= 0 && sessions_fd >= 0 &&
-		!bpf_map__reuse_fd(skel->maps.former, sessions_fd);
-	if (sessions_fd >= 0)
-		close(sessions_fd); /* the skeleton has its own */
+	found = former.maps.configs_fd >= 0 && former.maps.stats_fd >= 0 &&
+		!reuse_live(dir, CC_PIN_SESSIONS, skel->maps.former);
 	if (!found) {
 		former_close(&former);
 		return false;
@@ -448,11 +455,7 @@ static int take_over_cluster(const char *dir, struct conncount_bpf *skel)
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
 		same = same && is_same_map(dir, maps[i]);
 	for (size_t i = 0; same && !err && i < sizeof(maps) / sizeof(*maps); i++) {
-		int fd = open_live(dir, bpf_map__name(maps[i]));
-
-		err = fd < 0 ? fd : bpf_map__reuse_fd(maps[i], fd);
-		if (fd >= 0)
-			close(fd); /* the skeleton has its own */
+		err = reuse_live(dir, bpf_map__name(maps[i]), maps[i]);
 		if (err)
 			report("%s/%s: cannot be used again: %s", dir, bpf_map__name(maps[i]),
 			       strerror(-err));
