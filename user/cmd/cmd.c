@@ -77,6 +77,23 @@ bool check_arguments(const struct command *command, int argc, char **argv, int m
 	return false;
 }
 
+bool json_options(const struct command *command, int argc, char **argv, const char **ret_dir,
+		  bool *ret_json)
+{
+	static const struct option options[] = { LONG_JSON, LONG_DIR, LONG_HELP, LONG_END };
+	int option;
+
+	*ret_dir = NULL;
+	*ret_json = false;
+	while ((option = next_option(command, argc, argv, "", options)) != -1) {
+		if (option == OPTION_JSON)
+			*ret_json = true;
+		else
+			*ret_dir = optarg;
+	}
+	return check_arguments(command, argc, argv, 0);
+}
+
 bool parse_number(const char *text, unsigned long least, unsigned long most, unsigned long *ret)
 {
 	unsigned long value;

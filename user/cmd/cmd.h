@@ -93,6 +93,15 @@ usage_error(const struct command *command, const char *format, ...);
 /* check_arguments() - whether at most @most arguments of @argv are left; reports if not. */
 bool check_arguments(const struct command *command, int argc, char **argv, int most);
 
+/*
+ * json_options() - the options of a command that takes --json and --dir, and no arguments.
+ * @ret_dir: NULL if it was not given.
+ *
+ * Returns false after an error, reported.
+ */
+bool json_options(const struct command *command, int argc, char **argv, const char **ret_dir,
+		  bool *ret_json);
+
 /* parse_number() - a decimal number from @least to @most. */
 bool parse_number(const char *text, unsigned long least, unsigned long most, unsigned long *ret);
 

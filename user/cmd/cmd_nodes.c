@@ -4,9 +4,9 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cmd.h"
+#include "snapshot.h"
 
 static const char *state_name(int state)
 {
@@ -20,31 +20,13 @@ static const char *state_name(int state)
 	return state >= CONNCOUNT_NODE_OK && state <= CONNCOUNT_NODE_GONE ? names[state] : "?";
 }
 
-/* What is asked of the cluster: how it is, and its nodes. */
-struct answer {
-	struct conncount_cluster cluster;
-	struct conncount_node *nodes;
-	size_t n;
-	char why[CONNCOUNT_ERROR_SIZE]; /* "": exact */
-};
-
-static int ask(struct conncount *cc, struct answer *ret)
-{
-	int err = conncount_cluster(cc, &ret->cluster);
-
-	ret->why[0] = '\0';
-	if (!err && ret->cluster.reason)
-		conncount_cluster_why(cc, ret->why, sizeof(ret->why));
-	return err ? err : conncount_nodes(cc, &ret->nodes, &ret->n);
-}
-
 /* Whether all is well. */
-static bool is_well(const struct answer *answer)
+static bool is_well(const struct cluster_snapshot *cluster)
 {
-	for (size_t i = 0; i < answer->n; i++)
-		if (answer->nodes[i].state != CONNCOUNT_NODE_OK)
+	for (size_t i = 0; i < cluster->n; i++)
+		if (cluster->nodes[i].state != CONNCOUNT_NODE_OK)
 			return false;
-	return !answer->cluster.reason;
+	return !cluster->state.reason;
 }
 
 static json_t *node_json(const struct conncount_node *node)
@@ -63,28 +45,28 @@ static json_t *node_json(const struct conncount_node *node)
 	return object;
 }
 
-static int print_json_answer(const struct answer *answer)
+static int print_cluster_json(const struct cluster_snapshot *cluster)
 {
-	const struct conncount_cluster *cluster = &answer->cluster;
 	json_t *object = json_object(), *nodes = json_array();
 
-	for (size_t i = 0; i < answer->n; i++)
-		json_array_append_new(nodes, node_json(&answer->nodes[i]));
+	for (size_t i = 0; i < cluster->n; i++)
+		json_array_append_new(nodes, node_json(&cluster->nodes[i]));
 	json_object_set_new(object, "cluster",
-			    cluster->joined ? json_text(cluster->name) : json_null());
-	json_object_set_new(object, "exact", json_boolean(!cluster->reason));
-	json_object_set_new(object, "reason", *answer->why ? json_text(answer->why) : json_null());
-	json_object_set_new(object, "age_ms", json_integer((json_int_t)cluster->age_ms));
+			    cluster->state.joined ? json_text(cluster->state.name) : json_null());
+	json_object_set_new(object, "exact", json_boolean(!cluster->state.reason));
+	json_object_set_new(object, "reason",
+			    *cluster->why ? json_text(cluster->why) : json_null());
+	json_object_set_new(object, "age_ms", json_integer((json_int_t)cluster->state.age_ms));
 	json_object_set_new(object, "nodes", nodes);
 	return print_json(object);
 }
 
-static void print_answer(const struct answer *answer)
+static void print_cluster(const struct cluster_snapshot *cluster)
 {
 	printf("%-20s %-7s %8s %7s %9s %9s\n", "NODE", "STATE", "AGE", "LAG", "SESSIONS",
 	       "NETWORKS");
-	for (size_t i = 0; i < answer->n; i++) {
-		const struct conncount_node *node = &answer->nodes[i];
+	for (size_t i = 0; i < cluster->n; i++) {
+		const struct conncount_node *node = &cluster->nodes[i];
 		char age[32] = "-";
 
 		if (node->heard)
@@ -93,36 +75,36 @@ static void print_answer(const struct answer *answer)
 		       state_name(node->state), age, node->lag_ms, node->sessions, node->networks,
 		       node->self ? "  this host" : "", node->exact ? "" : "  not exact");
 	}
-	if (*answer->why)
-		report("not exact: %s", answer->why);
+	if (*cluster->why)
+		report("not exact: %s", cluster->why);
 }
 
 static int nodes(const char *dir, bool json)
 {
 	const struct target none = { NULL, NULL };
-	struct answer answer = { .nodes = NULL };
+	struct cluster_snapshot cluster;
 	struct conncount *cc = NULL;
 	int status = STATUS_DONE;
 	int err = conncount_open(dir, &cc);
 
 	if (!err)
-		err = ask(cc, &answer);
+		err = cluster_snapshot_take(cc, &cluster);
 	if (err) {
 		status = query_failed(dir, cc, &none, err);
 		goto cleanup;
 	}
 	if (json) {
-		status = print_json_answer(&answer);
-	} else if (!answer.cluster.joined) {
+		status = print_cluster_json(&cluster);
+	} else if (!cluster.state.joined) {
 		report("%s: this host is in no cluster (start the daemon: conncount cluster)",
 		       conncount_dir(dir));
 		status = STATUS_FAILED;
 	} else {
-		print_answer(&answer);
+		print_cluster(&cluster);
 	}
-	if (!status && (!answer.cluster.joined || !is_well(&answer)))
+	if (!status && (!cluster.state.joined || !is_well(&cluster)))
 		status = STATUS_FAILED;
-	free(answer.nodes);
+	cluster_snapshot_free(&cluster);
 cleanup:
 	conncount_close(cc);
 	return status;
@@ -130,18 +112,10 @@ cleanup:
 
 static int run(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = { LONG_JSON, LONG_DIR, LONG_HELP, LONG_END };
-	const char *dir = NULL;
-	bool json = false;
-	int option;
+	const char *dir;
+	bool json;
 
-	while ((option = next_option(command, argc, argv, "", options)) != -1) {
-		if (option == OPTION_JSON)
-			json = true;
-		else
-			dir = optarg;
-	}
-	if (!check_arguments(command, argc, argv, 0))
+	if (!json_options(command, argc, argv, &dir, &json))
 		return STATUS_USAGE;
 	return nodes(dir, json);
 }

@@ -78,12 +78,12 @@ static json_t *listener_json(const struct snapshot *snapshot,
 /* The cluster that this host is in, or null. */
 static json_t *cluster_json(const struct snapshot *snapshot)
 {
-	const struct conncount_cluster *cluster = &snapshot->cluster;
+	const struct conncount_cluster *cluster = &snapshot->cluster.state;
 	const struct {
 		const char *name;
 		uint64_t value;
 	} numbers[] = {
-		{ "nodes", snapshot->n_nodes },
+		{ "nodes", snapshot->cluster.n },
 		{ "age_ms", cluster->age_ms },
 		{ "sessions", (uint64_t)cluster->sessions },
 		{ "prefixes", cluster->prefixes },
@@ -103,7 +103,7 @@ static json_t *cluster_json(const struct snapshot *snapshot)
 	json_object_set_new(object, "name", json_text(cluster->name));
 	json_object_set_new(object, "exact", json_boolean(!cluster->reason));
 	json_object_set_new(object, "reason",
-			    cluster->reason ? json_text(snapshot->cluster_why) : json_null());
+			    cluster->reason ? json_text(snapshot->cluster.why) : json_null());
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		json_object_set_new(object, numbers[i].name,
 				    json_integer((json_int_t)numbers[i].value));
@@ -196,12 +196,12 @@ static void print_all_proxied(const struct snapshot *snapshot)
 /* A line about the cluster, if this host is in one. */
 static void print_cluster(const struct snapshot *snapshot)
 {
-	const struct conncount_cluster *cluster = &snapshot->cluster;
+	const struct conncount_cluster *cluster = &snapshot->cluster.state;
 
 	if (cluster->joined)
 		printf("cluster   %s: %zu nodes, %" PRId64
 		       " sessions on the others (see: conncount nodes)\n",
-		       cluster->name, snapshot->n_nodes, cluster->sessions);
+		       cluster->name, snapshot->cluster.n, cluster->sessions);
 }
 
 static void print_line(const char *line)
@@ -252,10 +252,10 @@ static int judge(const struct snapshot *snapshot)
 		       "running, one has died: conncount load)");
 	if (state->detached)
 		report_detached(state->cgroup);
-	if (*snapshot->cluster_why)
+	if (*snapshot->cluster.why)
 		report("service '" CONNCOUNT_SERVICE_CLUSTER "': not exact: %s (see: conncount "
 		       "nodes)",
-		       snapshot->cluster_why);
+		       snapshot->cluster.why);
 	return snapshot_is_exact(snapshot) ? STATUS_DONE : STATUS_FAILED;
 }
 
@@ -288,18 +288,10 @@ cleanup:
 
 static int run(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = { LONG_JSON, LONG_DIR, LONG_HELP, LONG_END };
-	const char *dir = NULL;
-	bool json = false;
-	int option;
+	const char *dir;
+	bool json;
 
-	while ((option = next_option(command, argc, argv, "", options)) != -1) {
-		if (option == OPTION_JSON)
-			json = true;
-		else
-			dir = optarg;
-	}
-	if (!check_arguments(command, argc, argv, 0))
+	if (!json_options(command, argc, argv, &dir, &json))
 		return STATUS_USAGE;
 	return status(dir, json);
 }

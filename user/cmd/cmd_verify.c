@@ -53,19 +53,12 @@ static void print_result(const struct verify_result *result)
 
 static int run(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = { LONG_JSON, LONG_DIR, LONG_HELP, LONG_END };
 	struct verify_result result;
-	const char *dir = NULL;
-	bool json = false;
-	int option, status = STATUS_DONE;
+	const char *dir;
+	bool json;
+	int status = STATUS_DONE;
 
-	while ((option = next_option(command, argc, argv, "", options)) != -1) {
-		if (option == OPTION_JSON)
-			json = true;
-		else
-			dir = optarg;
-	}
-	if (!check_arguments(command, argc, argv, 0))
+	if (!json_options(command, argc, argv, &dir, &json))
 		return STATUS_USAGE;
 	if (verify(dir, &result))
 		return STATUS_FAILED;

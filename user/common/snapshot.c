@@ -45,15 +45,23 @@ static int find_proxied(struct snapshot *snapshot)
 	return 0;
 }
 
-static int take_cluster(struct conncount *cc, struct snapshot *snapshot)
+int cluster_snapshot_take(struct conncount *cc, struct cluster_snapshot *ret)
 {
-	int err = conncount_cluster(cc, &snapshot->cluster);
+	struct cluster_snapshot cluster = { .n = 0 };
+	int err = conncount_cluster(cc, &cluster.state);
 
-	if (err || !snapshot->cluster.joined)
-		return err;
-	if (snapshot->cluster.reason)
-		conncount_cluster_why(cc, snapshot->cluster_why, sizeof(snapshot->cluster_why));
-	return conncount_nodes(cc, &snapshot->nodes, &snapshot->n_nodes);
+	if (!err && cluster.state.reason)
+		conncount_cluster_why(cc, cluster.why, sizeof(cluster.why));
+	if (!err && cluster.state.joined)
+		err = conncount_nodes(cc, &cluster.nodes, &cluster.n);
+	if (!err)
+		*ret = cluster;
+	return err;
+}
+
+void cluster_snapshot_free(struct cluster_snapshot *cluster)
+{
+	free(cluster->nodes);
 }
 
 int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_snapshot)
@@ -68,7 +76,7 @@ int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_sn
 	if (!err)
 		err = find_proxied(&snapshot);
 	if (!err)
-		err = take_cluster(cc, &snapshot);
+		err = cluster_snapshot_take(cc, &snapshot.cluster);
 	if (err) {
 		snapshot_free(&snapshot);
 		return err;
@@ -89,7 +97,7 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->listeners);
 	free(snapshot->listens);
 	free(snapshot->proxied);
-	free(snapshot->nodes);
+	cluster_snapshot_free(&snapshot->cluster);
 }
 
 bool snapshot_is_exact(const struct snapshot *snapshot)

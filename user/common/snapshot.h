@@ -12,6 +12,24 @@
 
 #include "conncount.h"
 
+/* The cluster at one moment. */
+struct cluster_snapshot {
+	struct conncount_cluster state;
+	char why[CONNCOUNT_ERROR_SIZE]; /* why its counts are not exact; "": they are */
+	struct conncount_node *nodes;
+	size_t n;
+};
+
+/*
+ * cluster_snapshot_take() - look at the cluster that this host is in, if it is in one.
+ * @ret: the caller frees it with cluster_snapshot_free(); written only on success.
+ *
+ * Returns 0 or the negative errno of a library call.
+ */
+int cluster_snapshot_take(struct conncount *cc, struct cluster_snapshot *ret);
+
+void cluster_snapshot_free(struct cluster_snapshot *cluster);
+
 struct snapshot {
 	const char *dir;
 	struct utsname host;
@@ -24,11 +42,7 @@ struct snapshot {
 	bool *proxied;
 	int64_t uncounted; /* of all listeners, like `lost` */
 	uint64_t lost;
-	/* The cluster, if this host is in one. */
-	struct conncount_cluster cluster;
-	char cluster_why[CONNCOUNT_ERROR_SIZE]; /* why its counts are not exact; "": they are */
-	struct conncount_node *nodes;
-	size_t n_nodes;
+	struct cluster_snapshot cluster;
 };
 
 /*

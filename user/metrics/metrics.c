@@ -352,7 +352,7 @@ static void print_cluster_state(const struct page *page, const struct conncount_
 	fprintf(page->out, "%.3f\n", (double)cluster->age_ms / 1e3);
 }
 
-static void print_nodes(const struct page *page, const struct snapshot *snapshot)
+static void print_nodes(const struct page *page, const struct cluster_snapshot *cluster)
 {
 	static const struct family ok = {
 		.name = "conncount_cluster_node_ok",
@@ -371,8 +371,8 @@ static void print_nodes(const struct page *page, const struct snapshot *snapshot
 
 	for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++) {
 		print_family(page, families[i]);
-		for (size_t j = 0; j < snapshot->n_nodes; j++) {
-			const struct conncount_node *node = &snapshot->nodes[j];
+		for (size_t j = 0; j < cluster->n; j++) {
+			const struct conncount_node *node = &cluster->nodes[j];
 			const struct label labels[] = { { "node", node->name }, { NULL, NULL } };
 
 			print_sample(page, families[i], labels);
@@ -580,9 +580,9 @@ void metrics_print(const struct metrics *metrics, enum metrics_format format, FI
 			print_proxied_open(&page, &metrics->snapshot);
 			print_proxied_totals(&page, &metrics->snapshot);
 		}
-		if (metrics->snapshot.cluster.joined) {
-			print_cluster_state(&page, &metrics->snapshot.cluster);
-			print_nodes(&page, &metrics->snapshot);
+		if (metrics->snapshot.cluster.state.joined) {
+			print_cluster_state(&page, &metrics->snapshot.cluster.state);
+			print_nodes(&page, &metrics->snapshot.cluster);
 		}
 		if (!metrics->queues_err) {
 			print_queues(&page, metrics);
