@@ -3,10 +3,7 @@
  * board.c - open the maps of the cluster, and follow the instance.
  */
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -14,17 +11,6 @@
 #include "board.h"
 #include "mapping.h"
 #include "maps.h"
-
-/* The inode number of the directory of the set that counts, which each set has for itself; 0 if
- * there is none. */
-static uint64_t live_set(const char *dir)
-{
-	char path[PATH_MAX];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE, dir);
-	return stat(path, &st) ? 0 : st.st_ino;
-}
 
 static uint32_t id_of(int fd)
 {

@@ -30,7 +30,7 @@ enum board_change {
  * board_follow() - open the maps, or those that were loaded since.
  * @dir: the instance.
  * @board: all zero before the first call; closed if that fails.
- * @ret_change: what has changed.
+ * @ret_change: gets the change since the last call.
  *
  * Returns 0; -ENOENT if nothing is loaded; -EACCES if the daemon may not write; or another negative
  * errno.

@@ -6,7 +6,7 @@
  *
  * usage: conncount-cluster FILE DIR
  *
- * Every interval: read what has changed on this host, tell it, read what the other nodes tell,
+ * Every interval: read the changes on this host, tell them, read those of the other nodes,
  * write their sum to the `remote` trie, and say in the maps `cluster` and `nodes` how things are.
  * Nobody else writes these, so what is in them is what this program last knew: readers see by its
  * time (struct cc_cluster) that it is old.
@@ -23,17 +23,11 @@
 #include <bpf/bpf.h>
 
 #include "board.h"
+#include "clock.h"
 #include "local.h"
 #include "peers.h"
 #include "report.h"
 #include "self.h"
-
-#define S 1000000000ULL /* in ns */
-
-enum {
-	PATIENCE_INTERVALS = 4, /* without an answer for so many: cut off */
-	PATIENCE_LEAST_S = 1,
-};
 
 struct cluster {
 	const char *dir;
@@ -64,25 +58,10 @@ static void end(int signal)
 	ended = 1;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
-}
-
 /* --- what readers see --------------------------------------------------------------------------
  */
 
 #define put(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELEASE)
-
-static uint64_t patience(const struct cluster_config *config)
-{
-	uint64_t most = PATIENCE_INTERVALS * config->interval;
-
-	return most > PATIENCE_LEAST_S * S ? most : PATIENCE_LEAST_S * S;
-}
 
 /* How many sessions the other nodes have; NULL: none. */
 static void put_sessions(struct cc_cluster *board, const struct sums *sums)
@@ -103,7 +82,7 @@ static void board_begin(struct cluster *cluster, uint64_t now)
 		put_sessions(board, NULL);
 	}
 	put(board->owner, cluster->owner);
-	put(board->patience, patience(&cluster->config));
+	put(board->patience, patience_of(cluster->config.interval));
 	put(board->hold, cluster->config.hold);
 	memcpy(board->name, cluster->config.name, sizeof(board->name));
 	memcpy(board->service, cluster->config.service, sizeof(board->service));
@@ -260,7 +239,7 @@ static void say(struct cluster *cluster, int err)
 		report("%s", conncount_strerror(cluster->dir, err, text, sizeof(text)));
 }
 
-/* Open the instance, or follow it to other maps, and read what has changed. */
+/* Open the instance, or follow it to other maps, and read the changes. */
 static int look(struct cluster *cluster, uint64_t now)
 {
 	enum board_change change;
@@ -269,7 +248,6 @@ static int look(struct cluster *cluster, uint64_t now)
 	if (!err && change != BOARD_SAME)
 		local_forget(&cluster->local);
 	if (!err && change == BOARD_MAPS) {
-		cluster->local.changed_fd = cluster->board.changed_fd;
 		cluster->writes = false;
 		board_begin(cluster, now);
 	}
@@ -326,7 +304,7 @@ static bool exchange(struct cluster *cluster, uint64_t now)
 /* Take part for an interval. Returns 0, or why this host cannot: nothing is loaded, for example. */
 static int turn(struct cluster *cluster)
 {
-	uint64_t now = now_ns();
+	uint64_t now = boot_ns();
 	int err = look(cluster, now);
 
 	if (err)
@@ -353,7 +331,8 @@ static void leave(struct cluster *cluster)
 
 static void sleep_until(uint64_t when)
 {
-	struct timespec to = { .tv_sec = (time_t)(when / S), .tv_nsec = (long)(when % S) };
+	struct timespec to = { .tv_sec = (time_t)(when / NS_PER_S),
+			       .tv_nsec = (long)(when % NS_PER_S) };
 
 	if (!ended)
 		clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &to, NULL);
@@ -361,7 +340,7 @@ static void sleep_until(uint64_t when)
 
 static void run(struct cluster *cluster)
 {
-	uint64_t next = now_ns();
+	uint64_t next = boot_ns();
 
 	while (!ended) {
 		int err = turn(cluster);
@@ -372,8 +351,8 @@ static void run(struct cluster *cluster)
 			leave(cluster);
 		say(cluster, err);
 		next += cluster->config.interval;
-		if (next < now_ns())
-			next = now_ns();
+		if (next < boot_ns())
+			next = boot_ns();
 		sleep_until(next);
 	}
 	leave(cluster);

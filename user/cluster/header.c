@@ -6,7 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cluster_config.h"
 #include "header.h"
+
+#define PATIENCE_LEAST NS_PER_S
+enum { INTERVALS = 4 };
 
 char *header_format(const struct header *header, char *buf)
 {
@@ -35,6 +39,18 @@ bool header_parse(const char *text, struct header *ret)
 						   ? header.version
 						   : 0 };
 	return false;
+}
+
+uint64_t header_interval(const struct header *header)
+{
+	uint64_t most = CLUSTER_INTERVAL_MOST / NS_PER_MS;
+
+	return header->interval_ms <= most ? header->interval_ms * NS_PER_MS : 0;
+}
+
+uint64_t patience_of(uint64_t interval)
+{
+	return INTERVALS * interval > PATIENCE_LEAST ? INTERVALS * interval : PATIENCE_LEAST;
 }
 
 char *key_of(const char *cluster, const char *what, const char *node, const char *epoch, char *buf)

@@ -52,6 +52,14 @@ char *header_format(const struct header *header, char *buf);
  * `version` is set, 0 if it is none. */
 bool header_parse(const char *text, struct header *ret);
 
+/* header_interval() - how often the node writes its header, in ns; 0 if it says what none can say.
+ */
+uint64_t header_interval(const struct header *header);
+
+/* patience_of() - how long to wait for what comes every @interval, before it counts as missing; ns.
+ */
+uint64_t patience_of(uint64_t interval);
+
 /*
  * key_of() - write the name of a key, of KEY_SIZE bytes.
  * @what: "n", "s", "z", "d" or "nodes".

@@ -16,9 +16,8 @@
 
 #include <bpf/bpf.h>
 
+#include "clock.h"
 #include "local.h"
-
-#define S 1000000000ULL /* in ns */
 
 enum {
 	NOTES_MOST = 4096, /* to read at once: more than a bucket of the kernel's hash table has */
@@ -101,9 +100,8 @@ static int list(const struct local *local, int family, unsigned length, struct t
 				 &answer);
 
 	for (size_t i = 0; !err && i < n; i++) {
-		struct count key = { .family = (uint16_t)family, .length = (uint16_t)length };
+		struct count key = leaf((uint16_t)family, (const __be32 *)entries[i].cidr.addr);
 
-		memcpy(key.addr, entries[i].cidr.addr, sizeof(key.addr));
 		err = table_set(to, &key, entries[i].count);
 	}
 	free(entries);
@@ -194,7 +192,7 @@ static int look(struct local *local, bool whole, uint64_t now)
 
 	if (whole) {
 		err = read_all(local);
-		local->check_at = now + CHECK_SOON_S * S;
+		local->check_at = now + CHECK_SOON_S * NS_PER_S;
 		return err;
 	}
 	err = take_notes(local, true);
@@ -202,7 +200,7 @@ static int look(struct local *local, bool whole, uint64_t now)
 		err = mend(local);
 	if (!err && now >= local->check_at) {
 		err = check(local);
-		local->check_at = now + CHECK_S * S;
+		local->check_at = now + CHECK_S * NS_PER_S;
 	}
 	return err;
 }

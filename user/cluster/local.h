@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * local.h - this host's counts, and what has changed since they were last told.
+ * local.h - this host's counts, and their changes since it last told them.
  */
 #ifndef CONNCOUNT_LOCAL_H
 #define CONNCOUNT_LOCAL_H
@@ -16,7 +16,7 @@ struct local {
 	const char *service;
 	int changed_fd;      /* of the map `changed` */
 	struct table counts; /* of leaves */
-	struct batch batch;  /* what has changed since the caller last emptied it */
+	struct batch batch;  /* changes since the caller last emptied it */
 	bool exact;          /* whether this host's own counts are */
 	uint64_t mended;     /* changes that were not noted */
 	/* What the next look depends on. */

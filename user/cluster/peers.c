@@ -12,24 +12,18 @@
  * epoch that is seen for the first time may be an old one, in an engine that has gone back to an
  * old state: the counts of that epoch are not read until it has changed.
  */
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "peers.h"
 #include "report.h"
 
-#define MS 1000000ULL /* in ns */
-#define S  (1000 * MS)
-
 enum {
-	ENTRIES_MOST = 1000, /* of a stream, to read at once */
-	ROUNDS_MOST = 64,    /* of reading, in one exchange */
-	STALE_INTERVALS = 4, /* a node that has been silent for so many is stale */
-	STALE_LEAST_S = 1,
-	INTERVAL_MOST_MS = 10000,       /* as cluster_config.c has it */
+	ENTRIES_MOST = 1000,            /* of a stream, to read at once */
+	ROUNDS_MOST = 64,               /* of reading, in one exchange */
 	NAMES_MOST = 16 * CC_NODES_MAX, /* to look at */
 };
 
@@ -75,6 +69,13 @@ static void drop(struct peers *peers, struct peer *peer)
 	copy_free(&peer->now);
 	copy_free(&peer->next);
 	peer->behind = 0;
+}
+
+/* A node is gone: it left, or was silent for too long. */
+static void end_life(struct peers *peers, struct peer *peer)
+{
+	drop(peers, peer);
+	peer->alive = peer->proven = false;
 }
 
 /* A node's counts do not fit: all or none of them count. */
@@ -193,16 +194,12 @@ static struct peer *find(struct peers *peers, const char *name)
 	return NULL;
 }
 
-/* Whether a node can have that name (cluster_config.c). It is shown unescaped, and may come from a
- * host that was broken into. */
+/* Whether a node can have that name. It is shown unescaped, and may come from a host that was
+ * broken into. */
 static bool is_name(const char *name, size_t len)
 {
-	if (!len || len >= CC_NODE_NAME_SIZE)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
-			return false;
-	return strlen(name) == len;
+	return len < CC_NODE_NAME_SIZE && strlen(name) == len &&
+	       lines_is_name(name, CLUSTER_NAME_CHARACTERS);
 }
 
 /* The names of the nodes. */
@@ -239,18 +236,10 @@ static void take_members(struct peers *peers, const redisReply *reply)
 	peers->too_many = left_out;
 }
 
-/* How often a node writes its header. */
-static uint64_t interval_of(const struct peer *peer)
-{
-	return (peer->header.interval_ms < INTERVAL_MOST_MS ? peer->header.interval_ms
-							    : INTERVAL_MOST_MS) *
-	       MS;
-}
-
 /* For how long a node may be silent: not less than it takes to write its header a few times. */
 static uint64_t lease_of(const struct peers *peers, const struct peer *peer)
 {
-	uint64_t least = STALE_INTERVALS * interval_of(peer);
+	uint64_t least = patience_of(header_interval(&peer->header));
 
 	return least > peers->config->lease ? least : peers->config->lease;
 }
@@ -262,9 +251,8 @@ static void take_silence(struct peers *peers, struct peer *peer, uint64_t passed
 		return;
 	if (peer->alive)
 		report("node '%s': silent for %llu s: its sessions are no longer counted",
-		       peer->name, peer->silent / S);
-	drop(peers, peer);
-	peer->alive = peer->proven = false;
+		       peer->name, peer->silent / NS_PER_S);
+	end_life(peers, peer);
 	peer->full = false;
 }
 
@@ -292,8 +280,7 @@ static void take_header(struct peers *peers, struct peer *peer, const char *text
 	}
 	take_version(peers, peer, 0, now);
 	if (header.flags & HEADER_LEFT) {
-		drop(peers, peer);
-		peer->alive = peer->proven = false;
+		end_life(peers, peer);
 		peer->member = false;
 		peer->silent = lease_of(peers, peer);
 		return;
@@ -481,11 +468,7 @@ static void take_snapshot(struct peers *peers, struct peer *peer, const redisRep
 
 		if (chunk->type == REDIS_REPLY_STRING)
 			bytes.n = (size_t)chunk->len;
-		if (!bytes_number(&bytes, &seq)) {
-			copy_free(&peer->next);
-			return;
-		}
-		if (!apply(peers, peer, true, bytes, now)) {
+		if (!bytes_number(&bytes, &seq) || !apply(peers, peer, true, bytes, now)) {
 			copy_free(&peer->next);
 			return;
 		}
@@ -497,7 +480,7 @@ static void take_snapshot(struct peers *peers, struct peer *peer, const redisRep
 	peer->reads = false;
 }
 
-/* Whether a node's snapshot is to be read now. */
+/* Whether a node's snapshot must be read now. */
 static bool is_to_read(const struct peer *peer, uint64_t now)
 {
 	return peer->reads && peer->proven && now >= peer->retry;
@@ -549,10 +532,11 @@ static bool read_snapshots(struct peers *peers, struct engine *engine, uint64_t 
 	for (size_t i = 0; i < peers->n; i++) {
 		redisReply *reply = asked[i] ? engine_reply_or_type_error(engine) : NULL;
 
-		if (asked[i] && !reply)
+		if (!asked[i])
+			continue;
+		if (!reply)
 			return false;
-		if (reply)
-			take_snapshot(peers, &peers->peer[i], reply, now);
+		take_snapshot(peers, &peers->peer[i], reply, now);
 		freeReplyObject(reply);
 	}
 	return true;
@@ -604,7 +588,8 @@ bool peers_answer(struct peers *peers, struct engine *engine, uint64_t now)
 {
 	/* Hardly more than from one exchange to the next: while this process was stopped, or had no
 	 * connection, nobody was silent. */
-	uint64_t most = 2 * peers->config->interval > S ? 2 * peers->config->interval : S;
+	uint64_t most =
+		2 * peers->config->interval > NS_PER_S ? 2 * peers->config->interval : NS_PER_S;
 	uint64_t passed = peers->asked_at ? now - peers->asked_at : 0;
 	size_t n = peers->n;
 	redisReply *members, *headers;
@@ -620,8 +605,7 @@ bool peers_answer(struct peers *peers, struct engine *engine, uint64_t now)
 		take_members(peers, members);
 		freeReplyObject(headers);
 	}
-	if (members)
-		freeReplyObject(members);
+	freeReplyObject(members);
 	if (!headers || !read_counts(peers, engine, now))
 		return false;
 	for (size_t i = 0; i < peers->n; i++)
@@ -638,13 +622,8 @@ bool peers_answer(struct peers *peers, struct engine *engine, uint64_t now)
 
 static bool is_stale(const struct peers *peers, const struct peer *peer)
 {
-	uint64_t interval = peers->config->interval, most = STALE_LEAST_S * S;
-
-	if (interval_of(peer) > interval)
-		interval = interval_of(peer);
-	if (STALE_INTERVALS * interval > most)
-		most = STALE_INTERVALS * interval;
-	return peer->silent > most;
+	return peer->silent > patience_of(peers->config->interval) &&
+	       peer->silent > patience_of(header_interval(&peer->header));
 }
 
 int peer_state(const struct peers *peers, const struct peer *peer)

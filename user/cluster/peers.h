@@ -23,9 +23,9 @@ struct copy {
 struct peer {
 	char name[CC_NODE_NAME_SIZE];
 	struct copy now;      /* its table is in the sums, unless the node is gone */
-	struct copy next;     /* that is being read, and replaces it */
+	struct copy next;     /* it is being read, and will replace `now` */
 	uint64_t goal;        /* the batch from which on `next` is complete */
-	bool reads;           /* its snapshot is to be read */
+	bool reads;           /* its snapshot must be read */
 	struct header header; /* the last one */
 	bool member;          /* whether the cluster's set has it */
 	bool proven;          /* whether the header was seen to change in its epoch */

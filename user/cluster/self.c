@@ -12,17 +12,13 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "clock.h"
 #include "report.h"
 #include "self.h"
 
-#define MS 1000000ULL /* in ns */
-#define S  (1000 * MS)
-
 enum {
-	WATCH_LEAST_S = 1,
-	WATCH_INTERVALS = 4, /* a node that has not renewed its header for so many is dead */
-	CHUNK_S = 1,         /* between two chunks */
-	END_COMMANDS = 4,    /* at the end of each transaction: ask_end() */
+	CHUNK_S = 1,      /* between two chunks */
+	END_COMMANDS = 4, /* at the end of each transaction: ask_end() */
 };
 
 static char *key(const struct self *self, const char *what, const char *epoch, char *buf)
@@ -79,7 +75,7 @@ static void make_header(struct self *self, const struct local *local, bool begin
 	next->beat = ++beat;
 	strcpy(self->tried, self->next_text);
 	next->flags = (local->exact ? 0 : HEADER_INEXACT) | (self->twice ? HEADER_TWICE : 0);
-	next->interval_ms = self->config->interval / MS;
+	next->interval_ms = self->config->interval / NS_PER_MS;
 	next->sessions = local->counts.sum;
 	next->networks = (int64_t)local->counts.used;
 	next->checksum = local->counts.checksum;
@@ -94,18 +90,18 @@ static void ask_header(struct self *self, struct engine *engine)
 	engine_ask(engine, "MULTI");
 	engine_ask(engine, "SADD %s %s", nodes, self->config->node);
 	engine_ask(engine, "SET %s %s PX %llu GET", key(self, "n", NULL, name), self->next_text,
-		   (unsigned long long)(self->config->lease / MS));
+		   (unsigned long long)(self->config->lease / NS_PER_MS));
 	self->asked = 3;
 }
 
-/* The sequence number of the oldest chunk: a reader needs the stream from there on. */
-static uint64_t oldest_chunk(const struct self *self)
+/* The chunk with the least sequence number: a reader needs the stream from there on. */
+static int oldest_chunk(const struct self *self)
 {
-	uint64_t oldest = UINT64_MAX;
+	int oldest = 0;
 
-	for (int i = 0; i < CHUNKS; i++)
-		if (self->chunk[i] < oldest)
-			oldest = self->chunk[i];
+	for (int i = 1; i < CHUNKS; i++)
+		if (self->chunk[i] < self->chunk[oldest])
+			oldest = i;
 	return oldest;
 }
 
@@ -120,9 +116,8 @@ static void ask_changes(struct self *self, struct engine *engine)
 		engine_ask(engine, "XADD %s %llu-0 d %b", name, seq, "", (size_t)0);
 	} else {
 		engine_ask(engine, "XADD %s NOMKSTREAM MINID %llu-0 %llu-0 d %b", name,
-			   (unsigned long long)oldest_chunk(self), seq,
-			   self->next_batch.n ? (const void *)self->next_batch.bytes : "",
-			   self->next_batch.n);
+			   (unsigned long long)self->chunk[oldest_chunk(self)], seq,
+			   (const void *)self->next_batch.bytes, self->next_batch.n);
 	}
 	self->asked++;
 }
@@ -166,7 +161,7 @@ cleanup:
 
 static void ask_end(struct self *self, struct engine *engine)
 {
-	unsigned long long lease = self->config->lease / MS;
+	unsigned long long lease = self->config->lease / NS_PER_MS;
 	char stream[KEY_SIZE], chunks[KEY_SIZE];
 
 	key(self, "s", self->next.epoch, stream);
@@ -182,13 +177,10 @@ static void ask_end(struct self *self, struct engine *engine)
 /* The chunk to write: the oldest one, if there are changes that it does not have. */
 static int choose_chunk(const struct self *self, uint64_t now)
 {
-	int oldest = 0;
+	int oldest = oldest_chunk(self);
 
 	if (now < self->chunk_at)
 		return -1;
-	for (int i = 1; i < CHUNKS; i++)
-		if (self->chunk[i] < self->chunk[oldest])
-			oldest = i;
 	return self->chunk[oldest] < self->next.seq ? oldest : -1;
 }
 
@@ -198,7 +190,6 @@ static void ask_begin(struct self *self, struct engine *engine, const struct loc
 
 	make_header(self, local, true, true);
 	self->next_chunk = CHUNKS;
-	self->next_has_batch = true;
 	ask_header(self, engine);
 	if (*self->header.epoch) {
 		engine_ask(engine, "UNLINK %s %s", key(self, "s", self->header.epoch, old),
@@ -212,17 +203,19 @@ static void ask_begin(struct self *self, struct engine *engine, const struct loc
 
 static void ask_next(struct self *self, struct engine *engine, struct local *local, uint64_t now)
 {
+	bool changes;
+
 	/* Take the changes over: they are this exchange's now. */
 	batch_free(&self->next_batch);
 	self->next_batch = local->batch;
 	local->batch = (struct batch){ 0 };
-	self->next_has_batch = self->next_batch.n;
-	make_header(self, local, false, self->next_has_batch);
+	changes = self->next_batch.n;
+	make_header(self, local, false, changes);
 	self->next_chunk = choose_chunk(self, now);
 	if (self->next_chunk >= 0)
-		self->chunk_at = now + CHUNK_S * S;
+		self->chunk_at = now + CHUNK_S * NS_PER_S;
 	ask_header(self, engine);
-	if (self->next_has_batch)
+	if (changes)
 		ask_changes(self, engine);
 	if (self->next_chunk >= 0)
 		ask_chunks(self, engine, local);
@@ -237,7 +230,7 @@ static void ask_look(struct self *self, struct engine *engine)
 	self->asked = 1;
 	if (self->state == SELF_WATCHES && self->twice) {
 		engine_ask(engine, "SET %s 1 PX %llu", key(self, "d", NULL, name),
-			   (unsigned long long)(self->config->lease / MS));
+			   (unsigned long long)(self->config->lease / NS_PER_MS));
 		self->asked++;
 	}
 	engine_ask(engine, "MGET %s", key(self, "n", NULL, name));
@@ -271,15 +264,12 @@ static void watch(struct self *self, const char *text, uint64_t now)
 
 	/* Two hosts that find each other at the same time must not try again at the same time. */
 	if (self->state != SELF_WATCHES && getrandom(&jitter, sizeof(jitter), 0) > 0)
-		jitter %= S;
+		jitter %= NS_PER_S;
 	self->state = SELF_WATCHES;
 	snprintf(self->watched, sizeof(self->watched), "%s", text);
 	self->watched_at = now;
-	self->watch_for = WATCH_LEAST_S * S + jitter;
-	if (header_parse(text, &header) &&
-	    header.interval_ms * MS * WATCH_INTERVALS > self->watch_for &&
-	    header.interval_ms <= 10000)
-		self->watch_for = header.interval_ms * MS * WATCH_INTERVALS + jitter;
+	self->watch_for =
+		jitter + patience_of(header_parse(text, &header) ? header_interval(&header) : 0);
 }
 
 /* Another host renews the header of our name. */
@@ -332,18 +322,27 @@ static void doubted(struct self *self, const char *text, uint64_t now)
 		self->state = SELF_BEGINS;
 }
 
-static bool answer_look(struct self *self, struct engine *engine, uint64_t now)
+/* Read all replies that are asked for. Returns the last one; NULL if the connection was lost. */
+static redisReply *last_reply(struct self *self, struct engine *engine)
 {
-	const char *text = NULL;
 	redisReply *reply = NULL;
 
 	for (int i = 0; i < self->asked; i++) {
-		if (reply)
-			freeReplyObject(reply);
+		freeReplyObject(reply);
 		reply = engine_reply(engine);
 		if (!reply)
-			return false;
+			return NULL;
 	}
+	return reply;
+}
+
+static bool answer_look(struct self *self, struct engine *engine, uint64_t now)
+{
+	const char *text = NULL;
+	redisReply *reply = last_reply(self, engine);
+
+	if (!reply)
+		return false;
 	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
 	    reply->element[0]->type == REDIS_REPLY_STRING)
 		text = reply->element[0]->str;
@@ -387,7 +386,7 @@ static bool check_exchange(struct self *self, struct engine *engine, const redis
 static bool is_whole(const struct self *self, const redisReply *done)
 {
 	redisReply *const *end = done->element + done->elements - END_COMMANDS;
-	long long needed = (long long)(self->header.seq - oldest_chunk(self));
+	long long needed = (long long)(self->header.seq - self->chunk[oldest_chunk(self)]);
 
 	return number_of(end[0]) && number_of(end[1]) && number_of(end[2]) >= needed &&
 	       number_of(end[3]) == CHUNKS;
@@ -419,16 +418,11 @@ static void go_on(struct self *self, const redisReply *done, uint64_t now)
 
 static bool answer_exchange(struct self *self, struct engine *engine, uint64_t now)
 {
-	redisReply *reply = NULL;
+	redisReply *reply = last_reply(self, engine);
 	bool done;
 
-	for (int i = 0; i < self->asked; i++) {
-		if (reply)
-			freeReplyObject(reply);
-		reply = engine_reply(engine);
-		if (!reply)
-			return false;
-	}
+	if (!reply)
+		return false;
 	done = check_exchange(self, engine, reply);
 	if (done)
 		go_on(self, reply, now);
@@ -468,19 +462,15 @@ void self_leave(struct self *self, struct engine *engine)
 	header.beat++;
 	engine_ask(engine, "MULTI");
 	engine_ask(engine, "SET %s %s PX %llu", key(self, "n", NULL, name),
-		   header_format(&header, text), (unsigned long long)(self->config->lease / MS));
+		   header_format(&header, text),
+		   (unsigned long long)(self->config->lease / NS_PER_MS));
 	engine_ask(engine, "SREM %s %s", key_of(self->config->name, "nodes", NULL, NULL, nodes),
 		   self->config->node);
 	engine_ask(engine, "UNLINK %s %s", key(self, "s", header.epoch, stream),
 		   key(self, "z", header.epoch, chunks));
 	engine_ask(engine, "EXEC");
-	for (int i = 0; i < 5; i++) {
-		redisReply *reply = engine_reply(engine);
-
-		if (!reply)
-			break;
-		freeReplyObject(reply);
-	}
+	self->asked = 5;
+	freeReplyObject(last_reply(self, engine));
 	self->header.epoch[0] = '\0';
 	self->watched[0] = '\0';
 	self->state = SELF_WATCHES;

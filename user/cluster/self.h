@@ -15,7 +15,7 @@ enum self_state {
 	 * renews it, its node is dead: we take the name. */
 	SELF_WATCHES,
 	SELF_BEGINS, /* the next exchange begins an epoch, with everything */
-	SELF_TELLS,  /* each exchange tells what has changed */
+	SELF_TELLS,  /* each exchange tells the changes */
 	SELF_DOUBTS, /* the connection was lost in an exchange: was it done? */
 };
 
@@ -42,7 +42,6 @@ struct self {
 	char next_text[HEADER_SIZE];
 	char tried[HEADER_SIZE]; /* the one before, if its end was not seen either */
 	struct batch next_batch; /* its changes */
-	bool next_has_batch;     /* else it has no changes */
 	int next_chunk;          /* the chunk that it writes; -1: none; CHUNKS: all */
 	int asked;               /* replies to come */
 };

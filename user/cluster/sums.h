@@ -11,11 +11,11 @@
 
 /* All zero is no counts. */
 struct sums {
-	struct table counts;  /* by network, of all levels */
-	struct table touched; /* networks whose count in the trie is to be written: 1 each */
+	struct table counts;           /* by network, of all levels */
+	struct table touched;          /* networks whose count in the trie is out of date: 1 each */
 	int64_t sessions[CC_FAMILIES]; /* by CC_FAMILY_INDEX */
 	size_t most;                   /* how many networks there may be */
-	bool lost;                     /* there was no memory to note what is to be written */
+	bool lost;                     /* there was no memory to note a change */
 };
 
 /*

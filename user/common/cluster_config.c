@@ -13,15 +13,10 @@
 #include "cluster_config.h"
 #include "conncount.h"
 
-#define MS 1000000ULL /* in ns */
-#define S  (1000 * MS)
-
 enum {
 	NAME_MOST = 49,
 	MAX_PREFIXES_MOST = CC_REMOTE_MAX,
 };
-
-static const char name_characters[] = "._-";
 
 struct parser {
 	struct lines lines;
@@ -49,7 +44,7 @@ static char *copy(struct parser *parser, const char *text)
 /* A name, into @to, of CC_NAME_SIZE bytes. */
 static void set_name(struct parser *parser, const char *key, const char *value, char *to)
 {
-	if (lines_check_name(&parser->lines, key, value, name_characters, NAME_MOST))
+	if (lines_check_name(&parser->lines, key, value, CLUSTER_NAME_CHARACTERS, NAME_MOST))
 		strcpy(to, value);
 }
 
@@ -73,7 +68,7 @@ static bool parse_duration(const char *text, uint64_t *ret_ns)
 	static const struct {
 		const char *name;
 		uint64_t ns;
-	} units[] = { { "ms", MS }, { "s", S }, { "m", 60 * S } };
+	} units[] = { { "ms", NS_PER_MS }, { "s", NS_PER_S }, { "m", 60 * NS_PER_S } };
 	unsigned long long number;
 	char *end;
 
@@ -323,14 +318,16 @@ static void set_value(struct parser *parser, enum key key, char *value)
 		set_password(parser, keys[key], value, &config->sentinel_login.password);
 		break;
 	case KEY_INTERVAL:
-		set_duration(parser, keys[key], value, 50 * MS, 10 * S, "50ms to 10s",
-			     &config->interval);
+		set_duration(parser, keys[key], value, 50 * NS_PER_MS, CLUSTER_INTERVAL_MOST,
+			     "50ms to 10s", &config->interval);
 		break;
 	case KEY_LEASE:
-		set_duration(parser, keys[key], value, S, 3600 * S, "1s to 60m", &config->lease);
+		set_duration(parser, keys[key], value, NS_PER_S, 3600 * NS_PER_S, "1s to 60m",
+			     &config->lease);
 		break;
 	case KEY_HOLD:
-		set_duration(parser, keys[key], value, 0, 86400 * S, "0s to 1440m", &config->hold);
+		set_duration(parser, keys[key], value, 0, 86400 * NS_PER_S, "0s to 1440m",
+			     &config->hold);
 		break;
 	case KEY_MAX_PREFIXES:
 		set_max_prefixes(parser, value);
@@ -423,9 +420,9 @@ int cluster_config_read(FILE *in, const char *name, struct cluster_config *ret_c
 		.config = {
 			.name = "mail",
 			.service = CONNCOUNT_SERVICE,
-			.interval = 250 * MS,
-			.lease = 10 * S,
-			.hold = 60 * S,
+			.interval = 250 * NS_PER_MS,
+			.lease = 10 * NS_PER_S,
+			.hold = 60 * NS_PER_S,
 			.max_prefixes = CLUSTER_MAX_PREFIXES,
 		},
 	};

@@ -11,15 +11,22 @@
 #include <linux/types.h>
 
 #include "abi.h"
+#include "clock.h"
 #include "lines.h"
 
 #define CLUSTER_CONFIG_FILE "/etc/conncount-cluster.conf"
+
+/* What the name of a cluster or a node can have besides letters and digits. */
+#define CLUSTER_NAME_CHARACTERS "._-"
 
 enum {
 	CLUSTER_SERVERS_MOST = 16,
 	CLUSTER_PASSWORD_MOST = 512,    /* bytes */
 	CLUSTER_MAX_PREFIXES = 4194304, /* default */
 };
+
+/* The longest interval, in ns. */
+#define CLUSTER_INTERVAL_MOST (10 * NS_PER_S)
 
 /* Where to find a server: Redis, Valkey or a Sentinel. */
 struct cluster_server {

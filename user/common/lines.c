@@ -47,7 +47,7 @@ const char *lines_quote(struct lines *lines, const char *text)
 	return lines->quoted;
 }
 
-static bool is_name(const char *text, const char *others)
+bool lines_is_name(const char *text, const char *others)
 {
 	if (!*text)
 		return false;
@@ -63,7 +63,7 @@ bool lines_check_name(struct lines *lines, const char *what, const char *text, c
 	if (strlen(text) > most) {
 		lines_fail(lines, "%s '%s': longer than %zu characters", what,
 			   lines_quote(lines, text), most);
-	} else if (!is_name(text, others)) {
+	} else if (!lines_is_name(text, others)) {
 		char list[64] = "";
 
 		for (size_t i = 0; others[i]; i++)

@@ -52,6 +52,9 @@ bool lines_key(struct lines *lines, char *line, char **ret_key, char **ret_value
  * false after an error. */
 bool lines_once(struct lines *lines, const char *key, unsigned *set_at);
 
+/* lines_is_name() - whether a text is not empty, and has only letters, digits and @others. */
+bool lines_is_name(const char *text, const char *others);
+
 /*
  * lines_check_name() - whether a name consists of letters, digits and @others, and has no more than
  * @most characters. Returns false after an error, which calls it @what.

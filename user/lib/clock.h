@@ -8,6 +8,10 @@
 #include <stdint.h>
 #include <time.h>
 
+/* Durations are in ns. */
+#define NS_PER_MS 1000000ULL
+#define NS_PER_S  (1000 * NS_PER_MS)
+
 /* now_ms() - milliseconds since an unspecified moment, without the time that the machine was
  * suspended. */
 static inline int64_t now_ms(void)
@@ -16,6 +20,15 @@ static inline int64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* boot_ns() - CLOCK_BOOTTIME in ns: the time that the machine was suspended counts, too. */
+static inline uint64_t boot_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 #endif

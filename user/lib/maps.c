@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -89,6 +90,15 @@ int map_open(const char *dir, const char *set, const char *name, __u32 flags, __
 	if (ret_entries)
 		*ret_entries = info.max_entries;
 	return fd;
+}
+
+uint64_t live_set(const char *dir)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE, dir);
+	return stat(path, &st) ? 0 : st.st_ino;
 }
 
 void config_bound(struct cc_config *config)

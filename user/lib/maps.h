@@ -5,6 +5,8 @@
 #ifndef CONNCOUNT_MAPS_H
 #define CONNCOUNT_MAPS_H
 
+#include <stdint.h>
+
 #include <linux/types.h>
 
 #include "abi.h"
@@ -26,6 +28,10 @@ int pin_open(const char *dir, const char *set, const char *name, __u32 flags);
  * negative errno.
  */
 int map_open(const char *dir, const char *set, const char *name, __u32 flags, __u32 *ret_entries);
+
+/* live_set() - the inode number of the live set's directory, which is different for each set; 0 if
+ * there is none. */
+uint64_t live_set(const char *dir);
 
 /*
  * config_bound() - make a configuration that was read safe to use, even if someone else wrote it:

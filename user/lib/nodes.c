@@ -7,25 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bpf/bpf.h>
 
+#include "clock.h"
 #include "internal.h"
 
 _Static_assert((int)CONNCOUNT_NODE_OK == (int)CC_NODE_OK, "states");
 _Static_assert((int)CONNCOUNT_NODE_RESYNC == (int)CC_NODE_RESYNC, "states");
 _Static_assert((int)CONNCOUNT_NODE_STALE == (int)CC_NODE_STALE, "states");
 _Static_assert((int)CONNCOUNT_NODE_GONE == (int)CC_NODE_GONE, "states");
-
-/* CLOCK_BOOTTIME, in ns: it goes on while the host is suspended. */
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static int cluster_get(const struct view *view, struct cc_cluster *ret)
 {
@@ -41,7 +32,7 @@ static int cluster_get(const struct view *view, struct cc_cluster *ret)
 /* How long ago the engine answered. */
 static uint64_t age_of(const struct cc_cluster *cluster)
 {
-	uint64_t now = now_ns();
+	uint64_t now = boot_ns();
 
 	return now > cluster->answered ? now - cluster->answered : 0;
 }
@@ -96,7 +87,7 @@ static int read_cluster(const struct view *view, struct conncount_cluster *ret)
 	if (!from.joined)
 		return 0;
 	ret->joined = 1;
-	ret->age_ms = age_of(&from) / 1000000;
+	ret->age_ms = age_of(&from) / NS_PER_MS;
 	ret->reason = reason_of(&from, age_of(&from));
 	ret->dropped = !is_held(&from, age_of(&from));
 	memcpy(ret->name, from.name, sizeof(ret->name) - 1);
@@ -170,7 +161,7 @@ char *conncount_cluster_why(struct conncount *cc, char *buf, size_t size)
 static int read_nodes(const struct view *view, struct conncount_node *nodes, size_t *ret_n)
 {
 	struct cc_cluster cluster;
-	uint64_t now = now_ns();
+	uint64_t now = boot_ns();
 	size_t n = 0;
 	int err = cluster_get(view, &cluster);
 
@@ -187,8 +178,8 @@ static int read_nodes(const struct view *view, struct conncount_node *nodes, siz
 		to->self = i == 0;
 		to->exact = !from.inexact;
 		to->heard = from.heard != 0;
-		to->age_ms = now > from.heard ? (now - from.heard) / 1000000 : 0;
-		to->lag_ms = from.lag / 1000000;
+		to->age_ms = now > from.heard ? (now - from.heard) / NS_PER_MS : 0;
+		to->lag_ms = from.lag / NS_PER_MS;
 		to->sessions = from.sessions;
 		to->networks = from.networks;
 		n++;

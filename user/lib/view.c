@@ -234,15 +234,6 @@ static int try_open(const char *dir, struct view *view)
 	return err;
 }
 
-/* The inode number of the live set's directory, which is different for each set. */
-static uint64_t live_set(const char *dir)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE, dir);
-	return inode(AT_FDCWD, path);
-}
-
 /*
  * A load may replace the set meanwhile: then try_open() has maps of both, or of one that is retired
  * already. Try again in that case.
