@@ -187,7 +187,7 @@ restart_empty() {
 	expect_all 24
 }
 
-# restart_old: goes back to what was saved before the last sessions were opened.
+# restart_old: restarts the server with a file that lacks the last sessions.
 restart_old() {
 	engine_stop
 	engine_start --dbfilename old.rdb
@@ -229,8 +229,7 @@ rebuild() {
 	local n
 	for n in 1 2; do
 		configure_smtp_with "max_prefixes = 10000$n"
-		on a conncount load -c "$CONFIG" --cgroup "$CGROUP/a"
-		"$BUILD/tests/objects" attached "$CGROUP_PATH/a" >>"$TEST_DIR/bpf-ids"
+		load_on a
 	done
 	sleep 1
 }
@@ -243,8 +242,7 @@ rebuild() {
 	# Nobody counts there.
 	wait_until host_counts b 16
 	wait_until host_counts c 16
-	on a conncount load -c "$CONFIG" --cgroup "$CGROUP/a"
-	"$BUILD/tests/objects" attached "$CGROUP_PATH/a" >>"$TEST_DIR/bpf-ids"
+	load_on a
 	expect_all 24
 	expect_agreement
 }
@@ -393,7 +391,7 @@ unknown() {
 	expect_all 24
 }
 
-@test "service: what is shared, and what inbound_cidr has of the host itself" {
+@test "service: the hosts share it, and inbound_cidr adds this host's sessions of it" {
 	local name
 	configure <<-'END'
 		[smtp]
@@ -403,8 +401,7 @@ unknown() {
 		service = submission
 	END
 	for name in a b; do
-		on "$name" conncount load -c "$CONFIG" --cgroup "$CGROUP/$name"
-		"$BUILD/tests/objects" attached "$CGROUP_PATH/$name" >>"$TEST_DIR/bpf-ids"
+		load_on "$name"
 		at "$name" listen "${ADDRESS[$name]}:587" >/dev/null
 		open_at "$name" 3 10.0.0.1
 		at "$name" open 2 10.0.0.1 "${ADDRESS[$name]}:587" >/dev/null

@@ -32,8 +32,7 @@ cluster_start() {
 	for name; do
 		ADDRESS[$name]=192.0.2.$((++n))
 		mkdir "$CGROUP_PATH/$name"
-		on "$name" conncount load -c "$CONFIG" --cgroup "$CGROUP/$name"
-		"$BUILD/tests/objects" attached "$CGROUP_PATH/$name" >>"$TEST_DIR/bpf-ids"
+		load_on "$name"
 		CGROUP_PATH=$CGROUP_PATH/$name tool_start sessions "$TEST_DIR/$name.sock"
 		SERVER[$name]=$STARTED
 		at "$name" listen "${ADDRESS[$name]}:25" >/dev/null
@@ -70,6 +69,11 @@ cluster_configure() {
 # on NAME COMMAND...: runs a command that asks the host's instance.
 on() {
 	CONNCOUNT_DIR=$TEST_DIR/$1 "${@:2}"
+}
+
+# load_on NAME: loads $CONFIG there.
+load_on() {
+	CGROUP=$CGROUP/$1 CGROUP_PATH=$CGROUP_PATH/$1 on "$1" load
 }
 
 # at NAME COMMAND...: sends a command to the host's sessions.py.
@@ -186,7 +190,7 @@ agree() {
 	for name in "${!DAEMON[@]}"; do
 		on "$name" "$LUA" -e "$ASK_LUA" <"$TEST_DIR/networks" >"$TEST_DIR/$name.answers" || return
 	done
-	awk -v hosts=${#DAEMON[@]} '
+	awk '
 		{ own[FNR] += $1; if ($3 != "exact" || (FNR in all && all[FNR] != $2)) bad++; all[FNR] = $2 }
 		END { for (i in all) bad += all[i] != own[i]; exit bad > 0 || length(all) == 0 }' \
 		"$TEST_DIR"/*.answers

@@ -242,6 +242,19 @@ serve() {
 	wait_until test -e "/proc/$LEADER/root$ready"
 }
 
+# expect_unprivileged UNIT: its process is not root's, has no capability, and is confined. Sets $pid to
+# it.
+expect_unprivileged() {
+	pid=$(inside systemctl show -P MainPID "$1")
+	expect 0 inside cat "/proc/$pid/status"
+	expect_match 'CapEff:.0000000000000000' "$output"
+	expect_match 'CapBnd:.0000000000000000' "$output"
+	expect_match 'Seccomp:.2' "$output"
+	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail "$1 runs as root"
+	# The threshold is ten times the rating: below 2.0.
+	expect 0 inside systemd-analyze security --no-pager --threshold=19 "$1"
+}
+
 expect_inside() {
 	local want=$1
 	shift
@@ -320,14 +333,7 @@ expect_inside() {
 	expect_match 'conncount_accept_queue_limit\{listener="mx",service="SMTP",socket="127.0.0.1:25"\} 128' \
 		"$(scrape)"
 
-	pid=$(inside systemctl show -P MainPID conncount-exporter.service)
-	expect 0 inside cat "/proc/$pid/status"
-	expect_match 'CapEff:.0000000000000000' "$output"
-	expect_match 'CapBnd:.0000000000000000' "$output"
-	expect_match 'Seccomp:.2' "$output"
-	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'the exporter runs as root'
-	# The threshold is ten times the rating: below 2.0.
-	expect 0 inside systemd-analyze security --no-pager --threshold=19 conncount-exporter.service
+	expect_unprivileged conncount-exporter.service
 }
 
 @test "with systemd: conncount-policyd runs unprivileged from its socket, reloads; purge leaves nothing" {
@@ -346,11 +352,7 @@ expect_inside() {
 	serve mail 25 6
 	expect_eq 'action=421 4.7.0 too many sessions from 127.0.0.1/32' "$(ask_policyd)"
 
-	pid=$(inside systemctl show -P MainPID conncount-policyd.service)
-	expect 0 inside cat "/proc/$pid/status"
-	expect_match 'CapEff:.0000000000000000' "$output"
-	expect_match 'Seccomp:.2' "$output"
-	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'it runs as root'
+	expect_unprivileged conncount-policyd.service
 
 	# The service's reload command: with a mistake, and with a change.
 	echo 'limit{ v4 = 33 }' >>"$TREE/etc/conncount-policy.lua"
@@ -433,14 +435,7 @@ expect_cluster() {
 	wait_until expect_cluster /run/conncount 'mx1 ok 3' 'mx2 ok 3' 6
 	wait_until expect_cluster /run/mx2 'mx2 ok 3' 'mx1 ok 3' 6
 
-	pid=$(inside systemctl show -P MainPID conncount-cluster.service)
-	expect 0 inside cat "/proc/$pid/status"
-	expect_match 'CapEff:.0000000000000000' "$output"
-	expect_match 'CapBnd:.0000000000000000' "$output"
-	expect_match 'Seccomp:.2' "$output"
-	[[ $(inside stat -c %u "/proc/$pid") != 0 ]] || fail 'it runs as root'
-	# The threshold is ten times the rating: below 2.0.
-	expect 0 inside systemd-analyze security --no-pager --threshold=19 conncount-cluster.service
+	expect_unprivileged conncount-cluster.service
 
 	# A load, a restart, and an upgrade.
 	expect 0 inside systemctl reload conncount

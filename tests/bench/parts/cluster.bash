@@ -20,6 +20,11 @@ cpu() {
 	awk -v t="$((fields[13] + fields[14]))" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.2f\n", t / hz }'
 }
 
+# rss PID: prints the memory that a process has, in bytes.
+rss() {
+	awk '/^VmRSS/ { print $2 * 1024 }' "/proc/$1/status"
+}
+
 # engine_output: prints how many bytes the server has sent so far.
 engine_output() {
 	engine info stats | sed -n 's/^total_net_output_bytes:\([0-9]*\).*/\1/p'
@@ -29,10 +34,10 @@ engine_output() {
 measure_nodes() {
 	local seconds=10 cpu_daemon cpu_engine output memory changes bytes pace count
 	[ -z "$quick" ] || seconds=2
-	memory=$(awk '/^VmRSS/ { print $2 * 1024 }' "/proc/${DAEMON[a]}/status")
+	memory=$(rss "${DAEMON[a]}")
 	converse PLAY enter_ns python3 -I tests/bench/cluster_nodes.py play "$TEST_DIR/engine.sock" "$@" $seconds
 	wait_until -t 60 all_there "$1"
-	memory=$(($(awk '/^VmRSS/ { print $2 * 1024 }' "/proc/${DAEMON[a]}/status") - memory))
+	memory=$(($(rss "${DAEMON[a]}") - memory))
 	cpu_daemon=$(cpu "${DAEMON[a]}") cpu_engine=$(cpu "$ENGINE") output=$(engine_output)
 	read -r changes bytes pace <&"$PLAY_FROM"
 	cpu_daemon=$(awk "BEGIN { print $(cpu "${DAEMON[a]}") - $cpu_daemon }")
