@@ -48,13 +48,14 @@ killed() {
 }
 
 # at_each_call SCENARIO: runs `SCENARIO_prepare`, which sets the array COMMAND. Then, for each call
-# that `calls` prints, number I: `SCENARIO_before I`, COMMAND until it is killed at that call, and
-# `SCENARIO_after I`. Two processes share the calls, each with an instance of its own.
+# that `calls` prints, or one in PART, as run number I: `SCENARIO_before I`, COMMAND until it is
+# killed at that call, and `SCENARIO_after I`. Two processes share the calls, each with an instance
+# of its own and numbers from 1 on.
 at_each_call() {
-	local half pids=()
+	local half pids=() first=$((SRANDOM % PART))
 	requires strace
 	for half in 0 1; do
-		half "$half" "$1" >"$TEST_DIR/half$half" 2>&1 3>&- &
+		half "$half" "$first" "$1" >"$TEST_DIR/half$half" 2>&1 3>&- &
 		pids+=($!)
 	done
 	for half in 0 1; do
@@ -64,7 +65,7 @@ at_each_call() {
 }
 
 half() {
-	local half=$1 scenario=$2 i=0 done=0 points name n
+	local half=$1 first=$2 scenario=$3 call=0 i=0 done=0 points name n
 	export CONNCOUNT_DIR=$TEST_DIR/half.$half
 	CONFIG=$TEST_DIR/half.$half.conf
 	"${scenario}_prepare"
@@ -72,13 +73,14 @@ half() {
 	[ "$(wc -l <<<"$points")" -ge 20 ] || fail 'too few system calls' "$points"
 	"${scenario}_after" 0
 	while read -r name n; do
+		call=$((call + 1))
+		[ $((call % (2 * PART))) -eq $((2 * first + half)) ] || continue
 		i=$((i + 1))
-		[ $((i % 2)) -eq "$half" ] || continue
 		"${scenario}_before" $i
 		if killed "$name" "$n" "${COMMAND[@]}"; then
 			done=$((done + 1))
 		fi
-		"${scenario}_after" $i || fail "killed at call $i: $name, number $n"
+		"${scenario}_after" $i || fail "killed at call $call: $name, number $n"
 	done <<<"$points"
 	conncount unload
 	[ ! -e "$CONNCOUNT_DIR" ] || fail "$CONNCOUNT_DIR is left"
@@ -91,7 +93,7 @@ half() {
 finished() {
 	expect_count "$HELD" 10.9.0.0/16
 	expect_count "$HELD" 10.9.0.0/24
-	[ $(($1 / 2 % 6)) -ne 0 ] || exactly "$HELD" "${2:-0}"
+	[ $(($1 % 6)) -ne 0 ] || exactly "$HELD" "${2:-0}"
 }
 
 # inform: sets $status_text to what `status --json` prints, or to 'not loaded'. It may exit with 1
@@ -119,7 +121,7 @@ first_before() {
 first_after() {
 	inform
 	[ "$status_text" = 'not loaded' ] || expect_count "$HELD" 10.9.0.0/16
-	if [ $(($1 / 2 % 2)) -eq 0 ]; then
+	if [ $(($1 % 2)) -eq 0 ]; then
 		expect 0 "${COMMAND[@]}"
 		finished "$1"
 	fi

@@ -88,12 +88,15 @@ json() {
 
 # The divisor of the sizes of heavy tests: 1, or more on an emulated machine.
 SCALE=${CONNCOUNT_TEST_SCALE:-1}
+# Of what is repeated many times on a fast machine, one in PART is done: CI tests each change, and
+# each time other steps (see replace-killed.bats).
+PART=$((SCALE > 1 ? 1 : ${CONNCOUNT_TEST_PART:-1}))
 # The factor of all waiting times.
 PATIENCE=$((SCALE > 1 ? 10 : 1))
 
-# scaled N [LEAST]: prints a size for this machine: N divided by SCALE, but at least LEAST (1).
+# scaled N [LEAST]: prints a size: N divided by SCALE and PART, but at least LEAST (1).
 scaled() {
-	local n=$(($1 / SCALE)) least=${2:-1}
+	local n=$(($1 / SCALE / PART)) least=${2:-1}
 	echo $((n > least ? n : least))
 }
 

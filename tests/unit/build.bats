@@ -28,10 +28,10 @@ make_in() {
 }
 
 @test "a changed header rebuilds what includes it, in BPF and in user space" {
-	make_in "$BATS_TEST_TMPDIR/build" all
-	expect 0 make -s -n -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" all
+	make_in "$BUILD" all
+	expect 0 make -s -n -C "$ROOT" BUILD="$BUILD" all
 	expect_eq '' "$output" 'a second make'
-	expect 0 make -n -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/build" -W bpf/abi.h all V=1
+	expect 0 make -n -C "$ROOT" BUILD="$BUILD" -W bpf/abi.h all V=1
 	expect_match 'conncount\.bpf\.o' "$output"
 	expect_match 'user/lib/view\.o' "$output"
 	expect_match 'user/load/load\.o' "$output"
