@@ -501,7 +501,7 @@ reloaded() {
 @test "a policy of any content is read, or refused with messages that name the file" {
 	local seed=${POLICIES_SEED:-$RANDOM} n i rc file line read=0
 	requires python3
-	n=$(scaled 150 20)
+	n=$(scaled 150 100)
 	echo "POLICIES_SEED=$seed"
 	mkdir "$TEST_DIR/policies"
 	python3 -I -S "$TOOLS/policies.py" "$TEST_DIR/policies" "$n" "$seed"
