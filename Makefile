@@ -14,7 +14,7 @@
 # make RACES=N            for tests: every N-th record of a socket is made by another program
 # make BASELINE=2         for make bench: without the protocol; BASELINE=1: nor is a node ever deleted
 #
-# Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libhiredis, libjansson,
+# Needs clang, bpftool, pkg-config and the -dev packages of libbpf, libhiredis, libssl, libjansson,
 # libmicrohttpd, libmnl, ncurses and Lua 5.4: scripts/deps installs them on Debian.
 #
 # The Lua module is built for Lua 5.4, and for each of Lua 5.1, Lua 5.3 and LuaJIT that
@@ -72,7 +72,7 @@ ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
 CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) -pthread
-CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis) -pthread
+CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis libssl libcrypto) -pthread
 EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf libmicrohttpd libmnl) -pthread
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP

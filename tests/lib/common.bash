@@ -230,7 +230,7 @@ have() {
 			missing='no package python3-prometheus-client'
 		;;
 	aarch64-linux-gnu-ld | bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
-		lintian | luarocks | mandoc | nft | prometheus | promtool | python3 | redis-server | rspamd | setpriv | smtp-sink | \
+		lintian | luarocks | mandoc | nft | openssl | prometheus | promtool | python3 | redis-server | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \
 		tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"

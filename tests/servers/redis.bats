@@ -130,6 +130,106 @@ times() {
 	expect_match 'NOPERM .*\(conncount-cluster\(8\) has the permissions that the user needs\)' "$(<"$TEST_DIR/mx1.log")"
 }
 
+# certificates: makes an authority, a certificate of it for the server, and one for a host, in
+# $TEST_DIR/tls; and `plain`, as Redis' own script makes them, without alternative names.
+certificates() {
+	local dir=$TEST_DIR/tls
+	mkdir "$dir"
+	issue ca CA:TRUE
+	issue other CA:TRUE
+	issue server CA:FALSE -addext 'subjectAltName = IP:127.0.0.1, DNS:redis.example' -CA "$dir/ca.crt" -CAkey "$dir/ca.key"
+	issue host CA:FALSE -addext 'extendedKeyUsage = clientAuth' -CA "$dir/ca.crt" -CAkey "$dir/ca.key"
+	issue plain CA:FALSE -CA "$dir/ca.crt" -CAkey "$dir/ca.key"
+}
+
+# issue NAME CONSTRAINTS [OPTION...]: makes a certificate.
+issue() {
+	expect 0 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$1" \
+		-addext "basicConstraints = critical, $2" \
+		-keyout "$TEST_DIR/tls/$1.key" -out "$TEST_DIR/tls/$1.crt" "${@:3}"
+	chmod 0600 "$TEST_DIR/tls/$1.key"
+}
+
+# encrypted NAME: the server is as the manual shows it, with that certificate, at port 6380.
+encrypted() {
+	engine_stop
+	example conncount-cluster.8 ENCRYPTION 1 |
+		sed "s|/etc/redis/server|$TEST_DIR/tls/$1|; s|/etc/redis|$TEST_DIR/tls|; s/6379/6380/; s/^port 0/port 6379/" \
+			>"$TEST_DIR/tls.conf"
+	engine_start --include "$TEST_DIR/tls.conf"
+}
+
+# by_tls NAME LINE...: configures a host, with the lines in place of the server's socket.
+by_tls() {
+	cluster_configure "$@"
+	sed -i '/engine.sock/d' "$TEST_DIR/$1.conf"
+}
+
+# tls_lines: prints the manual's lines for a host.
+tls_lines() {
+	example conncount-cluster.8 ENCRYPTION 2 | grep '^tls' |
+		sed "s|/etc/conncount-cluster-ca|$TEST_DIR/tls/ca|; s|/etc/conncount-cluster|$TEST_DIR/tls/host|"
+}
+
+# says TEXT [LINE...]: mx1, with these lines in its configuration, reports what matches TEXT, and does not take
+# part.
+says() {
+	by_tls mx1 "${@:2}"
+	engine FLUSHALL >/dev/null
+	: >"$TEST_DIR/mx1.log"
+	daemon_start mx1
+	wait_until grep -qE "$1" "$TEST_DIR/mx1.log" || fail "expected: $1" "$(<"$TEST_DIR/mx1.log")"
+	daemon_stop mx1
+	expect_eq 0 "$(engine EXISTS 'conncount:{mail}:n:mx1')" 'header of mx1'
+}
+
+@test "TLS: the server and the hosts know each other by their certificates, or say why not" {
+	requires openssl
+	local name at='servers = 127.0.0.1:6380' own
+	certificates
+	mapfile -t own < <(tls_lines)
+	expect_eq 4 "${#own[@]}" 'lines about TLS'
+	encrypted server
+	for name in mx1 mx2; do
+		by_tls "$name" "$at" "${own[@]}"
+		expect 0 conncount check "$TEST_DIR/$name.conf"
+		open_at "$name" 3 10.0.0.1
+		daemon_start "$name"
+	done
+	expect_all 6
+	# More than a record of TLS, and than a buffer of a socket.
+	open_at mx1 3000 10.0.0.1+
+	expect_all 3006
+	daemon_stop mx2
+	daemon_start mx2
+	expect_all 3006
+	engine_stop
+	encrypted server
+	expect_all 3006
+	expect_match '127.0.0.1:6380: (it closed the connection|cannot connect: )' "$(<"$TEST_DIR/mx1.log")"
+	expect_match '127.0.0.1:6380: connected' "$(<"$TEST_DIR/mx1.log")"
+	daemon_stop mx1
+	daemon_stop mx2
+
+	says 'its certificate is not accepted: .*\(see tls_ca\)' "$at" "${own[@]/ca.crt/other.crt}"
+	says 'its certificate is not accepted: .*\(see tls_ca\)' "$at" 'tls = yes'
+	says "for other names \(use one of these in place of '127.0.0.2'\)" "${at/.1:/.2:}" "${own[@]}"
+	says 'TLS: .*certificate.* \(see tls_cert and tls_key\)' "$at" "${own[0]}" "${own[1]}"
+	says 'TLS: .*\(does it speak TLS at that port\?\)' "${at/6380/6379}" "${own[@]}"
+	says ' \(does it want TLS\? see tls\)' "$at"
+	by_tls mx1 "$at" "${own[@]/host.key/ca.key}"
+	expect 2 on mx1 conncount cluster -c "$TEST_DIR/mx1.conf"
+	expect_match "^conncount: .*/mx1.conf: tls_key '.*/ca.key': key values mismatch\$" "$errors"
+
+	# A host's certificate is none of a server; one without names is good for any server of the authority.
+	encrypted host
+	says 'its certificate is not accepted: unsuitable certificate purpose' "$at" "${own[@]}"
+	encrypted plain
+	by_tls mx1 "$at" "${own[@]}"
+	daemon_start mx1
+	expect_all 3003
+}
+
 # redis_at ADDRESS PORT FILE [WORD...]: starts redis-server there, with a copy of the file.
 redis_at() {
 	local file=$TEST_DIR/$1.$2.conf

@@ -183,6 +183,27 @@ host() {
 	bad_line "password_file '$PASSWORD': longer than 512 characters" "password_file = $PASSWORD"
 }
 
+@test "tls is yes or no, and its files can be read, the key by its owner and group only" {
+	local want key file=$BATS_TEST_TMPDIR/file
+	want="cluster mail, this host as $(host), by 1 server"
+	echo text >"$file"
+	good_line "$want" 'tls = yes'
+	good_line "$want" 'tls = no'
+	bad_line "tls 'Yes': neither yes nor no" 'tls = Yes'
+	bad_line "tls '': neither yes nor no" 'tls ='
+	chmod 0644 "$file"
+	good "$want" <<<$'[cluster]\nservers = /s\ntls_ca = '"$file"$'\ntls = yes'
+	good "$want" <<<$'[cluster]\nservers = /s\ntls = yes\ntls_key = '"$PASSWORD"$'\ntls_cert = '"$file"
+	bad_line "tls_key '$file': other users may read or write it \(chmod o-rw\)" "tls_key = $file"
+	for key in tls_ca tls_cert tls_key; do
+		bad_line "$key '/none': No such file or directory" "$key = /none"
+		bad_line "$key '/dev/null': not a file" "$key = /dev/null"
+		bad_line "$key: add 'tls = yes'" "$key = $PASSWORD"
+	done
+	bad 4 "tls_cert: add 'tls_key = PATH'" <<<$'[cluster]\nservers = /s\ntls = yes\ntls_cert = '"$file"
+	bad 4 "tls_key: add 'tls_cert = PATH'" <<<$'[cluster]\nservers = /s\ntls = yes\ntls_key = '"$PASSWORD"
+}
+
 @test "a user needs a password, and a message does not show it" {
 	bad_line "username: add 'password_file = PATH'" 'username = mx1'
 	bad_line "sentinel_username: add 'sentinel_password_file = PATH'" 'sentinel_username = mx1'
@@ -228,7 +249,7 @@ host() {
 }
 
 @test "keys: one that is unknown, repeated or misplaced is an error" {
-	bad_line "unknown key 'tls' in \[cluster\] \(known: name, node, servers, .*, max_prefixes\)" 'tls = yes'
+	bad_line "unknown key 'ssl' in \[cluster\] \(known: name, node, servers, .*, max_prefixes\)" 'ssl = yes'
 	bad_line "unknown key 'listen'" 'listen = *:25'
 	bad_line "unknown key 'Node'" 'Node = a'
 	bad_line "unknown key ''" '= a'

@@ -51,6 +51,17 @@ int batch_add(struct batch *batch, const struct count *key, int64_t n)
 	return 0;
 }
 
+int batch_append(struct batch *batch, const void *bytes, size_t n)
+{
+	unsigned char *at = make_room(batch, n);
+
+	if (!at)
+		return -ENOMEM;
+	memcpy(at, bytes, n);
+	batch->n += n;
+	return 0;
+}
+
 int batch_number(struct batch *batch, uint64_t number)
 {
 	unsigned char *at = make_room(batch, NUMBER_BYTES);

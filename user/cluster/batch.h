@@ -21,6 +21,9 @@ struct batch {
 /* batch_add() - append a leaf with the count @n, of at most 24 bits. Returns 0 or -ENOMEM. */
 int batch_add(struct batch *batch, const struct count *leaf, int64_t n);
 
+/* batch_append() - append @n bytes. Returns 0 or -ENOMEM. */
+int batch_append(struct batch *batch, const void *bytes, size_t n);
+
 /* batch_number() - append a number of 8 bytes. Returns 0 or -ENOMEM. */
 int batch_number(struct batch *batch, uint64_t number);
 

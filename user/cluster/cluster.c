@@ -377,13 +377,17 @@ int main(int argc, char **argv)
 		report("%s", error);
 		return 2;
 	}
+	if (engine_setup(&cluster->engine, &cluster->config, error)) {
+		report("%s: %s", argv[1], error);
+		return 2;
+	}
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	cluster->dir = argv[2];
 	cluster->said = 1;
-	cluster->engine.config = cluster->self.config = cluster->peers.config = &cluster->config;
+	cluster->self.config = cluster->peers.config = &cluster->config;
 	cluster->local.service = cluster->config.service;
 	cluster->peers.sums.most = cluster->config.max_prefixes;
 	while (!cluster->owner)
@@ -393,7 +397,7 @@ int main(int argc, char **argv)
 	displaced = cluster->displaced;
 	board_close(&cluster->board);
 	conncount_close(cluster->cc);
-	engine_disconnect(&cluster->engine);
+	engine_free(&cluster->engine);
 	local_free(&cluster->local);
 	self_free(&cluster->self);
 	peers_free(&cluster->peers);

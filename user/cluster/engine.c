@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * engine.c - connect to Redis or Valkey, and ask it.
+ *
+ * hiredis connects, and writes and reads the protocol. The bytes in between are sent and received
+ * here, through TLS or not.
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine.h"
 #include "report.h"
@@ -16,15 +20,23 @@ enum {
 	MAJOR_LEAST = 6,
 	MINOR_LEAST = 2,
 	TIMEOUT_S = 2, /* for a connection, and for each reply */
+	/*
+	 * Bytes of a reply, which a host that was broken into can make as long as it likes. A
+	 * million addresses are 20 MB.
+	 */
+	REPLY_MOST = 256 << 20,
 };
 
 static const struct timeval timeout = { .tv_sec = TIMEOUT_S };
 
 void engine_disconnect(struct engine *engine)
 {
+	SSL_free(engine->ssl);
+	engine->ssl = NULL;
 	if (engine->context)
 		redisFree(engine->context);
 	engine->context = NULL;
+	batch_free(&engine->out);
 }
 
 void engine_refuse(struct engine *engine, const char *format, ...)
@@ -74,39 +86,119 @@ void engine_refuse_error(struct engine *engine, const char *error)
 /* --- commands ----------------------------------------------------------------------------------
  */
 
+/* Queue a command of @n bytes, which hiredis has made; negative: it could not. */
+static void queue(struct engine *engine, const char *command, long long n)
+{
+	if (n < 0 || batch_append(&engine->out, command, (size_t)n))
+		engine_refuse(engine, "out of memory");
+}
+
 void engine_ask(struct engine *engine, const char *format, ...)
 {
+	char *command = NULL;
 	va_list args;
+	int n;
 
 	if (!engine->context)
 		return;
 	va_start(args, format);
-	redisvAppendCommand(engine->context, format, args);
+	n = redisvFormatCommand(&command, format, args);
 	va_end(args);
+	queue(engine, command, n);
+	redisFreeCommand(command);
 }
 
 void engine_ask_with(struct engine *engine, int n, const char **words, const size_t *lengths)
 {
+	char *command = NULL;
+
 	if (!engine->context)
 		return;
-	redisAppendCommandArgv(engine->context, n, words, lengths);
+	queue(engine, command, redisFormatCommandArgv(&command, n, words, lengths));
+	redisFreeCommand(command);
+}
+
+/* The connection was lost: the last call for it has returned @n. */
+static void lose(struct engine *engine, ssize_t n)
+{
+	const char *why = n ? strerror(errno) : "it closed the connection";
+
+	if (n && errno == EAGAIN)
+		engine_refuse(engine, "no answer for %d s", TIMEOUT_S);
+	else if (n && errno == EPROTO && engine->ssl)
+		engine_refuse(engine, "TLS: %s (see tls_cert and tls_key)", tls_reason());
+	else if (!engine->ssl && !engine->answered)
+		engine_refuse(engine, "%s (does it want TLS? see tls)", why);
+	else
+		engine_refuse(engine, "%s", why);
+}
+
+/* Send what is queued. Returns false if the connection was lost. */
+static bool send_queued(struct engine *engine)
+{
+	int fd = engine->context->fd;
+
+	for (size_t done = 0; done < engine->out.n;) {
+		const unsigned char *rest = engine->out.bytes + done;
+		size_t size = engine->out.n - done;
+		ssize_t n = engine->ssl ? tls_send(engine->ssl, rest, size) : write(fd, rest, size);
+
+		if (n > 0) {
+			done += (size_t)n;
+		} else if (n == 0 || errno != EINTR) {
+			lose(engine, n);
+			return false;
+		}
+	}
+	engine->out.n = 0;
+	return true;
+}
+
+/* Receive some bytes for the reader. Returns how many; 0: the connection was lost. */
+static size_t receive(struct engine *engine)
+{
+	static char buf[65536];
+	ssize_t n;
+
+	do
+		n = engine->ssl ? tls_receive(engine->ssl, buf, sizeof(buf))
+				: read(engine->context->fd, buf, sizeof(buf));
+	while (n < 0 && errno == EINTR);
+	if (n <= 0) {
+		lose(engine, n);
+		return 0;
+	}
+	if (redisReaderFeed(engine->context->reader, buf, (size_t)n)) {
+		engine_refuse(engine, "out of memory");
+		return 0;
+	}
+	return (size_t)n;
 }
 
 /* Read a reply, which may be an error of the server. Returns NULL if the connection was lost. */
 static redisReply *read_reply(struct engine *engine)
 {
 	redisReply *reply = NULL;
+	size_t received = 0, n = 0;
 
-	if (!engine->context)
+	if (!engine->context || !send_queued(engine))
 		return NULL;
-	if (redisGetReply(engine->context, (void **)&reply) == REDIS_OK)
-		return reply;
-	if (engine->context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK))
-		engine_refuse(engine, "no answer for %d s", TIMEOUT_S);
-	else if (engine->context->err == REDIS_ERR_PROTOCOL)
-		engine_refuse(engine, "is neither Redis nor Valkey: %s", engine->context->errstr);
-	else
-		engine_refuse(engine, "%s", engine->context->errstr);
+	while (received <= REPLY_MOST) {
+		if (redisGetReplyFromReader(engine->context, (void **)&reply)) {
+			engine_refuse(engine, "is neither Redis nor Valkey: %s",
+				      engine->context->errstr);
+			return NULL;
+		}
+		if (reply) {
+			engine->answered = true;
+			return reply;
+		}
+		n = receive(engine);
+		if (!n)
+			return NULL;
+		received += n;
+	}
+	engine_refuse(engine, "a reply of more than %d MB", REPLY_MOST >> 20);
 	return NULL;
 }
 
@@ -189,10 +281,24 @@ static bool greet(struct engine *engine, const struct cluster_login *login, cons
 	return engine->context;
 }
 
+/* Begin TLS, if it is configured. */
+static void encrypt(struct engine *engine, const char *host)
+{
+	char error[TLS_ERROR_SIZE];
+
+	if (!engine->tls)
+		return;
+	engine->ssl =
+		tls_begin(engine->tls, engine->context->fd, host, engine->config->tls.ca, error);
+	if (!engine->ssl)
+		engine_refuse(engine, "%s", error);
+}
+
 /* Connect to a server. Returns whether it is connected. */
 static bool dial(struct engine *engine, const struct cluster_server *server)
 {
 	snprintf(engine->server, sizeof(engine->server), "%s", server->text);
+	engine->answered = false;
 	engine->context = server->path
 				  ? redisConnectUnixWithTimeout(server->path, timeout)
 				  : redisConnectWithTimeout(server->host, server->port, timeout);
@@ -202,8 +308,10 @@ static bool dial(struct engine *engine, const struct cluster_server *server)
 		engine_refuse(engine, "cannot connect: %s", engine->context->errstr);
 	} else {
 		redisSetTimeout(engine->context, timeout);
-		if (!server->path)
+		if (!server->path) {
 			redisEnableKeepAlive(engine->context);
+			encrypt(engine, server->host);
+		}
 	}
 	return engine->context;
 }
@@ -240,6 +348,18 @@ static bool dial_by(struct engine *engine, const struct cluster_server *sentinel
 	master.host = host;
 	master.text = text;
 	return dial(engine, &master);
+}
+
+int engine_setup(struct engine *engine, const struct cluster_config *config, char *error)
+{
+	engine->config = config;
+	return config->tls.on ? tls_setup(&config->tls, &engine->tls, error) : 0;
+}
+
+void engine_free(struct engine *engine)
+{
+	engine_disconnect(engine);
+	SSL_CTX_free(engine->tls);
 }
 
 int engine_connect(struct engine *engine)

@@ -9,16 +9,30 @@
 
 #include <hiredis/hiredis.h>
 
+#include "batch.h"
 #include "cluster_config.h"
+#include "tls.h"
 
 struct engine {
 	const struct cluster_config *config;
+	SSL_CTX *tls;          /* NULL: connections are not encrypted */
 	redisContext *context; /* NULL: not connected */
+	SSL *ssl;              /* over its socket; NULL: none */
+	struct batch out;      /* commands to send */
+	bool answered;         /* whether it has, since it was connected */
 	char server[512];      /* the one that is connected, or was tried last */
 	size_t at;             /* its number in the configuration */
 	/* The last report about each, not to be repeated. */
 	char said[CLUSTER_SERVERS_MOST][512];
 };
+
+/*
+ * engine_setup() - read what connections need.
+ * @error: of LINES_ERROR_SIZE bytes: gets the reason.
+ *
+ * Returns 0, or -EINVAL.
+ */
+int engine_setup(struct engine *engine, const struct cluster_config *config, char *error);
 
 /*
  * engine_connect() - connect to the first server that will do: one that answers, has the commands
@@ -31,10 +45,13 @@ int engine_connect(struct engine *engine);
 
 void engine_disconnect(struct engine *engine);
 
+/* engine_free() - disconnect, and free what was set up. */
+void engine_free(struct engine *engine);
+
 /*
  * engine_ask() - send a command, later: before the next reply is read. If that fails, so does
  * engine_reply().
- * @format: as redisAppendCommand() has it: %s a text, %b bytes and their number.
+ * @format: as redisFormatCommand() has it: %s a text, %b bytes and their number.
  */
 void engine_ask(struct engine *engine, const char *format, ...);
 

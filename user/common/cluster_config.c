@@ -62,6 +62,13 @@ static void set_service(struct parser *parser, const char *value)
 		strcpy(parser->config.service, value);
 }
 
+static void set_bool(struct parser *parser, const char *key, const char *value, bool *to)
+{
+	*to = !strcmp(value, "yes");
+	if (!*to && strcmp(value, "no"))
+		fail(parser, "%s '%s': neither yes nor no", key, quote(parser, value));
+}
+
 /* A number with a unit: `250ms`, `10s`, `2m`. */
 static bool parse_duration(const char *text, uint64_t *ret_ns)
 {
@@ -115,40 +122,65 @@ static void set_max_prefixes(struct parser *parser, const char *value)
 		parser->config.max_prefixes = (uint32_t)number;
 }
 
-/* --- passwords ---------------------------------------------------------------------------------
+/* --- files -------------------------------------------------------------------------------------
  */
 
-/* Read the first line of a file that only its owner and group may read. */
-static void set_password(struct parser *parser, const char *key, const char *path, char **to)
+/* Open a file. @secret: only its owner and group may read it. Returns NULL after an error. */
+static FILE *open_file(struct parser *parser, const char *key, const char *path, bool secret)
 {
-	char text[CLUSTER_PASSWORD_MOST + 2] = "";
 	/* Not blocking: nobody may write to a FIFO. */
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
 	struct stat st;
 
-	if (!in || fstat(fd, &st)) {
+	if (!in || fstat(fd, &st))
 		fail(parser, "%s '%s': %s", key, quote(parser, path), strerror(errno));
-	} else if (!S_ISREG(st.st_mode)) {
+	else if (!S_ISREG(st.st_mode))
 		fail(parser, "%s '%s': not a file", key, quote(parser, path));
-	} else if (st.st_mode & (S_IROTH | S_IWOTH)) {
+	else if (secret && st.st_mode & (S_IROTH | S_IWOTH))
 		fail(parser, "%s '%s': other users may read or write it (chmod o-rw)", key,
 		     quote(parser, path));
-	} else {
-		if (!fgets(text, sizeof(text), in))
-			text[0] = '\0';
-		text[strcspn(text, "\r\n")] = '\0';
-		if (!*text)
-			fail(parser, "%s '%s': its first line is empty", key, quote(parser, path));
-		else if (strlen(text) > CLUSTER_PASSWORD_MOST)
-			fail(parser, "%s '%s': longer than %d characters", key, quote(parser, path),
-			     CLUSTER_PASSWORD_MOST);
-		else
-			*to = copy(parser, text);
-	}
-	explicit_bzero(text, sizeof(text));
+	else
+		return in;
 	if (in)
 		fclose(in);
+	else if (fd >= 0)
+		close(fd);
+	return NULL;
+}
+
+/* Read the first line of a file. */
+static void set_password(struct parser *parser, const char *key, const char *path, char **to)
+{
+	char text[CLUSTER_PASSWORD_MOST + 2] = "";
+	FILE *in = open_file(parser, key, path, true);
+
+	if (!in)
+		return;
+	if (!fgets(text, sizeof(text), in))
+		text[0] = '\0';
+	text[strcspn(text, "\r\n")] = '\0';
+	if (!*text)
+		fail(parser, "%s '%s': its first line is empty", key, quote(parser, path));
+	else if (strlen(text) > CLUSTER_PASSWORD_MOST)
+		fail(parser, "%s '%s': longer than %d characters", key, quote(parser, path),
+		     CLUSTER_PASSWORD_MOST);
+	else
+		*to = copy(parser, text);
+	explicit_bzero(text, sizeof(text));
+	fclose(in);
+}
+
+/* The name of a file that can be read. */
+static void set_file(struct parser *parser, const char *key, const char *path, bool secret,
+		     char **to)
+{
+	FILE *in = open_file(parser, key, path, secret);
+
+	if (!in)
+		return;
+	fclose(in);
+	*to = copy(parser, path);
 }
 
 /* --- servers -----------------------------------------------------------------------------------
@@ -247,6 +279,10 @@ enum key {
 	KEY_PASSWORD_FILE,
 	KEY_SENTINEL_USERNAME,
 	KEY_SENTINEL_PASSWORD_FILE,
+	KEY_TLS,
+	KEY_TLS_CA,
+	KEY_TLS_CERT,
+	KEY_TLS_KEY,
 	KEY_INTERVAL,
 	KEY_LEASE,
 	KEY_HOLD,
@@ -265,6 +301,10 @@ static const char *const keys[KEYS] = {
 	[KEY_PASSWORD_FILE] = "password_file",
 	[KEY_SENTINEL_USERNAME] = "sentinel_username",
 	[KEY_SENTINEL_PASSWORD_FILE] = "sentinel_password_file",
+	[KEY_TLS] = "tls",
+	[KEY_TLS_CA] = "tls_ca",
+	[KEY_TLS_CERT] = "tls_cert",
+	[KEY_TLS_KEY] = "tls_key",
 	[KEY_INTERVAL] = "interval",
 	[KEY_LEASE] = "lease",
 	[KEY_HOLD] = "hold",
@@ -316,6 +356,18 @@ static void set_value(struct parser *parser, enum key key, char *value)
 		break;
 	case KEY_SENTINEL_PASSWORD_FILE:
 		set_password(parser, keys[key], value, &config->sentinel_login.password);
+		break;
+	case KEY_TLS:
+		set_bool(parser, keys[key], value, &config->tls.on);
+		break;
+	case KEY_TLS_CA:
+		set_file(parser, keys[key], value, false, &config->tls.ca);
+		break;
+	case KEY_TLS_CERT:
+		set_file(parser, keys[key], value, false, &config->tls.cert);
+		break;
+	case KEY_TLS_KEY:
+		set_file(parser, keys[key], value, true, &config->tls.key);
 		break;
 	case KEY_INTERVAL:
 		set_duration(parser, keys[key], value, 50 * NS_PER_MS, CLUSTER_INTERVAL_MOST,
@@ -386,6 +438,17 @@ static void name_node(struct parser *parser)
 		set_name(parser, "node", name, parser->config.node);
 }
 
+static void check_tls(struct lines *lines, const struct cluster_tls *tls, const unsigned *set_at)
+{
+	for (int key = KEY_TLS_CA; key <= KEY_TLS_KEY; key++)
+		if (set_at[key] && !tls->on)
+			lines_fail_at(lines, set_at[key], "%s: add 'tls = yes'", keys[key]);
+	if (set_at[KEY_TLS_CERT] && !set_at[KEY_TLS_KEY])
+		lines_fail_at(lines, set_at[KEY_TLS_CERT], "tls_cert: add 'tls_key = PATH'");
+	if (set_at[KEY_TLS_KEY] && !set_at[KEY_TLS_CERT])
+		lines_fail_at(lines, set_at[KEY_TLS_KEY], "tls_key: add 'tls_cert = PATH'");
+}
+
 static void check(struct parser *parser, const unsigned *set_at)
 {
 	struct cluster_config *config = &parser->config;
@@ -408,6 +471,7 @@ static void check(struct parser *parser, const unsigned *set_at)
 	if (set_at[KEY_SENTINEL_USERNAME] && !set_at[KEY_SENTINEL_PASSWORD_FILE])
 		lines_fail_at(lines, set_at[KEY_SENTINEL_USERNAME],
 			      "sentinel_username: add 'sentinel_password_file = PATH'");
+	check_tls(lines, &config->tls, set_at);
 	if (config->lease < 4 * config->interval)
 		lines_fail_at(lines, set_at[KEY_LEASE] ? set_at[KEY_LEASE] : set_at[KEY_INTERVAL],
 			      "lease: shorter than four times the interval");
@@ -497,5 +561,8 @@ void cluster_config_free(struct cluster_config *config)
 	free_servers(&config->sentinels);
 	free_login(&config->login);
 	free_login(&config->sentinel_login);
+	free(config->tls.ca);
+	free(config->tls.cert);
+	free(config->tls.key);
 	memset(config, 0, sizeof(*config));
 }

@@ -5,6 +5,7 @@
 #ifndef CONNCOUNT_CLUSTER_CONFIG_H
 #define CONNCOUNT_CLUSTER_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -47,6 +48,16 @@ struct cluster_login {
 	char *password; /* NULL: not at all */
 };
 
+/* Encrypted connections. */
+struct cluster_tls {
+	bool on;
+	char *ca; /* a file: the authorities that servers' certificates are from; NULL: the system's
+		   */
+	char *cert; /* a file: this host's certificate, and those between it and an authority; or
+		       NULL */
+	char *key;  /* a file: its key */
+};
+
 struct cluster_config {
 	char name[CC_NODE_NAME_SIZE]; /* of the cluster */
 	char node[CC_NODE_NAME_SIZE]; /* of this host in it */
@@ -55,6 +66,7 @@ struct cluster_config {
 	struct cluster_servers sentinels; /* which know the server */
 	char sentinel_master[CC_NAME_SIZE];
 	struct cluster_login login, sentinel_login;
+	struct cluster_tls tls;
 	uint64_t interval, lease, hold; /* ns */
 	uint32_t max_prefixes;
 };
