@@ -285,6 +285,32 @@ twice() {
 	expect_all 29
 }
 
+@test "max_prefixes: the host with most addresses is given up, whichever comes last" {
+	open_at b 8 10.9.0.1+
+	open_at a 2 10.7.0.1+
+	cluster_configure c 'max_prefixes = 12'
+	daemon_start b
+	daemon_start c
+	expect_all 8
+	daemon_start a
+	full
+	wait_until count_is 2
+	expect_match "node 'b': no room" "$(<"$TEST_DIR/c.log")"
+	# The smaller one becomes the larger one.
+	at b close both >/dev/null
+	open_at b 1 10.9.0.1
+	wait_until count_is 3
+	expect_all 3
+	open_at a 8 10.8.0.1+
+	wait_until grep -q "node 'a': no room" "$TEST_DIR/c.log"
+	wait_until count_is 1
+}
+
+# count_is N: whether c counts N sessions, exact or not.
+count_is() {
+	expect_eq "$1" "$(on c conncount count --service inbound_cidr 2>/dev/null)"
+}
+
 @test "hold = 0s: a host that is cut off counts alone at once, and says so" {
 	all_start
 	daemon_stop a

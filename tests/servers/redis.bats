@@ -239,7 +239,9 @@ redis_at() {
 	REDIS+=("$STARTED")
 }
 
-@test "Sentinel, as the manual shows it: the hosts follow the server to its replica" {
+# sentinel_start: starts two servers and three sentinels, as the manual shows them, and the hosts with 3
+# sessions each.
+sentinel_start() {
 	local address
 	engine_stop
 	example conncount-cluster.8 'ONE SERVER' 1 | here >"$TEST_DIR/redis.conf"
@@ -248,7 +250,7 @@ redis_at() {
 	# which is its own.
 	redis_at 10.0.0.5 6379 "$TEST_DIR/redis.conf" --masterauth PASSWORD --replica-announce-ip 10.0.0.5
 	redis_at 10.0.0.6 6379 "$TEST_DIR/redis.conf" --masterauth PASSWORD --replica-announce-ip 10.0.0.6 \
-		--replicaof 10.0.0.5 6379
+		--replicaof 10.0.0.5 6379 --bind-source-addr 10.0.0.6
 	for address in 10.0.0.5 10.0.0.6 10.0.0.7; do
 		redis_at "$address" 26379 "$TEST_DIR/sentinel.conf" --sentinel announce-ip "$address" --sentinel
 	done
@@ -263,12 +265,53 @@ redis_at() {
 	done
 	expect_all 6
 	expect_quiet
+}
+
+# master_dies: kills the master, and waits until the hosts notice.
+master_dies() {
 	kill -KILL "${REDIS[0]}"
 	wait "${REDIS[0]}" || :
 	wait_until -t 5 grep -q '^conncount: 10.0.0.5:6379, by sentinel .*: ' "$TEST_DIR/mx1.log"
+}
+
+@test "Sentinel, as the manual shows it: the hosts follow the server to its replica" {
+	sentinel_start
+	master_dies
 	open_at mx1 2 10.0.0.2
 	wait_until -t 150 all_count 8
 	expect_match '10.0.0.6:6379, by sentinel .*: connected' "$(<"$TEST_DIR/mx1.log")"
+}
+
+@test "Sentinel: a replica that was paused takes over with an old state, and no answer is wrong" {
+	requires nft
+	local epoch
+	sentinel_start
+	kill -STOP "${REDIS[1]}"
+	# Nor does the kernel keep for it what the master sends.
+	in_ns nft 'add table ip cut; add chain ip cut in { type filter hook input priority 0; };
+		add rule ip cut in ip saddr 10.0.0.5 ip daddr 10.0.0.6 tcp sport 6379 drop'
+	# What it does not know: sessions that have ended, new ones, and a host that has begun anew.
+	at mx1 close both 1-2 >/dev/null
+	open_at mx2 4 10.0.0.7+
+	expect_all 8
+	daemon_stop mx2 KILL
+	daemon_start mx2
+	expect_all 8
+	epoch=$(epoch_of_mx2 10.0.0.5)
+	master_dies
+	kill -CONT "${REDIS[1]}"
+	[ "$(epoch_of_mx2 10.0.0.6)" != "$epoch" ] || fail 'the replica has the newest state'
+	watched 8 wait_until -t 150 all_count 8
+	expect_agreement
+}
+
+# epoch_of_mx2 ADDRESS: prints the epoch of mx2 that the server there knows.
+epoch_of_mx2() {
+	local header
+	header=$(REDISCLI_AUTH=PASSWORD in_ns redis-cli -h "$1" get 'conncount:{mail}:n:mx2')
+	read -r _ header _ <<<"$header"
+	expect_match '^[0-9a-f]{16}' "$header"
+	echo "$header"
 }
 
 # quorum: whether the sentinels know each other and the replica.

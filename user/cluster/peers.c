@@ -78,15 +78,36 @@ static void end_life(struct peers *peers, struct peer *peer)
 	peer->alive = peer->proven = false;
 }
 
-/* A node's counts do not fit: all or none of them count. */
+/* How many addresses a node has, as far as they were read. */
+static size_t size_of(const struct peer *peer)
+{
+	const struct table *now = &peer->now.table, *next = &peer->next.table;
+
+	return now->used > next->used ? now->used : next->used;
+}
+
+/*
+ * @peer's counts do not fit. All or none of a node's counts count: none of the node that has most,
+ * so that one node, which may have been broken into, cannot keep the others out.
+ */
 static void give_up(struct peers *peers, struct peer *peer, uint64_t now)
 {
-	if (!peer->full)
-		report("node '%s': no room for its counts (raise max_prefixes, now %u)", peer->name,
-		       peers->config->max_prefixes);
+	struct peer *most = peer;
+
+	for (size_t i = 0; i < peers->n; i++)
+		if (size_of(&peers->peer[i]) > size_of(most))
+			most = &peers->peer[i];
 	drop(peers, peer);
-	peer->full = true;
-	peer->retry = now + peers->config->lease;
+	if (most != peer) {
+		peer->reads = true;
+		peer->retry = now;
+		drop(peers, most);
+	}
+	if (!most->full)
+		report("node '%s': no room for its counts (raise max_prefixes, now %u)", most->name,
+		       peers->config->max_prefixes);
+	most->full = true;
+	most->retry = now + peers->config->lease;
 }
 
 /* Apply a count to the copy that is in force. Returns false if it does not fit. */
