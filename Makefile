@@ -254,6 +254,12 @@ $(BUILD)/tests/contend.bpf.o: tests/tools/contend.bpf.c tests/tools/contend.h Ma
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
+# Loaded into programs that have neither our flags nor a sanitizer.
+$(BUILD)/tests/shifted_clock.so: tests/tools/shifted_clock.so.c Makefile
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 $(WARNINGS) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $<
+
 # Built once, so that the same files run on every kernel, and where no compiler is.
 tests: all $(TOOLS) $(EMBEDS) $(EXAMPLE) $(BENCHES) $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
 	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o) $(BUILD)/tests/contend.bpf.o

@@ -13,10 +13,12 @@ load ../lib/hosts
 time_limit 1800
 
 setup() {
-	requires nft
-	# shellcheck disable=SC2034 # hosts.bash uses it
-	ENGINE_BY_TCP=1
-	cluster_setup a b c
+	requires nft redis-server
+	instance_setup
+	# shellcheck disable=SC2034 # hosts.bash uses them
+	ENGINE_BY_TCP=1 ENGINE_COMMAND=(env "LD_PRELOAD=$BUILD/tests/shifted_clock.so" "SHIFTED_CLOCK=$TEST_DIR/clock"
+		"${ENGINE_COMMAND[@]}")
+	cluster_start a b c d e
 }
 
 teardown() {
@@ -103,6 +105,20 @@ event_engine_restarted_old() {
 	engine_start --dbfilename old.rdb
 }
 
+# By NTP, or an administrator: of the engine, for the daemons look at no such clock.
+event_engine_clock() {
+	pick 0 7 3600 -7 -3600
+	echo "$PICKED" >"$TEST_DIR/clock"
+	wait_until clock_is "$PICKED"
+	churn
+}
+
+# clock_is N: whether the engine's clock is N seconds wrong.
+clock_is() {
+	local wrong=$(($(engine time | head -n 1) - EPOCHSECONDS - $1))
+	((wrong >= -1 && wrong <= 1))
+}
+
 event_key_lost() {
 	# shellcheck disable=SC2046 # words
 	pick $(engine --raw keys 'conncount:*')
@@ -140,10 +156,11 @@ mend() { nft_here delete table ip cut; }
 nft_here() { in_ns nft "$@"; }
 
 event_partition() {
-	case $((RANDOM % 3)) in
+	case $((RANDOM % 4)) in
 	0) cut a ;;
 	1) cut b c ;;
-	2) cut a b c ;;
+	2) cut a c e ;;
+	3) cut a b c d e ;;
 	esac
 	churn
 	pick 0.5 5 9

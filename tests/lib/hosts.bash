@@ -7,6 +7,9 @@
 # The host NAME has the address 192.0.2.N, N by its place in cluster_setup's arguments, its instance
 # in $TEST_DIR/NAME, and what its daemon says in $TEST_DIR/NAME.log.
 
+# The server's program; CONNCOUNT_ENGINE is that of Valkey, for instance.
+ENGINE_COMMAND=("${CONNCOUNT_ENGINE:-redis-server}")
+
 cluster_setup() {
 	requires redis-server
 	instance_setup
@@ -106,7 +109,7 @@ daemon_stop() {
 # shellcheck disable=SC2120 # other files give arguments
 # engine_start [ARGUMENT...]: starts the server, which keeps nothing unless told to.
 engine_start() {
-	start_in_ns redis-server --port 6379 --bind 127.0.0.1 127.0.0.2 127.0.0.3 127.0.0.4 127.0.0.5 --unixsocket "$TEST_DIR/engine.sock" \
+	start_in_ns "${ENGINE_COMMAND[@]}" --port 6379 --bind 127.0.0.1 127.0.0.2 127.0.0.3 127.0.0.4 127.0.0.5 --unixsocket "$TEST_DIR/engine.sock" \
 		--unixsocketperm 777 --save '' --dir "$TEST_DIR" --loglevel warning "$@" \
 		>>"$TEST_DIR/engine.log" 2>&1
 	ENGINE=$STARTED
