@@ -23,6 +23,11 @@ show() {
 	"$@"
 }
 
+# give_build: what was built belongs to the user who called the demo by sudo.
+give_build() {
+	[ -z "${SUDO_UID-}" ] || [ ! -d build ] || chown -Rh "$SUDO_UID:${SUDO_GID-}" build
+}
+
 # end_by FUNCTION: has the demo end by it, however it ends.
 end_by() {
 	[ "$(id -u)" = 0 ] || die 'run as root: sudo ./scripts/demo'

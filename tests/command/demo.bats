@@ -93,6 +93,19 @@ leftover() {
 	expect_eq '' "$(leftover)" 'left behind'
 }
 
+@test "build/ belongs to the user who called a demo by sudo" {
+	local script
+	for script in demo demo.d/demo_cluster; do
+		expect_eq 1 "$(grep -cx $'\tgive_build' "$ROOT/scripts/$script")" "calls in $script"
+	done
+	mkdir -p "$BATS_TEST_TMPDIR/build/sub"
+	ln -s "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/build/link"
+	cd "$BATS_TEST_TMPDIR"
+	expect 0 env SUDO_UID=12 SUDO_GID=34 bash -c ". '$ROOT/scripts/demo.d/screen.bash'; give_build"
+	expect_eq '12:34 12:34 12:34' "$(stat -c %u:%g build build/sub build/link | xargs)" owners
+	expect_eq "$(id -u)" "$(stat -c %u .)" 'owner of what a link names'
+}
+
 # interrupt SIGNAL STATUS group|itself: starts the demo in a new process session, waits until it has
 # opened its connections, sends SIGNAL to its process group or to the demo itself, and checks that
 # it exits with STATUS and leaves nothing.
