@@ -3,6 +3,8 @@
 # make                    everything, into build/
 # make check              the tests (scripts/check also installs what they need)
 # make install            DESTDIR=, PREFIX= (default /usr/local), and the directories below
+# make uninstall          removes what make install has installed, with the same variables
+# make dist               a tarball of what is committed, into build/: the same bytes every time
 # make bench              what it costs, into build/bench and tests/bench/README.md; QUICK=1: in a minute
 # make deb                Debian packages, into build/deb
 # make help               these lines
@@ -39,14 +41,21 @@ BPFTOOL ?= bpftool
 PKG_CONFIG ?= pkg-config
 INSTALL ?= install
 
-# As pkg-config names them.
-LUAS_FOUND := $(shell for lua in lua5.1 lua5.3 luajit; do \
-	$(PKG_CONFIG) --exists $$lua && echo $$lua; done)
-LUAS ?= lua5.4 $(LUAS_FOUND)
+# What pkg-config calls a Lua: lua5.4 on Debian, elsewhere lua-5.4 or lua54, or lua if it is that
+# version. $(call lua_module,NAME,VERSION)
+lua_module = $(firstword $(shell for name in $(1) lua-$(2) lua$(subst .,,$(2)); do \
+	$(PKG_CONFIG) --exists $$name && echo $$name; done; \
+	$(PKG_CONFIG) --modversion lua 2>/dev/null | sed -n 's/^$(2)\..*/lua/p'))
+MODULE_lua5.1 := $(call lua_module,lua5.1,5.1)
+MODULE_lua5.3 := $(call lua_module,lua5.3,5.3)
+MODULE_lua5.4 := $(or $(call lua_module,lua5.4,5.4),lua5.4)
+MODULE_luajit := $(shell $(PKG_CONFIG) --exists luajit && echo luajit)
+LUAS ?= lua5.4 $(foreach lua,lua5.1 lua5.3 luajit,$(if $(MODULE_$(lua)),$(lua)))
 # Below these, each version has a directory of its own. Under /usr, Debian's LuaJIT looks in
 # the architecture's directory only; its package of Lua knows which that is.
 ifeq ($(PREFIX),/usr)
-LUA_CDIR ?= $(patsubst %/5.4,%,$(shell $(PKG_CONFIG) --variable=INSTALL_CMOD lua5.4))
+LUA_CDIR ?= $(or $(patsubst %/5.4,%,\
+	$(shell $(PKG_CONFIG) --variable=INSTALL_CMOD $(MODULE_lua5.4))),$(LIBDIR)/lua)
 else
 LUA_CDIR ?= $(LIBDIR)/lua
 endif
@@ -70,10 +79,12 @@ CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -I
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-semantic-interposition -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
+# musl has fts(3) in a library of its own.
+FTS_LIBS := $(shell $(PKG_CONFIG) --libs musl-fts 2>/dev/null)
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
-CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) -pthread
+CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) $(FTS_LIBS) -pthread
 CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis libssl libcrypto) -pthread
-EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf libmicrohttpd libmnl) -pthread
+EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf libmicrohttpd libmnl) $(FTS_LIBS) -pthread
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
 
@@ -99,7 +110,8 @@ CLUSTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/common/*.c
 # The versions that a module can be built for (5.1 5.3 5.4), and the flags for one of them.
 lua_version = $(patsubst lua%,%,$(subst luajit,lua5.1,$(1)))
 LUA_VERSIONS := $(sort $(call lua_version,$(LUAS)))
-lua_cflags = $(shell $(PKG_CONFIG) --cflags $(firstword $(filter lua$(1),$(LUAS)) luajit))
+lua_cflags = $(shell $(PKG_CONFIG) --cflags \
+	$(MODULE_$(firstword $(filter lua$(1),$(LUAS)) luajit)))
 # Of a module, in the directory of its version.
 LUA_OBJS := $(patsubst lua/%.c,%.o,$(wildcard lua/*.c))
 LUA_MODULES := $(LUA_VERSIONS:%=$(BUILD)/lua/%/conncount.so)
@@ -128,7 +140,7 @@ say = @printf '  %-8s %s\n' $(1) '$@'
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: all tests check bench install deb clean help FORCE
+.PHONY: all tests check bench install uninstall dist deb clean help FORCE
 .SUFFIXES:
 .SECONDARY:
 
@@ -275,9 +287,9 @@ $(foreach lua,$(LUAS),$(eval $(BUILD)/tests/embed-$(lua): \
 $(EMBEDS): $(BUILD)/tests/embed-%: tests/unit/embed.c $(BUILD)/libconncount.a Makefile
 	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) -Ilua $(shell $(PKG_CONFIG) --cflags $*) $(ALL_CFLAGS) $(ALL_LDFLAGS) \
+	$(Q)$(CC) $(CPPFLAGS) -Ilua $(shell $(PKG_CONFIG) --cflags $(MODULE_$*)) $(ALL_CFLAGS) $(ALL_LDFLAGS) \
 		-MF $@.d -o $@ $< $(BUILD)/libconncount-lua$(call lua_version,$*).a $(BUILD)/libconncount.a \
-		$(shell $(PKG_CONFIG) --libs $*) $(LIB_LIBS)
+		$(shell $(PKG_CONFIG) --libs $(MODULE_$*)) $(LIB_LIBS)
 
 # The example as it is, with what is not installed yet.
 $(EXAMPLE): $(wildcard lua/example/*.[ch]) $(BUILD)/libconncount-lua5.4.a $(BUILD)/libconncount.a Makefile
@@ -285,7 +297,7 @@ $(EXAMPLE): $(wildcard lua/example/*.[ch]) $(BUILD)/libconncount-lua5.4.a $(BUIL
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -DSERVER_DIR='"$(CURDIR)/lua/example"' -Ilua $(call lua_cflags,5.4) \
 		$(filter-out -MMD -MP,$(ALL_CFLAGS)) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) \
-		$(shell $(PKG_CONFIG) --libs lua5.4) $(LIB_LIBS)
+		$(shell $(PKG_CONFIG) --libs $(MODULE_lua5.4)) $(LIB_LIBS)
 
 # --- what the benchmark runs ------------------------------------------------------------------
 
@@ -302,7 +314,7 @@ $(BUILD)/bench/split $(BUILD)/bench/trie: $(BUILD)/bench/%: $(BUILD)/bench/%.ske
 
 $(BUILD)/bench/ask: $(BUILD)/libconncount-lua5.4.a
 $(BUILD)/bench/ask: BENCH_CFLAGS = -Ilua $(call lua_cflags,5.4)
-$(BUILD)/bench/ask: BENCH_LIBS = $(shell $(PKG_CONFIG) --libs lua5.4)
+$(BUILD)/bench/ask: BENCH_LIBS = $(shell $(PKG_CONFIG) --libs $(MODULE_lua5.4))
 
 $(BENCHES): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/tests/bench/connections.o $(BUILD)/libconncount.a Makefile
 	$(call say,CC)
@@ -324,11 +336,16 @@ check: tests
 
 # --- installation ---------------------------------------------------------------------------
 
+# The way from LIBDIR up to PREFIX, which it is below.
+empty :=
+libdir_to_prefix = $(subst $(empty) $(empty),/,$(strip \
+	$(patsubst %,..,$(subst /, ,$(patsubst $(PREFIX)/%,%,$(LIBDIR))))))
+
 # Fill in a template: $(call fill,FROM,TO,VERSION OF LUA)
 fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 	-e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@VERSION@|$(VERSION)|' \
 	-e 's|@LUA@|$(3)|' -e 's|@ABI@|$(ABI)|' \
-	-e 's|@LIBDIR_TO_INCLUDEDIR@|$(shell realpath -m --relative-to=$(LIBDIR) $(PREFIX)/include)|' \
+	-e 's|@LIBDIR_TO_INCLUDEDIR@|$(libdir_to_prefix)/include|' \
 	$(1) > $(2)
 
 # What there is of each version of Lua: $(call install_lua,VERSION)
@@ -387,6 +404,23 @@ install: all
 ifndef DESTDIR
 	-ldconfig 2>/dev/null
 endif
+
+# What an installation into an empty directory has, and then those of its directories that only
+# conncount has. Configurations are not among them: nobody but the administrator wrote these.
+uninstall:
+	$(Q)list=$$(mktemp -d) && trap 'rm -rf "$$list"' EXIT && \
+	$(MAKE) -s --no-print-directory install DESTDIR="$$list" && cd "$$list" && \
+	find . ! -type d -exec sh -c 'for f; do rm -f "$(DESTDIR)$${f#.}"; done' sh {} + && \
+	find . -depth -type d \( -path '*conncount*' -o -path '*/msys*' \) \
+		-exec sh -c 'for d; do rmdir "$(DESTDIR)$${d#.}" 2>/dev/null || :; done' sh {} +
+ifndef DESTDIR
+	-ldconfig 2>/dev/null
+endif
+
+# gzip -n: without the time.
+dist:
+	@mkdir -p $(BUILD)
+	git archive --format=tar --prefix=conncount-$(VERSION)/ HEAD | gzip -9n > $(BUILD)/conncount-$(VERSION).tar.gz
 
 # --- Debian packages ------------------------------------------------------------------------
 

@@ -38,6 +38,46 @@ make_in() {
 	expect_match 'user/load/load\.o' "$output"
 }
 
+@test "Lua is found by the names that distributions give it" {
+	local name pc=$BATS_TEST_TMPDIR/pkg-config want
+	want=$(pkg-config --cflags lua5.4)
+	# Where it is called otherwise, there is no lua5.4.
+	printf '#!/bin/sh\n%s\n' 'for word; do shift; case $word in' \
+		'"$OTHER") word=lua5.4 ;; lua5.4 | lua-5.4 | lua54 | lua) exit 1 ;; esac' \
+		'set -- "$@" "$word"; done; exec pkg-config "$@"' >"$pc"
+	chmod +x "$pc"
+	for name in lua-5.4 lua54 lua; do
+		expect 0 env OTHER=$name make -n -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/none" PKG_CONFIG="$pc" V=1 \
+			"$BATS_TEST_TMPDIR/none/lua/5.4/conncount.o"
+		expect_match " ${want% } .*-c lua/conncount.c" "$output" "$name"
+	done
+}
+
+@test "make uninstall removes what make install has installed, and nothing else" {
+	local dest=$BATS_TEST_TMPDIR/dest
+	mkdir -p "$dest"/usr/{bin,share/conncount,share/lua/5.4/msys,share/zsh/site-functions}
+	touch "$dest"/usr/bin/other "$dest"/usr/share/conncount/mine "$dest"/usr/share/lua/5.4/msys/mine.lua
+	expect 0 make -s -C "$ROOT" BUILD="$BUILD" DESTDIR="$dest" PREFIX=/usr install
+	[ -x "$dest/usr/bin/conncount" ] || fail 'nothing is installed'
+	expect 0 make -s -C "$ROOT" BUILD="$BUILD" DESTDIR="$dest" PREFIX=/usr uninstall
+	expect_eq './usr/bin/other ./usr/share/conncount/mine ./usr/share/lua/5.4/msys/mine.lua' \
+		"$(cd "$dest" && find . ! -type d | sort | xargs)" 'files that are left'
+	expect_eq './usr/share/conncount ./usr/share/lua/5.4/msys' \
+		"$(cd "$dest" && find . -type d \( -path '*conncount*' -o -path '*/msys*' \) | sort | xargs)" 'directories'
+	[ -d "$dest/usr/share/zsh/site-functions" ] || fail 'a directory of others is gone'
+}
+
+@test "make dist makes the same tarball twice, with what is committed" {
+	local dir=$BATS_TEST_TMPDIR
+	git -C "$ROOT" rev-parse HEAD >/dev/null 2>&1 || skip 'requires git: this is no checkout'
+	expect 0 make -s -C "$ROOT" BUILD="$dir/one" dist
+	sleep 1.1
+	expect 0 make -s -C "$ROOT" BUILD="$dir/two" dist
+	expect 0 cmp "$dir"/{one,two}/conncount-0.1.0.tar.gz
+	expect_eq "$(git -C "$ROOT" ls-tree -r --name-only HEAD | sed 's|^|conncount-0.1.0/|' | sort)" \
+		"$(tar -tf "$dir/one/conncount-0.1.0.tar.gz" | grep -v '/$' | sort)" files
+}
+
 @test "make install: the installed files are as listed; pkg-config finds the library, Lua its modules" {
 	local dest=$BATS_TEST_TMPDIR/dest lua version modules
 	requires "${luas[@]}"
