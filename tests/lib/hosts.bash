@@ -199,10 +199,10 @@ agree() {
 		"$TEST_DIR"/*.answers
 }
 
-# expect_agreement [SEED]: waits until all hosts agree.
+# expect_agreement [SEED] [N]: waits until all hosts agree, about N (200) queries.
 expect_agreement() {
 	local name
-	wait_until agree 200 "${1:-1}" && return
+	wait_until agree "${2:-200}" "${1:-1}" && return
 	for name in "${!DAEMON[@]}"; do
 		on "$name" conncount nodes >&2 || :
 	done
