@@ -140,7 +140,7 @@ say = @printf '  %-8s %s\n' $(1) '$@'
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: all tests check bench install uninstall dist deb clean help FORCE
+.PHONY: all tests tools check bench install uninstall dist deb clean help FORCE
 .SUFFIXES:
 .SECONDARY:
 
@@ -273,7 +273,10 @@ $(BUILD)/tests/shifted_clock.so: tests/tools/shifted_clock.so.c Makefile
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $<
 
 # Built once, so that the same files run on every kernel, and where no compiler is.
-tests: all $(TOOLS) $(EMBEDS) $(EXAMPLE) $(BENCHES) $(VARIANTS:%=$(BUILD)/tests/%/conncount) \
+tests: tools $(VARIANTS:%=$(BUILD)/tests/%/conncount)
+
+# Without the variants of the command, which are most of the work.
+tools: all $(TOOLS) $(EMBEDS) $(EXAMPLE) $(BENCHES) \
 	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o) $(BUILD)/tests/contend.bpf.o
 
 $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile

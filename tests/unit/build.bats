@@ -24,7 +24,7 @@ make_in() {
 
 # -O0 will do: clang's warnings do not depend on optimization. The products under test are gcc's.
 @test "clang builds everything without a warning" {
-	make_in "$BATS_TEST_TMPDIR/clang" CC=clang CFLAGS=-O0 tests
+	make_in "$BATS_TEST_TMPDIR/clang" CC=clang CFLAGS=-O0 tools
 }
 
 @test "a changed header rebuilds what includes it, in BPF and in user space" {

@@ -28,7 +28,7 @@ run_suites() {
 
 @test "AddressSanitizer and UBSan find nothing in the suites cidr, config and lua" {
 	local build=$BATS_TEST_TMPDIR/sanitized libraries
-	expect 0 make -s -j2 -C "$ROOT" SANITIZE=1 BUILD="$build" tests
+	expect 0 make -s -j2 -C "$ROOT" SANITIZE=1 BUILD="$build" tools
 	# The interpreter is built without sanitizers, so it must load their libraries first.
 	libraries=$(cc -print-file-name=libasan.so):$(cc -print-file-name=libubsan.so)
 	wrapper "$build/bin/$LUA" "LD_PRELOAD=$libraries exec $(command -v "$LUA") \"\$@\""
