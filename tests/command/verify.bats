@@ -27,7 +27,7 @@ plant() {
 	load
 	sessions open 3 10.1.2.3 192.0.2.1:25
 	counted 3
-	expect 0 strace -f -qq -o "$TEST_DIR/trace" -e trace=bpf -e inject=bpf:delay_exit=200000 conncount verify
+	expect 0 strace -f -qq -o "$TEST_DIR/trace" -e trace=bpf -e inject=bpf:delay_exit=20000 conncount verify
 	expect_match '^conncount: [0-9]+ counts read so far' "$errors" 'message of verify'
 	expect 0 conncount verify
 	expect_eq '' "$errors" 'message of verify'

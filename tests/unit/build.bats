@@ -310,7 +310,7 @@ same_names=(README.md Makefile .gitattributes run)
 }
 
 @test "every source file begins with its licence" {
-	local file want
+	local file want head
 	while read -r file; do
 		case ${file#"$ROOT"/} in
 		user/dist/debian/copyright | user/dist/debian/source/format) continue ;;
@@ -320,7 +320,8 @@ same_names=(README.md Makefile .gitattributes run)
 		bpf/* | *.bpf.c) want='GPL-2.0 OR BSD-2-Clause' ;;
 		*) want='BSD-2-Clause' ;;
 		esac
-		head -n 3 "$file" | grep -q "SPDX-License-Identifier: $want" ||
+		mapfile -t -n 3 head <"$file"
+		[[ ${head[*]} = *"SPDX-License-Identifier: $want"* ]] ||
 			fail "$file: no line SPDX-License-Identifier: $want"
 	done < <(sources)
 }

@@ -131,10 +131,13 @@ runs() {
 	done
 }
 
+planted=$((SRANDOM % 2)) # bugs so far; where a part of the tests is enough, every other one is
+
 # planted TARGET FILE EXPRESSION WHAT [OPTION...]: plants a bug in FILE with the sed EXPRESSION.
 # TARGET must find something, and report what WHAT, an extended regular expression, matches.
 planted() {
 	local target=$1 file=$2 expression=$3 what=$4 program source rc=0
+	((PART == 1 || ++planted % 2)) || return 0
 	program=$(mktemp -d "$BATS_TEST_TMPDIR/planted.XXXXXX")/$1
 	shift 4
 	while read -r source; do
@@ -162,6 +165,7 @@ planted() {
 @test "a planted bug is also found without the stored inputs" {
 	fuzz=$BATS_TEST_TMPDIR/fuzz
 	mkdir -p "$fuzz/corpus/cidr"
+	planted=0
 	cp "$ROOT"/tests/fuzz/{fuzz_cidr.c,cidr.dict,fuzz.h} "$fuzz"
 	planted cidr user/lib/mask.h 's/prefixlen - 64 : 0/prefixlen - 64 : 64/' 'not so: same' -seed=1
 }
