@@ -74,10 +74,11 @@ shows() {
 	}
 }
 
-# rows LINE...: succeeds if the table has exactly these rows, with blanks squeezed; for wait_until.
+# rows LINE...: succeeds if the table has exactly these rows, without the column of shares, with blanks squeezed;
+# for wait_until.
 rows() {
 	local now
-	now=$(screen | sed '1,/SESSIONS/d' | sed '$d' | awk 'NF { $1 = $1; print }')
+	now=$(screen | sed '1,/SESSIONS/d' | sed '$d' | awk 'NF { $2 = ""; $0 = $0; $1 = $1; print }')
 	[ "$now" = "$(printf '%s\n' "$@")" ] || {
 		screen
 		return 1
@@ -100,14 +101,16 @@ pid() {
 @test "top: shows the networks, largest first, and how much each has grown" {
 	top
 	shows 'service SMTP: 6 sessions, exact'
-	shows 'IPv4 /32, IPv6 /128, largest first: 3 networks'
-	rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	shows 'IPv4 /32, IPv6 /64, largest first: 3 networks'
+	rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64' '1 10.1.2.4/32'
+	shows '^ +3 +50\.0% +10\.1\.2\.3/32'
+	shows '^ +1 +16\.7% +10\.1\.2\.4/32'
 	sessions open 4 10.1.2.4 192.0.2.1:25
-	wait_until rows '5 +4 10.1.2.4/32' '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
+	wait_until rows '5 +4 10.1.2.4/32' '3 10.1.2.3/32' '2 2001:db8:1:2::/64'
 	# At the next refresh, the change is no longer shown.
-	wait_until rows '5 10.1.2.4/32' '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
+	wait_until rows '5 10.1.2.4/32' '3 10.1.2.3/32' '2 2001:db8:1:2::/64'
 	sessions close server from=10.1.2.4/32
-	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128'
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64'
 	keys q
 	wait_until shows 'exit status 0'
 	restored
@@ -119,14 +122,14 @@ pid() {
 	wait_until shows 'grown most first'
 	keys s
 	wait_until shows 'by address'
-	rows '3 10.1.2.3/32' '1 10.1.2.4/32' '2 2001:db8:1:2::1/128'
+	rows '3 10.1.2.3/32' '1 10.1.2.4/32' '2 2001:db8:1:2::/64'
 	keys s
 	wait_until shows 'largest first'
 	keys -- -
-	wait_until shows 'IPv4 /24, IPv6 /64,'
-	rows '4 10.1.2.0/24' '2 2001:db8:1:2::/64'
+	wait_until shows 'IPv4 /24, IPv6 /56,'
+	rows '4 10.1.2.0/24' '2 2001:db8:1::/56'
 	keys +
-	wait_until shows 'IPv4 /32, IPv6 /128,'
+	wait_until shows 'IPv4 /32, IPv6 /64,'
 	keys p
 	wait_until shows 'Prefix lengths'
 	keys /20,47 Enter
@@ -135,14 +138,14 @@ pid() {
 	wait_until shows 'IPv4 /9, IPv6 /47'
 	keys p 129 Enter
 	wait_until shows "'129': not a prefix length from 0 to 128"
-	keys p 32,128 Enter
-	wait_until shows 'IPv4 /32, IPv6 /128,'
+	keys p 32,64 Enter
+	wait_until shows 'IPv4 /32, IPv6 /64,'
 	keys f
 	wait_until rows '3 10.1.2.3/32' '1 10.1.2.4/32'
 	keys f
-	wait_until rows '2 2001:db8:1:2::1/128'
+	wait_until rows '2 2001:db8:1:2::/64'
 	keys f
-	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64' '1 10.1.2.4/32'
 	keys t
 	wait_until rows '5 172.16.0.1/32'
 	shows 'service Control'
@@ -157,14 +160,14 @@ pid() {
 	wait_until shows 'q quit'
 	rows '1 10.1.2.4/32'
 	keys / Enter
-	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64' '1 10.1.2.4/32'
 	keys h
 	wait_until shows 'this help'
 	keys x
-	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64' '1 10.1.2.4/32'
 	sessions open 1 10.9.9.9 192.0.2.1:25
 	keys r
-	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32' '1 +1 10.9.9.9/32'
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64' '1 10.1.2.4/32' '1 +1 10.9.9.9/32'
 	keys q
 	wait_until shows 'exit status 0'
 	restored
@@ -187,7 +190,7 @@ pid() {
 	keys Home
 	wait_until shows '10\.1\.2\.3/32'
 	terminal resize-window -x 40 -y 10
-	wait_until shows '^ +1 +10\.7\.0\.3/32$'
+	wait_until shows '^ +1 +1\.9% +10\.7\.0\.3/32$'
 	! shows '10\.7\.0\.4/32' || fail 'more than there is room for'
 	shows '^q quit'
 	terminal resize-window -x 100 -y 60
@@ -227,7 +230,7 @@ pid() {
 	wait_until shows Stopped
 	restored
 	keys Enter
-	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64' '1 10.1.2.4/32'
 	keys s
 	wait_until shows 'grown most first'
 	keys q
@@ -240,7 +243,7 @@ pid() {
 	wait_until shows 'not loaded'
 	rows ''
 	load
-	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::1/128' '1 10.1.2.4/32'
+	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64' '1 10.1.2.4/32'
 	! shows 'not loaded' || fail 'it is loaded'
 	keys q
 	wait_until shows 'exit status 0'
@@ -250,7 +253,7 @@ pid() {
 	top
 	terminal pipe-pane "cat >$TEST_DIR/sent"
 	sessions open 1 10.1.2.4 192.0.2.1:25
-	wait_until rows '3 10.1.2.3/32' '2 10.1.2.4/32' '2 2001:db8:1:2::1/128'
+	wait_until rows '3 10.1.2.3/32' '2 10.1.2.4/32' '2 2001:db8:1:2::/64'
 	clocks() {
 		screen | sed -n '1s/.*\(..:..:..\).*/\1/p' >>"$TEST_DIR/clocks"
 		[ "$(sort -u "$TEST_DIR/clocks" | wc -l)" -gt 3 ]

@@ -66,6 +66,8 @@ static int print_tree(const struct target *target, const struct listing *listing
 		report("tree: %s", strerror(-err));
 		return STATUS_FAILED;
 	}
+	if (!json)
+		tree_collapse(&tree);
 	tree_sort(&tree, limit);
 	if (json)
 		status = print_listing_object(target, listing, tree_json(&tree));

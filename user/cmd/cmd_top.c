@@ -435,6 +435,9 @@ static int run(const struct command *command, int argc, char **argv)
 	if (!target_check(command, &state.target) || !check_arguments(command, argc, argv, 0) ||
 	    !lengths_check(command, &state.lengths))
 		return STATUS_USAGE;
+	/* Who has most, at first sight: in IPv6, a client has a /64. */
+	if (!state.lengths.prefix && !state.lengths.letter)
+		state.lengths.ipv6 = 64;
 	/* If only one family was requested, the other one is available by key. */
 	if (state.lengths.ipv6 < 0) {
 		state.family = CONNCOUNT_IPV4;
@@ -452,7 +455,7 @@ const struct command top_command = {
 		     "[--interval SECONDS]",
 	.summary = "Show the networks that have open sessions on a terminal, kept up to date",
 	.help = HELP_TARGET HELP_PREFIX
-	"                   (default: single addresses of both families)\n" HELP_INTERVAL HELP_DIR
+	"                   (default: 32 for IPv4, 64 for IPv6)\n" HELP_INTERVAL HELP_DIR
 	"Press h for the keys.\n",
 	.run = run,
 };

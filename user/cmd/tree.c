@@ -112,6 +112,31 @@ void tree_free(struct tree *tree)
 	free(tree->order);
 }
 
+/* Whether all sessions of the network @at are in one of its parts, which was added after it. */
+static bool is_one_part(const struct tree *tree, size_t n, size_t at)
+{
+	const struct node *part = &tree->nodes[at + 1];
+
+	return at + 1 < n && part->parent == at && part->entry.count == tree->nodes[at].entry.count;
+}
+
+void tree_collapse(struct tree *tree)
+{
+	struct node *nodes = tree->nodes;
+	size_t n = tree->n;
+
+	tree->n = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct node *node = &nodes[i];
+
+		node->depth = node->parent == TREE_ROOT ? 0 : nodes[node->parent].depth + 1;
+		if (is_one_part(tree, n, i))
+			nodes[i + 1].parent = node->parent;
+		else
+			tree->order[tree->n++] = i;
+	}
+}
+
 /* --- order ---------------------------------------------------------------------------------- */
 
 /* Largest first, then in the order of insertion: a network before a part of the same size. */

@@ -37,6 +37,12 @@ int tree_build(const struct listing *listing, struct tree *ret_tree);
 void tree_free(struct tree *tree);
 
 /*
+ * tree_collapse() - leave out each network whose sessions are all in one part of it, for the part
+ * says more. The depths are those of what is left.
+ */
+void tree_collapse(struct tree *tree);
+
+/*
  * tree_sort() - put the @limit largest networks, of any length, in the order of the tree: a network
  * before its parts, and the parts largest first. No part is larger than its network, so each is
  * below the networks around it.

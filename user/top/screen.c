@@ -138,9 +138,10 @@ static void draw_note(const struct top *top)
 static void draw_rows(const struct top *top)
 {
 	char text[CONNCOUNT_CIDR_SIZE];
+	int64_t all = top->rows.listing.answer.count;
 
 	attron(A_REVERSE);
-	put_line(LINE_HEADER, "%9s %8s  %-*s", "SESSIONS", "CHANGE", COLS, "NETWORK");
+	put_line(LINE_HEADER, "%9s %6s %8s  %-*s", "SESSIONS", "SHARE", "CHANGE", COLS, "NETWORK");
 	attroff(A_REVERSE);
 	for (size_t i = 0; i < screen_rows() && top->first + i < top->rows.n_shown; i++) {
 		const struct row *row = &top->rows.shown[top->first + i];
@@ -148,7 +149,8 @@ static void draw_rows(const struct top *top)
 
 		if (row->change)
 			snprintf(change, sizeof(change), "%+" PRId64, row->change);
-		put_line(LINE_ROWS + (int)i, "%9" PRId64 " %8s  %s", row->entry.count, change,
+		put_line(LINE_ROWS + (int)i, "%9" PRId64 " %5.1f%% %8s  %s", row->entry.count,
+			 all > 0 ? 100.0 * (double)row->entry.count / (double)all : 0.0, change,
 			 conncount_cidr_format(&row->entry.cidr, text));
 	}
 }
