@@ -39,12 +39,18 @@ static __always_inline void session_suspend(struct cc_session *session)
 	__sync_val_compare_and_swap(&session->state, CC_SESSION_STARTING, CC_SESSION_NEW);
 }
 
-/* Have a session counted if, and only if, it has a subflow. */
+/*
+ * Have a session counted if, and only if, it has a subflow.
+ *
+ * The loop must be unrolled: clang 19 keeps its counter on the stack, where the verifier of Linux
+ * 6.18 loses it, and then follows the loop until it gives up.
+ */
 static __always_inline void subflows_reconcile(struct cc_session *session,
 					       const struct cc_session *as)
 {
 	struct cc_tally *tally;
 
+#pragma clang loop unroll(full)
 	for (int i = 0; i < RECONCILE_ROUNDS; i++) {
 		bool live = *(volatile __s32 *)&session->subflows > 0;
 
