@@ -117,7 +117,7 @@ in_chroot() {
 		[[ $name == *-dbgsym_* ]] || dpkg-deb -c "$name" | sed "s|.* \./|${name##*/} /|; s|_[^ ]*||"
 	done | grep -v '/$')
 	expect_match "(^|$NL)conncount /usr/bin/conncount$NL" "$files$NL"
-	expect_match "(^|$NL)conncount /lib/systemd/system/conncount-exporter.socket$NL" "$files$NL"
+	expect_match "(^|$NL)conncount /(usr/)?lib/systemd/system/conncount-exporter.socket$NL" "$files$NL"
 	expect_match "(^|$NL)libconncount-dev /usr/share/man/man3/libconncount.3.gz$NL" "$files$NL"
 	expect_match "(^|$NL)libconncount-dev /usr/lib/[^/]*/cmake/conncount/conncount-config.cmake$NL" "$files$NL"
 	expect_match "(^|$NL)libconncount-dev /usr/share/doc/libconncount-dev/examples/server/smtp_server.c$NL" \
@@ -132,13 +132,13 @@ in_chroot() {
 		expect_match "(^|$NL)lua-conncount /usr/$name$NL" "$files$NL"
 	done
 	expect_match "(^|$NL)conncount /usr/lib/conncount/conncount-exporter$NL" "$files$NL"
-	for name in lib/systemd/system/conncount-cluster.service usr/lib/conncount/conncount-cluster \
+	for name in '(usr/)?lib/systemd/system/conncount-cluster.service' usr/lib/conncount/conncount-cluster \
 		usr/lib/sysusers.d/conncount-cluster.conf usr/share/man/man8/conncount-cluster.8.gz; do
 		expect_match "(^|$NL)conncount-cluster /$name$NL" "$files$NL"
-		! grep "^conncount /$name$" <<<"$files" || fail "conncount has /$name as well"
+		! grep -E "^conncount /$name$" <<<"$files" || fail "conncount has /$name as well"
 	done
 	expect_match "(^|$NL)conncount-policyd /usr/sbin/conncount-policyd$NL" "$files$NL"
-	expect_match "(^|$NL)conncount-policyd /lib/systemd/system/conncount-policyd.socket$NL" "$files$NL"
+	expect_match "(^|$NL)conncount-policyd /(usr/)?lib/systemd/system/conncount-policyd.socket$NL" "$files$NL"
 	expect_match "(^|$NL)conncount-policyd /usr/share/man/man8/conncount-policyd.8.gz$NL" "$files$NL"
 	expect 0 dpkg-deb -f "$DEBS"/libconncount-dev_*.deb Depends
 	expect_match 'libconncount0 \(= ' "$output"
