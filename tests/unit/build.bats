@@ -42,6 +42,7 @@ make_in() {
 	local name pc=$BATS_TEST_TMPDIR/pkg-config want
 	want=$(pkg-config --cflags lua5.4)
 	# Where it is called otherwise, there is no lua5.4.
+	# shellcheck disable=SC2016
 	printf '#!/bin/sh\n%s\n' 'for word; do shift; case $word in' \
 		'"$OTHER") word=lua5.4 ;; lua5.4 | lua-5.4 | lua54 | lua) exit 1 ;; esac' \
 		'set -- "$@" "$word"; done; exec pkg-config "$@"' >"$pc"

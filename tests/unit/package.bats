@@ -446,11 +446,11 @@ expect_cluster() {
 	wait_until expect_cluster /run/conncount 'mx1 ok 3' 'mx2 ok 3' 6
 
 	# An error in the configuration is not tried again.
-	echo 'tls = yes' >>"$TREE/etc/conncount-cluster.conf"
+	echo 'ssl = yes' >>"$TREE/etc/conncount-cluster.conf"
 	expect 0 inside systemctl restart conncount-cluster
 	wait_until expect_inside failed sh -c 'systemctl is-active conncount-cluster || :'
 	expect 0 inside journalctl -q -u conncount-cluster -o cat
-	expect_match "conncount-cluster.conf:5: unknown key 'tls'" "$output"
+	expect_match "conncount-cluster.conf:5: unknown key 'ssl'" "$output"
 	expect_inside 0 systemctl show -P NRestarts conncount-cluster
 	wait_until expect_cluster /run/mx2 'mx2 ok 3' 3
 
