@@ -111,10 +111,12 @@ void engine_ask(struct engine *engine, const char *format, ...)
 void engine_ask_with(struct engine *engine, int n, const char **words, const size_t *lengths)
 {
 	char *command = NULL;
+	long long size;
 
 	if (!engine->context)
 		return;
-	queue(engine, command, redisFormatCommandArgv(&command, n, words, lengths));
+	size = redisFormatCommandArgv(&command, n, words, lengths);
+	queue(engine, command, size);
 	redisFreeCommand(command);
 }
 
