@@ -4,7 +4,7 @@
 # make check              the tests (scripts/check also installs what they need)
 # make install            DESTDIR=, PREFIX= (default /usr/local), and the directories below
 # make uninstall          removes what make install has installed, with the same variables
-# make dist               a tarball of what is committed, into build/: the same bytes every time
+# make dist               a tarball of the last commit, into build/: the same bytes every time
 # make bench              what it costs, into build/bench and tests/bench/README.md; QUICK=1: in a minute
 # make deb                Debian packages, into build/deb
 # make help               these lines
@@ -42,13 +42,13 @@ PKG_CONFIG ?= pkg-config
 INSTALL ?= install
 
 # What pkg-config calls a Lua: lua5.4 on Debian, elsewhere lua-5.4 or lua54, or lua if it is that
-# version. $(call lua_module,NAME,VERSION)
-lua_module = $(firstword $(shell for name in $(1) lua-$(2) lua$(subst .,,$(2)); do \
-	$(PKG_CONFIG) --exists $$name && echo $$name; done; \
-	$(PKG_CONFIG) --modversion lua 2>/dev/null | sed -n 's/^$(2)\..*/lua/p'))
-MODULE_lua5.1 := $(call lua_module,lua5.1,5.1)
-MODULE_lua5.3 := $(call lua_module,lua5.3,5.3)
-MODULE_lua5.4 := $(or $(call lua_module,lua5.4,5.4),lua5.4)
+# version. $(call lua_module,VERSION)
+lua_module = $(shell for name in lua$(1) lua-$(1) lua$(subst .,,$(1)); do \
+	$(PKG_CONFIG) --exists $$name && echo $$name && exit; done; \
+	$(PKG_CONFIG) --modversion lua 2>/dev/null | sed -n 's/^$(1)\..*/lua/p')
+MODULE_lua5.1 := $(call lua_module,5.1)
+MODULE_lua5.3 := $(call lua_module,5.3)
+MODULE_lua5.4 := $(or $(call lua_module,5.4),lua5.4)
 MODULE_luajit := $(shell $(PKG_CONFIG) --exists luajit && echo luajit)
 LUAS ?= lua5.4 $(foreach lua,lua5.1 lua5.3 luajit,$(if $(MODULE_$(lua)),$(lua)))
 # Below these, each version has a directory of its own. Under /usr, Debian's LuaJIT looks in
