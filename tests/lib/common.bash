@@ -88,8 +88,8 @@ json() {
 
 # The divisor of the sizes of heavy tests: 1, or more on an emulated machine.
 SCALE=${CONNCOUNT_TEST_SCALE:-1}
-# Of what is repeated many times on a fast machine, one in PART is done: CI tests each change, and
-# each time other steps (see replace-killed.bats).
+# On a fast machine, a test that repeats something does one in PART: CI tests each change, and each
+# time other steps (see replace-killed.bats).
 PART=$((SCALE > 1 ? 1 : ${CONNCOUNT_TEST_PART:-1}))
 # The factor of all waiting times.
 PATIENCE=$((SCALE > 1 ? 10 : 1))

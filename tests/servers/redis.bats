@@ -290,7 +290,7 @@ master_dies() {
 	# Nor does the kernel keep for it what the master sends.
 	in_ns nft 'add table ip cut; add chain ip cut in { type filter hook input priority 0; };
 		add rule ip cut in ip saddr 10.0.0.5 ip daddr 10.0.0.6 tcp sport 6379 drop'
-	# What it does not know: sessions that have ended, new ones, and a host that has begun anew.
+	# It misses sessions that end, new ones, and a host that starts again with another epoch.
 	at mx1 close both 1-2 >/dev/null
 	open_at mx2 4 10.0.0.7+
 	expect_all 8

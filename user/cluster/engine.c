@@ -135,7 +135,7 @@ static void lose(struct engine *engine, ssize_t n)
 		engine_refuse(engine, "%s", why);
 }
 
-/* Send what is queued. Returns false if the connection was lost. */
+/* Send the queued commands. Returns false if the connection was lost. */
 static bool send_queued(struct engine *engine)
 {
 	int fd = engine->context->fd;
@@ -181,11 +181,13 @@ static size_t receive(struct engine *engine)
 static redisReply *read_reply(struct engine *engine)
 {
 	redisReply *reply = NULL;
-	size_t received = 0, n = 0;
+	size_t received = 0;
 
 	if (!engine->context || !send_queued(engine))
 		return NULL;
 	while (received <= REPLY_MOST) {
+		size_t n;
+
 		if (redisGetReplyFromReader(engine->context, (void **)&reply)) {
 			engine_refuse(engine, "is neither Redis nor Valkey: %s",
 				      engine->context->errstr);

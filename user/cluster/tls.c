@@ -94,19 +94,19 @@ static bool set_name(SSL *ssl, const char *host)
 	       SSL_set_tlsext_host_name(ssl, host);
 }
 
+/* Why the handshake failed. */
 static void explain(const SSL *ssl, int saved_errno, char *error)
 {
 	long verified = SSL_get_verify_result(ssl);
+	const char *why = ERR_peek_last_error() ? tls_reason()
+			  : saved_errno         ? strerror(saved_errno)
+						: "it closed the connection";
 
 	if (verified != X509_V_OK)
 		snprintf(error, TLS_ERROR_SIZE, "its certificate is not accepted: %s (see tls_ca)",
 			 X509_verify_cert_error_string(verified));
-	else if (ERR_peek_last_error())
-		snprintf(error, TLS_ERROR_SIZE, "TLS: %s (does it speak TLS at that port?)",
-			 tls_reason());
 	else
-		snprintf(error, TLS_ERROR_SIZE, "TLS: %s (does it speak TLS at that port?)",
-			 saved_errno ? strerror(saved_errno) : "it closed the connection");
+		snprintf(error, TLS_ERROR_SIZE, "TLS: %s (does it speak TLS at that port?)", why);
 }
 
 SSL *tls_begin(SSL_CTX *ctx, int fd, const char *host, bool private_ca, char *error)

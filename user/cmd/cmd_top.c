@@ -435,7 +435,7 @@ static int run(const struct command *command, int argc, char **argv)
 	if (!target_check(command, &state.target) || !check_arguments(command, argc, argv, 0) ||
 	    !lengths_check(command, &state.lengths))
 		return STATUS_USAGE;
-	/* Who has most, at first sight: in IPv6, a client has a /64. */
+	/* Clients, at first sight: in IPv6, one has a /64. */
 	if (!state.lengths.prefix && !state.lengths.letter)
 		state.lengths.ipv6 = 64;
 	/* If only one family was requested, the other one is available by key. */
