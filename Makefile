@@ -153,9 +153,11 @@ $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
+# The programs' constants have a type of abi.h.
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call say,SKEL)
-	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(Q)printf '#include <linux/types.h>\n#include "abi.h"\n' > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >> $@
 
 # --- libconncount ---------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ $(BUILD)/libconncount.so: $(BUILD)/$(SONAME)
 # --- the command, with the BPF object inside ------------------------------------------------
 
 $(CMD_OBJS): | $(BUILD)/bpf/conncount.skel.h
-$(BUILD)/user/load/load.o $(BUILD)/user/load/verify.o: $(BUILD)/bpf/conncount.skel.h
+$(addprefix $(BUILD)/user/load/,load.o verify.o windows.o): $(BUILD)/bpf/conncount.skel.h
 
 $(BUILD)/conncount: $(CMD_OBJS) $(BUILD)/libconncount.a
 	$(call say,LD)

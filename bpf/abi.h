@@ -27,12 +27,14 @@
  *	identified  of a session of a proxy: counted for the client that its header names
  *	leaf        a network that is one address: the longest level
  *	remote      of a count: of the other hosts of this host's cluster, added up
+ *	window      a stretch of time in which connections are counted, whether still open or not
+ *	current     of a window: the one that has not ended
  */
 #ifndef CONNCOUNT_ABI_H
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 8
+#define CC_ABI 9
 
 /*
  * An instance's directory has the pins of the set that counts in CC_DIR_LIVE. While a load
@@ -51,6 +53,8 @@
 #define CC_PIN_STATS     "stats"
 #define CC_PIN_FILL      "fill"
 #define CC_PIN_CACHE     "cache"
+#define CC_PIN_RECENT    "recent"
+#define CC_PIN_LOCKS     "recent_locks"
 #define CC_PIN_CHANGED   "changed"
 #define CC_PIN_CLUSTER   "cluster"
 #define CC_PIN_NODES     "nodes"
@@ -245,7 +249,7 @@ struct cc_session {
 	__s32 subflows; /* in the record of an MPTCP socket: how many it has */
 	__u32 within;   /* in that of a subflow: its session's state when it started */
 	__u32 origin;   /* CC_ORIGIN_* */
-	__u32 zero;
+	__u32 opened;   /* not 0: a program has entered it, or is about to, in `recent` */
 };
 
 enum {
@@ -283,7 +287,9 @@ struct cc_tally {
 	__u64 closed;    /* counted sessions that ended */
 	__s64 uncounted; /* open sessions in no count: no memory, or the trie was full */
 	__u64 lost;      /* changes of a count that could not be entered: counts are wrong */
-	__u64 zero[3];
+	__u64 since;     /* `recent` has every connection from this second of CLOCK_BOOTTIME on; 0:
+			    that is not yet known */
+	__u64 zero[2];
 };
 
 /* Totals of a listener's sessions that came from its proxies, in a cache line of its own. */
@@ -305,6 +311,32 @@ struct cc_fill {
 	__s64 nodes;     /* in `counts` */
 	__s64 untracked; /* in `untracked` */
 	__s64 cached;    /* those of the nodes that are cached */
+	__u64 evicted;   /* networks that ever lost their entry in `recent` while it mattered */
+};
+
+/* --- recent: connections by window of time --------------------------------------------------- */
+
+enum {
+	/* How many lengths of windows a configuration can have. */
+	CC_WINDOWS_MAX = 4,
+	/* How many windows can be kept, of all lengths together, with the current ones. */
+	CC_WINDOW_SLOTS_MAX = 32,
+};
+
+/*
+ * The windows of a configuration, and what the `recent` map (recent.h) looks like because of them.
+ * Constants of the programs.
+ */
+struct cc_windows {
+	__u64 seed;   /* of the hash that finds a network's entry */
+	__u32 n;      /* how many lengths; 0: nothing is kept, and the rest is 0 */
+	__u32 slots;  /* the sum of `slots` below */
+	__u32 groups; /* in the map */
+	__u32 reach;  /* s: no window that is kept began longer ago */
+	struct {
+		__u32 seconds; /* how long one window is */
+		__u32 slots;   /* how many are kept, with the current one */
+	} window[CC_WINDOWS_MAX];
 };
 
 /* --- control and configs: names and services ---------------------------------------------- */
@@ -331,6 +363,7 @@ struct cc_config {
 	__u64 netns_cookie;   /* of the network namespace that is counted; 0: all are */
 	__u32 netns;          /* its inode number, or 0 */
 	__u32 used;           /* ids from here on are free */
+	struct cc_windows windows;
 	struct cc_listener listener[CC_LISTENERS_MAX];
 };
 
@@ -540,10 +573,11 @@ _Static_assert(sizeof(struct cc_untracked) == 4, "cc_untracked");
 _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_proxied) == 64, "cc_proxied");
 _Static_assert(sizeof(struct cc_stats) == 192, "cc_stats");
-_Static_assert(sizeof(struct cc_fill) == 24, "cc_fill");
+_Static_assert(sizeof(struct cc_fill) == 32, "cc_fill");
+_Static_assert(sizeof(struct cc_windows) == 56, "cc_windows");
 _Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_config, netns_cookie) == 4144, "cc_config");
-_Static_assert(__builtin_offsetof(struct cc_config, listener) == 4160, "cc_config");
+_Static_assert(__builtin_offsetof(struct cc_config, listener) == 4216, "cc_config");
 _Static_assert(sizeof(struct cc_changed) == 20, "cc_changed");
 _Static_assert(sizeof(struct cc_cluster) == 248, "cc_cluster");
 _Static_assert(sizeof(struct cc_node) == 104, "cc_node");

@@ -112,7 +112,7 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 	if (!ours || is_mutual(sk, msk))
 		return;
 	watch(ctx);
-	connection_start(sk, msk, ctx, &as);
+	connection_start(sk, msk, ctx, &as, false);
 }
 
 /*
@@ -129,7 +129,7 @@ static __always_inline void on_connected(struct bpf_sock_ops *ctx)
 	if (!sk || !session || !session_identify((struct sock_common *)msk, session, &as))
 		return;
 	watch(ctx);
-	connection_start(sk, msk, ctx, &as);
+	connection_start(sk, msk, ctx, &as, false);
 }
 
 /*
@@ -145,7 +145,8 @@ static __noinline void on_peer_closed(struct bpf_sock_ops *ctx, struct cc_sessio
 		return;
 	endpoints_get(ctx, &local, &peer);
 	session_set_peer(&as, &peer);
-	session_start(session, &as);
+	if (session_start(session, &as))
+		session_opened(ctx->sk, session);
 }
 
 /* A socket with the callback flag, ours or another program's, changes its TCP state. */

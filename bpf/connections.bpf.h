@@ -67,31 +67,36 @@ static __always_inline struct cc_session *record_get(void *sk, __u64 flags)
  * @of: the argument of bpf_get_socket_cookie() for @sk, which only an untracked session needs.
  * @as: what to count it under. A session of MPTCP never awaits a header: its first segment may come
  * by any subflow.
+ * @seeds: it was open before counting began: in no window.
  *
  * Returns false if there was no storage for its records. Then the session is untracked. But a
  * further subflow is ignored: the session ends with the others.
  */
 static __always_inline bool connection_start(void *sk, struct sock *msk, void *of,
-					     const struct cc_session *as)
+					     const struct cc_session *as, bool seeds)
 {
+	void *holder = msk ? (void *)msk : sk;
 	struct cc_session *session, *own;
+	bool started = false;
 
-	session = record_get(msk ? (void *)msk : sk, BPF_SK_STORAGE_GET_F_CREATE);
-	if (session && !msk) {
-		if (CC_SESSION_IS_AWAITED(as->state))
-			session_await(session, as->state);
-		else
-			session_start(session, as);
-		return true;
+	session = record_get(holder, BPF_SK_STORAGE_GET_F_CREATE);
+	own = session && msk ? record_get(sk, BPF_SK_STORAGE_GET_F_CREATE) : session;
+	if (!own) {
+		if (!session || session->state == CC_SESSION_NEW)
+			untracked_start(bpf_get_socket_cookie(of), as, seeds);
+		return false;
 	}
-	own = session ? record_get(sk, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
-	if (own) {
-		subflow_start(own, session, as);
-		return true;
-	}
-	if (!session || session->state == CC_SESSION_NEW)
-		untracked_start(bpf_get_socket_cookie(of), as);
-	return false;
+	if (msk)
+		started = subflow_start(own, session, as);
+	else if (CC_SESSION_IS_AWAITED(as->state))
+		session_await(session, as->state);
+	else
+		started = session_start(session, as);
+	if (started && seeds)
+		session->opened = 1;
+	else if (started)
+		session_opened(holder, session);
+	return true;
 }
 
 #endif

@@ -284,8 +284,8 @@ static __always_inline void header_arrives(struct __sk_buff *skb, struct bpf_soc
 	header_read(skb, &packet, &as);
 	if (!session)
 		session = record_get(sk, BPF_SK_STORAGE_GET_F_CREATE);
-	if (session)
-		session_start(session, &as);
+	if (session && session_start(session, &as))
+		session_opened(sk, session);
 }
 
 #endif

@@ -2,9 +2,10 @@
 /*
  * maps.bpf.h - the maps. abi.h describes their keys and values.
  *
- * `load` sets the size of `counts` (max_prefixes), and pins all maps except `former`, `waiting`
- * (sum.bpf.h) and those that find.bpf.h writes. A set of maps that replaces another takes over
- * `changed`, `cluster`, `nodes` and `remote`: they are not about one set.
+ * `load` sets the sizes of `counts` (max_prefixes), `recent` and `recent_locks` (window_memory),
+ * and pins all maps except `former`, `waiting` (sum.bpf.h) and those that find.bpf.h writes. A set
+ * of maps that replaces another takes over `changed`, `cluster`, `nodes` and `remote`: they are not
+ * about one set. It takes over `recent` and `recent_locks` if the windows are the same.
  */
 #ifndef CONNCOUNT_MAPS_BPF_H
 #define CONNCOUNT_MAPS_BPF_H
@@ -13,6 +14,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "recent.h"
 
 /* Errnos of map operations: no header that defines them can be included beside vmlinux.h. */
 enum {
@@ -155,6 +157,35 @@ struct {
 	__type(key, __u32);
 	__type(value, struct cc_fill);
 } fill SEC(".maps");
+
+/*
+ * Connections by network and window of time: recent.h. One group where no window is configured.
+ * Written by the programs, only through recent_add(); read by readers, through a mapping.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, CC_RECENT_GROUP_SIZE(1)); /* set by `load`, as the next one */
+	__uint(max_entries, 1);
+} recent SEC(".maps");
+
+struct recent_lock {
+	struct bpf_spin_lock lock;
+	__u32 zero;
+};
+
+/*
+ * A lock for each group of `recent`. The kernel cannot freeze a map that has locks: so they are not
+ * in the groups.
+ * Written and read only by the programs.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* set by `load` */
+	__type(key, __u32);
+	__type(value, struct recent_lock);
+} recent_locks SEC(".maps");
 
 /*
  * Network namespaces that have sessions, except the one of the program that asks, by inode number.

@@ -40,30 +40,32 @@ static __always_inline void session_suspend(struct cc_session *session)
 }
 
 /*
- * Have a session counted if, and only if, it has a subflow.
+ * Have a session counted if, and only if, it has a subflow. Returns whether this call started it.
  *
  * The loop must be unrolled: clang 19 keeps its counter on the stack, where the verifier of Linux
  * 6.18 loses it, and then follows the loop until it gives up.
  */
-static __always_inline void subflows_reconcile(struct cc_session *session,
+static __always_inline bool subflows_reconcile(struct cc_session *session,
 					       const struct cc_session *as)
 {
 	struct cc_tally *tally;
+	bool started = false;
 
 #pragma clang loop unroll(full)
 	for (int i = 0; i < RECONCILE_ROUNDS; i++) {
 		bool live = *(volatile __s32 *)&session->subflows > 0;
 
 		if (live)
-			session_start(session, as);
+			started |= session_start(session, as);
 		else
 			session_suspend(session);
 		if ((*(volatile __s32 *)&session->subflows > 0) == live)
-			return;
+			return started;
 	}
 	tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
 	if (tally)
 		lost_add(tally);
+	return started;
 }
 
 /*
@@ -72,18 +74,20 @@ static __always_inline void subflows_reconcile(struct cc_session *session,
  * @session: the record of the MPTCP socket; the session starts with its first subflow.
  * @as: what to count the session under.
  *
- * A global function, to save the verifier work. Returns 0.
+ * A global function, to save the verifier work. Returns whether this call started the session.
  */
 int subflow_start(struct cc_session *subflow, struct cc_session *session,
 		  const struct cc_session *as)
 {
+	bool started;
+
 	if (!subflow || !session || !as || !session_claim(subflow, CC_SESSION_NEW, as))
 		return 0;
 	__sync_fetch_and_add(&session->subflows, 1);
-	subflows_reconcile(session, as);
+	started = subflows_reconcile(session, as);
 	subflow->within = session->state;
 	subflow->state = CC_SESSION_SUBFLOW;
-	return 0;
+	return started;
 }
 
 /*

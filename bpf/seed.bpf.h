@@ -104,9 +104,9 @@ static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *ms
 	 * So, too, a session of MPTCP: until then there is no way from a subflow to its record.
 	 */
 	if (msk && accepted)
-		return connection_start(tp, accepted, tp, as);
+		return connection_start(tp, accepted, tp, as, true);
 	if (!msk && (accepted || watched))
-		return connection_start(tp, NULL, tp, as);
+		return connection_start(tp, NULL, tp, as, true);
 	if (!scan.last_chance) {
 		scan.waiting++;
 		return false;
@@ -115,7 +115,7 @@ static __always_inline bool connection_seed(struct tcp_sock *tp, struct sock *ms
 	if (own)
 		session_refuse(own, as);
 	else
-		untracked_start(bpf_get_socket_cookie(tp), as);
+		untracked_start(bpf_get_socket_cookie(tp), as, true);
 	return own;
 }
 

@@ -31,6 +31,7 @@
 
 #include "counts.bpf.h"
 #include "listeners.bpf.h"
+#include "recent.bpf.h"
 
 /* A level, and the mask of an address at that level. */
 struct level {
@@ -113,6 +114,41 @@ int levels_add(const struct cc_session *session, int limit, int n)
 	if (done == all && cluster_is_joined())
 		session_note(session);
 	return done;
+}
+
+/* Count a connection of @session for its networks of @n levels, and of length 0. */
+static __always_inline void windows_add_levels(const struct cc_session *session,
+					       const struct level *levels, int n)
+{
+	struct cc_recent_key key = { .listener = session->listener, .family = session->family };
+	struct moment now;
+
+	moment_now(&now);
+	recent_add(&key, &now);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < n; i++) {
+		key.length = levels[i].prefixlen - CC_COUNT_BITS_OWNER;
+		key.addr[0] = session->addr[0] & levels[i].mask[0];
+		key.addr[1] = session->addr[1] & levels[i].mask[1];
+		key.addr[2] = session->addr[2] & levels[i].mask[2];
+		key.addr[3] = session->addr[3] & levels[i].mask[3];
+		recent_add(&key, &now);
+	}
+}
+
+/*
+ * windows_add() - count a connection in the windows of this moment. A global function, as
+ * levels_add(). Returns 0.
+ */
+int windows_add(const struct cc_session *session)
+{
+	if (!session || !windows_are_kept())
+		return 0;
+	if (session->family == bpf_htons(CC_IPV6))
+		windows_add_levels(session, levels_ipv6, LEVELS_IPV6);
+	else
+		windows_add_levels(session, levels_ipv4, LEVELS_IPV4);
+	return 0;
 }
 
 /* Count @n more sessions that await their header. */
@@ -258,8 +294,9 @@ static __always_inline bool session_look_up(const struct endpoint *local, __u32 
  * @session: the socket's record.
  * @as: what to count it under; its state is ignored, and the listener that an AWAITED state has is
  * preferred to its own.
+ * Returns whether this call started it: then the caller calls session_opened().
  */
-static __always_inline void session_start(struct cc_session *session, const struct cc_session *as)
+static __always_inline bool session_start(struct cc_session *session, const struct cc_session *as)
 {
 	bool claimed = session_claim(session, CC_SESSION_NEW, as);
 
@@ -271,6 +308,7 @@ static __always_inline void session_start(struct cc_session *session, const stru
 	}
 	if (claimed)
 		session_finish(session, session_enter(session));
+	return claimed;
 }
 
 /*
@@ -282,6 +320,24 @@ static __always_inline void session_await(struct cc_session *session, __u32 stat
 {
 	if (__sync_val_compare_and_swap(&session->state, CC_SESSION_NEW, state) == CC_SESSION_NEW)
 		awaiting_add(state >> 16, 1);
+}
+
+/*
+ * session_opened() - count a connection in the windows of this moment, once: its session may start
+ * again (mptcp.bpf.h), and another set of maps may share `recent`. The record that the other set
+ * made of the session then says so for both.
+ * @sk: the socket of its record.
+ */
+static __always_inline void session_opened(void *sk, struct cc_session *session)
+{
+	struct cc_session *other = NULL;
+
+	if (!windows_are_kept())
+		return;
+	if (windows_shared)
+		other = bpf_sk_storage_get(&former, sk, NULL, 0);
+	if (!__sync_lock_test_and_set(other ? &other->opened : &session->opened, 1))
+		windows_add(session);
 }
 
 /* session_refuse() - start a session that cannot be counted, as uncounted. */
@@ -299,8 +355,9 @@ static __always_inline void session_refuse(struct cc_session *session, const str
  * untracked_start() - start a session whose socket got no storage for a record, as uncounted. If
  * the map is full as well, the session is lost: its end would look like that of any other socket.
  * @cookie: the socket's.
+ * @seeds: as in connection_start().
  */
-static __always_inline void untracked_start(__u64 cookie, const struct cc_session *as)
+static __always_inline void untracked_start(__u64 cookie, const struct cc_session *as, bool seeds)
 {
 	struct cc_untracked session = { .listener = as->listener, .family = as->family };
 	struct cc_tally *tally = tally_get(bpf_ntohs(as->listener), bpf_ntohs(as->family));
@@ -309,6 +366,8 @@ static __always_inline void untracked_start(__u64 cookie, const struct cc_sessio
 
 	if (!tally || !entry || err == -EEXIST)
 		return;
+	if (!seeds && windows_are_kept())
+		windows_add(as);
 	if (err) {
 		lost_add(tally);
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Written by scripts/vmlinux from the BTF of Debian's package linux-image-6.1.0-56-cloud-amd64 6.1.192-2. Do not edit. */
+/* Written by scripts/vmlinux from the BTF of Debian's package linux-image-6.1.0-57-cloud-amd64 6.1.192-3. Do not edit. */
 #ifndef CONNCOUNT_VMLINUX_H
 #define CONNCOUNT_VMLINUX_H
 
@@ -100,6 +100,10 @@ struct bpf_sock {
 	__u32 dst_ip6[4];
 	__u32 state;
 	__s32 rx_queue_mapping;
+};
+
+struct bpf_spin_lock {
+	__u32 val;
 };
 
 struct bpf_tcp_sock {

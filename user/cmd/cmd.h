@@ -49,6 +49,10 @@ enum {
 	OPTION_TREE,
 	OPTION_OVER,
 	OPTION_INTERVAL,
+	OPTION_WINDOW,
+	OPTION_FROM,
+	OPTION_TO,
+	OPTION_SMOOTH,
 	OPTION_HELP,
 };
 
@@ -111,7 +115,10 @@ bool parse_number(const char *text, unsigned long least, unsigned long most, uns
  */
 unsigned long number_option(const struct command *command, unsigned long least, unsigned long most);
 
-enum { INTERVAL_MOST = 86400 }; /* seconds, for --interval */
+enum {
+	INTERVAL_MOST = 86400, /* seconds, for --interval */
+	WINDOWS_MOST = 1000,   /* for --from and --to; the configuration has fewer */
+};
 
 /* target_option() - if @option is --listener or --service, note its value and return true. */
 bool target_option(struct target *target, int option);

@@ -1,46 +1,91 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cmd_count.c - conncount count: how many sessions a network has open.
+ * cmd_count.c - conncount count: how many sessions a network has open, or has opened lately.
  */
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cmd.h"
+#include "window.h"
 
-static int print_answer(const struct target *target, const char *cidr,
-			const struct conncount_answer *answer)
+/* What is asked. */
+struct question {
+	const char *dir;
+	struct target target;
+	struct window_options window;
+	const struct conncount_cidr *cidr; /* NULL: all addresses */
+	bool json;
+};
+
+static int print_answer(const struct question *question, json_t *object)
 {
-	json_t *object = json_object();
+	const struct conncount_cidr *cidr = question->cidr;
+	char text[CONNCOUNT_CIDR_SIZE];
 
-	json_object_set_new(object, "count", json_integer(answer->count));
-	add_exactness(object, answer->flags & CONNCOUNT_EXACT, answer->uncounted, answer->lost);
-	add_target(object, target);
-	json_object_set_new(object, "cidr", cidr ? json_string(cidr) : json_null());
+	add_target(object, &question->target);
+	json_object_set_new(object, "cidr",
+			    cidr ? json_string(conncount_cidr_format(cidr, text)) : json_null());
 	return print_json(object);
 }
 
-static int count(const char *dir, const struct target *target, const struct conncount_cidr *cidr,
-		 bool json)
+/* How many sessions are open. */
+static int count_open(struct conncount *cc, const struct question *question)
+{
+	struct conncount_answer answer;
+	int status = STATUS_DONE;
+	int err = target_count(cc, &question->target, question->cidr, &answer);
+
+	if (err)
+		return query_failed(question->dir, cc, &question->target, err);
+	if (question->json) {
+		json_t *object = json_object();
+
+		json_object_set_new(object, "count", json_integer(answer.count));
+		add_exactness(object, answer.flags & CONNCOUNT_EXACT, answer.uncounted,
+			      answer.lost);
+		status = print_answer(question, object);
+	} else {
+		printf("%" PRId64 "\n", answer.count);
+	}
+	report_inexact(cc, &answer);
+	return status;
+}
+
+/* How many connections were opened in windows of time. */
+static int count_opened(struct conncount *cc, const struct question *question)
+{
+	const struct target *target = &question->target;
+	struct conncount_connections answer;
+	int status = STATUS_DONE;
+	int err = conncount_connections(cc, target->service, target->listener,
+					&question->window.window, question->cidr, &answer);
+
+	if (err)
+		return window_failed(question->dir, cc, target, &question->window, err);
+	if (question->json) {
+		json_t *object = json_object();
+
+		add_range(object, answer.count, answer.least, answer.most,
+			  answer.flags & CONNCOUNT_EXACT);
+		add_window(object, &question->window);
+		status = print_answer(question, object);
+	} else {
+		printf("%" PRId64 "\n", answer.count);
+	}
+	report_missed(&question->window, &answer);
+	return status;
+}
+
+static int count(const struct question *question)
 {
 	struct conncount *cc = NULL;
-	struct conncount_answer answer;
-	char text[CONNCOUNT_CIDR_SIZE];
-	int status = STATUS_DONE;
-	int err = conncount_open(dir, &cc);
+	int status, err = conncount_open(question->dir, &cc);
 
-	if (!err)
-		err = target_count(cc, target, cidr, &answer);
-	if (err) {
-		status = query_failed(dir, cc, target, err);
-		goto cleanup;
-	}
-	if (json)
-		status = print_answer(target, cidr ? conncount_cidr_format(cidr, text) : NULL,
-				      &answer);
+	if (err)
+		status = query_failed(question->dir, NULL, &question->target, err);
+	else if (question->window.text)
+		status = count_opened(cc, question);
 	else
-		printf("%" PRId64 "\n", answer.count);
-	report_inexact(cc, &answer);
-cleanup:
+		status = count_open(cc, question);
 	conncount_close(cc);
 	return status;
 }
@@ -48,41 +93,44 @@ cleanup:
 static int run(const struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {
-		LONG_LISTENER, LONG_SERVICE, LONG_JSON, LONG_DIR, LONG_HELP, LONG_END,
+		LONG_LISTENER, LONG_SERVICE, LONG_WINDOW, LONG_FROM, LONG_TO,
+		LONG_SMOOTH,   LONG_JSON,    LONG_DIR,    LONG_HELP, LONG_END,
 	};
-	struct target target = { NULL, NULL };
+	struct question question = { .dir = NULL };
 	struct conncount_cidr cidr;
-	const char *dir = NULL, *why;
-	bool json = false;
+	const char *why;
 	int option;
 
 	while ((option = next_option(command, argc, argv, "", options)) != -1) {
-		if (target_option(&target, option))
+		if (target_option(&question.target, option) ||
+		    window_option(command, &question.window, option))
 			continue;
 		switch (option) {
 		case OPTION_JSON:
-			json = true;
+			question.json = true;
 			break;
 		case OPTION_DIR:
-			dir = optarg;
+			question.dir = optarg;
 			break;
 		}
 	}
-	if (!target_check(command, &target) || !check_arguments(command, argc, argv, 1))
+	if (!target_check(command, &question.target) || !window_check(command, &question.window) ||
+	    !check_arguments(command, argc, argv, 1))
 		return STATUS_USAGE;
-	if (optind == argc)
-		return count(dir, &target, NULL, json);
-	if (conncount_cidr_parse(argv[optind], NULL, &cidr, &why)) {
-		report("'%s': %s", argv[optind], why);
-		return STATUS_USAGE;
+	if (optind < argc) {
+		if (conncount_cidr_parse(argv[optind], NULL, &cidr, &why)) {
+			report("'%s': %s", argv[optind], why);
+			return STATUS_USAGE;
+		}
+		question.cidr = &cidr;
 	}
-	return count(dir, &target, &cidr, json);
+	return count(&question);
 }
 
 const struct command count_command = {
 	.name = "count",
-	.arguments = "[--listener NAME | --service TYPE] [CIDR]",
+	.arguments = "[--listener NAME | --service TYPE] [--window S,N] [CIDR]",
 	.summary = "Print how many sessions are open, from all addresses or from one network",
-	.help = HELP_TARGET HELP_JSON HELP_DIR,
+	.help = HELP_TARGET HELP_WINDOW HELP_RANGE HELP_JSON HELP_DIR,
 	.run = run,
 };

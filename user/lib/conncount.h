@@ -222,6 +222,96 @@ int conncount_client_of(struct conncount *cc, int fd, struct conncount_cidr *ret
  */
 char *conncount_services(struct conncount *cc, char *buf, size_t size);
 
+/* --- connections in windows of time --------------------------------------------------------- */
+
+/*
+ * What is asked about the windows of a `window` line of the configuration. Windows are numbered by
+ * age: 0 is the current one, which has not ended, and there are `windows` more.
+ */
+struct conncount_window {
+	uint32_t seconds, windows; /* as configured */
+	uint32_t from, to;         /* the sum of these windows, both included */
+	/*
+	 * Not 0: in place of `from` and `to`, the last `seconds` seconds: the current window, and
+	 * of the one before the share that is not yet longer ago.
+	 */
+	uint32_t smooth;
+};
+
+/*
+ * conncount_window_parse() - read `SECONDS,WINDOWS`, with or without space around the comma.
+ * @ret_window: of these, the current window.
+ *
+ * Returns 0 or -EINVAL.
+ */
+int conncount_window_parse(const char *text, struct conncount_window *ret_window);
+
+struct conncount_connections {
+	int64_t count;      /* connections; with `smooth` the nearest whole number */
+	int64_t least;      /* there were at least so many: `count`, but for `smooth` */
+	int64_t most;       /* and at most so many; INT64_MAX: that is not known */
+	uint32_t flags;     /* CONNCOUNT_EXACT if `least` is `most`; CONNCOUNT_DETACHED */
+	uint32_t listeners; /* how many listeners were added up */
+};
+
+/*
+ * conncount_connections() - how many connections a network has opened in windows of time, whether
+ * they are still open or not.
+ * @service, @listener: the one that is not NULL selects the listeners; both NULL: the service
+ *                      CONNCOUNT_SERVICE.
+ * @window: the windows.
+ * @cidr: the network the peers are in; NULL for every address of both families.
+ *
+ * Sessions that were open before counting began are in no window. Of a cluster, only this host's
+ * connections are counted.
+ *
+ * Returns 0; -ESRCH: no such service type or listener; -ENODATA: no such window is configured;
+ * -ERANGE: @window has no such windows, or keeps none before the current one, which `smooth` needs;
+ * -EDOM: the network has a length from 65 to 127, for which nothing is kept; or an error of
+ * conncount_open().
+ */
+int conncount_connections(struct conncount *cc, const char *service, const char *listener,
+			  const struct conncount_window *window, const struct conncount_cidr *cidr,
+			  struct conncount_connections *ret);
+
+/* One network that has opened connections. */
+struct conncount_opener {
+	struct conncount_cidr cidr;
+	int64_t count, least, most; /* as in struct conncount_connections */
+};
+
+/*
+ * conncount_openers() - all networks of one length that have opened connections in windows of time.
+ * @service, @listener, @window: as conncount_connections() takes them.
+ * @family: CONNCOUNT_IPV4 or CONNCOUNT_IPV6.
+ * @prefixlen: 0 to 32, or 0 to 64, or 128.
+ * @ret_openers: an array the caller frees with free(), in order of address; NULL if empty.
+ * @ret_total: all connections of the family. A network whose connections are all among those that
+ * it may have missed is in no list.
+ *
+ * Walks the whole table. Returns as conncount_connections(); -EINVAL: a bad family or length; or
+ * -ENOMEM.
+ */
+int conncount_openers(struct conncount *cc, const char *service, const char *listener,
+		      const struct conncount_window *window, int family, unsigned prefixlen,
+		      struct conncount_opener **ret_openers, size_t *ret_n,
+		      struct conncount_connections *ret_total);
+
+enum { CONNCOUNT_WINDOWS_MAX = 4 };
+
+/* The windows that are configured, and the table of their networks. */
+struct conncount_windows {
+	uint32_t n; /* how many; 0: none, and the rest is 0 */
+	struct conncount_window window[CONNCOUNT_WINDOWS_MAX]; /* `from`, `to`, `smooth`: 0 */
+	/* The most connections that any network may have missed in one window that is kept. */
+	uint64_t error[CONNCOUNT_WINDOWS_MAX];
+	uint64_t networks, max_networks; /* in the table, and how many it can hold */
+	uint64_t evicted; /* networks that ever lost their place in it while it mattered */
+};
+
+/* conncount_windows() - walks the whole table. */
+int conncount_windows(struct conncount *cc, struct conncount_windows *ret_windows);
+
 /* --- lists -------------------------------------------------------------------------------- */
 
 /* One network with sessions open. */

@@ -13,6 +13,7 @@
 
 #include "abi.h"
 #include "conncount.h"
+#include "recent.h"
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof(*(array)))
 
@@ -33,6 +34,7 @@ struct view {
 	const struct cc_control *control;
 	const struct cc_stats *stats; /* CC_LISTENERS_MAX */
 	const struct cc_cluster *cluster;
+	const struct cc_recent_group *recent; /* NULL if no window is configured */
 	uint32_t max_prefixes;
 	uint64_t generation;     /* that `config` is of */
 	struct cc_config config; /* the active one: read again when the generation changes */
@@ -41,6 +43,7 @@ struct view {
 	/* Queries change these, by atomic operations: */
 	uint32_t cgroup_checked; /* the second of the last check */
 	uint32_t cgroup_gone;
+	uint32_t since[CC_LISTENERS_MAX]; /* of the tallies, where already read; else 0 */
 };
 
 enum { VIEW_CHANGES = 1 << 30 };

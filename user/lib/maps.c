@@ -18,8 +18,8 @@
 /* The maps of bpf/maps.bpf.h that are opened by name. */
 static const struct shape {
 	const char *name;
-	__u32 type, key_size, value_size;
-	__u32 max_entries; /* 0: as configured */
+	__u32 type, key_size;
+	__u32 value_size, max_entries; /* 0: as configured */
 	__u32 flags;
 } shapes[] = {
 	{ CC_PIN_CONTROL, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_control), 1,
@@ -44,6 +44,7 @@ static const struct shape {
 	  sizeof(struct cc_count), CC_REMOTE_MAX, BPF_F_NO_PREALLOC },
 	{ CC_PIN_CACHE, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_cache_slot),
 	  CC_CACHE_SLOTS, 0 },
+	{ CC_PIN_RECENT, BPF_MAP_TYPE_ARRAY, sizeof(__u32), 0, 0, BPF_F_MMAPABLE },
 };
 
 static const struct shape *shape_of(const char *name)
@@ -57,7 +58,8 @@ static const struct shape *shape_of(const char *name)
 static bool has_shape(const struct bpf_map_info *info, const struct shape *shape)
 {
 	return shape && info->type == shape->type && info->key_size == shape->key_size &&
-	       info->value_size == shape->value_size && info->map_flags == shape->flags &&
+	       (!shape->value_size || info->value_size == shape->value_size) &&
+	       info->map_flags == shape->flags &&
 	       (!shape->max_entries || info->max_entries == shape->max_entries);
 }
 

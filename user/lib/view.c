@@ -27,6 +27,14 @@ void copy_words(void *to, const void *from, size_t size)
 		((uint64_t *)to)[i] = __atomic_load_n((const uint64_t *)from + i, __ATOMIC_ACQUIRE);
 }
 
+/* Bytes of the `recent` map. */
+static size_t recent_size(const struct view *view)
+{
+	const struct cc_windows *windows = &view->config.windows;
+
+	return windows->groups * CC_RECENT_GROUP_SIZE(windows->slots);
+}
+
 static void view_close(struct view *view)
 {
 	const int fds[] = {
@@ -44,6 +52,7 @@ static void view_close(struct view *view)
 	unmap_value((void *)view->control, sizeof(*view->control));
 	unmap_value((void *)view->stats, CC_LISTENERS_MAX * sizeof(*view->stats));
 	unmap_value((void *)view->cluster, sizeof(*view->cluster));
+	unmap_value((void *)view->recent, recent_size(view));
 	view->open = false;
 }
 
@@ -170,6 +179,7 @@ static int view_update(struct view *view)
 		/* A load in between may have begun to overwrite what was read. */
 		if (!err && again == generation)
 			view->generation = generation;
+		memset(view->since, 0, sizeof(view->since));
 		if (view->generation)
 			find_cgroup(view);
 		generation = again;
@@ -209,6 +219,7 @@ static int try_open(const char *dir, struct view *view)
 	view->control = NULL;
 	view->stats = NULL;
 	view->cluster = NULL;
+	view->recent = NULL;
 	view->open = true;
 	view->generation = 0;
 	/* `counts` comes last: its size is what stays in max_prefixes. */
@@ -227,6 +238,9 @@ static int try_open(const char *dir, struct view *view)
 		view->sum_fd = sum_open(dir);
 		err = view_update(view);
 	}
+	/* Its size does not change with the configuration of a set of maps. */
+	if (!err && view->config.windows.n)
+		view->recent = map_pinned(dir, CC_PIN_RECENT, recent_size(view));
 	if (!err && !view->generation)
 		err = -ENOENT;
 	if (err)

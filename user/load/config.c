@@ -158,6 +158,93 @@ static void set_namespaces(struct parser *parser, const char *value)
 	config->all_namespaces = !strcmp(value, "all");
 }
 
+/* Read digits, up to @most, from *@text, and move it past them. Returns false if there are none. */
+static bool read_number(const char **text, unsigned long most, uint32_t *ret)
+{
+	unsigned long number;
+	char *end;
+
+	if (!isdigit((unsigned char)**text))
+		return false;
+	errno = 0;
+	number = strtoul(*text, &end, 10);
+	if (errno || number > most)
+		return false;
+	*text = end;
+	*ret = (uint32_t)number;
+	return true;
+}
+
+/* `SECONDS,WINDOWS`, with space around the comma, as Momentum has it, or without. */
+static bool read_window(const char *text, struct config_window *ret)
+{
+	if (!read_number(&text, CONFIG_WINDOW_SECONDS_MOST, &ret->seconds) || !ret->seconds)
+		return false;
+	text += strspn(text, " \t");
+	if (*text++ != ',')
+		return false;
+	text += strspn(text, " \t");
+	return read_number(&text, CC_WINDOW_SLOTS_MAX - 1, &ret->windows) && !*text;
+}
+
+static void add_window(struct parser *parser, const char *value)
+{
+	struct config *config = &parser->config;
+	struct config_window window;
+	size_t slots = 0;
+
+	if (!read_window(value, &window)) {
+		fail(parser,
+		     "window '%s': not SECONDS,WINDOWS, a length from 1 to %d and how many to keep "
+		     "beside the current one, from 0 to %d, such as 60,1",
+		     quote(parser, value), CONFIG_WINDOW_SECONDS_MOST, CC_WINDOW_SLOTS_MAX - 1);
+		return;
+	}
+	for (size_t i = 0; i < config->n_windows; i++) {
+		slots += config->windows[i].windows + 1;
+		if (config->windows[i].seconds == window.seconds &&
+		    config->windows[i].windows == window.windows) {
+			fail(parser, "window '%s': there already is such a line", value);
+			return;
+		}
+	}
+	if (config->n_windows == CC_WINDOWS_MAX)
+		fail(parser, "window '%s': more than %d", value, CC_WINDOWS_MAX);
+	else if (slots + window.windows + 1 > CC_WINDOW_SLOTS_MAX)
+		fail(parser,
+		     "window '%s': more than %d windows are kept, of all lengths together and with "
+		     "the current ones (keep fewer)",
+		     value, CC_WINDOW_SLOTS_MAX);
+	else
+		config->windows[config->n_windows++] = window;
+}
+
+static void set_window_memory(struct parser *parser, const char *value)
+{
+	static const char units[] = "KMG";
+	struct config *config = &parser->config;
+	const char *unit, *text = value;
+	uint64_t bytes = 0;
+	uint32_t number;
+
+	if (!once(parser, "window_memory", &config->window_memory_line))
+		return;
+	if (read_number(&text, CONFIG_WINDOW_MEMORY_MOST, &number)) {
+		unit = *text ? strchr(units, *text) : NULL;
+		bytes = number;
+		if (unit) {
+			bytes <<= 10 * (unit - units + 1);
+			text++;
+		}
+	}
+	if (*text || bytes < CONFIG_WINDOW_MEMORY_LEAST || bytes > CONFIG_WINDOW_MEMORY_MOST)
+		fail(parser, "window_memory '%s': not a size from %dM to %dG, such as 16M",
+		     quote(parser, value), CONFIG_WINDOW_MEMORY_LEAST >> 20,
+		     CONFIG_WINDOW_MEMORY_MOST >> 30);
+	else
+		config->window_memory = (uint32_t)bytes;
+}
+
 static void set_global(struct parser *parser, const char *key, const char *value)
 {
 	if (!strcmp(key, "cgroup"))
@@ -168,10 +255,14 @@ static void set_global(struct parser *parser, const char *key, const char *value
 		set_group(parser, value);
 	else if (!strcmp(key, "namespaces"))
 		set_namespaces(parser, value);
+	else if (!strcmp(key, "window"))
+		add_window(parser, value);
+	else if (!strcmp(key, "window_memory"))
+		set_window_memory(parser, value);
 	else
 		fail(parser,
 		     "unknown key '%s' in [conncount] (known: cgroup, namespaces, max_prefixes, "
-		     "group)",
+		     "group, window, window_memory)",
 		     quote(parser, key));
 }
 
@@ -357,6 +448,15 @@ static void check_listeners(struct parser *parser)
 				      config->listeners[i].name);
 }
 
+static void check_windows(struct parser *parser)
+{
+	const struct config *config = &parser->config;
+
+	if (config->window_memory_line && !config->n_windows)
+		lines_fail_at(&parser->lines, config->window_memory_line,
+			      "window_memory: there is no 'window' line that would use it");
+}
+
 int config_read(FILE *in, const char *name, struct config *ret_config, char *error)
 {
 	struct parser parser = { .lines = { .in = in, .name = name, .error = error } };
@@ -365,6 +465,7 @@ int config_read(FILE *in, const char *name, struct config *ret_config, char *err
 	strcpy(parser.config.cgroup, "/");
 	strcpy(parser.config.group, "conncount");
 	parser.config.max_prefixes = CONFIG_MAX_PREFIXES;
+	parser.config.window_memory = CONFIG_WINDOW_MEMORY;
 
 	while ((line = lines_next(&parser.lines, buf))) {
 		if (*line == '[')
@@ -373,6 +474,7 @@ int config_read(FILE *in, const char *name, struct config *ret_config, char *err
 			set_key(&parser, line);
 	}
 	check_listeners(&parser);
+	check_windows(&parser);
 	tdestroy(parser.taken, free);
 	if (parser.lines.failed) {
 		config_free(&parser.config);

@@ -20,6 +20,10 @@
 enum {
 	CONFIG_MAX_PREFIXES = 1048576, /* default */
 	CONFIG_MAX_PREFIXES_MOST = 1 << 26,
+	CONFIG_WINDOW_MEMORY = 16 << 20, /* bytes; default */
+	CONFIG_WINDOW_MEMORY_LEAST = 1 << 20,
+	CONFIG_WINDOW_MEMORY_MOST = 1 << 30,
+	CONFIG_WINDOW_SECONDS_MOST = 24 * 60 * 60,
 	CONFIG_ERROR_SIZE = LINES_ERROR_SIZE,
 };
 
@@ -35,6 +39,12 @@ struct config_listen {
 struct config_proxy {
 	struct conncount_cidr network;
 	unsigned line;
+};
+
+/* One `window` line. */
+struct config_window {
+	uint32_t seconds;
+	uint32_t windows; /* kept beside the current one */
 };
 
 /* One section. */
@@ -53,10 +63,14 @@ struct config {
 	char cgroup[CC_CGROUP_SIZE];
 	char group[CC_NAME_SIZE];
 	uint32_t max_prefixes;
+	uint32_t window_memory; /* bytes */
+	struct config_window windows[CC_WINDOWS_MAX];
+	size_t n_windows;
 	bool all_namespaces; /* count in every network namespace, not only in the one that load runs
 				in */
 	/* The lines that set these; 0: the default. */
 	unsigned section_line, cgroup_line, group_line, max_prefixes_line, namespaces_line;
+	unsigned window_memory_line;
 	struct config_listener *listeners;
 	size_t n_listeners;
 };

@@ -25,6 +25,7 @@
 #include "report.h"
 #include "sockets.h"
 #include "publish.h"
+#include "windows.h"
 
 /* libbpf's warnings give the best reason why a kernel rejects a program. */
 static int print_warnings(enum libbpf_print_level level, const char *format, va_list args)
@@ -112,26 +113,34 @@ static struct cc_control live_control(const char *dir)
 	return control;
 }
 
-/* Whether what is loaded, as its control says, counts in that network namespace. */
-static bool is_same_netns(const char *dir, const struct cc_control *control,
-			  const struct netns *counted)
+/* The active configuration of what is loaded, to be freed; NULL if there is none of this ABI. */
+static struct cc_config *live_config(const char *dir)
 {
 	struct cc_config *active = calloc(1, sizeof(*active));
-	__u32 slot = control->generation & 1;
+	struct cc_control control = live_control(dir);
+	__u32 slot = control.generation & 1;
 	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_CONFIGS, 0, NULL);
-	bool same;
 
-	same = active && fd >= 0 && !bpf_map_lookup_elem(fd, &slot, active) &&
-	       active->netns_cookie == counted->cookie;
+	if (active && (!control.generation || fd < 0 || bpf_map_lookup_elem(fd, &slot, active))) {
+		free(active);
+		active = NULL;
+	}
 	if (fd >= 0)
 		close(fd);
-	free(active);
-	return same;
+	return active;
+}
+
+/* Whether two sets count the same connections, in the same windows. */
+static bool is_same_population(const struct cc_config *live, const struct cgroup *cgroup,
+			       const struct netns *counted, const struct cc_windows *windows)
+{
+	return live && live->cgroup_id == cgroup->id && live->netns_cookie == counted->cookie &&
+	       windows_are_same(&live->windows, windows);
 }
 
 /* Whether what is loaded can go on with its maps. */
 static bool can_continue(const char *dir, const struct conncount_bpf *skel,
-			 const struct cgroup *cgroup, const struct netns *counted)
+			 const struct cgroup *cgroup)
 {
 	struct cc_control control = live_control(dir);
 	__u64 ingress = link_cgroup(dir, CC_PIN_INGRESS);
@@ -141,8 +150,7 @@ static bool can_continue(const char *dir, const struct conncount_bpf *skel,
 	return control.generation && !control.inexact &&
 	       link_cgroup(dir, CC_PIN_SOCKOPS) == cgroup->id &&
 	       link_cgroup(dir, CC_PIN_RELEASE) == cgroup->id &&
-	       (!ingress || ingress == cgroup->id) && has_same_maps(dir, skel) &&
-	       is_same_netns(dir, &control, counted);
+	       (!ingress || ingress == cgroup->id) && has_same_maps(dir, skel);
 }
 
 /* --- permissions --------------------------------------------------------------------------- */
@@ -236,8 +244,20 @@ static int permit(const char *dir, const char *set, gid_t gid)
 		err = permit_one(instance_path(dir, set, "", path), gid, 0750);
 	for (size_t i = 0; !err && i < sizeof(readable) / sizeof(*readable); i++)
 		err = permit_one(instance_path(dir, set, readable[i], path), gid, 0640);
+	/* Frozen: who opens it for writing can map it, but only to read. */
+	if (!err)
+		err = permit_one(instance_path(dir, set, CC_PIN_RECENT, path), gid, 0660);
 	if (!err)
 		err = permit_daemon(dir, set);
+	return err;
+}
+
+static int freeze_one(const struct bpf_map *map)
+{
+	int err = bpf_map_freeze(bpf_map__fd(map));
+
+	if (err)
+		report("%s: cannot be frozen: %s", bpf_map__name(map), strerror(-err));
 	return err;
 }
 
@@ -253,21 +273,23 @@ static int freeze(const struct conncount_bpf *skel)
 	};
 	int err = 0;
 
-	for (size_t i = 0; !err && i < sizeof(maps) / sizeof(*maps); i++) {
-		err = bpf_map_freeze(bpf_map__fd(maps[i]));
-		if (err)
-			report("%s: cannot be frozen: %s", bpf_map__name(maps[i]), strerror(-err));
-	}
+	for (size_t i = 0; !err && i < sizeof(maps) / sizeof(*maps); i++)
+		err = freeze_one(maps[i]);
+	if (!err && !skel->rodata->windows_shared)
+		err = freeze_one(skel->maps.recent);
 	return err;
 }
 
 /* --- programs ------------------------------------------------------------------------------ */
 
-static int open_skeleton(uint32_t max_prefixes, struct conncount_bpf **ret)
+static int open_skeleton(uint32_t max_prefixes, const struct cc_windows *windows,
+			 struct conncount_bpf **ret)
 {
 	struct conncount_bpf *skel = conncount_bpf__open();
 	int err = skel ? bpf_map__set_max_entries(skel->maps.counts, max_prefixes) : -errno;
 
+	if (!err)
+		err = windows_set(skel, windows);
 	if (err) {
 		report("BPF object: %s", strerror(-err));
 		conncount_bpf__destroy(skel);
@@ -463,6 +485,19 @@ static int take_over_cluster(const char *dir, struct conncount_bpf *skel)
 	return err;
 }
 
+/* So do the windows of time, where both sets count the same connections. */
+static int take_over_windows(const char *dir, struct conncount_bpf *skel)
+{
+	int err = reuse_live(dir, CC_PIN_RECENT, skel->maps.recent);
+
+	if (!err)
+		err = reuse_live(dir, CC_PIN_LOCKS, skel->maps.recent_locks);
+	if (err)
+		report("%s/%s: cannot be used again: %s", dir, CC_PIN_RECENT, strerror(-err));
+	skel->rodata->windows_shared = true;
+	return err;
+}
+
 /* --- all of it ---------------------------------------------------------------------------- */
 
 /*
@@ -488,7 +523,8 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 		report("%s: cannot be mapped: %s", CC_PIN_CONTROL, strerror(-err));
 		return err;
 	}
-	int err = config_publish(&maps, former, config, cgroup, counted, ret_changed);
+	const struct cc_windows *windows = (const struct cc_windows *)&skel->rodata->windows;
+	int err = config_publish(&maps, former, config, cgroup, counted, windows, ret_changed);
 	if (!err && maps.control->seeding) {
 		err = sockets_seed(skel, cgroup, counted);
 		/* A release program that found no record may not have checked yet whether it needs
@@ -500,6 +536,8 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 		if (!err)
 			__atomic_store_n(&maps.control->seeding, 0, __ATOMIC_RELEASE);
 	}
+	if (!err && windows->n)
+		err = config_begin_windows(&maps, skel->rodata->windows_shared ? former : NULL);
 	if (!err && former)
 		err = config_carry_totals(&maps, former);
 	unmap_value(maps.control, sizeof(struct cc_control));
@@ -534,10 +572,13 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 	return err;
 }
 
-/* Fill the next set: create maps, attach programs, and count every open session. */
+/*
+ * Fill the next set: create maps, attach programs, and count every open session.
+ * @same: whether it will count what the live one counts, in the same windows.
+ */
 static int build_next(struct instance *instance, struct conncount_bpf *skel,
 		      const struct cgroup *cgroup, const struct netns *counted,
-		      const struct config *config, gid_t gid)
+		      const struct config *config, gid_t gid, bool same)
 {
 	const char *dir = instance->dir;
 	struct former former;
@@ -546,6 +587,8 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 
 	if (!err)
 		err = take_over_cluster(dir, skel);
+	if (!err && replaces && same && skel->rodata->windows.n)
+		err = take_over_windows(dir, skel);
 	if (!err)
 		err = load_skeleton(dir, CC_DIR_NEXT, skel);
 	if (!err)
@@ -575,10 +618,10 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 /* Count again in new maps, which then replace the live ones, if there are any. */
 static int rebuild(struct instance *instance, struct conncount_bpf *skel,
 		   const struct cgroup *cgroup, const struct netns *counted,
-		   const struct config *config, gid_t gid, enum load_result *ret_result)
+		   const struct config *config, gid_t gid, bool same, enum load_result *ret_result)
 {
 	bool replaces = link_cgroup(instance->dir, CC_PIN_SOCKOPS); /* of any build */
-	int err = build_next(instance, skel, cgroup, counted, config, gid);
+	int err = build_next(instance, skel, cgroup, counted, config, gid, same);
 
 	if (!err)
 		err = instance_switch(instance);
@@ -594,7 +637,10 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 {
 	struct conncount_bpf *skel = NULL;
 	struct netns counted = { 0 };
+	struct cc_windows windows;
+	struct cc_config *live;
 	gid_t gid = 0;
+	bool same;
 	int err;
 
 	libbpf_set_print(print_warnings);
@@ -607,16 +653,21 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 		mount_warn_writable(config->group);
 	if (!err)
 		err = instance_clear(instance, CC_DIR_NEXT); /* left by a load that was killed */
-	if (!err)
-		err = open_skeleton(config->max_prefixes, &skel);
+	if (err)
+		return err;
+	live = live_config(instance->dir);
+	windows = windows_plan(config, live);
+	same = is_same_population(live, cgroup, &counted, &windows);
+	free(live);
+	err = open_skeleton(config->max_prefixes, &windows, &skel);
 	if (err)
 		return err;
 	skel->rodata->counted_netns = counted.cookie;
 	bpf_program__set_autoload(skel->progs.conncount_ingress, config_has_proxies(config));
-	if (can_continue(instance->dir, skel, cgroup, &counted))
+	if (same && can_continue(instance->dir, skel, cgroup))
 		err = continue_live(instance, skel, cgroup, &counted, config, gid, ret_result);
 	else
-		err = rebuild(instance, skel, cgroup, &counted, config, gid, ret_result);
+		err = rebuild(instance, skel, cgroup, &counted, config, gid, same, ret_result);
 	if (!err) {
 		skel->bss->scan.cgroup = cgroup->id;
 		namespaces_explain(skel, &counted);
@@ -625,13 +676,14 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	return err;
 }
 
-int load_scanner(const char *dir, uint32_t max_prefixes, struct conncount_bpf **ret_skel)
+int load_scanner(const char *dir, uint32_t max_prefixes, const struct cc_windows *windows,
+		 struct conncount_bpf **ret_skel)
 {
 	struct conncount_bpf *skel;
 	int err;
 
 	libbpf_set_print(print_warnings);
-	err = open_skeleton(max_prefixes, &skel);
+	err = open_skeleton(max_prefixes, windows, &skel);
 	if (err)
 		return err;
 	bpf_program__set_autoload(skel->progs.conncount_sockops, false);

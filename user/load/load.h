@@ -36,11 +36,13 @@ struct conncount_bpf;
 /*
  * load_scanner() - load only the programs that list sockets, with the maps of the instance in @dir.
  * @max_prefixes: the size of its table of counts.
+ * @windows: of its configuration.
  * @ret_skel: the caller frees it with unload_scanner().
  *
  * Returns 0 or a negative errno, reported.
  */
-int load_scanner(const char *dir, uint32_t max_prefixes, struct conncount_bpf **ret_skel);
+int load_scanner(const char *dir, uint32_t max_prefixes, const struct cc_windows *windows,
+		 struct conncount_bpf **ret_skel);
 
 /* unload_scanner() - NULL is ignored. */
 void unload_scanner(struct conncount_bpf *skel);

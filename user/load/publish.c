@@ -18,6 +18,7 @@
 #include <bpf/bpf.h>
 #include <linux/membarrier.h>
 
+#include "clock.h"
 #include "mapping.h"
 #include "maps.h"
 #include "report.h"
@@ -402,7 +403,7 @@ static int read_config(const struct config_maps *maps, struct cc_config *ret)
 
 int config_publish(const struct config_maps *maps, const struct config_maps *former,
 		   const struct config *config, const struct cgroup *cgroup,
-		   const struct netns *counted, bool *ret_changed)
+		   const struct netns *counted, const struct cc_windows *windows, bool *ret_changed)
 {
 	const struct config_maps *from = former ? former : maps;
 	uint64_t generation = maps->control->generation;
@@ -430,6 +431,7 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 	active->cgroup_root_id = cgroup->root_id;
 	active->netns_cookie = counted->cookie;
 	active->netns = counted->number;
+	active->windows = *windows;
 
 	err = compare_tries(maps, config, active, slot, &same_entries);
 	if (err) {
@@ -447,6 +449,14 @@ cleanup:
 }
 
 /* --- totals ------------------------------------------------------------------------------- */
+
+/* Whether a listener of @active has the same id in @config. */
+static bool is_same_listener(const struct cc_config *active, const struct cc_config *config,
+			     uint32_t id)
+{
+	return active->listener[id].state != CC_LISTENER_FREE &&
+	       !strcmp(active->listener[id].name, config->listener[id].name);
+}
 
 /* Raise both totals of a tally by the same amount, so that their difference stays the number of
  * open sessions. */
@@ -475,6 +485,8 @@ static void carry_proxied(struct cc_proxied *proxied, const struct cc_proxied *f
 	}
 }
 
+static const size_t TOTALS_SIZE = CC_LISTENERS_MAX * sizeof(struct cc_stats);
+
 static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
 			 const struct config_maps *former, const struct cc_config *was)
 {
@@ -483,8 +495,7 @@ static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
 		int err;
 
 		/* The totals of a reused id begin with its new listener. */
-		if (active->listener[id].state == CC_LISTENER_FREE ||
-		    strcmp(active->listener[id].name, was->listener[id].name))
+		if (!is_same_listener(active, was, id))
 			continue;
 		err = bpf_map_lookup_elem(former->stats_fd, &id, &old);
 		if (err)
@@ -496,23 +507,82 @@ static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
 	return 0;
 }
 
+/* The maps of two configurations, to write the totals of the first. */
+struct totals {
+	struct cc_stats *stats; /* mapped */
+	struct cc_config *active, *was;
+};
+
+static int totals_open(const struct config_maps *maps, const struct config_maps *former,
+		       struct totals *ret)
+{
+	int err;
+
+	ret->stats = map_value(maps->stats_fd, TOTALS_SIZE, PROT_READ | PROT_WRITE);
+	ret->active = calloc(1, sizeof(*ret->active));
+	ret->was = calloc(1, sizeof(*ret->was));
+	err = ret->stats && ret->active && ret->was ? 0 : -ENOMEM;
+	if (!err)
+		err = read_config(maps, ret->active);
+	if (!err && former)
+		err = read_config(former, ret->was);
+	return err;
+}
+
+static void totals_close(struct totals *totals)
+{
+	unmap_value(totals->stats, TOTALS_SIZE);
+	free(totals->active);
+	free(totals->was);
+}
+
 int config_carry_totals(const struct config_maps *maps, const struct config_maps *former)
 {
-	const size_t size = CC_LISTENERS_MAX * sizeof(struct cc_stats);
-	struct cc_stats *stats = map_value(maps->stats_fd, size, PROT_READ | PROT_WRITE);
-	struct cc_config *active = calloc(1, sizeof(*active)), *was = calloc(1, sizeof(*was));
-	int err = stats && active && was ? 0 : -ENOMEM;
+	struct totals totals;
+	int err = totals_open(maps, former, &totals);
 
 	if (!err)
-		err = read_config(maps, active);
-	if (!err)
-		err = read_config(former, was);
-	if (!err)
-		err = carry_tallies(stats, active, former, was);
+		err = carry_tallies(totals.stats, totals.active, former, totals.was);
 	if (err)
 		report("totals: cannot be carried over: %s", strerror(-err));
-	unmap_value(stats, size);
-	free(active);
-	free(was);
+	totals_close(&totals);
+	return err;
+}
+
+/* Since when the former set has all connections of a listener in its windows; 0: not known. */
+static uint64_t since_before(const struct totals *totals, const struct config_maps *former,
+			     uint32_t id)
+{
+	struct cc_stats stats;
+
+	if (!former || !is_same_listener(totals->active, totals->was, id) ||
+	    bpf_map_lookup_elem(former->stats_fd, &id, &stats))
+		return 0;
+	return stats.tally[0].since;
+}
+
+int config_begin_windows(const struct config_maps *maps, const struct config_maps *former)
+{
+	struct totals totals;
+	int err = totals_open(maps, former, &totals);
+	uint64_t now = boot_ns() / NS_PER_S + 1;
+
+	if (err)
+		report("windows: cannot be begun: %s", strerror(-err));
+	for (uint32_t id = 0; !err && id < totals.active->used; id++) {
+		struct cc_tally *tally = totals.stats[id].tally;
+		uint64_t since = since_before(&totals, former, id);
+
+		if (tally->since)
+			since = tally->since;
+		else if (!since)
+			since = now;
+		/* Of a listener that is not configured, no connection is counted. */
+		if (totals.active->listener[id].state != CC_LISTENER_ACTIVE)
+			since = 0;
+		for (int i = 0; i < CC_FAMILIES; i++)
+			__atomic_store_n(&tally[i].since, since, __ATOMIC_RELEASE);
+	}
+	totals_close(&totals);
 	return err;
 }

@@ -18,8 +18,8 @@ struct config_maps {
 };
 
 /*
- * config_publish() - make @config, for @cgroup and @counted, the active configuration in one step.
- * Does nothing if it is active already.
+ * config_publish() - make @config, for @cgroup, @counted and @windows, the active configuration in
+ * one step. Does nothing if it is active already.
  *
  * @former: if @maps are new, the maps that they will replace; otherwise NULL.
  *
@@ -34,7 +34,17 @@ struct config_maps {
  */
 int config_publish(const struct config_maps *maps, const struct config_maps *former,
 		   const struct config *config, const struct cgroup *cgroup,
-		   const struct netns *counted, bool *ret_changed);
+		   const struct netns *counted, const struct cc_windows *windows,
+		   bool *ret_changed);
+
+/*
+ * config_begin_windows() - note since when each listener's connections are counted in windows: from
+ * now on, unless that is known. Call it after config_publish().
+ * @former: the maps that @maps are about to replace, if both count in the same windows; else NULL.
+ *
+ * Returns 0, or a negative errno, reported.
+ */
+int config_begin_windows(const struct config_maps *maps, const struct config_maps *former);
 
 /*
  * config_carry_totals() - make `opened`, `closed` and the totals of `proxied` of each listener in

@@ -423,7 +423,7 @@ int verify(const char *dir, struct verify_result *ret_result)
 	}
 	err = counted_cgroup_open(&cc->view, &cgroup);
 	if (!err)
-		err = load_scanner(cc->dir, cc->view.max_prefixes, &skel);
+		err = load_scanner(cc->dir, cc->view.max_prefixes, &cc->view.config.windows, &skel);
 	if (!err) {
 		err = verify_view(skel, &cgroup, &cc->view, &result);
 		if (err)
