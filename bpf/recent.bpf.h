@@ -109,9 +109,13 @@ static __always_inline __u32 slot_lost(const struct cc_recent_slot *lost, __u32 
 	return lost->epoch == epoch ? lost->count : 0;
 }
 
+enum { COUNT_WEIGHT = 4 };
+
 /*
- * What an entry has counted in the windows that are kept, and may have missed: of all entries that
- * a network can take, the one with the least is evicted.
+ * What an entry is worth: of all that a network can take, the one worth least is evicted. That is
+ * what it has counted in the windows that are kept, and with less weight what it may have missed.
+ * Without the latter, the errors of all who come and go would grow much faster; with the same
+ * weight they would evict networks that have counted more (tests/bench/README.md).
  */
 static __always_inline __u64 entry_value(struct cc_recent_group *group,
 					 struct cc_recent_entry *entry, const struct moment *now)
@@ -132,7 +136,7 @@ static __always_inline __u64 entry_value(struct cc_recent_group *group,
 				break;
 			slot = slot_at(entry->slot, index);
 			if (slot->count && slot->epoch + windows.window[i].slots > now->epoch[i])
-				*value += (__u64)slot->count +
+				*value += (__u64)slot->count * COUNT_WEIGHT +
 					  cc_recent_error(entry->born, entry->error, slot->epoch,
 							  windows.window[i].seconds, entry->error);
 		}

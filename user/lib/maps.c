@@ -103,8 +103,24 @@ uint64_t live_set(const char *dir)
 	return stat(path, &st) ? 0 : st.st_ino;
 }
 
+/* Forget the windows of a configuration if they are not what a load can have written. */
+static void windows_bound(struct cc_windows *windows)
+{
+	uint64_t slots = 0;
+	bool good = windows->n <= CC_WINDOWS_MAX;
+
+	for (uint32_t i = 0; good && i < windows->n; i++) {
+		good = windows->window[i].seconds && windows->window[i].slots;
+		slots += windows->window[i].slots;
+	}
+	if (!good || slots != windows->slots || slots > CC_WINDOW_SLOTS_MAX ||
+	    !windows->groups != !windows->n)
+		memset(windows, 0, sizeof(*windows));
+}
+
 void config_bound(struct cc_config *config)
 {
+	windows_bound(&config->windows);
 	config->used = config_used(config);
 	config->build[sizeof(config->build) - 1] = '\0';
 	config->cgroup[sizeof(config->cgroup) - 1] = '\0';
