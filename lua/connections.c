@@ -67,8 +67,19 @@ static struct conncount_window check_monitor(lua_State *L)
 	return window;
 }
 
-/* The number of a window, of which the oldest has the number @oldest; nil is the current one. */
-static uint32_t check_number(lua_State *L, int idx, const char *what, uint32_t oldest)
+/* Push "60,1". */
+static const char *push_window(lua_State *L, const struct conncount_window *window)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu32 ",%" PRIu32, window->seconds, window->windows);
+	lua_pushstring(L, text);
+	return lua_tostring(L, -1);
+}
+
+/* The number of one of the windows; nil is the current one. */
+static uint32_t check_number(lua_State *L, int idx, const char *what,
+			     const struct conncount_window *window)
 {
 	lua_Number number;
 
@@ -77,21 +88,18 @@ static uint32_t check_number(lua_State *L, int idx, const char *what, uint32_t o
 	if (lua_type(L, idx) != LUA_TNUMBER)
 		ccl_bad_type(L, idx, what, "number");
 	number = lua_tonumber(L, idx);
-	if (!(number >= 0 && number <= oldest) || number != (uint32_t)number) {
-		char text[16];
-
-		snprintf(text, sizeof(text), "%" PRIu32, oldest);
-		ccl_bad(L, idx, what, "expected a window of '%s', from 0 to %s",
-			lua_tostring(L, MONITOR), text);
-	}
+	if (!(number >= 0 && number <= window->windows) || number != (uint32_t)number)
+		ccl_bad(L, idx, what,
+			"expected the number of a window of '%s' (0 is the current one)",
+			push_window(L, window));
 	return (uint32_t)number;
 }
 
 /* Either order selects the same windows. */
 static void check_range(lua_State *L, struct conncount_window *window)
 {
-	uint32_t start = check_number(L, STARTV, ARG_STARTV, window->windows);
-	uint32_t end = check_number(L, ENDV, ARG_ENDV, window->windows);
+	uint32_t start = check_number(L, STARTV, ARG_STARTV, window);
+	uint32_t end = check_number(L, ENDV, ARG_ENDV, window);
 
 	window->from = start < end ? start : end;
 	window->to = start < end ? end : start;
@@ -133,29 +141,27 @@ static const char *check_service(lua_State *L)
 static const char *push_configured(lua_State *L, struct conncount *cc)
 {
 	struct conncount_windows windows;
-	char text[32];
 
-	lua_pushliteral(L, "none");
-	if (conncount_windows(cc, &windows))
+	if (conncount_windows(cc, &windows) || !windows.n) {
+		lua_pushliteral(L, "none");
 		return lua_tostring(L, -1);
-	for (uint32_t i = 0; i < windows.n; i++) {
-		snprintf(text, sizeof(text), "%" PRIu32 ",%" PRIu32, windows.window[i].seconds,
-			 windows.window[i].windows);
-		if (i)
-			lua_pushfstring(L, "%s and %s", lua_tostring(L, -1), text);
-		else
-			lua_pushstring(L, text);
-		lua_remove(L, -2);
 	}
+	for (uint32_t i = 0; i < windows.n; i++) {
+		if (i)
+			lua_pushliteral(L, " and ");
+		push_window(L, &windows.window[i]);
+	}
+	lua_concat(L, 2 * (int)windows.n - 1);
 	return lua_tostring(L, -1);
 }
 
-static _Noreturn void unknown_monitor(lua_State *L, struct conncount *cc)
+static _Noreturn void unknown_monitor(lua_State *L, const struct conncount_window *window,
+				      struct conncount *cc)
 {
 	ccl_bad(L, MONITOR, ARG_MONITOR,
 		"no such window is configured (configured: %s; add 'window = %s' to the "
 		"configuration)",
-		push_configured(L, cc), lua_tostring(L, MONITOR));
+		push_configured(L, cc), push_window(L, window));
 }
 
 /* Push the count, and the error if it is not exact. */
@@ -175,7 +181,7 @@ static int push_connections(lua_State *L, const struct conncount_connections *an
 static int answer_call(lua_State *L)
 {
 	struct conncount_connections answer;
-	struct conncount *cc = NULL;
+	struct conncount *cc;
 	struct conncount_window window = check_monitor(L);
 	struct conncount_cidr cidr;
 	const char *service;
@@ -186,13 +192,14 @@ static int answer_call(lua_State *L)
 	check_cidr(L, &cidr);
 	service = check_service(L);
 	err = ccl_reader_handle(L, &cc);
-	if (!err)
-		err = conncount_connections(cc, service, NULL, &window, &cidr, &answer);
+	if (err)
+		return ccl_push_failure(L, err);
+	err = conncount_connections(cc, service, NULL, &window, &cidr, &answer);
 	switch (err) {
 	case 0:
 		return push_connections(L, &answer);
 	case -ENODATA:
-		unknown_monitor(L, cc);
+		unknown_monitor(L, &window, cc);
 	case -ESRCH:
 		ccl_unknown_service(L, SERVICE, ARG_SERVICE, cc);
 	case -EDOM:
@@ -212,8 +219,8 @@ static int answer_call(lua_State *L)
  * constructs.
  * monitor: 'SECONDS,WINDOWS', as a `window` line of the configuration has it.
  * options: a table with these fields, or only the cidr, or nil:
- *   startv, endv: the result is the sum of these windows and those between; nil: 0, the current
- * one. cidr: the network of the clients, as in conncount.inbound_session_count(); nil: exactly the
+ *   startv, endv: the result is the sum of these windows and those between; nil: 0, the current.
+ *   cidr: the network of the clients, as in conncount.inbound_session_count(); nil: exactly the
  *   connecting address.
  *   service: the service that accepted the connections; nil: 'SMTP'.
  *   cluster: true: the inbound SMTP connections of all hosts of the cluster.

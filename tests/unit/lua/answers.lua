@@ -202,6 +202,8 @@ fake.answer{ count = 1, error = ENODATA }
 expect.raises({ "connections: bad argument #1 (monitor) '300,6': no such window is configured "
 	.. "(configured: 60,1 and 900,4; add 'window = 300,6' to the configuration)" },
 	audit.connections, '300,6', '::/0')
+expect.raises({ "connections: bad argument #1 (monitor) ' 300,\\0096': ", "'window = 300,6'" },
+	audit.connections, ' 300,\t6', '::/0')
 fake.answer{ error = ENODATA }
 expect.raises({ "connections: bad argument #1 (monitor) '60,1'", '(configured: none; ' },
 	ac4.connections, ac4, '60,1')
