@@ -241,18 +241,6 @@ static void check_local(lua_State *L, int idx, struct accept *ac)
 		ccl_bad(L, idx, FIELD_LOCAL, "%s", why);
 }
 
-/* Whether the value at @idx is this string. Converts no number, which would confuse lua_next(). */
-static bool is_text(lua_State *L, int idx, const char *text)
-{
-	const char *value;
-	size_t len;
-
-	if (lua_type(L, idx) != LUA_TSTRING)
-		return false;
-	value = lua_tolstring(L, idx, &len);
-	return len == strlen(text) && !memcmp(value, text, len);
-}
-
 /* Read the table at index 1, raw, field by field, so that a misspelt field is an error. */
 static void check_accept_table(lua_State *L, struct accept *ac)
 {
@@ -261,10 +249,10 @@ static void check_accept_table(lua_State *L, struct accept *ac)
 
 	lua_pushnil(L);
 	while (lua_next(L, 1)) {
-		if (is_text(L, KEY, "remote")) {
+		if (ccl_is_text(L, KEY, "remote")) {
 			check_remote(L, VALUE, ac);
 			remote = true;
-		} else if (is_text(L, KEY, "local")) {
+		} else if (ccl_is_text(L, KEY, "local")) {
 			check_local(L, VALUE, ac);
 			local = true;
 		} else {

@@ -85,6 +85,31 @@ const char *ccl_check_string(lua_State *L, int idx, const char *what)
 	return text;
 }
 
+bool ccl_is_text(lua_State *L, int idx, const char *text)
+{
+	const char *value;
+	size_t len;
+
+	if (lua_type(L, idx) != LUA_TSTRING)
+		return false;
+	value = lua_tolstring(L, idx, &len);
+	return len == strlen(text) && !memcmp(value, text, len);
+}
+
+void ccl_check_network(lua_State *L, int idx, const char *what, const struct accept *ac,
+		       struct conncount_cidr *ret_cidr)
+{
+	const char *text = ccl_check_string(L, idx, what);
+	const char *why = NULL;
+
+	if (!ac && *text == '/')
+		ccl_bad(L, idx, what,
+			"a prefix length alone needs a current session "
+			"(msys.audit.current(ac) sets it)");
+	if (conncount_cidr_parse(text, ac ? &ac->remote : NULL, ret_cidr, &why))
+		ccl_bad(L, idx, what, "%s", why);
+}
+
 struct endpoint ccl_check_endpoint(lua_State *L, int idx, const char *what)
 {
 	struct endpoint end;

@@ -64,6 +64,19 @@ void ccl_refuse_surplus(lua_State *L, const char *function, int self, int max);
  */
 const char *ccl_check_string(lua_State *L, int idx, const char *what);
 
+/*
+ * ccl_is_text() - whether the value at @idx is the string @text. Converts no number, which would
+ * confuse lua_next().
+ */
+bool ccl_is_text(lua_State *L, int idx, const char *text);
+
+/*
+ * ccl_check_network() - the network at @idx. A prefix length alone is the network around the client
+ * of @ac; NULL: there is no session. Raises an error if the network is malformed.
+ */
+void ccl_check_network(lua_State *L, int idx, const char *what, const struct accept *ac,
+		       struct conncount_cidr *ret_cidr);
+
 /* ccl_check_endpoint() - the 'ADDRESS:PORT' at @idx. Raises an error if it is malformed. */
 struct endpoint ccl_check_endpoint(lua_State *L, int idx, const char *what);
 
@@ -77,6 +90,23 @@ int ccl_reader_handle(lua_State *L, struct conncount **ret_cc);
 
 /* ccl_push_failure() - push nil, message, errno for an error of the library. Returns 3. */
 int ccl_push_failure(lua_State *L, int err);
+
+/* ccl_push_current() - push the current session of msys.audit, and return it; NULL if there is
+ * none. */
+const struct accept *ccl_push_current(lua_State *L);
+
+/*
+ * ccl_unknown_service() - raise "WHAT 'TEXT': unknown service type (known: ...)" about the value at
+ * @idx. @cc: whose service types are known; NULL: those of every configuration.
+ */
+_Noreturn void ccl_unknown_service(lua_State *L, int idx, const char *what, struct conncount *cc);
+
+/* connections.c: the functions of the module that it describes */
+
+int ccl_connections(lua_State *L);
+int ccl_audit_connections(lua_State *L);
+int ccl_audit_receptions(lua_State *L);
+int ccl_audit_rejections(lua_State *L);
 
 /* accept_construct.c */
 

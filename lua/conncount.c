@@ -171,11 +171,11 @@ static int count_local(lua_State *L, const struct accept *ac)
 	return push_no_listener(L, &ac->local, ac->port);
 }
 
-static _Noreturn void unknown_service(lua_State *L, int idx, struct conncount *cc)
+_Noreturn void ccl_unknown_service(lua_State *L, int idx, const char *what, struct conncount *cc)
 {
 	char buf[1024];
 
-	ccl_bad(L, idx, ARG_SERVICE, "unknown service type (known: %s)",
+	ccl_bad(L, idx, what, "unknown service type (known: %s)",
 		conncount_services(cc, buf, sizeof(buf)));
 }
 
@@ -190,13 +190,13 @@ static int count_service(lua_State *L, int idx, const struct conncount_cidr *cid
 	if (!lua_isnoneornil(L, idx)) {
 		service = ccl_check_string(L, idx, ARG_SERVICE);
 		if (!*service) /* unknown in every configuration, so none needs to be loaded */
-			unknown_service(L, idx, NULL);
+			ccl_unknown_service(L, idx, ARG_SERVICE, NULL);
 	}
 	err = ccl_reader_handle(L, &cc);
 	if (!err)
 		err = conncount_count_service(cc, service, cidr, &answer);
 	if (err == -ESRCH)
-		unknown_service(L, idx, cc);
+		ccl_unknown_service(L, idx, ARG_SERVICE, cc);
 	return push_answer(L, err, &answer);
 }
 
@@ -216,7 +216,6 @@ static int l_inbound_session_count(lua_State *L)
 {
 	const struct accept *ac = ccl_test_accept(L, 1);
 	struct conncount_cidr cidr;
-	const char *why = NULL;
 
 	if (!ac)
 		return luaL_error(L,
@@ -228,14 +227,14 @@ static int l_inbound_session_count(lua_State *L)
 		return count_local(L, ac);
 	if (lua_isnoneornil(L, 2))
 		return count_service(L, 3, &ac->remote);
-	if (conncount_cidr_parse(ccl_check_string(L, 2, ARG_CIDR), &ac->remote, &cidr, &why))
-		ccl_bad(L, 2, ARG_CIDR, "%s", why);
+	ccl_check_network(L, 2, ARG_CIDR, ac, &cidr);
 	return count_service(L, 3, &cidr);
 }
 
 /*
- * conncount.audit.current(ac) - make a session the current one of this Lua state, for `/len` in
- * conncount.audit.inbound_session_count(). nil: there is no current session. Returns nothing.
+ * conncount.audit.current(ac) - make a session the current one of this Lua state, for
+ * conncount.audit.inbound_session_count() and conncount.audit.connections(). nil: there is no
+ * current session. Returns nothing.
  */
 static int l_audit_current(lua_State *L)
 {
@@ -246,6 +245,12 @@ static int l_audit_current(lua_State *L)
 	return 0;
 }
 
+const struct accept *ccl_push_current(lua_State *L)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, CURRENT);
+	return lua_touserdata(L, -1);
+}
+
 /*
  * conncount.audit.inbound_session_count(cidr, service_type) - how many sessions are open now
  * from a network to a service. Both are required; `/len` needs a current session.
@@ -254,22 +259,12 @@ static int l_audit_current(lua_State *L)
  */
 static int l_audit_inbound_session_count(lua_State *L)
 {
-	const char *text, *why = NULL;
 	struct conncount_cidr cidr;
-	const struct accept *ac;
 
 	ccl_refuse_surplus(L, COUNT, 0, 2);
-	text = ccl_check_string(L, 1, ARG_CIDR);
+	ccl_check_string(L, 1, ARG_CIDR);
 	ccl_check_string(L, 2, ARG_SERVICE);
-
-	lua_getfield(L, LUA_REGISTRYINDEX, CURRENT);
-	ac = lua_touserdata(L, -1);
-	if (!ac && *text == '/')
-		ccl_bad(L, 1, ARG_CIDR,
-			"a prefix length alone needs a current session "
-			"(msys.audit.current(ac) sets it)");
-	if (conncount_cidr_parse(text, ac ? &ac->remote : NULL, &cidr, &why))
-		ccl_bad(L, 1, ARG_CIDR, "%s", why);
+	ccl_check_network(L, 1, ARG_CIDR, ccl_push_current(L), &cidr);
 	return count_service(L, 2, &cidr);
 }
 
@@ -326,14 +321,21 @@ static int l_service(lua_State *L)
 /* --- the module --------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
-	{ "accept", ccl_accept }, { "inbound_session_count", l_inbound_session_count },
-	{ "network", l_network }, { "service", l_service },
-	{ "socket", ccl_socket }, { NULL, NULL },
+	{ "accept", ccl_accept },
+	{ "connections", ccl_connections },
+	{ "inbound_session_count", l_inbound_session_count },
+	{ "network", l_network },
+	{ "service", l_service },
+	{ "socket", ccl_socket },
+	{ NULL, NULL },
 };
 
 static const luaL_Reg audit_functions[] = {
+	{ "connections", ccl_audit_connections },
 	{ "current", l_audit_current },
 	{ "inbound_session_count", l_audit_inbound_session_count },
+	{ "receptions", ccl_audit_receptions },
+	{ "rejections", ccl_audit_rejections },
 	{ NULL, NULL },
 };
 

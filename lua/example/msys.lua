@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-2-Clause
 -- msys.lua: the parts of Momentum's Lua interface that this server has: msys.core,
 -- msys.registerModule(), msys.expandMacro(), the validation context, and esmtp_capability_add() and
--- esmtp_capability_remove() of accept constructs. inbound_session_count() is conncount's.
+-- esmtp_capability_remove() of accept constructs. The counts are conncount's.
 local conncount = require('conncount')
 local audit = require('msys.audit') -- makes the global msys
 
@@ -201,7 +201,7 @@ function server.run(session, hook, argument)
 		vctx[core.VCTX_MESS], session.message = {}, {}
 	end
 	current = session
-	audit.current(session.accept) -- the session to which msys.audit applies /24
+	audit.current(session.accept) -- the session of which msys.audit takes the client's address
 	for i in ipairs(modules) do
 		if modules[i].functions[hook] and not call(session, i, hook, argument) then
 			break

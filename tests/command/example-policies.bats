@@ -84,6 +84,88 @@ IP: 198.51.100.9 Sessions: 2
 IP: 198.51.100.1 Sessions: 4' "$(head -n 7 "$TEST_DIR/server.out")" printed
 }
 
+@test "Momentum policy: msys.audit.connections counts a client's connections, closed ones too" {
+	configure raw <<-'END'
+		[conncount]
+		group = root
+		window = 60,1
+		window = 900,4
+		[mx]
+		listen = *:25
+	END
+	policy validate_mailfrom <<-'END'
+		require("msys.core");
+		require("msys.audit");
+		require("msys.extended.message");
+
+		local mod = {};
+
+		function mod:validate_mailfrom(str, ac, vctx)
+		  local conn = msys.audit.connections("60,1");
+		  local recent = msys.audit.connections("900,4", { startv = 0, endv = 4 });
+		  local near = msys.audit.connections("900,4", { startv = 0, endv = 4, cidr = "/24", cluster = false });
+		  if conn > recent or near > 3 then
+		    vctx:disconnect(421, "Too many connections: " .. recent .. " of " .. near);
+		  end
+		  return msys.core.VALIDATE_DONE;
+		end
+
+		msys.registerModule("validate_mailfrom", mod);
+	END
+	load
+	example_start "$BUILD/tests/server" "$POLICY"
+	talk <<-'END'
+		open a 198.51.100.1 192.0.2.10:25
+		open b 198.51.100.1 192.0.2.10:25
+		open c 198.51.100.9 192.0.2.10:25
+		close a
+		close b
+		say c HELO client.example
+		say c MAIL FROM:<c@example.org>
+		open d 198.51.100.1 192.0.2.10:25
+		say d HELO client.example
+		say d MAIL FROM:<d@example.org>
+		gone d
+	END
+	expect_said "$(cat <<-'END'
+		a 220 HOST ESMTP
+		b 220 HOST ESMTP
+		c 220 HOST ESMTP
+		c 250 HOST
+		c 250 2.1.0 OK
+		d 220 HOST ESMTP
+		d 250 HOST
+		d 421 Too many connections: 3 of 4
+	END
+	)"
+	example_stop
+	expect_eq '' "$(grep -v '^server: ready$' "$TEST_DIR/server.log")" "server's messages"
+}
+
+@test "Momentum policy: msys.audit.receptions and rejections fail with the reason, and mail goes on" {
+	policy receptions <<-'END'
+		require("msys.core");
+		require("msys.audit");
+		local mod = {};
+		function mod:validate_mailfrom(str, ac, vctx)
+		  local rcpt = msys.audit.receptions("60,1");
+		  return msys.core.VALIDATE_DONE;
+		end
+		msys.registerModule("receptions", mod);
+	END
+	load
+	example_start "$BUILD/tests/server" "$POLICY"
+	talk <<-'END'
+		open a 198.51.100.1 192.0.2.10:25
+		say a HELO client.example
+		say a MAIL FROM:<a@example.org>
+	END
+	expect_said $'a 220 HOST ESMTP\na 250 HOST\na 250 2.1.0 OK'
+	example_stop
+	expect 0 grep '^server: policy: receptions: validate_mailfrom: ' "$TEST_DIR/server.log"
+	expect_match 'receptions: conncount sees connections, not messages' "$output"
+}
+
 @test "Momentum policy: each phase from connect to data_spool runs, with a self for each session" {
 	policy phases <<-'END'
 		require("msys.core");

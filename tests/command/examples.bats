@@ -71,11 +71,13 @@ try() {
 	'user/dist/man/conncount-lua.3:#include <conncount_lua.h>') embeds "$2" ;;
 	'user/dist/man/conncount-lua.3:local accept = '*) accepts "$2" ;;
 	"user/dist/man/conncount-lua.3:require('msys.extended.ac')") policy "$2" ;;
+	'user/dist/man/conncount-lua.3:-- Refuse a network '*) opens "$2" ;;
 	"user/dist/man/conncount-lua.3:-- An IPv4 client's /24 "*) translated "$2" ;;
 	"user/dist/man/conncount-lua.3:-- Run a session's policy "*) resumes "$2" ;;
 
 	'user/dist/man/conncount-momentum.7:-- How many sessions are '*) momentum_counts "$2" ;;
 	'user/dist/man/conncount-momentum.7:-- A client with many sessions '*) momentum_waits "$2" ;;
+	'user/dist/man/conncount-momentum.7:-- A client that opened too many'*) momentum_windows "$2" ;;
 	'user/dist/man/conncount-momentum.7:-- A client with too many '*) momentum_at_mail "$2" ;;
 	'user/dist/man/conncount-momentum.7:-- At most 2 sessions '*) momentum_limits "$2" ;;
 
@@ -231,6 +233,16 @@ policy() {
 # translated FILE: the same, but the policy limits clients from 64:ff9b::/96 by the IPv4 address in
 # theirs. One such network is full first: without translation, all these clients would be refused
 # for it.
+opens() {
+	expect_greeting '220 welcome \(cannot count: /nowhere: not loaded .*\)' "$1" 198.51.100.7 /nowhere
+	counting_windows
+	open_sessions 30 0
+	sessions close both
+	expect_greeting '220 welcome' "$1" 198.51.100.8 "$CONNCOUNT_DIR"
+	sessions open 1 198.51.100.7 192.0.2.10:25
+	expect_greeting '421 4.7.0 too many connections from your network' "$1" 198.51.100.9 "$CONNCOUNT_DIR"
+	expect_greeting '220 welcome' "$1" 203.0.115.7 "$CONNCOUNT_DIR"
+}
 translated() {
 	local refusal='421 4.7.0 too many sessions from your network.*'
 	open_sessions 0 0
@@ -390,6 +402,48 @@ momentum_waits() {
 		open c 198.51.100.7 192.0.2.10:25
 	END
 	expect_said $'a 220 HOST ESMTP\nb 220 HOST ESMTP\nc 220 HOST ESMTP'
+}
+
+# counting_windows: loads a configuration with the window 60,1.
+counting_windows() {
+	configure raw <<-'END'
+		[conncount]
+		group = root
+		window = 60,1
+		[mx]
+		listen = *:25
+	END
+	load
+}
+
+momentum_windows() {
+	counting_windows
+	momentum "$1" <<-'END'
+		open a 198.51.100.7 192.0.2.10:25
+		close a
+		open b 198.51.100.7 192.0.2.10:25
+		say b HELO client.example
+		say b MAIL FROM:<b@example.org>
+		open c 198.51.100.7 192.0.2.10:25
+		open d 203.0.113.7 192.0.2.10:25
+		say c HELO client.example
+		say c MAIL FROM:<c@example.org>
+		say d HELO client.example
+		say d MAIL FROM:<d@example.org>
+	END
+	expect_said "$(cat <<-'END'
+		a 220 HOST ESMTP
+		b 220 HOST ESMTP
+		b 250 HOST
+		b 250 2.1.0 OK
+		c 220 HOST ESMTP
+		d 220 HOST ESMTP
+		c 250 HOST
+		c 450 4.7.0 too many connections
+		d 250 HOST
+		d 250 2.1.0 OK
+	END
+	)"
 }
 
 momentum_at_mail() {

@@ -324,6 +324,76 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 	return 0;
 }
 
+/* The window that is configured. */
+static const struct conncount_window configured = { .seconds = 60, .windows = 1 };
+
+static int query_windows(struct conncount *cc, const char *service, const char *listener,
+			 const struct conncount_window *window, struct conncount_connections *ret)
+{
+	struct conncount_answer answer;
+	int error = query(cc, service, listener, &answer);
+
+	if (error)
+		return error;
+	if (window->seconds != configured.seconds || window->windows != configured.windows)
+		return -ENODATA;
+	if (!window->smooth && (window->from > window->to || window->to > window->windows))
+		return -ERANGE;
+	*ret = (struct conncount_connections){
+		.count = answer.count,
+		.least = answer.count,
+		.most = answer.count + (answer.flags ? 0 : 3),
+		.flags = answer.flags,
+		.listeners = 1,
+	};
+	if (world & WORLD_NOT_EXACT && cc->looks % 2)
+		ret->most = INT64_MAX;
+	return 0;
+}
+
+int conncount_connections(struct conncount *cc, const char *service, const char *listener,
+			  const struct conncount_window *window, const struct conncount_cidr *cidr,
+			  struct conncount_connections *ret)
+{
+	if (cidr)
+		check_cidr(cidr);
+	if (cidr && cidr->prefixlen > 64 && cidr->prefixlen < 128)
+		return -EDOM;
+	return query_windows(cc, service, listener, window, ret);
+}
+
+int conncount_openers(struct conncount *cc, const char *service, const char *listener,
+		      const struct conncount_window *window, int family, unsigned prefixlen,
+		      struct conncount_opener **ret_openers, size_t *ret_n,
+		      struct conncount_connections *ret_total)
+{
+	struct conncount_cidr cidr = { .family = family, .prefixlen = prefixlen };
+	int error;
+
+	check_cidr(&cidr);
+	if (prefixlen > 64 && prefixlen < 128)
+		return -EDOM;
+	error = query_windows(cc, service, listener, window, ret_total);
+	if (error)
+		return error;
+	*ret_n = 1;
+	*ret_openers = calloc(1, sizeof(**ret_openers));
+	check(*ret_openers);
+	**ret_openers = (struct conncount_opener){ cidr, ret_total->count, ret_total->least,
+						   ret_total->most };
+	return 0;
+}
+
+int conncount_windows(struct conncount *cc, struct conncount_windows *ret)
+{
+	check(cc);
+	if (world & WORLD_NO_ANSWER)
+		return -EIO;
+	*ret = (struct conncount_windows){ .n = 1, .window = { configured }, .max_networks = 1 };
+	ret->error[0] = (world & WORLD_NOT_EXACT) != 0;
+	return 0;
+}
+
 int conncount_listeners(struct conncount *cc, struct conncount_listener **ret, size_t *ret_n)
 {
 	check(cc);

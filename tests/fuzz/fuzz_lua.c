@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -28,6 +29,7 @@
 
 #define ACCEPT_TYPE "conncount.accept"
 #define COUNT       "inbound_session_count"
+#define CONNECTIONS "connections"
 
 enum {
 	STEPS_MOST = 64,
@@ -47,15 +49,17 @@ struct conncount {
 };
 
 static struct conncount_answer answer;
+static struct conncount_connections connections;
 static int open_error, query_error;
 static unsigned handles; /* open now */
 
 /* The last question; `service` is "" for the default one. */
 static struct {
-	enum { NOTHING, SERVICE, LOCAL } what;
+	enum { NOTHING, SERVICE, LOCAL, WINDOWS } what;
 	char service[1024];
 	struct conncount_cidr cidr, local;
 	uint16_t port;
+	struct conncount_window window;
 } asked;
 
 int conncount_open(const char *dir, struct conncount **ret)
@@ -120,6 +124,33 @@ int conncount_count_local(struct conncount *cc, const struct conncount_cidr *loc
 	asked.port = port;
 	asked.cidr = *cidr;
 	return give(ret_answer);
+}
+
+int conncount_connections(struct conncount *cc, const char *service, const char *listener,
+			  const struct conncount_window *window, const struct conncount_cidr *cidr,
+			  struct conncount_connections *ret)
+{
+	check(cc && cidr && !listener && handles);
+	check(!service || *service);
+	asked.what = WINDOWS;
+	snprintf(asked.service, sizeof(asked.service), "%s", service ? service : "");
+	asked.cidr = *cidr;
+	asked.window = *window;
+	if (query_error)
+		return -query_error;
+	*ret = connections;
+	return 0;
+}
+
+int conncount_windows(struct conncount *cc, struct conncount_windows *ret)
+{
+	check(cc && handles);
+	*ret = (struct conncount_windows){
+		.n = 2,
+		.window = { { .seconds = 60, .windows = 1 },
+			    { .seconds = UINT32_MAX, .windows = UINT32_MAX } },
+	};
+	return 0;
 }
 
 /* For the module to be complete: what takes no network is not tried here. */
@@ -552,6 +583,131 @@ static void want_count(lua_State *L, int first, int n, const struct session *at,
 	ret->service = service;
 }
 
+/* What a question about windows has to end in, and what it has to ask before. */
+struct wanted_windows {
+	bool valid; /* the arguments are right */
+	struct conncount_window window;
+	char *service; /* NULL: the default one */
+	struct conncount_cidr cidr;
+};
+
+/* The text of the value at @idx in place of *@text. False: it has none. */
+static bool want_text(lua_State *L, int idx, char **text)
+{
+	*text = text_at(L, idx);
+	return *text;
+}
+
+static bool want_number(lua_State *L, int idx, uint32_t most, uint32_t *ret)
+{
+	int is_integer;
+	lua_Integer number = lua_tointegerx(L, idx, &is_integer);
+
+	*ret = (uint32_t)number;
+	return lua_type(L, idx) == LUA_TNUMBER && is_integer && number >= 0 && number <= most;
+}
+
+/* The options in the table at @idx. */
+static bool want_options(lua_State *L, int idx, struct wanted_windows *ret, char **cidr)
+{
+	bool valid = true, cluster = false;
+	uint32_t from = 0, to = 0;
+
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		char *key = text_at(L, -2);
+		const char *name = key ? key : "";
+
+		if (!strcmp(name, "startv")) {
+			valid &= want_number(L, -1, ret->window.windows, &from);
+		} else if (!strcmp(name, "endv")) {
+			valid &= want_number(L, -1, ret->window.windows, &to);
+		} else if (!strcmp(name, "cidr")) {
+			valid &= want_text(L, -1, cidr);
+		} else if (!strcmp(name, "service")) {
+			valid &= want_text(L, -1, &ret->service) && *ret->service;
+		} else if (!strcmp(name, "cluster")) {
+			valid &= lua_isboolean(L, -1);
+			cluster = lua_toboolean(L, -1);
+		} else {
+			valid = false;
+		}
+		free(key);
+		lua_pop(L, 1);
+	}
+	ret->window.from = from < to ? from : to;
+	ret->window.to = from < to ? to : from;
+	if (cluster && ret->service)
+		return false;
+	if (cluster)
+		ret->service =
+			string_of(CONNCOUNT_SERVICE_CLUSTER, strlen(CONNCOUNT_SERVICE_CLUSTER));
+	return valid;
+}
+
+/* A question about windows, by a session at @at (NULL: none), with @n arguments from @first on. */
+static void want_windows(lua_State *L, int first, int n, const struct session *at,
+			 struct wanted_windows *ret)
+{
+	char *monitor = n < 1 ? NULL : text_at(L, first), *cidr = NULL;
+
+	*ret = (struct wanted_windows){};
+	ret->valid = monitor && !conncount_window_parse(monitor, &ret->window);
+	if (n > 1 && lua_istable(L, first + 1))
+		ret->valid &= want_options(L, first + 1, ret, &cidr);
+	else if (n > 1 && !lua_isnil(L, first + 1))
+		ret->valid &= want_text(L, first + 1, &cidr);
+	if (cidr)
+		ret->valid &=
+			!conncount_cidr_parse(cidr, at ? &at->remote : NULL, &ret->cidr, NULL);
+	else if (at)
+		ret->cidr = at->remote;
+	else
+		ret->valid = false;
+	free(monitor);
+	free(cidr);
+}
+
+/* The answer, from @first on, is the library's, and so is the question. */
+static void check_windows(lua_State *L, int first, const struct wanted_windows *wanted)
+{
+	bool exact = connections.flags & CONNCOUNT_EXACT;
+	bool known = connections.most != INT64_MAX && !(connections.flags & CONNCOUNT_DETACHED);
+
+	check(lua_isinteger(L, first) && lua_tointeger(L, first) == connections.count);
+	check(lua_gettop(L) == (exact ? first : first + 1));
+	if (!exact && known)
+		check(lua_isinteger(L, first + 1) &&
+		      lua_tointeger(L, first + 1) == connections.most - connections.count);
+	else if (!exact)
+		check(lua_tonumber(L, first + 1) == HUGE_VAL);
+	check(asked.what == WINDOWS && same(&asked.cidr, &wanted->cidr));
+	check(!strcmp(asked.service, wanted->service ? wanted->service : ""));
+	check(!memcmp(&asked.window, &wanted->window, sizeof(asked.window)));
+}
+
+/* As try_count(), of connections in windows. */
+static void try_windows(lua_State *L, int n, int self, const struct session *at)
+{
+	int first = lua_gettop(L) - n, err = !handles ? open_error : 0;
+	struct wanted_windows wanted;
+	enum ending ending;
+	bool raises;
+
+	want_windows(L, first + 1 + self, n - self, at, &wanted);
+	if (!err)
+		err = query_error;
+	raises = !wanted.valid ||
+		 ((handles || !open_error) && (err == ENODATA || err == ESRCH || err == EDOM));
+	ending = call(L, n, CONNECTIONS);
+	check(ending != (raises ? VALUES : RAISED));
+	if (ending == VALUES && err)
+		check_failure(L, first, err);
+	else if (ending == VALUES)
+		check_windows(L, first, &wanted);
+	free(wanted.service);
+}
+
 /* The answer, from @first on, is the library's. */
 static void check_answer(lua_State *L, int first)
 {
@@ -617,14 +773,9 @@ static int push_values(lua_State *L, const struct operand *ops, int n)
 	return n;
 }
 
-/* accept{ KEY = VALUE, ... } */
-static void step_accept_table(lua_State *L, const struct operand *ops, int n)
+/* { KEY = VALUE, ... } */
+static void push_fields(lua_State *L, const struct operand *ops, int n)
 {
-	struct session wanted;
-	enum ending ending;
-	bool valid;
-	int first;
-
 	push_table(L);
 	for (int i = 0; i + 1 < n; i += 2) {
 		push_value(L, &ops[i]);
@@ -634,6 +785,17 @@ static void step_accept_table(lua_State *L, const struct operand *ops, int n)
 		else
 			lua_rawset(L, -3);
 	}
+}
+
+/* accept{ KEY = VALUE, ... } */
+static void step_accept_table(lua_State *L, const struct operand *ops, int n)
+{
+	struct session wanted;
+	enum ending ending;
+	bool valid;
+	int first;
+
+	push_fields(L, ops, n);
 	first = lua_gettop(L);
 	valid = want_fields(L, first, &wanted);
 	lua_getfield(L, MODULE, "accept");
@@ -699,6 +861,33 @@ static void step_audit(lua_State *L, const struct operand *ops, int n)
 	lua_getfield(L, AUDIT, COUNT);
 	push_values(L, ops, n);
 	try_count(L, n, 0, have_current ? &current : NULL, true);
+}
+
+/* The arguments of connections(): MONITOR; MONITOR, OPTIONS; or MONITOR, { KEY = VALUE, ... } */
+static int push_window_arguments(lua_State *L, const struct operand *ops, int n)
+{
+	if (n < 3)
+		return push_values(L, ops, n);
+	push_value(L, &ops[0]);
+	push_fields(L, &ops[1], n - 1);
+	return 2;
+}
+
+/* ac:connections(...) */
+static void step_windows(lua_State *L, const struct operand *ops, int n)
+{
+	lua_getfield(L, SESSION, CONNECTIONS);
+	lua_pushvalue(L, SESSION);
+	n = push_window_arguments(L, ops, n);
+	try_windows(L, n + 1, 1, &session);
+}
+
+/* audit.connections(...) */
+static void step_audit_windows(lua_State *L, const struct operand *ops, int n)
+{
+	lua_getfield(L, AUDIT, CONNECTIONS);
+	n = push_window_arguments(L, ops, n);
+	try_windows(L, n, 0, have_current ? &current : NULL);
 }
 
 /* audit.current(VALUE...) */
@@ -772,6 +961,14 @@ static void step_answer(const struct operand *ops)
 		answer.flags = CONNCOUNT_SEEDING | CONNCOUNT_DETACHED | CONNCOUNT_CLUSTER;
 	else if (!answer.uncounted && !answer.lost)
 		answer.flags = CONNCOUNT_EXACT;
+	connections = (struct conncount_connections){
+		.count = answer.count,
+		.least = answer.count,
+		.most = (int64_t)answer.lost > INT64_MAX - answer.count
+				? INT64_MAX
+				: answer.count + (int64_t)answer.lost,
+		.flags = answer.flags & (CONNCOUNT_EXACT | CONNCOUNT_DETACHED),
+	};
 	open_error = (int)plain_number(&ops[4], EHWPOISON);
 	if (open_error == ESRCH) /* conncount_open() never says so: nothing is named yet */
 		open_error = ENOENT;
@@ -806,6 +1003,12 @@ static void run_step(lua_State *L, char step, const struct operand *ops, int n)
 		break;
 	case 'q':
 		step_audit(L, ops, n);
+		break;
+	case 'w':
+		step_windows(L, ops, n);
+		break;
+	case 'W':
+		step_audit_windows(L, ops, n);
 		break;
 	case 'u':
 		step_current(L, ops, n);
@@ -873,6 +1076,8 @@ static lua_State *start(void)
 	lua_getfield(L, MODULE, "methods");
 	lua_getfield(L, MODULE, COUNT);
 	lua_setfield(L, -2, COUNT);
+	lua_getfield(L, MODULE, CONNECTIONS);
+	lua_setfield(L, -2, CONNECTIONS);
 	lua_settop(L, HOSTILE);
 	lua_pushnil(L);
 	step_accept_table(L, fields, 4);

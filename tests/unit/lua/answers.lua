@@ -24,7 +24,7 @@ local conncount = require('conncount')
 require('msys.extended.ac')
 local audit = require('msys.audit')
 
-local ENOENT, ESRCH, EACCES, EPROTO = 2, 3, 13, 71
+local ENOENT, ESRCH, EACCES, EDOM, ENODATA, EPROTO = 2, 3, 13, 33, 61, 71
 ac4 = conncount.accept{ remote = '192.0.2.7', ['local'] = '198.51.100.1:25' }
 local ac6 = conncount.accept{ remote = '2001:db8:1:2::7', ['local'] = '[2001:db8::1]:587' }
 local mapped = conncount.accept{ remote = '::ffff:192.0.2.7', ['local'] = '[::ffff:192.0.2.1]:25' }
@@ -148,6 +148,68 @@ assert(expect.fails(EPROTO, conncount.service, '198.51.100.1:25') == 'fake error
 fake.answer{}
 expect.returns({ 'mine' }, conncount.service, '[2001:db8::1]:587')
 assert(fake.asked() == 'service of 2001:db8::1/128 587')
+
+-- Connections in windows of time.
+local function windows(asked, f, ...)
+	expect.returns({ 12 }, f, ...)
+	if fake.asked() ~= asked then
+		error(('asked %q, not %q'):format(fake.asked(), asked), 2)
+	end
+end
+fake.answer{ count = 12 }
+for asked, options in pairs{
+	['windows 0 to 1 of 60,1: service (default) 192.0.2.7/32'] = { endv = 1 },
+	['windows 1 to 1 of 60,1: service (default) 192.0.2.7/32'] = { startv = 1, endv = 1 },
+	['windows 0 to 0 of 60,1: service (default) 192.0.2.7/32'] = {},
+	['windows 0 to 0 of 60,1: service (default) 192.0.2.0/24'] = { cidr = '/24' },
+	['windows 0 to 0 of 60,1: service (default) 2001:db8::/64'] = { cidr = '[2001:db8::1]/64' },
+	['windows 0 to 0 of 60,1: service Control 192.0.2.7/32'] = { service = 'Control', cluster = false },
+	['windows 0 to 0 of 60,1: service inbound_cidr 192.0.2.7/32'] = { cluster = true },
+} do
+	windows(asked, ac4.connections, ac4, '60,1', options)
+	audit.current(ac4)
+	windows(asked, audit.connections, '60,1', options)
+	audit.current(nil)
+end
+windows('windows 0 to 1 of 60,1: service (default) 192.0.2.7/32', ac4.connections, ac4, '60,1',
+	{ startv = 1 }) -- to 0: either order
+windows('windows 1 to 3 of 900,4: service (default) 192.0.2.7/32', ac4.connections, ac4, ' 900, 4 ',
+	{ startv = 3, endv = 1 })
+windows('windows 0 to 0 of 60,1: service (default) 2001:db8:1:2::/64', ac6.connections, ac6, '60,1',
+	'/24,/64')
+windows('windows 0 to 0 of 60,1: service (default) 192.0.2.7/32', mapped.connections, mapped, '60,1')
+windows('windows 0 to 0 of 60,1: service (default) 192.0.2.7/32', ac4.connections, ac4, '60,1', nil)
+windows('windows 0 to 0 of 60,1: service (default) 10.0.0.0/8', audit.connections, '60,1', '10.0.0.0/8')
+windows('windows 0 to 0 of 60,1: service SMTP 10.0.0.0/8', audit.connections, '60,1',
+	{ cidr = '10.0.0.0/8', service = 'SMTP' })
+
+-- The error of a count is a number.
+fake.answer{ count = 12, missed = 3 }
+expect.returns({ 12, 3 }, ac4.connections, ac4, '60,1')
+expect.returns({ 12, 3 }, audit.connections, '60,1', '::/0')
+fake.answer{ count = 12, missed = -1 }
+expect.returns({ 12, math.huge }, ac4.connections, ac4, '60,1')
+fake.answer{ count = 12, detached = true }
+expect.returns({ 12, math.huge }, ac4.connections, ac4, '60,1')
+
+-- Failures and mistakes.
+fake.answer{ error = EPROTO }
+assert(expect.fails(EPROTO, ac4.connections, ac4, '60,1') == 'fake error 71')
+fake.answer{ error = ESRCH }
+expect.raises({ "connections: bad argument #2 (service) 'smtp': unknown service type "
+	.. '(known: SMTP, Control, mine)' }, ac4.connections, ac4, '60,1', { service = 'smtp' })
+fake.answer{ count = 1, error = ENODATA }
+expect.raises({ "connections: bad argument #1 (monitor) '300,6': no such window is configured "
+	.. "(configured: 60,1 and 900,4; add 'window = 300,6' to the configuration)" },
+	audit.connections, '300,6', '::/0')
+expect.raises({ "connections: bad argument #1 (monitor) ' 300,\\0096': ", "'window = 300,6'" },
+	audit.connections, ' 300,\t6', '::/0')
+fake.answer{ error = ENODATA }
+expect.raises({ "connections: bad argument #1 (monitor) '60,1'", '(configured: none; ' },
+	ac4.connections, ac4, '60,1')
+fake.answer{ error = EDOM }
+expect.raises({ "connections: bad argument #2 (cidr) '/96': ", '65 to 127' },
+	ac6.connections, ac6, '60,1', '/96')
 
 -- A query succeeds again, over the same handle; lua.bats checks that it is closed with the state.
 fake.answer{ count = 1 }

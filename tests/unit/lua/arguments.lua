@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- The arguments of inbound_session_count(), with nothing loaded: a call with well-formed ones
+-- The arguments of the module's functions, with nothing loaded: a call with well-formed ones
 -- reaches the system and fails there with ENOENT, a call with malformed ones raises an error
 -- before.
 local expect = require('expect')
@@ -176,6 +176,83 @@ expect.raises({ 'current: 1 argument at most, got 2' }, audit.current, ac4, ac6)
 expect.fails(ENOENT, audit.inbound_session_count, '/64', 'SMTP') -- the calls that failed changed nothing
 audit.current(nil)
 expect.raises({ CIDR .. " '/64': ", 'current' }, audit.inbound_session_count, '/64', 'SMTP')
+
+-- Connections in windows of time. Only the system can tell which are configured.
+local function connections(...) return ac4.connections(ac4, ...) end
+local MONITOR = 'connections: bad argument #1 (monitor)'
+for _, text in ipairs{ '60,1', '60, 1', ' 60 ,1 ', '60,0', '86400,30' } do
+	expect.fails(ENOENT, connections, text)
+end
+for _, text in ipairs{ '', '60', '60,', ',1', '0,1', '60,-1', '60,1,1', '60 1', '60;1', '60,1x', '1e2,1',
+	'99999999999,1', '60,99999999999999999999' } do
+	expect.raises({ MONITOR .. " '" .. text .. "': expected 'SECONDS,WINDOWS'" }, connections, text)
+end
+expect.raises({ MONITOR .. " '60,1\\000': ", 'NUL' }, connections, '60,1\0')
+expect.raises({ MONITOR .. ': string expected, got no value' }, audit.connections)
+expect.raises({ MONITOR .. ': string expected, got nil' }, connections, nil, '10.0.0.0/8')
+expect.raises({ MONITOR .. " '60': string expected, got number" }, connections, 60)
+
+expect.fails(ENOENT, connections, '60,3', { startv = 0, endv = 3, cidr = '/24,/64', cluster = true })
+expect.fails(ENOENT, connections, '60,3', { startv = 3, endv = 0, cluster = false, service = 'SMTP' })
+expect.fails(ENOENT, connections, '60,3', setmetatable({}, { __index = error }))
+for _, field in ipairs{ 'startv', 'endv' } do
+	local what = 'connections: bad argument #2 (' .. field .. ')'
+	for _, number in ipairs{ -1, 4, 0.5, 1 / 0, -1 / 0, 0 / 0, 2 ^ 32, 2 ^ 63 } do
+		expect.raises({ what, "': expected the number of a window of '60,3' " }, connections, '60,3',
+			{ [field] = number })
+	end
+	expect.raises({ what .. " '1': number expected, got string" }, connections, '60,3',
+		{ [field] = '1' })
+	expect.raises({ what .. ': number expected, got boolean' }, connections, '60,3',
+		{ [field] = true })
+	expect.raises({ what .. " '1': expected the number of a window of '60,0' " }, connections, '60,0',
+		{ [field] = 1 })
+end
+for _, value in ipairs{ 24, true, print } do
+	expect.raises({ 'connections: bad argument #2 (options)', 'table or string expected, got '
+		.. type(value) }, connections, '60,1', value)
+end
+for _, options in ipairs{ '/33', { cidr = '/33' } } do
+	expect.raises({ "connections: bad argument #2 (cidr) '/33': " }, connections, '60,1', options)
+	expect.raises({ "connections: bad argument #2 (cidr) '/33': ", 'current' }, audit.connections,
+		'60,1', options)
+end
+expect.raises({ "connections: bad argument #2 (cidr) '24': string expected, got number" }, connections,
+	'60,1', { cidr = 24 })
+expect.raises({ "connections: bad argument #2 (cluster) '1': boolean expected, got number" },
+	connections, '60,1', { cluster = 1 })
+expect.raises({ 'connections: bad argument #2 (service): string expected, got boolean' }, connections,
+	'60,1', { service = true })
+expect.raises({ "connections: bad argument #2 (service) '': unknown service type", 'SMTP' },
+	connections, '60,1', { service = '' })
+expect.raises({ "connections: bad argument #2 (service) 'SMTP': cluster" }, connections, '60,1',
+	{ service = 'SMTP', cluster = true })
+for key, text in pairs{ start = " 'start'", startV = " 'startV'", [1] = " '1'", [true] = '' } do
+	expect.raises({ 'connections: unknown option' .. text .. ": the options are 'startv', " },
+		connections, '60,1', { [key] = '10.0.0.0/8' })
+end
+expect.raises({ 'connections: 2 arguments at most, got 3' }, connections, '60,1', nil, nil)
+expect.raises({ 'connections: 2 arguments at most, got 3' }, audit.connections, '60,1', nil, nil)
+expect.raises({ 'connections: accept construct expected before the colon, got string' },
+	ac4.connections, '60,1')
+expect.raises({ 'connections: accept construct expected before the colon, got no value' },
+	conncount.connections)
+
+-- Without a current session, the network must be absolute.
+expect.fails(ENOENT, audit.connections, '60,1', '10.0.0.0/8')
+for _, options in ipairs{ { n = 1 }, { n = 1, {} }, { n = 1, { endv = 1 } } } do
+	expect.raises({ 'connections: without a cidr it needs a current session (msys.audit.current(ac)' },
+		audit.connections, '60,1', options[1])
+end
+audit.current(ac6)
+expect.fails(ENOENT, audit.connections, '60,1')
+expect.fails(ENOENT, audit.connections, '60,1', '/64')
+audit.current(nil)
+
+-- Momentum's other two functions count messages.
+for _, name in ipairs{ 'receptions', 'rejections' } do
+	expect.raises({ name .. ': conncount sees connections, not messages' }, audit[name], '60,1')
+end
 
 -- Functions for policy services.
 for text, network in pairs{

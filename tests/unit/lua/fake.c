@@ -2,8 +2,8 @@
 /*
  * fake.c - stands in for the parts of libconncount that ask the kernel, so that answers.lua
  * can decide what they answer and see what they were asked. It is linked with the binding
- * and the library's cidr.c into a module `conncount`, whose second entry, luaopen_fake(),
- * gives the functions that steer it.
+ * and the library's cidr.c and window.c into a module `conncount`, whose second entry,
+ * luaopen_fake(), gives the functions that steer it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +19,7 @@ struct conncount {
 };
 
 static struct conncount_answer answer;
+static struct conncount_connections connections;
 static int open_error, query_error;
 static int opened;
 static char asked[256];
@@ -84,6 +85,33 @@ int conncount_count_local(struct conncount *cc, const struct conncount_cidr *loc
 	return give(ret_answer);
 }
 
+int conncount_connections(struct conncount *cc, const char *service, const char *listener,
+			  const struct conncount_window *window, const struct conncount_cidr *cidr,
+			  struct conncount_connections *ret)
+{
+	char text[CONNCOUNT_CIDR_SIZE];
+
+	(void)cc;
+	snprintf(asked, sizeof(asked), "windows %u to %u of %u,%u%s: service %s %s%s", window->from,
+		 window->to, window->seconds, window->windows, window->smooth ? " smooth" : "",
+		 service ? service : "(default)", conncount_cidr_format(cidr, text),
+		 listener ? " listener" : "");
+	if (query_error)
+		return -query_error;
+	*ret = connections;
+	return 0;
+}
+
+int conncount_windows(struct conncount *cc, struct conncount_windows *ret_windows)
+{
+	(void)cc;
+	*ret_windows = (struct conncount_windows){
+		.n = answer.count ? 2 : 0,
+		.window = { { .seconds = 60, .windows = 1 }, { .seconds = 900, .windows = 4 } },
+	};
+	return 0;
+}
+
 int conncount_service_of(struct conncount *cc, const struct conncount_cidr *local, uint16_t port,
 			 char *ret_service)
 {
@@ -129,9 +157,14 @@ static lua_Integer field(lua_State *L, const char *name)
 	return value;
 }
 
-/* fake.answer{ count, uncounted, lost, seeding, detached, cluster, open_error, error } */
+/*
+ * fake.answer{ count, uncounted, lost, seeding, detached, cluster, open_error, error }; of windows
+ * count, missed (-1: not known) and detached. Windows are configured if count is not 0.
+ */
 static int fake_answer(lua_State *L)
 {
+	int64_t missed = field(L, "missed");
+
 	answer = (struct conncount_answer){
 		.count = field(L, "count"),
 		.uncounted = field(L, "uncounted"),
@@ -145,6 +178,15 @@ static int fake_answer(lua_State *L)
 		answer.flags |= CONNCOUNT_CLUSTER;
 	if (!answer.uncounted && !answer.lost && !answer.flags)
 		answer.flags = CONNCOUNT_EXACT;
+	connections = (struct conncount_connections){
+		.count = answer.count,
+		.least = answer.count,
+		.most = missed < 0 ? INT64_MAX : answer.count + missed,
+	};
+	if (answer.flags & CONNCOUNT_DETACHED)
+		connections.flags = CONNCOUNT_DETACHED;
+	else if (!missed)
+		connections.flags = CONNCOUNT_EXACT;
 	open_error = (int)field(L, "open_error");
 	query_error = (int)field(L, "error");
 	return 0;
