@@ -119,6 +119,44 @@ mta_start() {
 	wait_until logged 3 ' open=0'
 }
 
+@test "HAProxy refuses a network over its limit of connections in a window, open or not" {
+	load
+	mta_start
+	example conncount-servers.7 HAPROXY 4 | sed 's/60,1/3600,1/; s/gt 100/gt 3/' >"$TEST_DIR/window"
+	haproxy_start "/use-service/{
+			r $TEST_DIR/window
+			d
+		}"
+	# The window is not configured.
+	expect_smtp '220 220 220 220' open 4 198.51.100.7 192.0.2.1:25
+	logged 1 "clients are let through unchecked: "
+	logged 1 "'3600,1': no such window is configured"
+	sed -i 's/^group/window = 3600,1\n&/' "$CONFIG"
+	load
+	expect_smtp '220 220 220 421' open 4 203.0.113.7 192.0.2.1:25
+	smtp close 203.0.113.7
+	wait_until expect_count 0 203.0.113.0/24
+	expect_smtp 421 open 1 203.0.113.8 192.0.2.1:25
+	expect_smtp '220 220 220 421' open 4 2001:db8:7::1 '[2001:db8::1]:25'
+	expect_smtp 421 open 1 2001:db8:7::2 '[2001:db8::1]:25'
+	expect_smtp 220 open 1 2001:db8:7:1::2 '[2001:db8::1]:25'
+}
+
+@test "lua.conncount_connections counts the client's address, or its network on a service" {
+	sed -i 's/^group/window = 3600,1\n&/' "$CONFIG"
+	printf '[submission]\nlisten = *:587\nservice = submission\n' >>"$CONFIG"
+	load
+	mta_start
+	haproxy_start "s/bind :25/bind :587,:25/
+		s/lua.conncount(32,128) -m int gt 10/lua.conncount_connections(3600,1) -m int gt 2/
+		s/lua.conncount(24,64) -m int gt 20/lua.conncount_connections(3600,1,24,64,submission) -m int gt 1/"
+	expect_smtp '220 220 421' open 3 198.51.100.7 192.0.2.1:25
+	expect_smtp '220' open 1 198.51.100.8 192.0.2.1:587
+	expect_smtp '421' open 1 198.51.100.9 192.0.2.1:587
+	expect_smtp '421' open 1 198.51.100.9 192.0.2.1:25
+	expect_smtp '220' open 1 203.0.113.9 192.0.2.1:25
+}
+
 @test "with a chroot, HAProxy follows a new instance or new maps only after its own reload" {
 	mkdir "$TEST_DIR/empty"
 	load

@@ -70,6 +70,27 @@ logged() {
 	expect_smtp '220 421' open 2 2001:db8:7::2 '[2001:db8::1]:25'
 }
 
+@test "OpenSMTPD refuses a network over its limit of connections in a window, open or not" {
+	load
+	{
+		example conncount-servers.7 OPENSMTPD 2 |
+			sed 's/group conncount/group nogroup/; s/=10 /=9 /; s/=100@60,1/=3@3600,1/'
+		printf '%s\n' 'listen on 0.0.0.0 port 25 filter conncount' 'action "local" mbox' \
+			'match from any for local action "local"'
+	} >"$TEST_DIR/smtpd.conf"
+	opensmtpd_start "$TEST_DIR/smtpd.conf"
+	# The window is not configured.
+	expect_smtp '220 220 220 220' open 4 198.51.100.7 192.0.2.1:25
+	logged 1 'conncount: clients are let in unchecked: '
+	logged 1 "'3600,1': no such window is configured"
+	sed -i 's/^group/window = 3600,1\n&/' "$CONFIG"
+	load
+	expect_smtp '220 220 220 421' open 4 203.0.113.7 192.0.2.1:25
+	smtp close 203.0.113.7
+	wait_until expect_count 0 203.0.113.0/24
+	expect_smtp 421 open 1 203.0.113.8 192.0.2.1:25
+}
+
 # inside COMMAND...: runs COMMAND in smtpd's mount namespace, which does not see new mounts of the
 # host.
 inside() {
@@ -105,7 +126,9 @@ inside() {
 	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount" SMTP /24,=5
 	expect_match "^/24,=5: .*'/24,'" "$errors"
 	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount" SMTP /24=x
-	expect_eq '/24=x: not NETWORK=LIMIT' "$errors"
+	expect_eq '/24=x: not NETWORK=LIMIT, or NETWORK=LIMIT@SECONDS,WINDOWS' "$errors"
+	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount" SMTP /24=5@60
+	expect_eq '/24=5@60: not NETWORK=LIMIT, or NETWORK=LIMIT@SECONDS,WINDOWS' "$errors"
 	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount" SMTP
 	expect_match '^usage: ' "$errors"
 	expect 2 "$LUA" "$ROOT/lua/servers/opensmtpd/filter-conncount"

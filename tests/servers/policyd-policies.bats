@@ -63,7 +63,16 @@ teardown() {
 		\nlimit{ v4 = 33, sessions = 5 }|3: limit: v4 = 33: not a whole number from 0 to 32
 		limit{ v6 = '64', sessions = 5 }|2: limit: v6 = '64': not a whole number from 0 to 128
 		limit{ v4 = 32, sessions = 1.5 }|2: limit: sessions = 1.5: not a whole number from 0 to 9223372036854775807
-		limit{ v4 = 32, limit = 5 }|2: limit: unknown field 'limit' (known: service, v4, v6, sessions, action, message, delay)
+		limit{ v4 = 32, limit = 5 }|2: limit: unknown field 'limit' (known: service, v4, v6, sessions, connections, window, action, message, delay)
+		limit{ v4 = 32, connections = 5 }|2: limit: window is missing: in which window to count connections, such as '60,1'
+		limit{ v4 = 32, window = '60,1' }|2: limit: connections is missing: how many may be opened in the window
+		limit{ v4 = 32, sessions = 5, window = '60,1' }|2: limit: sessions with window: a limit has either sessions, or connections and window
+		limit{ v4 = 32, sessions = 5, connections = 5 }|2: limit: sessions with connections: a limit has either sessions, or connections and window
+		limit{ v4 = 32, connections = -1, window = '60,1' }|2: limit: connections = -1: not a whole number from 0 to 9223372036854775807
+		limit{ v4 = 32, connections = 5, window = 60 }|2: limit: window = 60: not 'SECONDS,WINDOWS', such as '60,1'
+		limit{ v4 = 32, connections = 5, window = '60' }|2: limit: window = '60': not 'SECONDS,WINDOWS', such as '60,1'
+		limit{ v6 = 96, connections = 5, window = '60,1' }|2: limit: v6 = 96 with window: not a whole number from 0 to 64, or 128
+		limit{ v4 = 32, connections = 5, window = '60,1', service = 'inbound_cidr' }|2: limit: window with the service 'inbound_cidr': windows have only this host's connections; use 'SMTP'
 		limit{ v4 = 32, sessions = 5, action = 'drop' }|2: limit: action = 'drop': not 'defer', 'reject' or 'tarpit'
 		limit{ v4 = 32, sessions = 5, delay = 5 }|2: limit: a delay with the action 'defer': only 'tarpit' has one
 		limit{ v4 = 32, sessions = 5, action = 'tarpit', delay = 91 }|2: limit: delay = 91: not a number of seconds up to 90

@@ -131,6 +131,87 @@ teardown() {
 		hear c2 "$(refusal 203.0.113.1/32)"'
 }
 
+# windows_configure: adds windows of an hour to the configuration.
+windows_configure() {
+	sed -i 's/^\[conncount]$/&\nwindow = 3600,1/' "$CONFIG"
+}
+
+@test "a limit with a window is of connections opened in it, by service, of closed sessions too" {
+	local port
+	windows_configure
+	sessions_setup
+	policy <<-'END'
+		limit{ v4 = 32, v6 = 64, connections = 5, window = '3600,1', message = '{open} {limit} {network}' }
+		limit{ v4 = 24, connections = 9, window = '3600, 1', action = 'reject' }
+		limit{ service = 'submission', v4 = 32, connections = 1, window = '3600,1', action = 'tarpit', delay = 0.01 }
+		limit{ service = 'submission', v4 = 24, connections = 2, window = '3600,1' }
+	END
+	policyd_start --listen "$SOCKET"
+	# A session that is over the limit does not wait.
+	port=$(ports 203.0.113.1 25 | tail -n 1)
+	expect_action '421 4.7.0 6 5 203.0.113.1/32' 203.0.113.1 192.0.2.10 25 "$port"
+	sessions close both
+	expect_count 0
+	expect_action '421 4.7.0 6 5 203.0.113.1/32' 203.0.113.1 192.0.2.10
+	expect_action DUNNO 203.0.113.2 192.0.2.10
+	expect_action '421 4.7.0 6 5 2001:db8:1:2::/64' 2001:db8:1:2::9 2001:db8::10
+	expect_action DUNNO 203.0.113.1 192.0.2.10 587
+	sessions open 1 203.0.113.3 192.0.2.10:25
+	expect_action '521 5.7.0 too many connections from 203.0.113.0/24' 203.0.113.3 192.0.2.10
+	sessions open 1 203.0.113.3 192.0.2.10:587
+	expect_action '421 4.7.0 too many connections from 203.0.113.0/24' 203.0.113.3 192.0.2.10 587
+}
+
+@test "later connections are not held against a session that waits" {
+	windows_configure
+	sessions_setup
+	policy <<-'END'
+		limit{ v4 = 32, sessions = 4 }
+		limit{ v4 = 32, connections = 6, window = '3600,1' }
+	END
+	policyd_start --listen 127.0.0.1:10126
+	# shellcheck disable=SC2016
+	talk '
+		mapfile -t port < <(ports 203.0.113.1 25)
+		for i in {0..5}; do
+			dial c$i
+			say c$i 203.0.113.1 192.0.2.10 25 "${port[i]}"
+			# The other request makes the service read the requests in this order.
+			dial other
+			say other 203.0.112.9 192.0.2.10
+			hear other DUNNO
+		done
+		sessions open 1 203.0.113.1 192.0.2.10:25
+		for i in 4 5; do
+			hear c$i "$(refusal 203.0.113.1/32)"
+		done
+		# The two leave, and so does the other one, which was never asked about.
+		for i in 5 6 18; do
+			sessions close server $i
+		done
+		for i in {0..3}; do
+			hear c$i DUNNO
+		done'
+}
+
+@test "a window that is not configured limits nobody, and the log says so once; other limits apply" {
+	sessions_setup
+	policy <<-'END'
+		limit{ v4 = 32, v6 = 64, connections = 5, window = '3600,1' }
+		limit{ v4 = 24, sessions = 8 }
+	END
+	policyd_start --listen "$SOCKET"
+	expect_action "$(refusal 203.0.113.0/24)" 203.0.113.1 192.0.2.10
+	expect_action DUNNO 2001:db8:1:2::9 2001:db8::10
+	logged 1 'no effect'
+	logged 1 "these limits have no effect: window = '3600,1': no such window is configured (configured: none; add 'window = 3600,1'"
+	logged 0 'let in'
+	windows_configure
+	load
+	sessions open 6 203.0.112.7 192.0.2.10:25
+	expect_action '421 4.7.0 too many connections from 203.0.112.7/32' 203.0.112.7 192.0.2.10
+}
+
 @test "of link-local clients that connect at once, the first are accepted, up to the limit" {
 	requires ip
 	load

@@ -111,6 +111,25 @@ CONNCOUNT_ADDRESS 3 11 from 198.51.100.8/32' ::ffff:198.51.100.8
 	done
 }
 
+@test "a symbol with a window is of the connections that were opened in it" {
+	example conncount-servers.7 RSPAMD 3 | sed 's/60,1/3600,1/; s/limit = 100/limit = 3/' \
+		>"$LOCAL/rspamd.conf.local"
+	rspamd_start nogroup
+	# The window is not configured.
+	sessions open 4 198.51.100.7 192.0.2.1:25
+	expect_check '' 198.51.100.7
+	expect_check '' 198.51.100.7
+	logged 1 "conncount: mail is not scored: connections: bad argument #1 (monitor) '3600,1': no such window"
+	sed -i 's/^group/window = 3600,1\n&/' "$CONFIG"
+	load
+	sessions open 3 203.0.113.7 192.0.2.1:25
+	sessions open 9 203.0.113.7 192.0.2.1:587
+	expect_check '' 203.0.113.8
+	sessions open 1 203.0.113.9 192.0.2.1:25
+	sessions close server from=203.0.113.9
+	expect_check 'CONNCOUNT_OPENED 2 4 from 203.0.113.8/24' 203.0.113.8
+}
+
 @test "a configuration can set names, lengths and service; a mistake in it is logged" {
 	printf '%s\n' 'conncount { service = "submission"; symbols {' \
 		'MY_CONNCOUNT_20 { ipv4 = 20; limit = 2; score = 7.5; }' \

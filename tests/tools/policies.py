@@ -11,7 +11,8 @@ same files.
 import random
 import sys
 
-FIELDS = ["v4", "v6", "sessions", "service", "action", "message", "delay", "V4", "[1]", "['v 4']", "x"]
+FIELDS = ["v4", "v6", "sessions", "connections", "window", "service", "action", "message", "delay",
+          "V4", "[1]", "['v 4']", "x"]
 VALUES = [
     "0", "1", "5", "24", "32", "33", "64", "128", "129", "-1", "1.5", "1e3", "1e308 * 10", "0/0", "2^63",
     "math.maxinteger", "math.mininteger", "'5'", "'SMTP'", "''", "'defer'", "'reject'", "'tarpit'",
@@ -19,7 +20,7 @@ VALUES = [
     "('x'):rep(500)", "('x'):rep(100000)", "nil", "true", "false", "{}", "{ 1, 2 }", "print",
     "function() end", "coroutine.create(print)", "setmetatable({}, { __index = error })",
     "setmetatable({}, { __tostring = function() return {} end })", "10.0.0.0/8",
-    "'10.0.0.0/8'", "'2001:db8::/32'", "'::ffff:10.0.0.0/104'", "'10.0.0.0/33'", "'fe80::1%lo'",
+    "'60,1'", "'10.0.0.0/8'", "'2001:db8::/32'", "'::ffff:10.0.0.0/104'", "'10.0.0.0/33'", "'fe80::1%lo'",
     "'localhost'", "'mx.example.org'", "'/24'", "' 10.1.2.3'", "'10.1.2.3\\n'", "_G", "...", "limit", "allow",
 ]
 TOKENS = FIELDS + VALUES + [

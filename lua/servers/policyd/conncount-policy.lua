@@ -15,5 +15,8 @@ limit{ v4 = 32, v6 = 64, sessions = 5 }
 limit{ v4 = 24, v6 = 48, sessions = 20,
        message = '{open} sessions from {network}; the limit is {limit}' }
 
+-- With `window = 60,1` in conncount.conf: a neighbourhood may open 100 connections a minute.
+--limit{ v4 = 24, v6 = 48, connections = 100, window = '60,1' }
+
 -- A client with more than 10 sessions for submission has to wait.
 limit{ service = 'submission', v4 = 32, v6 = 64, sessions = 10, action = 'tarpit', delay = 5 }

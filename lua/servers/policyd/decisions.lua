@@ -30,6 +30,21 @@ local function fill_in(reply, network, open, limit)
 	return (reply:gsub('{(.-)}', { network = network, open = open, limit = limit }))
 end
 
+-- How much of a limit is used up: the sessions that a network has open, or the connections that it has
+-- opened. A session that is judged again after waiting keeps its count of connections: later ones are
+-- not held against it. Returns the same as inbound_session_count().
+local function used(session, network, limit)
+	if not limit.window then
+		return sessions.count_unrefused(network, limit.service)
+	end
+	local why, errno
+	session.opened = session.opened or {}
+	if not session.opened[limit] then
+		session.opened[limit], why, errno = sessions.count_opened(network, limit)
+	end
+	return session.opened[limit], why, errno
+end
+
 -- The action of a session on which to decide again later.
 local WAIT = {}
 decisions.WAIT = WAIT
@@ -40,7 +55,7 @@ decisions.WAIT = WAIT
 local function decide(session)
 	local service, why, errno = conncount.service(session.server)
 	local limits = policy.limits[service]
-	local networks, keys = {}, {} -- of each limit; of the session in all of them
+	local networks, keys = {}, {} -- of each limit; of the session in those of sessions
 	local delay, wait = 0, false
 
 	if not service then
@@ -52,26 +67,28 @@ local function decide(session)
 		local length = limit['v' .. session.family]
 		if length then
 			networks[i] = conncount.network(session.address .. '/' .. length)
-			keys[limit.service .. ' ' .. networks[i]] = true
+			if limit.sessions then
+				keys[limit.service .. ' ' .. networks[i]] = true
+			end
 		end
 	end
 	for i, limit in ipairs(limits) do
 		local network, open = networks[i], 0
 		if network then
-			open, why, errno = sessions.count_unrefused(network, limit.service)
+			open, why, errno = used(session, network, limit)
 		end
 		if not open then
 			return nil, why, errno
-		elseif open <= limit.sessions then
+		elseif open <= limit.most then
 			-- within this limit
 		elseif not limit.reply then
 			delay = math.max(delay, limit.delay)
-		elseif session.socket and uv.now() - session.since < WAIT_MS
+		elseif limit.sessions and session.socket and uv.now() - session.since < WAIT_MS
 			and sessions.count_staying(session, limit.service .. ' ' .. network) < limit.sessions then
 			wait = true
 		else
 			sessions.remember(session, sessions.refused, keys)
-			return fill_in(limit.reply, network, open, limit.sessions), 0
+			return fill_in(limit.reply, network, open, limit.most), 0
 		end
 	end
 	sessions.remember(session, sessions.staying, keys)

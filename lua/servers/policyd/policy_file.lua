@@ -4,17 +4,19 @@
 -- A policy is a table:
 --   allow[family][length][network] = true; a family is 4 or 6, a network as conncount.network()
 --                     writes it
---   limits[service] = list of limits, in the order of the file; each has the fields of limit{}, and
---                     `reply` or `delay`, depending on its action. Those of inbound_cidr, the
---                     cluster's sessions, are limits of SMTP.
+--   limits[service] = list of limits, in the order of the file; each has the fields of limit{},
+--                     `most` (its sessions or connections), and `reply` or `delay`, depending on its
+--                     action. Those of inbound_cidr, the cluster's sessions, are limits of SMTP.
 local conncount = require('conncount')
 local log = require('policyd.log')
 local sandbox = require('policyd.sandbox')
+local sessions = require('policyd.sessions')
 
 local policy_file = {}
 
 local DELAY_MAX = 90 -- seconds: Postfix waits for 100
 local MESSAGE_MAX = 400 -- bytes: a reply line of SMTP has 512
+local CLUSTER = 'inbound_cidr' -- the service that is SMTP on all hosts of the cluster
 
 -- The reply code of each action. Postfix closes the session after 421 and 521.
 local CODES = { defer = '421 4.7.0', reject = '521 5.7.0' }
@@ -47,6 +49,12 @@ local function seconds(value)
 	end
 end
 
+local function window_text(value)
+	if type(value) ~= 'string' or not string.find(value, '^[ \t]*%d+[ \t]*,[ \t]*%d+[ \t]*$') then
+		return "not 'SECONDS,WINDOWS', such as '60,1'"
+	end
+end
+
 local PLACEHOLDERS = { network = true, open = true, limit = true }
 
 local function reply_text(value)
@@ -67,11 +75,12 @@ local FIELDS = {
 	v4 = whole_number(0, 32),
 	v6 = whole_number(0, 128),
 	sessions = whole_number(0, math.maxinteger),
+	connections = whole_number(0, math.maxinteger),
+	window = window_text,
 	action = action_name,
 	message = reply_text,
 	delay = seconds,
 }
-local DEFAULT_MESSAGE = 'too many sessions from {network}'
 local DEFAULT_DELAY = 5
 
 -- A value as an error message shows it. Calls no metamethod, which could return anything, or fail.
@@ -84,38 +93,57 @@ local function shown(value)
 	return 'a ' .. type(value)
 end
 
+-- What is wrong with the fields of a limit together; nil if nothing is.
+local function conflict(limit)
+	if not limit.sessions and not limit.connections then
+		return limit.window and 'connections is missing: how many may be opened in the window'
+			or 'sessions is missing: how many sessions may be open'
+	elseif limit.sessions and (limit.connections or limit.window) then
+		return ("sessions with %s: a limit has either sessions, or connections and window")
+			:format(limit.connections and 'connections' or 'window')
+	elseif limit.connections and not limit.window then
+		return "window is missing: in which window to count connections, such as '60,1'"
+	elseif limit.window and limit.service == CLUSTER then
+		return ("window with the service '%s': windows have only this host's connections; use 'SMTP'")
+			:format(CLUSTER)
+	elseif limit.window and limit.v6 and limit.v6 > 64 and limit.v6 < 128 then
+		return ('v6 = %d with window: not a whole number from 0 to 64, or 128'):format(limit.v6)
+	elseif not limit.v4 and not limit.v6 then
+		return 'v4 and v6 are missing: the prefix length of the network to count'
+	elseif limit.action == 'tarpit' and limit.message then
+		return "a message with the action 'tarpit', which sends none"
+	elseif limit.action ~= 'tarpit' and limit.delay then
+		return ("a delay with the action '%s': only 'tarpit' has one"):format(limit.action)
+	end
+end
+
 -- Make a limit from the argument of limit{}. Returns it; or nil, and what is wrong.
 local function limit_of(fields)
 	if type(fields) ~= 'table' then
 		return nil, 'a table expected: limit{ v4 = 32, v6 = 64, sessions = 10 }'
 	end
-	local limit = { service = 'SMTP', action = 'defer' }
+	local limit, why = { service = 'SMTP', action = 'defer' }, nil
 	for name, value in pairs(fields) do
-		local why
-		if FIELDS[name] then
-			why = FIELDS[name](value)
-		else
-			return nil, ('unknown field %s (known: service, v4, v6, sessions, action, message, delay)')
-				:format(shown(name))
+		if not FIELDS[name] then
+			return nil, ('unknown field %s (known: service, v4, v6, sessions, connections, window, action,'
+				.. ' message, delay)'):format(shown(name))
 		end
+		why = FIELDS[name](value)
 		if why then
 			return nil, ('%s = %s: %s'):format(name, shown(value), why)
 		end
 		limit[name] = value
 	end
-	if not limit.sessions then
-		return nil, 'sessions is missing: how many sessions may be open'
-	elseif not limit.v4 and not limit.v6 then
-		return nil, 'v4 and v6 are missing: the prefix length of the network to count'
-	elseif limit.action == 'tarpit' and limit.message then
-		return nil, "a message with the action 'tarpit', which sends none"
-	elseif limit.action ~= 'tarpit' and limit.delay then
-		return nil, ("a delay with the action '%s': only 'tarpit' has one"):format(limit.action)
+	why = conflict(limit)
+	if why then
+		return nil, why
 	end
+	limit.most = limit.sessions or limit.connections
 	if limit.action == 'tarpit' then
 		limit.delay = limit.delay or DEFAULT_DELAY
 	else
-		limit.reply = CODES[limit.action] .. ' ' .. (limit.message or DEFAULT_MESSAGE)
+		limit.reply = CODES[limit.action] .. ' ' .. (limit.message
+			or 'too many ' .. (limit.sessions and 'sessions' or 'connections') .. ' from {network}')
 	end
 	return limit
 end
@@ -152,7 +180,7 @@ function policy_file.read(path)
 			error('limit: ' .. why, 2)
 		end
 		-- The cluster's limits are about the sessions that all its hosts share.
-		local service = limit.service == 'inbound_cidr' and 'SMTP' or limit.service
+		local service = limit.service == CLUSTER and 'SMTP' or limit.service
 		local of_service = policy.limits[service] or {}
 		policy.limits[service] = of_service
 		table.insert(of_service, limit)
@@ -170,13 +198,18 @@ function policy_file.read(path)
 	return policy, limits, networks
 end
 
--- Log the limits that have no effect, because their service is unknown. A later `conncount load` can
--- make it known.
-function policy_file.check_services(path, policy)
-	for service in pairs(policy.limits) do
+-- Log the limits that have no effect, because their service is unknown, or their window is not
+-- configured. A later `conncount load` can make it known.
+function policy_file.report_ineffective(path, policy)
+	for service, limits in pairs(policy.limits) do
 		local known, why = pcall(conncount.audit.inbound_session_count, '0.0.0.0/0', service)
 		if not known then
 			log.line(path, 'these limits have no effect', (why:gsub('^.-%(service_type%) ', '')))
+		end
+		for _, limit in ipairs(known and limits or {}) do
+			if limit.window then
+				sessions.count_opened('0.0.0.0/0', limit)
+			end
 		end
 	end
 end

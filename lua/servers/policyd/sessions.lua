@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- sessions.lua - the sessions of requests, and how many others are open.
+-- sessions.lua - the sessions of requests, how many others are open, and how many were opened.
 local uv = require('luv')
 local conncount = require('conncount')
+local log = require('policyd.log')
 
 local count = conncount.audit.inbound_session_count
 
@@ -137,6 +138,19 @@ function sessions.count_unrefused(network, service)
 			return open
 		end
 	end
+end
+
+-- How many connections a network has opened in the current window of a limit; 0 if that window is not
+-- configured, and the log says so. Returns the same as inbound_session_count().
+function sessions.count_opened(network, limit)
+	local known, opened, why, errno = pcall(conncount.audit.connections, limit.window,
+		{ cidr = network, service = limit.service })
+
+	if known then
+		return opened, why, errno
+	end
+	log.once('these limits have no effect: ' .. opened:gsub('^.-%(monitor%) ', 'window = '))
+	return 0
 end
 
 -- How many other sessions are staying, by their key.

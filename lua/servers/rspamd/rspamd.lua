@@ -1,14 +1,16 @@
 -- SPDX-License-Identifier: BSD-2-Clause
 -- conncount in rspamd: symbols for mail from a client with too many open sessions, or from a network
--- with too many. rspamd.local.lua loads it: see conncount-servers(7), also for its configuration.
+-- with too many; or with too many connections in a window of time. rspamd.local.lua loads it: see
+-- conncount-servers(7), also for its configuration.
 --
 -- The client is the address that the mail server sends to rspamd. Its sessions are counted on this
 -- host, which must be the one that accepts them. Mail from rspamd's local_addrs and from users who are
 -- logged in gets no symbol. If the counts cannot be read, no mail gets one, and rspamd's log says why.
 local logger = require('rspamd_logger')
-local count = require('conncount').audit.inbound_session_count
+local audit = require('conncount').audit
 
 -- ipv4, ipv6: the prefix length of the network; without one, clients of that family get no symbol.
+-- window: the limit is of connections that were opened in that window; without it, of open sessions.
 local SYMBOLS = {
 	CONNCOUNT_ADDRESS = { ipv4 = 32, ipv6 = 128, limit = 10, score = 3 },
 	CONNCOUNT_24 = { ipv4 = 24, limit = 20, score = 2 },
@@ -22,6 +24,13 @@ local ask = require('conncount.ask')(function(why)
 	logger.warnx(rspamd_config, 'conncount: mail is not scored: %s', why)
 end)
 
+local function count(network, window)
+	if window then
+		return audit.connections(window, { cidr = network, service = service })
+	end
+	return audit.inbound_session_count(network, service)
+end
+
 local function register(name, symbol)
 	local lengths = { [4] = symbol.ipv4, [6] = symbol.ipv6 }
 
@@ -29,7 +38,8 @@ local function register(name, symbol)
 		name = name,
 		group = 'conncount',
 		score = symbol.score,
-		description = ('More than %d sessions open'):format(symbol.limit),
+		description = (symbol.window and 'More than %d connections in a window of time'
+			or 'More than %d sessions open'):format(symbol.limit),
 		callback = function(task)
 			local ip = task:get_from_ip()
 
@@ -38,11 +48,11 @@ local function register(name, symbol)
 			end
 			local length = lengths[ip:get_version()]
 			local network = length and ('%s/%d'):format(ip:to_string(), length)
-			local open = network and ask(count, network, service)
-			if not open or open <= symbol.limit then
+			local used = network and ask(count, network, symbol.window)
+			if not used or used <= symbol.limit then
 				return false
 			end
-			return true, 1.0, ('%d from %s'):format(open, network)
+			return true, 1.0, ('%d from %s'):format(used, network)
 		end,
 	}
 end
