@@ -289,7 +289,9 @@ struct cc_tally {
 	__u64 lost;      /* changes of a count that could not be entered: counts are wrong */
 	__u64 since;     /* `recent` has every connection from this second of CLOCK_BOOTTIME on; 0:
 			    that is not yet known */
-	__u64 zero[2];
+	__u64 removed;   /* from this second of CLOCK_BOOTTIME on the listener is not configured; 0:
+			    it is, or that is not yet known. Written only if there are windows */
+	__u64 zero[1];
 };
 
 /* Totals of a listener's sessions that came from its proxies, in a cache line of its own. */

@@ -136,7 +136,8 @@ static __always_inline void on_connected(struct bpf_sock_ops *ctx)
  * The peer of a session has closed its side. If the session awaits its header, that no longer
  * comes: count it under the proxy. A function of its own, as session_identify().
  */
-static __noinline void on_peer_closed(struct bpf_sock_ops *ctx, struct cc_session *session)
+static __noinline void on_peer_closed(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+				      struct cc_session *session)
 {
 	struct endpoint local = {}, peer = {};
 	struct cc_session as = { .origin = CC_ORIGIN_ABSENT };
@@ -146,7 +147,7 @@ static __noinline void on_peer_closed(struct bpf_sock_ops *ctx, struct cc_sessio
 	endpoints_get(ctx, &local, &peer);
 	session_set_peer(&as, &peer);
 	if (session_start(session, &as))
-		session_opened(ctx->sk, session);
+		session_opened(sk, session);
 }
 
 /* A socket with the callback flag, ours or another program's, changes its TCP state. */
@@ -161,7 +162,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 	own = record_get(sk, 0);
 	if (ctx->args[1] == BPF_TCP_CLOSE_WAIT) {
 		if (own)
-			on_peer_closed(ctx, own);
+			on_peer_closed(ctx, sk, own);
 		return;
 	}
 	if (!own) {

@@ -346,6 +346,23 @@ prefixes() {
 	expect_eq 5 "$(json listeners.1.live <<<"$whole")"
 }
 
+@test "status: says when the instance was loaded, and who can read it" {
+	local before when
+	requires setpriv
+	expect 0 conncount status
+	expect_match 'readers +only root' "$output"
+	sed -i 's/^group = .*/group = daemon/' "$CONFIG"
+	before=$(date +%s)
+	load
+	expect 0 as_user daemon conncount status
+	expect_match 'readers +root and the group daemon' "$output"
+	expect_match 'loaded +2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z' "$output"
+	expect 0 as_user daemon conncount status --json
+	expect_eq daemon "$(json group <<<"$output")" group
+	when=$(date +%s -d "$(json loaded_at <<<"$output")")
+	[ "$before" -le "$when" ] && [ "$when" -le "$(date +%s)" ] || fail "loaded at $when"
+}
+
 # proxied ID [NUMBER...]: see tests/tools/proxied.py.
 proxied() {
 	python3 -I -S "$TOOLS/proxied.py" "$CONNCOUNT_DIR" "$@"

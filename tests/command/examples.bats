@@ -135,7 +135,7 @@ open_sessions() {
 # pictured FILE: runs the commands behind `$ `, and compares what they print with FILE, except for
 # the lines about the place, which is the test's own.
 pictured() {
-	local n command place='^(instance|cgroup|netns|build) '
+	local n command place='^(instance|loaded|readers|cgroup|netns|build) '
 	configure <<-'END'
 		[mx]
 		listen = 192.0.2.10:25

@@ -170,6 +170,27 @@ time.sleep(1000)' "$TEST_DIR/listening"
 	expect_eq 5 "$(grep -c ^conncount_accept_queue_limit <<<"$metrics")" queues
 }
 
+@test "metrics: has the table of windows if any are configured" {
+	scrape
+	[[ $metrics != *conncount_windows* ]] || fail 'none are configured'
+	configure_smtp_with 'window = 3600,1' 'window = 60,29' 'window_memory = 1M' 'group = daemon'
+	load
+	sessions listen '*:25'
+	sessions open 3 10.1.2.3 192.0.2.1:25
+	expect 0 as_user daemon conncount metrics
+	parse_output
+	expect_metric 5 conncount_windows_networks
+	expect_metric "$(state windows.max_networks)" conncount_windows_networks_max
+	expect_metric 0 conncount_windows_evicted_total
+	expect_metric 0 conncount_windows_error 'window="3600,1"'
+	expect_metric 0 conncount_windows_error 'window="60,29"'
+	sessions open "$(state windows.max_networks)" 10.1.0.1+ 192.0.2.1:25
+	scrape
+	expect_metric "$(state windows.evicted)" conncount_windows_evicted_total
+	expect_metric "$(state windows.configured.1.error)" conncount_windows_error 'window="60,29"'
+	[ "$(state windows.evicted)" -gt 0 ] || fail 'none was evicted'
+}
+
 @test "metrics: has as many samples with 1,000 sessions as with none" {
 	local lines
 	sessions listen '*:25'

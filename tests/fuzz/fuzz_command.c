@@ -459,6 +459,20 @@ int conncount_nodes(struct conncount *cc, struct conncount_node **ret, size_t *r
 	return 0;
 }
 
+int conncount_windows(struct conncount *cc, struct conncount_windows *ret)
+{
+	check(cc);
+	*ret = (struct conncount_windows){
+		.n = 2,
+		.window = { { .seconds = 60, .windows = 1 },
+			    { .seconds = UINT32_MAX, .windows = UINT32_MAX } },
+		.error = { 0, UINT32_MAX },
+		.networks = 1,
+		.max_networks = 256,
+	};
+	return world & WORLD_NO_ANSWER ? -EIO : 0;
+}
+
 /* --- what loads, unloads and verifies ------------------------------------------------------ */
 
 static int refusal(const char *what)
@@ -509,6 +523,20 @@ int instance_remove(const char *dir)
 void instance_remove_unused(struct instance *instance)
 {
 	check(instance->dir);
+}
+
+bool origin_time(const char *dir, char *ret)
+{
+	check(*dir);
+	strcpy(ret, "2026-11-29T20:06:18Z");
+	return world & WORLD_NOT_EXACT;
+}
+
+bool origin_group(const char *dir, char *ret)
+{
+	check(*dir);
+	strcpy(ret, "conncount");
+	return world & WORLD_NOT_EXACT;
 }
 
 int queues_read(const struct conncount_state *state, const struct conncount_listen *listens,

@@ -108,7 +108,9 @@ forge() {
 	sessions listen '*:25'
 	expect 0 nsenter --net="$TEST_DIR/net" -- conncount metrics
 	expect_match 'conncount_accept_queue_limit.*socket="\*:25"' "$output"
+	expect_match 'conncount_sockets_visible 1' "$output"
 	expect 0 conncount metrics
+	expect_match 'conncount_sockets_visible 0' "$output"
 	[[ $output != *accept_queue_limit\{* ]] || fail 'queues of another network namespace'
 	expect_match 'another network namespace is counted' "$errors"
 	expect 0 conncount status

@@ -214,6 +214,7 @@ ask_detached() {
 	part metrics
 	expect_match 'conncount_listening_sockets\{listener="imap",service="SMTP"\} 1' "$output"
 	[[ $output != *conncount_listening_sockets_outside* ]] || fail '0 would be a claim'
+	expect_match 'conncount_listening_sockets_unseen 1' "$output"
 }
 
 # part COMMAND...: runs conncount in a cgroup namespace that shows only the cgroup `out`.

@@ -32,7 +32,7 @@ metrics() {
 @test "promtool accepts the rules" {
 	requires promtool
 	expect 0 promtool check rules "$RULES"
-	expect_match '9 rules found' "$output"
+	expect_match '10 rules found' "$output"
 }
 
 @test "each alert fires when it should, and not before" {
@@ -58,6 +58,8 @@ metrics() {
 		      - {series: 'conncount_prefixes_max{instance="full"}', values: '1000x24'}
 		      - {series: 'conncount_listening_sockets_outside{listener="a"}', values: '0x24'}
 		      - {series: 'conncount_listening_sockets_outside{listener="d"}', values: '1x24'}
+		      - {series: 'conncount_windows_evicted_total{instance="good"}', values: '9x24'}
+		      - {series: 'conncount_windows_evicted_total{instance="small"}', values: '0+1x24'}
 		      - {series: 'conncount_cluster_exact{instance="good"}', values: '1x24'}
 		      - {series: 'conncount_cluster_exact{instance="cut"}', values: '0x24'}
 		      - {series: 'conncount_cluster_node_ok{instance="good",node="mx1"}', values: '1x24'}
@@ -110,6 +112,7 @@ metrics() {
 		          - {labels: '{alertname="ConncountListensOutside",listener="d"}', value: 1}
 		          - {labels: '{alertname="ConncountUnidentified",listener="f"}', value: 1}
 		          - {labels: '{alertname="ConncountTableFilling",instance="full"}', value: 1}
+		          - {labels: '{alertname="ConncountWindowsEvict",instance="small"}', value: 1}
 		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
 	END
 	expect 0 promtool test rules "$BATS_TEST_TMPDIR/test.yml"

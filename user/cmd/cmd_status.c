@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "origin.h"
 #include "outside.h"
 #include "snapshot.h"
+#include "window.h"
 
 static struct conncount_tally sum(const struct conncount_listener *listener)
 {
@@ -110,14 +112,45 @@ static json_t *cluster_json(const struct snapshot *snapshot)
 	return object;
 }
 
+/* The windows of time, or null. */
+static json_t *windows_json(const struct conncount_windows *windows)
+{
+	json_t *object, *lengths;
+	char text[WINDOW_SIZE];
+
+	if (!windows->n)
+		return json_null();
+	object = json_object();
+	lengths = json_array();
+	for (uint32_t i = 0; i < windows->n; i++) {
+		json_t *length = json_object();
+
+		json_object_set_new(length, "window",
+				    json_string(window_format(&windows->window[i], text)));
+		json_object_set_new(length, "error", json_integer((json_int_t)windows->error[i]));
+		json_array_append_new(lengths, length);
+	}
+	json_object_set_new(object, "configured", lengths);
+	json_object_set_new(object, "networks", json_integer((json_int_t)windows->networks));
+	json_object_set_new(object, "max_networks",
+			    json_integer((json_int_t)windows->max_networks));
+	json_object_set_new(object, "evicted", json_integer((json_int_t)windows->evicted));
+	return object;
+}
+
 static int print_snapshot_json(const struct snapshot *snapshot)
 {
+	char when[ORIGIN_TIME_SIZE], group[ORIGIN_GROUP_SIZE];
 	json_t *object = json_object(), *listeners = json_array();
 
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
 		json_array_append_new(listeners, listener_json(snapshot, &snapshot->listeners[i]));
 	json_object_set_new(object, "loaded", json_true());
 	json_object_set_new(object, "dir", json_text(snapshot->dir));
+	json_object_set_new(object, "loaded_at",
+			    origin_time(snapshot->dir, when) ? json_string(when) : json_null());
+	json_object_set_new(object, "group",
+			    origin_group(snapshot->dir, group) ? json_text(group) : json_null());
 	json_object_set_new(object, "cgroup", json_text(snapshot->state.cgroup));
 	json_object_set_new(object, "namespaces",
 			    json_string(snapshot->state.netns ? "own" : "all"));
@@ -133,6 +166,7 @@ static int print_snapshot_json(const struct snapshot *snapshot)
 	json_object_set_new(object, "detached", json_boolean(snapshot->state.detached));
 	json_object_set_new(object, "listeners", listeners);
 	json_object_set_new(object, "cluster", cluster_json(snapshot));
+	json_object_set_new(object, "windows", windows_json(&snapshot->windows));
 	outside_add(object, snapshot);
 	return print_json(object);
 }
@@ -204,6 +238,37 @@ static void print_cluster(const struct snapshot *snapshot)
 		       cluster->name, snapshot->cluster.n, cluster->sessions);
 }
 
+/* When the instance was loaded, if that is known, and who may read it. */
+static void print_origin(const char *dir)
+{
+	char when[ORIGIN_TIME_SIZE], group[ORIGIN_GROUP_SIZE];
+
+	if (origin_time(dir, when))
+		printf("loaded    %s\n", when);
+	if (origin_group(dir, group))
+		printf("readers   root and the group %s\n", group);
+	else
+		puts("readers   only root");
+}
+
+/* A line about the windows of time, if there are any. */
+static void print_windows(const struct conncount_windows *windows)
+{
+	char text[WINDOWS_SIZE];
+	uint64_t most = 0;
+
+	if (!windows->n)
+		return;
+	for (uint32_t i = 0; i < windows->n; i++)
+		if (windows->error[i] > most)
+			most = windows->error[i];
+	printf("windows   %s: %" PRIu64 " of %" PRIu64 " networks (%.1f %%), %" PRIu64
+	       " evicted, at most %" PRIu64 " connections missing\n",
+	       windows_format(windows, text), windows->networks, windows->max_networks,
+	       100.0 * (double)windows->networks / (double)windows->max_networks, windows->evicted,
+	       most);
+}
+
 static void print_line(const char *line)
 {
 	puts(line);
@@ -214,6 +279,7 @@ static void print_snapshot(const struct snapshot *snapshot)
 	const struct conncount_state *state = &snapshot->state;
 
 	printf("instance  %s\n", snapshot->dir);
+	print_origin(snapshot->dir);
 	printf("cgroup    %s\n", state->cgroup);
 	if (state->netns)
 		printf("netns     %" PRIu32 " (namespaces = own)\n", state->netns);
@@ -222,6 +288,7 @@ static void print_snapshot(const struct snapshot *snapshot)
 	printf("build     %s, kernel %s\n", state->build, snapshot->host.release);
 	printf("prefixes  %" PRId64 " of %" PRIu32 " (%.1f %%)\n", state->nodes,
 	       state->max_prefixes, 100.0 * (double)state->nodes / state->max_prefixes);
+	print_windows(&snapshot->windows);
 	print_cluster(snapshot);
 	printf("exact     %s\n\n", snapshot_is_exact(snapshot) ? "yes" : "no");
 	printf("%-16s %-12s %9s %9s %9s %12s %9s %6s  %s\n", "LISTENER", "SERVICE", "LIVE", "IPV4",

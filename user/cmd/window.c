@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "window.h"
 
@@ -60,32 +61,38 @@ bool window_check(const struct command *command, struct window_options *options)
 	return true;
 }
 
-/* "60,1 and 900,4": the windows that are configured; or "none". */
-static const char *configured(struct conncount *cc, char *buf, size_t size)
+char *windows_format(const struct conncount_windows *windows, char *buf)
+{
+	char window[WINDOW_SIZE];
+
+	strcpy(buf, windows->n ? "" : "none");
+	for (uint32_t i = 0; i < windows->n; i++) {
+		strcat(buf, i ? " and " : "");
+		strcat(buf, window_format(&windows->window[i], window));
+	}
+	return buf;
+}
+
+/* The windows that an instance has, as text. */
+static const char *configured(struct conncount *cc, char *buf)
 {
 	struct conncount_windows windows;
-	size_t used = 0;
 
-	snprintf(buf, size, "none");
 	if (conncount_windows(cc, &windows))
-		return buf;
-	for (uint32_t i = 0; i < windows.n && used < size; i++)
-		used += (size_t)snprintf(buf + used, size - used, "%s%" PRIu32 ",%" PRIu32,
-					 i ? " and " : "", windows.window[i].seconds,
-					 windows.window[i].windows);
-	return buf;
+		windows.n = 0;
+	return windows_format(&windows, buf);
 }
 
 int window_failed(const char *dir, struct conncount *cc, const struct target *target,
 		  const struct window_options *options, int err)
 {
-	char text[128];
+	char text[WINDOWS_SIZE];
 
 	switch (err) {
 	case -ENODATA:
 		report("--window '%s': not configured (configured: %s; add a line 'window = %s' to "
 		       "[conncount] in the configuration, then: conncount load)",
-		       options->text, configured(cc, text, sizeof(text)), options->text);
+		       options->text, configured(cc, text), options->text);
 		return STATUS_USAGE;
 	case -ERANGE:
 		if (options->window.smooth)
@@ -127,10 +134,9 @@ void add_range(json_t *object, int64_t count, int64_t least, int64_t most, bool 
 void add_window(json_t *object, const struct window_options *options)
 {
 	const struct conncount_window *window = &options->window;
-	char text[32];
+	char text[WINDOW_SIZE];
 
-	snprintf(text, sizeof(text), "%" PRIu32 ",%" PRIu32, window->seconds, window->windows);
-	json_object_set_new(object, "window", json_string(text));
+	json_object_set_new(object, "window", json_string(window_format(window, text)));
 	if (window->smooth) {
 		json_object_set_new(object, "smooth", json_true());
 		return;

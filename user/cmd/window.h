@@ -6,6 +6,7 @@
 #define CONNCOUNT_WINDOW_H
 
 #include "cmd.h"
+#include "snapshot.h"
 
 /* The options --window, --from, --to and --smooth. Zeroed at first. */
 struct window_options {
@@ -13,6 +14,9 @@ struct window_options {
 	struct conncount_window window;
 	bool range; /* --from or --to was given */
 };
+
+/* Bytes of all windows as text, including its NUL. */
+enum { WINDOWS_SIZE = CONNCOUNT_WINDOWS_MAX * (WINDOW_SIZE + sizeof(" and ")) };
 
 #define HELP_WINDOW                                                                            \
 	"  --window S,N     connections opened in the current window of S seconds, of which\n" \
@@ -28,6 +32,14 @@ struct window_options {
 #define LONG_TO     { "to", required_argument, NULL, OPTION_TO }
 #define LONG_SMOOTH { "smooth", no_argument, NULL, OPTION_SMOOTH }
 /* clang-format on */
+
+/*
+ * windows_format() - the windows that are configured: "60,1 and 900,4"; "none" if there are none.
+ * @buf: WINDOWS_SIZE bytes.
+ *
+ * Returns @buf.
+ */
+char *windows_format(const struct conncount_windows *windows, char *buf);
 
 /* window_option() - if @option is one of the four, note its value and return true. Ends the
  * program, with a message, after a bad value. */

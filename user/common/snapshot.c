@@ -3,6 +3,7 @@
  * snapshot.c - an instance at one moment.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,8 @@ int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_sn
 		err = find_proxied(&snapshot);
 	if (!err)
 		err = cluster_snapshot_take(cc, &snapshot.cluster);
+	if (!err)
+		err = conncount_windows(cc, &snapshot.windows);
 	if (err) {
 		snapshot_free(&snapshot);
 		return err;
@@ -104,6 +107,12 @@ bool snapshot_is_exact(const struct snapshot *snapshot)
 {
 	return !snapshot->uncounted && !snapshot->lost && !snapshot->state.seeding &&
 	       !snapshot->state.detached;
+}
+
+char *window_format(const struct conncount_window *window, char *buf)
+{
+	snprintf(buf, WINDOW_SIZE, "%" PRIu32 ",%" PRIu32, window->seconds, window->windows);
+	return buf;
 }
 
 char *listen_format(const struct conncount_listen *listen, char *buf)

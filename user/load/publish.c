@@ -62,16 +62,31 @@ static bool is_idle(int stats_fd, uint32_t id)
 }
 
 /*
+ * Whether no window that is kept has a connection of a listener that was removed: another one that
+ * gets its id would have them.
+ */
+static bool is_forgotten(int stats_fd, uint32_t id, const struct cc_windows *windows)
+{
+	struct cc_stats stats;
+
+	if (!windows->n)
+		return true;
+	return !bpf_map_lookup_elem(stats_fd, &id, &stats) && stats.tally[0].removed &&
+	       stats.tally[0].removed + windows->reach < boot_ns() / NS_PER_S;
+}
+
+/*
  * Prepare the old configuration's listeners for the new one: all drain, until they turn out to be
- * configured. Removes those that drained before and are idle, but none that begins to drain now: a
- * program that runs at this moment may still find it.
+ * configured. Removes those that drained before and are idle and forgotten, but none that begins to
+ * drain now: a program that runs at this moment may still find it.
  */
 static void drain(struct cc_config *active, int stats_fd)
 {
 	for (uint32_t id = 0; id < active->used; id++) {
 		struct cc_listener *listener = &active->listener[id];
 
-		if (listener->state == CC_LISTENER_DRAINING && is_idle(stats_fd, id))
+		if (listener->state == CC_LISTENER_DRAINING && is_idle(stats_fd, id) &&
+		    is_forgotten(stats_fd, id, &active->windows))
 			memset(listener, 0, sizeof(*listener));
 		else if (listener->state == CC_LISTENER_ACTIVE)
 			listener->state = CC_LISTENER_DRAINING;
@@ -89,7 +104,7 @@ static int enter_listeners(struct cc_config *active, const struct config *config
 			id = find_free(active);
 		if (id == CC_LISTENERS_MAX) {
 			report("[%s]: all %d listener ids are in use; those of removed listeners "
-			       "become free when their sessions have ended",
+			       "become free when their sessions have ended and left the windows",
 			       from->name, CC_LISTENERS_MAX);
 			return -ENOSPC;
 		}
@@ -571,17 +586,21 @@ int config_begin_windows(const struct config_maps *maps, const struct config_map
 		report("windows: cannot be begun: %s", strerror(-err));
 	for (uint32_t id = 0; !err && id < totals.active->used; id++) {
 		struct cc_tally *tally = totals.stats[id].tally;
-		uint64_t since = since_before(&totals, former, id);
+		uint64_t since = since_before(&totals, former, id), removed = 0;
 
 		if (tally->since)
 			since = tally->since;
 		else if (!since)
 			since = now;
 		/* Of a listener that is not configured, no connection is counted. */
-		if (totals.active->listener[id].state != CC_LISTENER_ACTIVE)
+		if (totals.active->listener[id].state != CC_LISTENER_ACTIVE) {
 			since = 0;
-		for (int i = 0; i < CC_FAMILIES; i++)
+			removed = tally->removed ? tally->removed : now;
+		}
+		for (int i = 0; i < CC_FAMILIES; i++) {
+			tally[i].removed = removed;
 			__atomic_store_n(&tally[i].since, since, __ATOMIC_RELEASE);
+		}
 	}
 	totals_close(&totals);
 	return err;

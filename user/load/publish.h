@@ -39,7 +39,8 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 
 /*
  * config_begin_windows() - note since when each listener's connections are counted in windows: from
- * now on, unless that is known. Call it after config_publish().
+ * now on, unless that is known; and since when those that were removed are not. Call it after
+ * config_publish().
  * @former: the maps that @maps are about to replace, if both count in the same windows; else NULL.
  *
  * Returns 0, or a negative errno, reported.

@@ -303,6 +303,43 @@ static void print_proxied_totals(const struct page *page, const struct snapshot 
 				      totals[j].offset);
 }
 
+/* --- windows of time ----------------------------------------------------------------------- */
+
+static void print_windows(const struct page *page, const struct conncount_windows *windows)
+{
+	static const struct family error = {
+		.name = "conncount_windows_error",
+		.help = "How many connections a network may be missing in one window, at most.",
+	};
+	const struct {
+		struct family family;
+		uint64_t value;
+	} singles[] = {
+		{ { "conncount_windows_networks", NULL, "Networks in the table of windows.",
+		    GAUGE },
+		  windows->networks },
+		{ { "conncount_windows_networks_max", NULL,
+		    "How many networks the table of windows can hold.", GAUGE },
+		  windows->max_networks },
+		{ { "conncount_windows_evicted", NULL,
+		    "Networks that were evicted from the table of windows: it was full.", COUNTER },
+		  windows->evicted },
+	};
+
+	for (size_t i = 0; i < sizeof(singles) / sizeof(*singles); i++)
+		print_single(page, &singles[i].family, singles[i].value);
+	print_family(page, &error);
+	for (uint32_t i = 0; i < windows->n; i++) {
+		char window[WINDOW_SIZE];
+		const struct label labels[] = {
+			{ "window", window_format(&windows->window[i], window) },
+			{ NULL, NULL },
+		};
+
+		print_integer(page, &error, labels, windows->error[i]);
+	}
+}
+
 /* --- the cluster --------------------------------------------------------------------------- */
 
 static void print_cluster_state(const struct page *page, const struct conncount_cluster *cluster)
@@ -417,7 +454,8 @@ static void print_queues(const struct page *page, const struct metrics *metrics)
 {
 	static const struct family waiting = {
 		.name = "conncount_accept_queue_connections",
-		.help = "Connections that wait in a listening socket for the server's accept(2).",
+		.help = "Connections that wait in a listening socket of this network namespace "
+			"for the server's accept(2).",
 	};
 	static const struct family limit = {
 		.name = "conncount_accept_queue_limit",
@@ -516,18 +554,38 @@ static void print_sockets(const struct page *page, const struct metrics *metrics
 		.help = "Listening sockets outside of the counted cgroup: their connections are "
 			"not counted.",
 	};
+	static const struct family unseen = {
+		.name = "conncount_listening_sockets_unseen",
+		.help = "Listening sockets whose cgroup cannot be seen here: they may be outside.",
+	};
 	static const struct family others = {
 		.name = "conncount_accept_queue_others",
 		.help = "Listening sockets whose accept queues are added up, as others.",
 	};
 
 	print_acceptors(page, metrics, &counted, offsetof(struct acceptors, counted));
+	print_single(page, &unseen, metrics->queues.unseen);
 	/* If some sockets may be outside, do not claim a number. */
 	if (!metrics->queues.unseen) {
 		print_acceptors(page, metrics, &outside, offsetof(struct acceptors, outside));
 		print_outside(page, metrics);
 	}
 	print_acceptors(page, metrics, &others, offsetof(struct acceptors, others));
+}
+
+static void print_all_sockets(const struct page *page, const struct metrics *metrics)
+{
+	static const struct family visible = {
+		.name = "conncount_sockets_visible",
+		.help = "1 if the listening sockets can be read here, 0 if not: then their metrics "
+			"are absent.",
+	};
+
+	print_single(page, &visible, !metrics->queues_err);
+	if (metrics->queues_err)
+		return;
+	print_queues(page, metrics);
+	print_sockets(page, metrics);
 }
 
 static void print_programs(const struct page *page, const struct metrics *metrics)
@@ -580,14 +638,13 @@ void metrics_print(const struct metrics *metrics, enum metrics_format format, FI
 			print_proxied_open(&page, &metrics->snapshot);
 			print_proxied_totals(&page, &metrics->snapshot);
 		}
+		if (metrics->snapshot.windows.n)
+			print_windows(&page, &metrics->snapshot.windows);
 		if (metrics->snapshot.cluster.state.joined) {
 			print_cluster_state(&page, &metrics->snapshot.cluster.state);
 			print_nodes(&page, &metrics->snapshot.cluster);
 		}
-		if (!metrics->queues_err) {
-			print_queues(&page, metrics);
-			print_sockets(&page, metrics);
-		}
+		print_all_sockets(&page, metrics);
 		print_programs(&page, metrics);
 	}
 	if (format == METRICS_OPENMETRICS)
