@@ -218,3 +218,21 @@ except BlockingIOError: pass'
 	act server 'close(socks)'
 	nothing_left
 }
+
+@test "MPTCP: in windows of time a session is one connection, also if it starts again" {
+	configure_smtp_with 'window = 3600,1'
+	load
+	joined accepted
+	counted 1
+	subflow_kill 10.1.2.3
+	subflow_kill 10.1.2.4
+	wait_until has_subflows 0
+	in_ns ip mptcp endpoint flush
+	in_ns ip mptcp endpoint add 10.1.2.6 dev lo subflow
+	wait_until has_subflows 1
+	counted 1
+	expect_count 1 --window 3600,1
+	expect_count 1 --window 3600,1 10.1.2.3
+	act server 'close(socks)'
+	expect_count 1 --window 3600,1
+}

@@ -140,3 +140,25 @@ for proxy, dst, header in ways * 2:
 	act server 'socks = accept(door, 16)'
 	ended
 }
+
+@test "in windows of time a connection is the client's, from when its header comes" {
+	proxied_configure 'window = 3600,1'
+	load
+	proxy_pair
+	act client "$ROUTES
+for proxy, dst, header in ways:
+    socks += connect(proxy, dst, 25)"
+	act server 'socks = accept(door, 8)'
+	expect_count 0 --window 3600,1
+	act client 'for sock, way in zip(socks, ways): give(sock, way[2])'
+	named 4
+	expect_count 4 --window 3600,1 198.51.100.7
+	expect_count 4 --window 3600,1 2001:db8:f::7
+	expect_count 8 --window 3600,1
+	act client 'socks += connect("10.0.0.7", "192.0.2.1", 25)
+socks.pop().close()'
+	wait_until expect_count 1 --window 3600,1 10.0.0.7
+	act server 'socks += accept(door, 1)'
+	expect_count 9 --window 3600,1
+	ended
+}

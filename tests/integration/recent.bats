@@ -16,6 +16,21 @@ teardown() {
 	instance_teardown
 }
 
+# opened COUNT [ARGUMENT...]: `count --window 3600,1 ARGUMENT...` says COUNT.
+opened() {
+	local count=$1
+	shift
+	expect 0 conncount count --window 3600,1 "$@"
+	expect_eq "${output%%$'\n'*}" "$count" "connections of $*"
+}
+
+# field_of FIELD [ARGUMENT...]: FIELD of `count --window 3600,1 --json ARGUMENT...`.
+field_of() {
+	local field=$1
+	shift
+	conncount count --json --window 3600,1 "$@" | json "$field"
+}
+
 # openers ARGUMENT...: runs the tool, and sets $result[NAME] to its numbers.
 openers() {
 	local line
@@ -60,4 +75,113 @@ openers() {
 	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
 	expect_eq "${result[heavy]}" 0 'of the 100 heaviest /24: counts more than 1 % too small'
 	[ "${result[inexact]}" -gt 0 ] || fail 'no network was evicted: the test is of no use'
+}
+
+@test "windows: no connection is missed or counted twice while loads make new maps" {
+	local n pid
+	n=$(scaled 100000)
+	configure_smtp_with 'window = 4,12' 'window_memory = 64M'
+	load
+	# `in_ns`, so that the loads below are not in the test's cgroup.
+	openers --window 4,12 --connections "$n" --addresses 1000 --over 4 >"$TEST_DIR/openers" &
+	pid=$!
+	for size in $(seq 100001 100020); do
+		configure_smtp_with 'window = 4,12' 'window_memory = 64M' "max_prefixes = $size"
+		expect 0 load
+		expect_match 'counting goes on in new maps' "$output"
+	done
+	wait "$pid" || fail "$(cat "$TEST_DIR/openers")"
+	declare -gA result="($(sed -E 's/([a-z]+) ([0-9]+)/[\1]=\2/g' "$TEST_DIR/openers"))"
+	expect_eq "${result[opened]}" "$n" 'connections'
+	expect_eq "${result[outside]}" 0 'answers that are wrong'
+	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
+	expect_eq "${result[inexact]}" 0 'answers that are not exact'
+}
+
+@test "windows: a load keeps them, also in new maps; other windows and an unload begin again" {
+	configure_smtp_with 'window = 3600,1'
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 3 10.1.2.3 192.0.2.1:25
+	END
+	load
+	opened 3 10.1.2.3
+	configure_smtp_with 'window = 3600,1' 'max_prefixes = 1000'
+	expect 0 load
+	expect_match 'new maps' "$output"
+	opened 3 10.1.2.3
+	sessions open 1 10.1.2.3 192.0.2.1:25
+	opened 4 10.1.2.3
+	configure_smtp_with 'window = 3600,1' 'window = 60,1' 'max_prefixes = 1000'
+	load
+	opened 0 10.1.2.3
+	expect_count 4
+	sessions open 1 10.1.2.3 192.0.2.1:25
+	opened 1 10.1.2.3
+	conncount unload
+	load
+	opened 0 10.1.2.3
+	expect_count 5
+}
+
+@test "windows: sessions that were open before are in none, and make no answer wrong" {
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 3 10.1.2.3 192.0.2.1:25
+		queue 2 10.1.2.3 192.0.2.1:25
+	END
+	configure_smtp_with 'window = 3600,1'
+	load
+	sessions accept
+	expect_count 5
+	opened 0 10.1.2.3
+	expect_eq false "$(field_of exact 10.1.2.3)"
+	expect_eq null "$(field_of most 10.1.2.3)"
+}
+
+@test "windows: a listener that was removed and comes back says that connections may be missing" {
+	configure_smtp_with 'window = 1,1' '[msa]' 'listen = *:587'
+	load
+	wait_until window_is_exact --listener msa
+	configure_smtp_with 'window = 1,1'
+	load
+	configure_smtp_with 'window = 1,1' '[msa]' 'listen = *:587'
+	load
+	expect_eq false "$(conncount count --json --window 1,1 --to 1 --listener msa | json exact)"
+	wait_until window_is_exact --listener msa
+	expect_eq true "$(conncount count --json --window 1,1 --to 1 --listener smtp | json exact)"
+}
+
+window_is_exact() {
+	[ "$(conncount count --json --window 1,1 --to 1 "$@" | json exact)" = true ]
+}
+
+@test "windows: a session that cannot be counted is in them all the same" {
+	configure_smtp_with 'window = 3600,1' 'max_prefixes = 4'
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 1 10.1.2.3 192.0.2.1:25
+		open 2 10.9.9.9 192.0.2.1:25
+	END
+	expect_match 'not exact' "$(conncount count 2>&1)"
+	opened 2 10.9.9.9
+	opened 3
+}
+
+@test "windows: a reader in another time namespace has the kernel's windows" {
+	requires timens
+	configure_smtp_with 'window = 3600,1'
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 3 10.1.2.3 192.0.2.1:25
+	END
+	expect 0 unshare -T --boottime 1000000 --monotonic 1000000 -- conncount count --window 3600,1 10.1.2.3
+	expect_eq 3 "${output%%$'\n'*}"
 }

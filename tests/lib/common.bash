@@ -218,6 +218,9 @@ have() {
 		missing=$("$ROOT/scripts/vm" "${machine[@]}" --fetch 2>&1) && missing= ||
 			missing=${missing##*$'\n'}
 		;;
+	timens)
+		unshare -T -- true 2>/dev/null || missing='this kernel has no time namespaces'
+		;;
 	churn | openers)
 		[ -x "$BUILD/tests/$1" ] || missing="$BUILD/tests/$1 is not built"
 		;;
