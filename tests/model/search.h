@@ -318,7 +318,7 @@ static enum rule rule_named(const char *name)
 	usage("no rule '%s'", name);
 }
 
-static int number(const char *text, int least, int most)
+static inline int number(const char *text, int least, int most)
 {
 	char *end;
 	long n = strtol(text, &end, 10);
