@@ -88,12 +88,7 @@
  *   open      it sees no session that has not begun or is over
  *   peak      it never sees more sessions than were ever open at one time
  */
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { EAGAIN = 11, ENOMEM = 12, EEXIST = 17, ENOSPC = 28 };
 
@@ -172,19 +167,6 @@ enum {
 	X(NOTE_DELETE, "note-delete", "the daemon reads a count before it deletes the note")       \
 	X(RECORD_AGAIN, "record-again",                                                            \
 	  "a program takes a record that another has just made for no record")
-
-#define RULE_ID(id, name, what) RULE_##id,
-enum rule { RULES(RULE_ID) RULE_NONE };
-#undef RULE_ID
-
-static const struct {
-	const char *name;
-	const char *what; /* happens if it is left out */
-} rules[] = {
-#define RULE_TEXT(id, name, what) { name, what },
-	RULES(RULE_TEXT)
-#undef RULE_TEXT
-};
 
 /* --- the state ------------------------------------------------------------------------------ */
 
@@ -280,6 +262,8 @@ struct state {
 	uint8_t spent; /* a process has used up its retries */
 };
 
+#include "search.h"
+
 struct event {
 	char what; /* as in a script: + - ! ? = < > ~ * */
 	uint8_t session;
@@ -290,7 +274,6 @@ struct event {
 static struct {
 	struct event script[PROCS][EVENTS];
 	int events[PROCS];
-	int procs;
 	/* In any script. */
 	bool cluster; /* a script has * */
 	bool started[SESSIONS], awaited[SESSIONS], ended[SESSIONS], refused, joined[SESSIONS];
@@ -303,21 +286,12 @@ static struct {
 	bool may_disagree;
 	int seen;
 	bool failures;
-	enum rule without;
 	bool ends_only;
 	bool check_counted, check_open, check_peak;
-} options = { .levels = 1, .retries = 16, .rounds = 4, .without = RULE_NONE };
+} options = { .levels = 1, .retries = 16, .rounds = 4 };
 
-static struct state now;    /* the steps are taken here */
-static int choice, choices; /* which way the step takes, and how many it has */
-static bool failures_over;  /* from now on nothing fails */
-static bool tracing;        /* print what each step does */
-static int most_rounds;     /* of the loop in count_change(), in any run */
-
-static bool rule(enum rule which)
-{
-	return options.without != which;
-}
+static bool failures_over; /* from now on nothing fails */
+static int most_rounds;    /* of the loop in count_change(), in any run */
 
 /* The key of a listener and a level; level 0 is the shortest prefix. */
 static int key_of(int listener, int level)
@@ -327,7 +301,7 @@ static int key_of(int listener, int level)
 
 static const char *key_name(int key)
 {
-	static char name[2][16];
+	static char name[2][24];
 	static int turn;
 
 	turn = !turn;
@@ -352,17 +326,6 @@ static const char *word_name(int word)
 
 static const char *const state_names[] = { "NEW",   "STARTING", "COUNTED", "UNCOUNTED",
 					   "ENDED", "SUBFLOW",  "AWAITED" };
-
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
-{
-	va_list args;
-
-	if (!tracing)
-		return;
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-}
 
 /* --- the kernel ----------------------------------------------------------------------------- */
 
@@ -402,7 +365,7 @@ static struct node *trie_alloc(void)
 {
 	bool held[NODES] = { false };
 
-	for (int i = 0; i < options.procs; i++) {
+	for (int i = 0; i < procs; i++) {
 		if (now.proc[i].add.node)
 			held[now.proc[i].add.node - 1] = true;
 	}
@@ -551,46 +514,6 @@ static int state_read(const struct session *session)
 	say("state is %s", state_names[session->state]);
 	return session->state;
 }
-
-/* --- functions that can be interrupted ------------------------------------------------------ */
-
-/*
- * A function of several steps keeps its place in @at, as a line number, and goes on there when it
- * is called again. STEP() comes before the code of a step. CALL() calls another such function. Each
- * returns whether it is done; its value is then in proc->ret.
- */
-#define BEGIN(at)                    \
-	uint16_t *const at_ = &(at); \
-	switch (*at_) {              \
-	case 0:
-
-#define STEP()                   \
-	do {                     \
-		*at_ = __LINE__; \
-		proc->ret = 0;   \
-		return false;    \
-	case __LINE__:;          \
-	} while (0)
-
-#define CALL(call)                            \
-	do {                                  \
-		*at_ = __LINE__;              \
-		__attribute__((fallthrough)); \
-	case __LINE__:                        \
-		if (!(call))                  \
-			return false;         \
-	} while (0)
-
-#define RETURN(value)                \
-	do {                         \
-		proc->ret = (value); \
-		*at_ = 0;            \
-		return true;         \
-	} while (0)
-
-#define END() \
-	}     \
-	abort()
 
 /* --- cluster.bpf.h -------------------------------------------------------------------------- */
 
@@ -1314,18 +1237,6 @@ static void run(int p)
 
 /* --- the checks ----------------------------------------------------------------------------- */
 
-static char reason[200];
-
-__attribute__((format(printf, 1, 2))) static bool wrong(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(reason, sizeof(reason), format, args);
-	va_end(args);
-	return false;
-}
-
 /* A key's count; 0 without a node. */
 static int count_of(int key)
 {
@@ -1358,7 +1269,7 @@ static int sessions_open(void)
 
 	for (int i = 0; i < SESSIONS; i++)
 		open[i] = now.session[i].state == STARTING || is_counted(&now.session[i]);
-	for (int p = 0; p < options.procs; p++) {
+	for (int p = 0; p < procs; p++) {
 		const struct proc *proc = &now.proc[p];
 
 		if (proc->session.claimed || proc->levels.at)
@@ -1387,7 +1298,7 @@ static bool check_nodes(void)
 			continue;
 		if (node->word & GONE)
 			return wrong("%s is in the trie and GONE", key_name(node->key));
-		for (int p = 0; p < options.procs; p++)
+		for (int p = 0; p < procs; p++)
 			reapers += now.proc[p].count.reap && now.proc[p].add.node == i + 1;
 		if (reapers != !!(node->word & DEAD))
 			return wrong("%s is %s, and %d processes delete it", key_name(node->key),
@@ -1405,7 +1316,7 @@ static bool check_key(int key)
 		if (now.node[i].used && now.node[i].key == key && !(now.node[i].word & GONE))
 			there += now.node[i].word >> SHIFT;
 	}
-	for (int p = 0; p < options.procs; p++) {
+	for (int p = 0; p < procs; p++) {
 		const struct proc *proc = &now.proc[p];
 
 		if (!proc->count.change || proc->count.key != key)
@@ -1446,7 +1357,7 @@ static bool check_state(void)
 	return true;
 }
 
-static bool check_last(void)
+static bool check_totals(void)
 {
 	int counted = 0, uncounted = 0, awaiting = 0, nodes = 0;
 
@@ -1556,33 +1467,7 @@ static bool try_keys(int listener)
 	return true;
 }
 
-/* --- the search ----------------------------------------------------------------------------- */
-
-enum { STATES_MAX = 4000000 };
-
-/* All states, in the order in which they were reached, and how: by a step from an earlier one. */
-static struct state *states;
-static struct how {
-	uint32_t from;
-	uint8_t proc, choice;
-} * hows;
-static uint32_t states_used, states_room;
-
-/* Their numbers + 1, by hash. */
-static uint32_t *table;
-static uint32_t table_size;
-
-static unsigned long steps_taken, lasts;
-
-static void *grow(void *array, size_t size)
-{
-	array = realloc(array, size);
-	if (!array) {
-		fprintf(stderr, "model: no memory\n");
-		exit(2);
-	}
-	return array;
-}
+/* --- for search.h --------------------------------------------------------------------------- */
 
 /*
  * Make states equal that differ in nothing visible: drop nodes that nobody can reach, and sort the
@@ -1603,7 +1488,7 @@ static void state_tidy(void)
 			place[i] = used;
 		}
 	}
-	for (int p = 0; p < options.procs; p++) {
+	for (int p = 0; p < procs; p++) {
 		int i = now.proc[p].add.node - 1;
 
 		if (i < 0)
@@ -1615,61 +1500,6 @@ static void state_tidy(void)
 		now.proc[p].add.node = place[i];
 	}
 	memcpy(now.node, node, sizeof(node));
-}
-
-static uint64_t state_hash(const struct state *state)
-{
-	const unsigned char *bytes = (const unsigned char *)state;
-	uint64_t hash = 0, word;
-	size_t i;
-
-	for (i = 0; i + sizeof(word) <= sizeof(*state); i += sizeof(word)) {
-		memcpy(&word, bytes + i, sizeof(word));
-		hash = (hash ^ word) * 0x9e3779b97f4a7c15;
-		hash ^= hash >> 29;
-	}
-	for (; i < sizeof(*state); i++)
-		hash = (hash ^ bytes[i]) * 0x9e3779b97f4a7c15;
-	return hash ^ hash >> 32;
-}
-
-static void table_enter(uint32_t number)
-{
-	uint32_t i = state_hash(&states[number]) & (table_size - 1);
-
-	while (table[i])
-		i = (i + 1) & (table_size - 1);
-	table[i] = number + 1;
-}
-
-/* Add the state `now`, unless it was reached before. Returns whether it is new. */
-static bool state_add(uint32_t from, int proc)
-{
-	uint32_t i;
-
-	if (states_used == states_room) {
-		states_room = states_room ? 2 * states_room : 1 << 16;
-		states = grow(states, states_room * sizeof(*states));
-		hows = grow(hows, states_room * sizeof(*hows));
-		table_size = 2 * states_room;
-		table = grow(table, table_size * sizeof(*table));
-		memset(table, 0, table_size * sizeof(*table));
-		for (i = 0; i < states_used; i++)
-			table_enter(i);
-	}
-	i = state_hash(&now) & (table_size - 1);
-	for (; table[i]; i = (i + 1) & (table_size - 1)) {
-		if (!memcmp(&states[table[i] - 1], &now, sizeof(now)))
-			return false;
-	}
-	if (states_used == STATES_MAX) {
-		fprintf(stderr, "model: over %d states\n", STATES_MAX);
-		exit(2);
-	}
-	memcpy(&states[states_used], &now, sizeof(now));
-	hows[states_used] = (struct how){ from, proc, choice };
-	table[i] = ++states_used;
-	return true;
 }
 
 /* The first state: the sessions of @open and @orphans. */
@@ -1697,18 +1527,50 @@ static void state_first(const char *open, const char *orphans)
 	now.told[1] = now.live;
 	if (options.seen)
 		now.seen = options.seen;
-	for (int p = 0; p < options.procs; p++)
+	for (int p = 0; p < procs; p++)
 		run(p); /* to its first step */
 	peak_update();
 }
 
-/* One step of process @p from `now`, by `choice`. */
-static void step(int p)
+static void step_end(void)
 {
-	choices = 1;
-	run(p);
 	state_tidy();
 	peak_update();
+}
+
+static int tried; /* the listener whose key check_last() found dead, or 0 */
+
+static bool check_last(void)
+{
+	const struct state last = now;
+
+	for (tried = 1; tried < LISTENERS; tried++) {
+		now = last;
+		if (!try_keys(tried))
+			return false;
+	}
+	tried = 0;
+	now = last;
+	return check_totals();
+}
+
+static void tell_last(void)
+{
+	if (tried)
+		try_keys(tried);
+}
+
+static void tell_event(int p)
+{
+	const struct event *event = &options.script[p][now.proc[p].event];
+
+	printf("%c%c", event->what, 'a' + event->session);
+}
+
+static bool waits(int p)
+{
+	(void)p;
+	return false;
 }
 
 static bool finished(int p)
@@ -1716,122 +1578,7 @@ static bool finished(int p)
 	return now.proc[p].event == options.events[p];
 }
 
-/* Print how state @number was reached. */
-static void tell(uint32_t number)
-{
-	const struct proc *proc;
-	const struct event *event;
-
-	if (number == 0)
-		return;
-	tell(hows[number].from);
-	memcpy(&now, &states[hows[number].from], sizeof(now));
-	proc = &now.proc[hows[number].proc];
-	event = &options.script[hows[number].proc][proc->event];
-	choice = hows[number].choice;
-	printf("  %*sP%d %c%c: ", 4 * hows[number].proc, "", hows[number].proc, event->what,
-	       'a' + event->session);
-	tracing = true;
-	step(hows[number].proc);
-	tracing = false;
-	printf("\n");
-}
-
-/* Report that state @number is wrong; with @listener, what try_keys() makes of it. */
-static int refuted(uint32_t number, int listener)
-{
-	printf("refuted: %s\n", reason);
-	tell(number);
-	if (listener) {
-		memcpy(&now, &states[number], sizeof(now));
-		tracing = true;
-		try_keys(listener);
-	}
-	printf("  %s\n", reason);
-	return 1;
-}
-
-/* Check a state in which all scripts are done. */
-static int search_last(uint32_t number)
-{
-	lasts++;
-	for (int listener = 1; listener < LISTENERS; listener++) {
-		memcpy(&now, &states[number], sizeof(now));
-		if (!try_keys(listener))
-			return refuted(number, listener);
-	}
-	memcpy(&now, &states[number], sizeof(now));
-	return check_last() ? 0 : refuted(number, 0);
-}
-
-static int search(const char *open, const char *orphans)
-{
-	state_first(open, orphans);
-	state_add(0, 0);
-	if (!check_state())
-		return refuted(0, 0);
-	for (uint32_t number = 0; number < states_used; number++) {
-		bool last = true;
-
-		for (int p = 0; p < options.procs; p++) {
-			choice = 0;
-			do {
-				memcpy(&now, &states[number], sizeof(now));
-				if (finished(p))
-					break;
-				last = false;
-				steps_taken++;
-				step(p);
-				if (state_add(number, p) && !check_state())
-					return refuted(states_used - 1, 0);
-			} while (++choice < choices);
-		}
-		if (last && search_last(number))
-			return 1;
-	}
-	printf("holds: %u states, %lu steps, %lu ends, at most %d rounds of count_change\n",
-	       states_used, steps_taken, lasts, most_rounds);
-	return 0;
-}
-
 /* --- the command line ----------------------------------------------------------------------- */
-
-__attribute__((noreturn, format(printf, 1, 2))) static void usage(const char *format, ...)
-{
-	va_list args;
-
-	fprintf(stderr, "model: ");
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fprintf(stderr, "\n");
-	exit(2);
-}
-
-static enum rule rule_named(const char *name)
-{
-	bool list = !strcmp(name, "list");
-
-	for (int i = 0; i < RULE_NONE; i++) {
-		if (list)
-			printf("%-24s%s\n", rules[i].name, rules[i].what);
-		else if (!strcmp(name, rules[i].name))
-			return i;
-	}
-	if (list)
-		exit(0);
-	usage("no rule '%s'", name);
-}
-
-static int number(const char *text, int least, int most)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (end == text || *end || n < least || n > most)
-		usage("'%s' is not from %d to %d", text, least, most);
-	return n;
-}
 
 /* Whether @script starts a subflow of the session of @event before that event. */
 static bool script_has(const char *script, const char *event)
@@ -1846,7 +1593,7 @@ static bool script_has(const char *script, const char *event)
 static void script_parse(const char *text)
 {
 	const char *text_first = text;
-	int p = options.procs, n = 0;
+	int p = procs, n = 0;
 
 	if (p == PROCS)
 		usage("over %d scripts", PROCS);
@@ -1879,12 +1626,13 @@ static void script_parse(const char *text)
 		text += strspn(text, " ");
 	}
 	options.events[p] = n;
-	options.procs++;
+	procs++;
 }
 
 int main(int argc, char **argv)
 {
 	const char *open = "", *orphans = "";
+	int status;
 
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -1924,7 +1672,7 @@ int main(int argc, char **argv)
 			options.rounds = number(value, 1, 100);
 			options.may_disagree = true;
 		} else if (!strcmp(argv[i], "--without")) {
-			options.without = rule_named(value);
+			left_out = rule_named(value);
 		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "counted")) {
 			options.check_counted = true;
 		} else if (!strcmp(argv[i], "--check") && !strcmp(value, "open")) {
@@ -1936,7 +1684,11 @@ int main(int argc, char **argv)
 		}
 		i++;
 	}
-	if (!options.procs)
+	if (!procs)
 		usage("no script");
-	return search(open, orphans);
+	state_first(open, orphans);
+	status = search();
+	if (!status)
+		printf("at most %d rounds of count_change\n", most_rounds);
+	return status;
 }

@@ -5,34 +5,13 @@
 # is lost; without any one of them, a run goes wrong.
 
 load ../lib/common
+load ../lib/model
+
+# shellcheck disable=SC2034 # model.bash uses it
+model=model
 
 setup_file() {
-	"${CC:-cc}" -O2 -Wall -Wextra -Werror -o "$BATS_FILE_TMPDIR/model" "$ROOT/tests/model/model.c"
-}
-
-# model STATUS ARGUMENT...: runs the model, which must exit with STATUS.
-model() {
-	local want=$1
-	shift
-	expect "$want" "$BATS_FILE_TMPDIR/model" "$@"
-}
-
-# holds ARGUMENT...: the model finds no run that goes wrong.
-holds() {
-	model 0 "$@"
-	expect_match '^holds: [1-9]' "$output"
-}
-
-# refuted WHAT ARGUMENT...: the model prints a run, step by step, that ends in WHAT.
-refuted() {
-	local what=$1 first last
-	shift
-	model 1 "$@"
-	first=${output%%$'\n'*}
-	last=${output##*$'\n'}
-	expect_match "$what" "$last" 'the end'
-	expect_eq "refuted: ${last#  }" "$first" 'the first line'
-	expect_match $'\n *P[0-2] [-+?=<>~*][a-f]: .*\n *P[0-2] [-+?=<>~*][a-f]: ' "$output" 'the run'
+	model_build model
 }
 
 # without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE a run ends in WHAT.
@@ -207,30 +186,11 @@ without() {
 }
 
 @test "every rule that the model can leave out is left out by a test" {
-	model 0 --without list
-	expect_eq "$(cut -d ' ' -f 1 <<<"$output" | sort)" \
-		"$(sed -n 's/^\twithout \([a-z-]*\) .*/\1/p' "$BATS_TEST_FILENAME" | sort)" rules
+	every_rule_is_left_out
 }
 
 @test "every function that the model follows or names is in bpf/" {
-	local file name missing=() found=0
-	while read -r file name; do
-		found=$((found + 1))
-		grep -Eq "^[a-z].*\\b$name\\(" "$ROOT/bpf/$file" || missing+=("bpf/$file: $name()")
-	done < <(awk '
-		/^\/\* --- / { file = $3 ~ /\.bpf\.h$/ ? $3 : ""; next }
-		/^\/\* Not in the code/ { other = 1 }
-		file && /^static / {
-			if (!other && match($0, /[a-z_]+\(/))
-				print file, substr($0, RSTART, RLENGTH - 1)
-			other = 0
-		}' "$ROOT/tests/model/model.c")
-	[ "$found" -gt 20 ] || fail "only $found functions found"
-	for name in $(grep -E '^ \*|/\*' "$ROOT/tests/model/model.c" | grep -oE '\b[a-z_]+\(\)' | tr -d '()' | sort -u); do
-		grep -Eqs "^[a-z].*\\b$name\\(" "$ROOT"/bpf/* "$ROOT/tests/model/model.c" ||
-			[[ $name == __sync_* ]] || missing+=("$name()")
-	done
-	[ ${#missing[@]} = 0 ] || fail 'not in bpf/:' "${missing[@]}"
+	every_function_exists
 }
 
 @test "two starters of one record may disagree on the listener" {

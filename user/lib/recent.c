@@ -200,8 +200,9 @@ static struct range listener_sum(const struct view *view, uint32_t id,
 	if (is_level || !around.most)
 		return around;
 	sum = parts_sum(view, id, cidr, level, span);
+	/* The parts were read later, and may have opened more by then. */
 	if (sum.most > around.most)
-		sum.most = around.most;
+		sum.most = sum.least > around.most ? sum.least : around.most;
 	return sum;
 }
 
