@@ -68,9 +68,16 @@ static __always_inline struct cc_recent_slot *slot_at(struct cc_recent_slot *slo
 	return &slots[index < windows.slots ? index : 0];
 }
 
+/*
+ * Entry @index of a group. In assembly, because up to Linux 6.1 the verifier knows the limits of a
+ * product only if its second factor is a constant, and the compiler may exchange the two.
+ */
 static __always_inline struct cc_recent_entry *entry_at(struct cc_recent_group *group, __u32 index)
 {
-	return CC_RECENT_ENTRY(group, windows.slots, index & (CC_RECENT_ENTRIES - 1));
+	__u64 offset = index & (CC_RECENT_ENTRIES - 1);
+
+	asm("%0 *= %1" : "+r"(offset) : "r"(CC_RECENT_ENTRY_SIZE(windows.slots)));
+	return (void *)((char *)CC_RECENT_ENTRY(group, windows.slots, 0) + offset);
 }
 
 /* Write a slot in one access: readers see the epoch and its count together. */
