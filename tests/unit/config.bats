@@ -189,7 +189,7 @@ bad() {
 	for text in 60,1 1,0 86400,31 '300 , 6' $'60,\t0' 007,08; do
 		good '1 listener on 1 address' <<<$'[conncount]\nwindow = '"$text"$'\n[smtp]\nlisten = *:25'
 	done
-	for text in '' x 60 60, ,1 0,1 86401,1 60,32 -1,1 60,-1 60,1,1 60.5,1 60s,1 '60 1' 99999999999999999999,1; do
+	for text in '' x 60 '60,' ,1 0,1 86401,1 60,32 -1,1 60,-1 60,1,1 60.5,1 60s,1 '60 1' 99999999999999999999,1; do
 		bad 2 "window '$text': not SECONDS,WINDOWS, a length from 1 to 86400 .* from 0 to 31, such as 60,1" \
 			<<<$'[conncount]\nwindow = '"$text"
 	done

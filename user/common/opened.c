@@ -238,7 +238,9 @@ char *window_error_text(struct conncount *cc, const struct conncount_window *win
 			 ",1)",
 			 text, window->seconds);
 	} else if (err == -ERANGE) {
-		snprintf(buf, size, "--to %" PRIu32 ": '%s' keeps the windows 0 to %" PRIu32,
+		snprintf(buf, size,
+			 "--to %" PRIu32 ": '%s' keeps the windows 0 to %" PRIu32
+			 " (to keep more, raise its second number)",
 			 window->to, text, window->windows);
 	} else if (err == -EDOM) {
 		snprintf(buf, size,
