@@ -49,6 +49,7 @@ try() {
 	'README.md:conncount '[0-9]*) ;; # a screen of top: command/top.bats
 	'README.md:[mx]') configuration "$2" ;;
 	'README.md:# conncount load') console "$2" ;;
+	'README.md:$ conncount count --window '*) opened_lately "$2" ;;
 	*':systemd-sysusers '*) ;; # would change this machine; unit/package.bats has a container
 	'README.md:limit{ '*) ;; # servers/postfix.bats runs Postfix with these limits
 	'README.md:-- At most 20 sessions '*) policy "$2" ;;
@@ -63,6 +64,7 @@ try() {
 		open_sessions 17 395
 		console "$2"
 		;;
+	'user/dist/man/conncount.1:$ conncount count --window '*) opened_lately "$2" ;;
 	'user/dist/man/conncount.1:$ conncount list '*) console "$2" ;;
 	'user/dist/man/conncount.1:conncount status >/dev/null') console <(sed 's/^/$ /' "$2") ;;
 	'user/dist/man/conncount.1:2026-'*) ;; # output, not a command: command/watch.bats
@@ -132,10 +134,20 @@ open_sessions() {
 	fi
 }
 
+# screen FILE: runs the commands behind `$ `; writes them, and what they print, to $WORK/screen.
+screen() {
+	local command
+	: >"$WORK/screen"
+	while read -r command; do
+		expect 0 eval "${command#\$ }"
+		printf '%s\n%s\n' "$command" "$output" >>"$WORK/screen"
+	done < <(grep '^\$ ' "$1")
+}
+
 # pictured FILE: runs the commands behind `$ `, and compares what they print with FILE, except for
 # the lines about the place, which is the test's own.
 pictured() {
-	local n command place='^(instance|loaded|readers|cgroup|netns|build) '
+	local n place='^(instance|loaded|readers|cgroup|netns|build) '
 	configure <<-'END'
 		[mx]
 		listen = 192.0.2.10:25
@@ -157,10 +169,7 @@ pictured() {
 		done
 		printf 'open 1 2001:db8:7:2::%s [2001:db8::10]:25\n' 1 2 3 4
 	} | sessions >"$WORK/sessions"
-	while read -r command; do
-		expect 0 eval "${command#\$ }"
-		printf '%s\n%s\n' "$command" "$output" >>"$WORK/screen"
-	done < <(grep '^\$ ' "$1")
+	screen "$1"
 	expect_eq "$(grep -vE "$place|^$" "$1")" "$(grep -vE "$place|^$" "$WORK/screen")" 'on the screen'
 	sessions_stop
 	expect 0 conncount unload
@@ -179,6 +188,17 @@ console() {
 		fi
 	done <"$1"
 	console_command "$command" "$want"
+}
+
+# opened_lately FILE: the same commands, about two networks that have opened and closed connections.
+# Messages are not compared: here, counting has only just begun.
+opened_lately() {
+	! mountpoint -q "$CONNCOUNT_DIR" || expect 0 conncount unload
+	counting_windows
+	open_sessions 30 7
+	sessions close both
+	screen "$1"
+	expect_eq "$(<"$1")" "$(<"$WORK/screen")" 'on the screen'
 }
 
 console_command() {
@@ -230,9 +250,8 @@ policy() {
 	expect_greeting '220 welcome' "$1" 2001:db8::7 "$CONNCOUNT_DIR"
 }
 
-# translated FILE: the same, but the policy limits clients from 64:ff9b::/96 by the IPv4 address in
-# theirs. One such network is full first: without translation, all these clients would be refused
-# for it.
+# opens FILE: a function of an accept construct, which refuses a network that has opened more than 30
+# connections in a minute.
 opens() {
 	expect_greeting '220 welcome \(cannot count: /nowhere: not loaded .*\)' "$1" 198.51.100.7 /nowhere
 	counting_windows
@@ -243,6 +262,10 @@ opens() {
 	expect_greeting '421 4.7.0 too many connections from your network' "$1" 198.51.100.9 "$CONNCOUNT_DIR"
 	expect_greeting '220 welcome' "$1" 203.0.115.7 "$CONNCOUNT_DIR"
 }
+
+# translated FILE: the same, but the policy limits clients from 64:ff9b::/96 by the IPv4 address in
+# theirs. One such network is full first: without translation, all these clients would be refused
+# for it.
 translated() {
 	local refusal='421 4.7.0 too many sessions from your network.*'
 	open_sessions 0 0

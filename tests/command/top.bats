@@ -116,6 +116,44 @@ pid() {
 	restored
 }
 
+@test "top: with a window in the configuration, a column has the connections opened in it" {
+	sed -i '1a window = 86400,1' "$CONFIG"
+	load
+	top
+	shows 'largest first: 3 networks; opened in this window of 86400 s'
+	shows '^ SESSIONS  SHARE   CHANGE    OPENED  NETWORK'
+	shows '^ +3 +50\.0% +0 +10\.1\.2\.3/32'
+	sessions open 4 10.1.2.4 192.0.2.1:25
+	wait_until shows '^ +5 +50\.0% +4 +10\.1\.2\.4/32'
+	sessions close server from=10.1.2.4/32
+	sessions open 1 10.1.2.4 192.0.2.1:25
+	wait_until shows '^ +1 +16\.7% +5 +10\.1\.2\.4/32'
+	keys p 96 Enter
+	wait_until shows '^ +2 +[0-9.]+% +- +2001:db8:1:2::/96'
+	keys q
+	wait_until shows 'exit status 0'
+}
+
+@test "top --window: lists the networks that have opened most, with their sessions beside" {
+	sed -i '1a window = 86400,1' "$CONFIG"
+	load
+	sessions open 2 10.1.2.4 192.0.2.1:25
+	sessions open 4 10.9.9.9 192.0.2.1:25
+	sessions close server from=10.9.9.9/32
+	top --window 86400,1
+	shows 'service SMTP: 6 connections, not exact'
+	shows 'not exact: there may have been more: the windows reach back'
+	shows '^   OPENED  SHARE   CHANGE  SESSIONS  NETWORK'
+	shows '^ +4 +66\.7% +0 +10\.9\.9\.9/32'
+	shows '^ +2 +33\.3% +3 +10\.1\.2\.4/32'
+	keys p 96 Enter
+	wait_until shows 'windows are not kept for the prefix lengths from 65 to 127'
+	keys p 64 Enter
+	wait_until shows '10\.9\.9\.9/32'
+	keys q
+	wait_until shows 'exit status 0'
+}
+
 @test "top: the keys s - + p f t / h r q and Escape work" {
 	top --interval 86400
 	keys s

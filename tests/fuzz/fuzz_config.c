@@ -263,6 +263,23 @@ static void check_listener(struct text file, const struct config *config,
 	check_proxies(file, listener);
 }
 
+static void check_windows(const struct config *config)
+{
+	size_t slots = 0;
+
+	check(config->n_windows <= CC_WINDOWS_MAX);
+	for (size_t i = 0; i < config->n_windows; i++) {
+		const struct config_window *window = &config->windows[i];
+
+		check(window->seconds >= 1 && window->seconds <= CONFIG_WINDOW_SECONDS_MOST);
+		slots += window->windows + 1;
+	}
+	check(slots <= CC_WINDOW_SLOTS_MAX);
+	check(config->window_memory >= CONFIG_WINDOW_MEMORY_LEAST &&
+	      config->window_memory <= CONFIG_WINDOW_MEMORY_MOST);
+	check(config->n_windows || !config->window_memory_line);
+}
+
 static void check_global(struct text file, const struct config *config)
 {
 	char number[16];
@@ -294,6 +311,7 @@ static void check_global(struct text file, const struct config *config)
 		check(!strcmp(digits, number));
 		free(value);
 	}
+	check_windows(config);
 }
 
 /* As many lines as the configuration has things, so that none was read for nothing. */
@@ -303,6 +321,7 @@ static void check_all_lines(struct text file, const struct config *config)
 
 	n += !!config->section_line + !!config->cgroup_line;
 	n += !!config->group_line + !!config->max_prefixes_line + !!config->namespaces_line;
+	n += (unsigned)config->n_windows + !!config->window_memory_line;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		n += 1 + !!config->listeners[i].service_line;
 		n += (unsigned)config->listeners[i].n_listens;
@@ -345,7 +364,13 @@ static void write_config(FILE *out, const struct config *config)
 		for (size_t j = 0; j < listener->n_proxies; j++)
 			write_proxy(out, &listener->proxies[j]);
 	}
-	fprintf(out, "[conncount]\nnamespaces=%s\nmax_prefixes=%u\ngroup=%s\ncgroup=%s",
+	fputs("[conncount]\n", out);
+	for (size_t i = 0; i < config->n_windows; i++)
+		fprintf(out, "window=%u,%u\n", config->windows[i].seconds,
+			config->windows[i].windows);
+	if (config->n_windows)
+		fprintf(out, "window_memory=%u\n", config->window_memory);
+	fprintf(out, "namespaces=%s\nmax_prefixes=%u\ngroup=%s\ncgroup=%s",
 		config->all_namespaces ? "all" : "own", config->max_prefixes, config->group,
 		config->cgroup);
 }
@@ -363,6 +388,8 @@ static void check_same(const struct config *a, const struct config *b)
 	check(!strcmp(a->cgroup, b->cgroup) && !strcmp(a->group, b->group));
 	check(a->all_namespaces == b->all_namespaces);
 	check(a->max_prefixes == b->max_prefixes && a->n_listeners == b->n_listeners);
+	check(a->n_windows == b->n_windows && a->window_memory == b->window_memory);
+	check(!memcmp(a->windows, b->windows, sizeof(a->windows)));
 	for (size_t i = 0; i < a->n_listeners; i++) {
 		const struct config_listener *la = &a->listeners[i], *lb = &b->listeners[i];
 
@@ -418,7 +445,8 @@ static void check_config(struct text file, struct config *config)
 /* Whether an error is one that only the end of the file tells. */
 static bool at_the_end(const char *error)
 {
-	return strstr(error, "no listener: ") || strstr(error, "]: no 'listen = ");
+	return strstr(error, "no listener: ") || strstr(error, "]: no 'listen = ") ||
+	       strstr(error, "window_memory: there is no ");
 }
 
 /* The line that @error names; 0 if it names none, as it may where the file has no line. */

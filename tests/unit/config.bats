@@ -27,6 +27,8 @@ bad() {
 		[conncount]                 # optional
 		cgroup = /                  # below the cgroup v2 mount; default: all of it
 		max_prefixes = 1048576      # nodes in the trie
+		window = 300,6
+		window_memory = 16M
 		group = conncount
 		[smtp]
 		listen = *:25               # may repeat; *, an IPv4 address, or [an IPv6 address]
@@ -182,6 +184,49 @@ bad() {
 	good '1 listener on 1 address' <<<$'[conncount]\nmax_prefixes = 1\n[smtp]\nlisten = *:25'
 }
 
+@test "windows are a length and a number of windows, with or without space around the comma" {
+	local text
+	for text in 60,1 1,0 86400,31 '300 , 6' $'60,\t0' 007,08; do
+		good '1 listener on 1 address' <<<$'[conncount]\nwindow = '"$text"$'\n[smtp]\nlisten = *:25'
+	done
+	for text in '' x 60 '60,' ,1 0,1 86401,1 60,32 -1,1 60,-1 60,1,1 60.5,1 60s,1 '60 1' 99999999999999999999,1; do
+		bad 2 "window '$text': not SECONDS,WINDOWS, a length from 1 to 86400 .* from 0 to 31, such as 60,1" \
+			<<<$'[conncount]\nwindow = '"$text"
+	done
+}
+
+@test "there can be 4 window lines, of 32 windows together, and none twice" {
+	good '1 listener on 1 address' <<-'END'
+		[conncount]
+		window = 60,7
+		window = 60,8
+		window = 900,8
+		window = 3600,4
+		[smtp]
+		listen = *:25
+	END
+	bad 6 "window '5,0': more than 4" <<<$'[conncount]\nwindow = 1,0\nwindow = 2,0\nwindow = 3,0\nwindow = 4,0\nwindow = 5,0'
+	bad 3 "window '900,15': more than 32 windows are kept, .* \(keep fewer\)" \
+		<<<$'[conncount]\nwindow = 60,16\nwindow = 900,15'
+	bad 3 "window '60 , 1': there already is such a line" <<<$'[conncount]\nwindow = 60,1\nwindow = 60 , 1'
+}
+
+@test "window_memory is a size from 1M to 1G, for windows that there are" {
+	local text
+	for text in 1M 16M 1G 1024K 1048576 1073741824; do
+		good '1 listener on 1 address' \
+			<<<$'[conncount]\nwindow_memory = '"$text"$'\nwindow = 60,1\n[smtp]\nlisten = *:25'
+	done
+	for text in '' x M 0 1 1023K 1025M 2G 16m 16MB '16 M' -1M 1.5M 1073741825 99999999999999999999; do
+		bad 2 "window_memory '$text': not a size from 1M to 1G, such as 16M" \
+			<<<$'[conncount]\nwindow_memory = '"$text"
+	done
+	bad 4 'window_memory: already set, at line 3' \
+		<<<$'[conncount]\nwindow = 60,1\nwindow_memory = 16M\nwindow_memory = 16M'
+	bad 2 "window_memory: there is no 'window' line that would use it" \
+		<<<$'[conncount]\nwindow_memory = 16M\n[smtp]\nlisten = *:25'
+}
+
 @test "a cgroup must be an absolute path" {
 	bad 2 "cgroup 'system.slice'" <<<$'[conncount]\ncgroup = system.slice'
 }
@@ -230,7 +275,7 @@ times() {
 	for what in listen proxy service; do
 		bad 2 "$what 'x{100}\.\.\.': .{10}" <<<"[smtp]"$'\n'"$what = $long"
 	done
-	for what in cgroup group max_prefixes; do
+	for what in cgroup group max_prefixes window window_memory; do
 		bad 2 "$what 'x{100}\.\.\.': .{10}" <<<"[conncount]"$'\n'"$what = $long"
 	done
 	bad 1 "listener 'x{100}\.\.\.': .{10}" <<<"[$long]"

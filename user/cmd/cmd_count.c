@@ -54,24 +54,24 @@ static int count_open(struct conncount *cc, const struct question *question)
 static int count_opened(struct conncount *cc, const struct question *question)
 {
 	const struct target *target = &question->target;
-	struct conncount_connections answer;
+	struct opened opened = { 0 };
+	const struct conncount_connections *answer = &opened.sum;
 	int status = STATUS_DONE;
-	int err = conncount_connections(cc, target->service, target->listener,
-					&question->window.window, question->cidr, &answer);
+	int err = target_opened(cc, target, &question->window.window, question->cidr, &opened.sum);
 
 	if (err)
-		return window_failed(question->dir, cc, target, &question->window, err);
+		return window_failed(question->dir, cc, target, &question->window.window, err);
 	if (question->json) {
 		json_t *object = json_object();
 
-		add_range(object, answer.count, answer.least, answer.most,
-			  answer.flags & CONNCOUNT_EXACT);
+		add_range(object, answer->count, answer->least, answer->most,
+			  answer->flags & CONNCOUNT_EXACT);
 		add_window(object, &question->window);
 		status = print_answer(question, object);
 	} else {
-		printf("%" PRId64 "\n", answer.count);
+		printf("%" PRId64 "\n", answer->count);
 	}
-	report_missed(&question->window, &answer);
+	report_missed(cc, target, &question->window, &opened);
 	return status;
 }
 
@@ -82,7 +82,7 @@ static int count(const struct question *question)
 
 	if (err)
 		status = query_failed(question->dir, NULL, &question->target, err);
-	else if (question->window.text)
+	else if (question->window.given)
 		status = count_opened(cc, question);
 	else
 		status = count_open(cc, question);

@@ -1,14 +1,27 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cmd_list.c - conncount list: who is connected, largest first.
+ * cmd_list.c - conncount list: who is connected, or has connected lately, largest first.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cmd.h"
 #include "listing.h"
 #include "tree.h"
+#include "window.h"
+
+/* What is asked. */
+struct question {
+	const char *dir;
+	struct target target;
+	struct window_options window;
+	struct lengths lengths;
+	size_t limit;
+	bool tree, json;
+};
+
+/* --- sessions that are open --------------------------------------------------------------------
+ */
 
 /* Print the object with the entries. Takes ownership of @entries. */
 static int print_listing_object(const struct target *target, const struct listing *listing,
@@ -77,25 +90,97 @@ static int print_tree(const struct target *target, const struct listing *listing
 	return status;
 }
 
-static int list(const char *dir, const struct target *target, const struct lengths *lengths,
-		size_t limit, bool tree, bool json)
+static int list_open(struct conncount *cc, const struct question *question)
 {
-	struct conncount *cc = NULL;
 	struct listing listing;
 	int status;
-	int err = conncount_open(dir, &cc);
+	int err = listing_take(cc, &question->target, &question->lengths, &listing);
 
-	if (!err)
-		err = listing_take(cc, target, lengths, &listing);
-	if (err) {
-		status = query_failed(dir, cc, target, err);
-		goto cleanup;
-	}
-	status = tree ? print_tree(target, &listing, limit, json)
-		      : print(target, &listing, limit, json);
+	if (err)
+		return query_failed(question->dir, cc, &question->target, err);
+	status = question->tree
+			 ? print_tree(&question->target, &listing, question->limit, question->json)
+			 : print(&question->target, &listing, question->limit, question->json);
 	report_inexact(cc, &listing.answer);
 	listing_free(&listing);
-cleanup:
+	return status;
+}
+
+/* --- connections that were opened --------------------------------------------------------------
+ */
+
+static json_t *opener_json(const struct conncount_opener *opener)
+{
+	json_t *object = json_object();
+	char text[CONNCOUNT_CIDR_SIZE];
+
+	json_object_set_new(object, "cidr",
+			    json_string(conncount_cidr_format(&opener->cidr, text)));
+	add_range(object, opener->count, opener->least, opener->most,
+		  opener->least == opener->most);
+	return object;
+}
+
+static int print_openers_json(const struct question *question, const struct openers *openers,
+			      size_t shown)
+{
+	json_t *object = json_object(), *entries = json_array();
+
+	for (size_t i = 0; i < shown; i++)
+		json_array_append_new(entries, opener_json(&openers->entries[i]));
+	json_object_set_new(object, "entries", entries);
+	json_object_set_new(object, "prefixes", json_integer((json_int_t)openers->n));
+	json_object_set_new(object, "total", json_integer(openers->all.sum.count));
+	json_object_set_new(object, "exact", json_boolean(openers_are_exact(openers)));
+	add_window(object, &question->window);
+	add_target(object, &question->target);
+	return print_json(object);
+}
+
+static void print_openers(const struct openers *openers, size_t shown)
+{
+	char text[CONNCOUNT_CIDR_SIZE];
+
+	for (size_t i = 0; i < shown; i++)
+		printf("%8" PRId64 "  %s\n", openers->entries[i].count,
+		       conncount_cidr_format(&openers->entries[i].cidr, text));
+}
+
+static int list_opened(struct conncount *cc, const struct question *question)
+{
+	const struct target *target = &question->target;
+	int status = STATUS_DONE;
+	struct openers openers;
+	size_t shown;
+	int err = openers_take(cc, target, &question->lengths, &question->window.window, &openers);
+
+	if (err)
+		return window_failed(question->dir, cc, target, &question->window.window, err);
+	openers_sort(&openers);
+	shown = question->limit < openers.n ? question->limit : openers.n;
+	if (question->json)
+		status = print_openers_json(question, &openers, shown);
+	else
+		print_openers(&openers, shown);
+	report_missed(cc, target, &question->window, &openers.all);
+	openers_free(&openers);
+	return status;
+}
+
+/* --- the command -------------------------------------------------------------------------------
+ */
+
+static int list(const struct question *question)
+{
+	struct conncount *cc = NULL;
+	int status, err = conncount_open(question->dir, &cc);
+
+	if (err)
+		status = query_failed(question->dir, NULL, &question->target, err);
+	else if (question->window.given)
+		status = list_opened(cc, question);
+	else
+		status = list_open(cc, question);
 	conncount_close(cc);
 	return status;
 }
@@ -106,6 +191,10 @@ static int run(const struct command *command, int argc, char **argv)
 		LONG_LISTENER,
 		LONG_SERVICE,
 		LONG_PREFIX,
+		LONG_WINDOW,
+		LONG_FROM,
+		LONG_TO,
+		LONG_SMOOTH,
 		LONG_JSON,
 		LONG_DIR,
 		LONG_HELP,
@@ -113,46 +202,46 @@ static int run(const struct command *command, int argc, char **argv)
 		{ "tree", no_argument, NULL, OPTION_TREE },
 		LONG_END,
 	};
-	struct target target = { NULL, NULL };
-	struct lengths lengths = LENGTHS_UNSET;
-	unsigned long limit = ~0UL;
-	const char *dir = NULL;
-	bool json = false, tree = false;
+	struct question question = { .lengths = LENGTHS_UNSET, .limit = ~0UL };
 	int option;
 
 	while ((option = next_option(command, argc, argv, LETTERS_PREFIX, options)) != -1) {
-		if (target_option(&target, option) || lengths_option(command, &lengths, option))
+		if (target_option(&question.target, option) ||
+		    window_option(command, &question.window, option) ||
+		    lengths_option(command, &question.lengths, option))
 			continue;
 		switch (option) {
 		case OPTION_JSON:
-			json = true;
+			question.json = true;
 			break;
 		case OPTION_DIR:
-			dir = optarg;
+			question.dir = optarg;
 			break;
 		case OPTION_LIMIT:
-			limit = number_option(command, 1, ~0UL - 1);
+			question.limit = number_option(command, 1, ~0UL - 1);
 			break;
 		case OPTION_TREE:
-			tree = true;
+			question.tree = true;
 			break;
 		}
 	}
-	if (!target_check(command, &target) || !check_arguments(command, argc, argv, 0) ||
-	    !lengths_check(command, &lengths))
+	if (!target_check(command, &question.target) || !window_check(command, &question.window) ||
+	    !check_arguments(command, argc, argv, 0) || !lengths_check(command, &question.lengths))
 		return STATUS_USAGE;
-	return list(dir, &target, &lengths, limit, tree, json);
+	if (question.tree && question.window.given)
+		return usage_error(command, "--tree and --window cannot be combined");
+	return list(&question);
 }
 
 const struct command list_command = {
 	.name = "list",
 	.arguments = "[--listener NAME | --service TYPE] [--prefix N | -4 N -6 N] [--limit N] "
-		     "[--tree]",
+		     "[--tree | --window S,N]",
 	.summary = "List the networks that have open sessions, largest first",
 	.help = HELP_TARGET HELP_PREFIX
 	"                   (default: single addresses of both families)\n"
 	"  --limit N        only the N largest\n"
 	"  --tree           each network above the networks inside it, down to that "
-	"length\n" HELP_JSON HELP_DIR,
+	"length\n" HELP_WINDOW HELP_RANGE HELP_JSON HELP_DIR,
 	.run = run,
 };

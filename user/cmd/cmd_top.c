@@ -14,10 +14,10 @@
 #include <ncurses.h>
 
 #include "clock.h"
-#include "cmd.h"
 #include "levels.h"
 #include "screen.h"
 #include "top.h"
+#include "window.h"
 
 /* A refresh may take at most one part in this many of the time. */
 enum { LOOK_SHARE = 4 };
@@ -25,6 +25,20 @@ enum { LOOK_SHARE = 4 };
 enum { KEY_ESCAPE = 27 };
 
 /* --- looking ----------------------------------------------------------------------------- */
+
+/* The count in the column beside: of the sessions if the connections are listed, or the reverse. */
+static int64_t count_beside(const struct top *top, const struct conncount_cidr *cidr)
+{
+	struct conncount_connections opened;
+	struct conncount_answer answer;
+
+	if (top->by_window)
+		return target_count(top->cc, &top->target, cidr, &answer) ? -1 : answer.count;
+	if (!top->window.seconds ||
+	    target_opened(top->cc, &top->target, &top->window, cidr, &opened))
+		return -1;
+	return opened.count;
+}
 
 /* Sort the rows again, and keep the first shown row within them. */
 static void arrange(struct top *top)
@@ -35,6 +49,18 @@ static void arrange(struct top *top)
 		top->err = -ENOMEM;
 	if (top->first + room > top->rows.n_shown)
 		top->first = top->rows.n_shown > room ? top->rows.n_shown - room : 0;
+	for (size_t i = top->first; i < top->rows.n_shown && i < top->first + room; i++)
+		top->rows.shown[i].beside = count_beside(top, &top->rows.shown[i].entry.cidr);
+}
+
+/* Show the first window that is configured in a column, if there is one. */
+static void find_window(struct top *top)
+{
+	struct conncount_windows windows;
+
+	top->window.seconds = 0;
+	if (!conncount_windows(top->cc, &windows) && windows.n)
+		top->window = windows.window[0];
 }
 
 /*
@@ -43,13 +69,17 @@ static void arrange(struct top *top)
  */
 static int look(struct top *top, bool fresh)
 {
+	const struct conncount_window *window = top->by_window ? &top->window : NULL;
 	struct lengths lengths = top->lengths;
 	struct version version;
 	int err = version_get(top->cc, &version);
 
 	if (err)
 		return err;
-	if (!fresh && !memcmp(&version, &top->seen, sizeof(version))) {
+	if (!window && version.generation != top->seen.generation)
+		find_window(top);
+	/* Windows begin and end without a change of the version. */
+	if (!fresh && !window && !memcmp(&version, &top->seen, sizeof(version))) {
 		rows_rest(&top->rows);
 		return 0;
 	}
@@ -57,7 +87,7 @@ static int look(struct top *top, bool fresh)
 		lengths.ipv6 = -1;
 	if (top->family == CONNCOUNT_IPV6)
 		lengths.ipv4 = -1;
-	err = rows_look(&top->rows, top->cc, &top->target, &lengths,
+	err = rows_look(&top->rows, top->cc, &top->target, &lengths, window,
 			fresh || !top->seen.generation);
 	if (!err)
 		top->seen = version;
@@ -405,10 +435,12 @@ static int top(struct top *top)
 
 	if (!err)
 		err = look(top, true);
-	if (err)
-		status = query_failed(top->dir, top->cc, &top->target, err);
-	else
+	if (!err)
 		status = show(top);
+	else if (top->by_window)
+		status = window_failed(top->dir, top->cc, &top->target, &top->window, err);
+	else
+		status = query_failed(top->dir, top->cc, &top->target, err);
 	rows_free(&top->rows);
 	conncount_close(top->cc);
 	return status;
@@ -418,13 +450,15 @@ static int run(const struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {
 		LONG_LISTENER, LONG_SERVICE, LONG_PREFIX, LONG_INTERVAL,
-		LONG_DIR,      LONG_HELP,    LONG_END,
+		LONG_WINDOW,   LONG_DIR,     LONG_HELP,   LONG_END,
 	};
+	struct window_options window = { 0 };
 	struct top state = { .lengths = LENGTHS_UNSET, .interval = 1 };
 	int option;
 
 	while ((option = next_option(command, argc, argv, LETTERS_PREFIX, options)) != -1) {
 		if (target_option(&state.target, option) ||
+		    window_option(command, &window, option) ||
 		    lengths_option(command, &state.lengths, option))
 			continue;
 		if (option == OPTION_INTERVAL)
@@ -435,6 +469,8 @@ static int run(const struct command *command, int argc, char **argv)
 	if (!target_check(command, &state.target) || !check_arguments(command, argc, argv, 0) ||
 	    !lengths_check(command, &state.lengths))
 		return STATUS_USAGE;
+	state.by_window = window.given;
+	state.window = window.window;
 	/* Clients, at first sight: in IPv6, one has a /64. */
 	if (!state.lengths.prefix && !state.lengths.letter)
 		state.lengths.ipv6 = 64;
@@ -452,10 +488,10 @@ static int run(const struct command *command, int argc, char **argv)
 const struct command top_command = {
 	.name = "top",
 	.arguments = "[--listener NAME | --service TYPE] [--prefix N | -4 N -6 N] "
-		     "[--interval SECONDS]",
+		     "[--interval SECONDS] [--window S,N]",
 	.summary = "Show the networks that have open sessions on a terminal, kept up to date",
 	.help = HELP_TARGET HELP_PREFIX
-	"                   (default: 32 for IPv4, 64 for IPv6)\n" HELP_INTERVAL HELP_DIR
-	"Press h for the keys.\n",
+	"                   (default: 32 for IPv4, 64 for IPv6)\n" HELP_INTERVAL HELP_WINDOW
+		HELP_DIR "Press h for the keys.\n",
 	.run = run,
 };

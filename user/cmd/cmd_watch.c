@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cmd_watch.c - conncount watch: say when a network goes over a number of sessions, and when it
- * comes back.
+ * cmd_watch.c - conncount watch: say when a network goes over a number of sessions, or of
+ * connections in a window of time, and when it comes back.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,13 +13,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cmd.h"
 #include "listing.h"
+#include "window.h"
 
 struct watch {
 	const char *dir;
 	struct target target;
 	struct lengths lengths;
+	struct window_options window;
 	int64_t over;
 	unsigned long interval; /* seconds */
 	bool json;
@@ -28,7 +29,8 @@ struct watch {
 		above; /* the networks that were over at the last refresh, sorted by address */
 	struct version seen; /* the version at the last look */
 	bool exact;          /* whether its counts were exact */
-	int err;             /* negative errno of the last look */
+	uint64_t error; /* how many connections a network missed in a window at the last list */
+	int err;        /* negative errno of the last look */
 };
 
 /* --- events ----------------------------------------------------------------------------- */
@@ -51,6 +53,8 @@ static int print_event(const struct watch *watch, const char *event,
 	json_object_set_new(object, "time", json_string(stamp));
 	json_object_set_new(object, "event", json_string(event));
 	json_object_set_new(object, "over", json_integer(watch->over));
+	if (watch->window.given)
+		add_window(object, &watch->window);
 	add_target(object, &watch->target);
 	return print_json(object);
 }
@@ -69,8 +73,14 @@ static void keep_above(const struct watch *watch, struct listing *listing)
 /* The current count of a network that is no longer over; 0 if it cannot be read. */
 static int64_t count_now(const struct watch *watch, const struct conncount_cidr *cidr)
 {
+	const struct conncount_window *window = &watch->window.window;
+	struct conncount_connections opened;
 	struct conncount_answer answer;
 
+	if (watch->window.given)
+		return target_opened(watch->cc, &watch->target, window, cidr, &opened)
+			       ? 0
+			       : opened.count;
 	return target_count(watch->cc, &watch->target, cidr, &answer) ? 0 : answer.count;
 }
 
@@ -101,27 +111,71 @@ static void print_events(const struct watch *watch, const struct listing *before
 
 /* --- looking ------------------------------------------------------------------------------ */
 
-/*
- * Whether there may be something new: no network is over unless the total is, and nothing changes
- * unless a session begins or ends. Unlike a list, that is cheap to find out.
- */
-static int may_differ(struct watch *watch, bool *ret_differ)
+/* How many sessions are open. Reports when that is no longer exact. */
+static int total_open(struct watch *watch, int64_t *ret_total)
 {
 	struct conncount_answer answer;
-	struct version version;
 	int err = target_count(watch->cc, &watch->target, NULL, &answer);
 
-	if (!err)
-		err = version_get(watch->cc, &version);
 	if (err)
 		return err;
 	if (watch->exact)
 		report_inexact(watch->cc, &answer);
 	watch->exact = answer.flags & CONNCOUNT_EXACT;
-	*ret_differ = (answer.count > watch->over || watch->above.n) &&
-		      memcmp(&version, &watch->seen, sizeof(version)) != 0;
+	*ret_total = answer.count;
+	return 0;
+}
+
+/* How many connections were opened in the window. Reports when that is no longer exact. */
+static int total_opened(struct watch *watch, int64_t *ret_total)
+{
+	struct opened opened = { .error = watch->error };
+	int err =
+		target_opened(watch->cc, &watch->target, &watch->window.window, NULL, &opened.sum);
+
+	if (err)
+		return err;
+	if (watch->exact)
+		report_missed(watch->cc, &watch->target, &watch->window, &opened);
+	watch->exact = opened.sum.flags & CONNCOUNT_EXACT && !opened.error;
+	*ret_total = opened.sum.count;
+	return 0;
+}
+
+/*
+ * Whether there may be something new: no network is over unless the total is, and nothing changes
+ * unless a session begins or ends. Unlike a list, that is cheap to find out. Windows begin and end
+ * without such a change.
+ */
+static int may_differ(struct watch *watch, bool *ret_differ)
+{
+	bool windows = watch->window.given;
+	struct version version;
+	int64_t total;
+	int err = windows ? total_opened(watch, &total) : total_open(watch, &total);
+
+	if (!err)
+		err = version_get(watch->cc, &version);
+	if (err)
+		return err;
+	*ret_differ = (total > watch->over || watch->above.n) &&
+		      (windows || memcmp(&version, &watch->seen, sizeof(version)) != 0);
 	watch->seen = version;
 	return 0;
+}
+
+static int take(struct watch *watch, struct listing *ret_listing)
+{
+	struct opened opened;
+	int err;
+
+	if (!watch->window.given)
+		return listing_take(watch->cc, &watch->target, &watch->lengths, ret_listing);
+	err = opened_listing(watch->cc, &watch->target, &watch->lengths, &watch->window.window,
+			     ret_listing, &opened);
+	if (!err)
+		watch->error = opened.error;
+	return err;
 }
 
 static int look(struct watch *watch)
@@ -132,7 +186,7 @@ static int look(struct watch *watch)
 
 	if (err || !differ)
 		return err;
-	err = listing_take(watch->cc, &watch->target, &watch->lengths, &now);
+	err = take(watch, &now);
 	if (err)
 		return err;
 	keep_above(watch, &now);
@@ -140,6 +194,14 @@ static int look(struct watch *watch)
 	listing_free(&watch->above);
 	watch->above = now;
 	return 0;
+}
+
+static const char *error_text(const struct watch *watch, int err, char *buf, size_t size)
+{
+	if (watch->window.given &&
+	    window_error_text(watch->cc, &watch->window.window, err, buf, size))
+		return buf;
+	return conncount_strerror(watch->dir, err, buf, size);
 }
 
 /* Report when the instance becomes unreadable, and when it is readable again. */
@@ -152,8 +214,7 @@ static void note(struct watch *watch, int err)
 		       watch->target.listener ? "listener" : "service",
 		       watch->target.listener ? watch->target.listener : watch->target.service);
 	else if (err != watch->err && err)
-		report("%s; waiting for it",
-		       conncount_strerror(watch->dir, err, text, sizeof(text)));
+		report("%s; waiting for it", error_text(watch, err, text, sizeof(text)));
 	else if (err != watch->err)
 		report("%s: loaded again", conncount_dir(watch->dir));
 	if (err)
@@ -189,7 +250,10 @@ static int run_watch(struct watch *watch)
 	if (!err)
 		err = look(watch);
 	if (err) {
-		status = query_failed(watch->dir, watch->cc, &watch->target, err);
+		status = watch->window.given
+				 ? window_failed(watch->dir, watch->cc, &watch->target,
+						 &watch->window.window, err)
+				 : query_failed(watch->dir, watch->cc, &watch->target, err);
 		goto cleanup;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &next);
@@ -207,10 +271,9 @@ cleanup:
 static int run(const struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {
-		LONG_LISTENER, LONG_SERVICE,
-		LONG_PREFIX,   LONG_INTERVAL,
-		LONG_JSON,     LONG_DIR,
-		LONG_HELP,     { "over", required_argument, NULL, OPTION_OVER },
+		LONG_LISTENER, LONG_SERVICE, LONG_PREFIX,
+		LONG_INTERVAL, LONG_WINDOW,  LONG_JSON,
+		LONG_DIR,      LONG_HELP,    { "over", required_argument, NULL, OPTION_OVER },
 		LONG_END,
 	};
 	struct watch watch = { .lengths = LENGTHS_UNSET, .over = -1, .interval = 1, .exact = true };
@@ -218,6 +281,7 @@ static int run(const struct command *command, int argc, char **argv)
 
 	while ((option = next_option(command, argc, argv, LETTERS_PREFIX, options)) != -1) {
 		if (target_option(&watch.target, option) ||
+		    window_option(command, &watch.window, option) ||
 		    lengths_option(command, &watch.lengths, option))
 			continue;
 		switch (option) {
@@ -246,13 +310,13 @@ static int run(const struct command *command, int argc, char **argv)
 const struct command watch_command = {
 	.name = "watch",
 	.arguments = "--over N [--listener NAME | --service TYPE] [--prefix N | -4 N -6 N] "
-		     "[--interval SECONDS]",
+		     "[--interval SECONDS] [--window S,N]",
 	.summary = "Print a line when a network exceeds a number of sessions, and when it no "
 		   "longer does",
-	.help = "  --over N         report networks with more than N sessions\n" HELP_TARGET
-		HELP_PREFIX
+	.help = "  --over N         report networks with more than N sessions, or "
+		"connections\n" HELP_TARGET HELP_PREFIX
 		"                   (default: single addresses of both families)\n" HELP_INTERVAL
-			HELP_JSON HELP_DIR
+			HELP_WINDOW HELP_JSON HELP_DIR
 		"A line is TIME over|back NETWORK COUNT, with the time in UTC. Networks that are "
 		"over\nthe number at the start are printed at once.\n",
 	.run = run,

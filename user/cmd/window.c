@@ -2,12 +2,10 @@
 /*
  * window.c - what commands share that answer by windows of time.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "window.h"
 
@@ -21,7 +19,7 @@ bool window_option(const struct command *command, struct window_options *options
 			report("--window '%s': not SECONDS,WINDOWS, such as 60,1", optarg);
 			exit(STATUS_USAGE);
 		}
-		options->text = optarg;
+		options->given = true;
 		options->window.seconds = window.seconds;
 		options->window.windows = window.windows;
 		return true;
@@ -44,7 +42,7 @@ bool window_check(const struct command *command, struct window_options *options)
 {
 	const struct conncount_window *window = &options->window;
 
-	if (!options->text && (options->range || window->smooth)) {
+	if (!options->given && (options->range || window->smooth)) {
 		usage_error(command, "%s needs --window",
 			    window->smooth ? "--smooth" : "--from or --to");
 		return false;
@@ -61,66 +59,24 @@ bool window_check(const struct command *command, struct window_options *options)
 	return true;
 }
 
-char *windows_format(const struct conncount_windows *windows, char *buf)
-{
-	char window[WINDOW_SIZE];
-
-	strcpy(buf, windows->n ? "" : "none");
-	for (uint32_t i = 0; i < windows->n; i++) {
-		strcat(buf, i ? " and " : "");
-		strcat(buf, window_format(&windows->window[i], window));
-	}
-	return buf;
-}
-
-/* The windows that an instance has, as text. */
-static const char *configured(struct conncount *cc, char *buf)
-{
-	struct conncount_windows windows;
-
-	if (conncount_windows(cc, &windows))
-		windows.n = 0;
-	return windows_format(&windows, buf);
-}
-
 int window_failed(const char *dir, struct conncount *cc, const struct target *target,
-		  const struct window_options *options, int err)
+		  const struct conncount_window *window, int err)
 {
-	char text[WINDOWS_SIZE];
+	char text[CONNCOUNT_ERROR_SIZE];
 
-	switch (err) {
-	case -ENODATA:
-		report("--window '%s': not configured (configured: %s; add a line 'window = %s' to "
-		       "[conncount] in the configuration, then: conncount load)",
-		       options->text, configured(cc, text), options->text);
-		return STATUS_USAGE;
-	case -ERANGE:
-		if (options->window.smooth)
-			report("--smooth: '%s' keeps no window before the current one (configure "
-			       "%" PRIu32 ",1)",
-			       options->text, options->window.seconds);
-		else
-			report("--to %" PRIu32 ": '%s' keeps the windows 0 to %" PRIu32,
-			       options->window.to, options->text, options->window.windows);
-		return STATUS_USAGE;
-	case -EDOM:
-		report("windows are not kept for the prefix lengths from 65 to 127 (ask about /64 "
-		       "or /128)");
-		return STATUS_USAGE;
-	}
-	return query_failed(dir, cc, target, err);
+	if (!window_error_text(cc, window, err, text, sizeof(text)))
+		return query_failed(dir, cc, target, err);
+	report("%s", text);
+	return STATUS_USAGE;
 }
 
-void report_missed(const struct window_options *options, const struct conncount_connections *answer)
+void report_missed(struct conncount *cc, const struct target *target,
+		   const struct window_options *options, const struct opened *opened)
 {
-	if (answer->most == INT64_MAX)
-		report("not exact: there may have been more: the windows reach back before "
-		       "counting "
-		       "began");
-	else if (answer->least != answer->most && !options->window.smooth)
-		report("not exact: between %" PRId64 " and %" PRId64 ": networks were evicted "
-		       "(raise window_memory)",
-		       answer->least, answer->most);
+	char text[CONNCOUNT_ERROR_SIZE];
+
+	if (opened_inexact_text(cc, target, &options->window, opened, text, sizeof(text)))
+		report("%s", text);
 }
 
 void add_range(json_t *object, int64_t count, int64_t least, int64_t most, bool exact)

@@ -6,17 +6,14 @@
 #define CONNCOUNT_WINDOW_H
 
 #include "cmd.h"
-#include "snapshot.h"
+#include "opened.h"
 
 /* The options --window, --from, --to and --smooth. Zeroed at first. */
 struct window_options {
-	const char *text; /* of --window; NULL: sessions are asked about that are open now */
+	bool given; /* otherwise, sessions are asked about that are open now */
 	struct conncount_window window;
 	bool range; /* --from or --to was given */
 };
-
-/* Bytes of all windows as text, including its NUL. */
-enum { WINDOWS_SIZE = CONNCOUNT_WINDOWS_MAX * (WINDOW_SIZE + sizeof(" and ")) };
 
 #define HELP_WINDOW                                                                            \
 	"  --window S,N     connections opened in the current window of S seconds, of which\n" \
@@ -33,14 +30,6 @@ enum { WINDOWS_SIZE = CONNCOUNT_WINDOWS_MAX * (WINDOW_SIZE + sizeof(" and ")) };
 #define LONG_SMOOTH { "smooth", no_argument, NULL, OPTION_SMOOTH }
 /* clang-format on */
 
-/*
- * windows_format() - the windows that are configured: "60,1 and 900,4"; "none" if there are none.
- * @buf: WINDOWS_SIZE bytes.
- *
- * Returns @buf.
- */
-char *windows_format(const struct conncount_windows *windows, char *buf);
-
 /* window_option() - if @option is one of the four, note its value and return true. Ends the
  * program, with a message, after a bad value. */
 bool window_option(const struct command *command, struct window_options *options, int option);
@@ -49,15 +38,14 @@ bool window_option(const struct command *command, struct window_options *options
 bool window_check(const struct command *command, struct window_options *options);
 
 /*
- * window_failed() - report the negative errno of conncount_connections() or conncount_openers(); as
- * query_failed().
+ * window_failed() - report the negative errno of a query about @window, as query_failed().
  */
 int window_failed(const char *dir, struct conncount *cc, const struct target *target,
-		  const struct window_options *options, int err);
+		  const struct conncount_window *window, int err);
 
 /* report_missed() - a line on stderr if an answer is not exact, other than by --smooth. */
-void report_missed(const struct window_options *options,
-		   const struct conncount_connections *answer);
+void report_missed(struct conncount *cc, const struct target *target,
+		   const struct window_options *options, const struct opened *opened);
 
 /* add_range() - add the fields "count", "exact", "least" and "most" of a JSON answer. "most" is
  * null if it is not known. */

@@ -25,11 +25,13 @@ static void compare(const struct listing *before, const struct listing *now, int
 }
 
 int rows_look(struct rows *rows, struct conncount *cc, const struct target *target,
-	      const struct lengths *lengths, bool fresh)
+	      const struct lengths *lengths, const struct conncount_window *window, bool fresh)
 {
+	struct opened opened = { 0 };
 	struct listing now;
 	int64_t *changes;
-	int err = listing_take(cc, target, lengths, &now);
+	int err = window ? opened_listing(cc, target, lengths, window, &now, &opened)
+			 : listing_take(cc, target, lengths, &now);
 
 	if (err)
 		return err;
@@ -43,6 +45,7 @@ int rows_look(struct rows *rows, struct conncount *cc, const struct target *targ
 	listing_free(&rows->listing);
 	free(rows->changes);
 	rows->listing = now;
+	rows->opened = opened;
 	rows->changes = changes;
 	return 0;
 }
@@ -106,7 +109,7 @@ int rows_arrange(struct rows *rows, enum order order, const struct conncount_cid
 	for (size_t i = 0; i < listing->n; i++)
 		if (!within || overlap(&listing->entries[i].cidr, within))
 			rows->shown[rows->n_shown++] =
-				(struct row){ listing->entries[i], rows->changes[i] };
+				(struct row){ listing->entries[i], rows->changes[i], -1 };
 	qsort(rows->shown, rows->n_shown, sizeof(*rows->shown), compares[order]);
 	return 0;
 }

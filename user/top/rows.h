@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "listing.h"
+#include "opened.h"
 
 enum order {
 	ORDER_COUNT,   /* largest first */
@@ -21,10 +22,12 @@ enum order {
 struct row {
 	struct conncount_entry entry;
 	int64_t change; /* since the refresh before */
+	int64_t beside; /* in the other column: connections or sessions; -1: not known */
 };
 
 struct rows {
 	struct listing listing; /* the last refresh, sorted by address */
+	struct opened opened;   /* with windows: by all networks */
 	int64_t *changes;       /* of each of its entries */
 	struct row *shown;
 	size_t n_shown;
@@ -32,12 +35,13 @@ struct rows {
 
 /*
  * rows_look() - refresh.
+ * @window: list the connections opened in it; NULL: the sessions that are open.
  * @fresh: the target changed since the last refresh, so that nothing counts as a change.
  *
  * Returns 0; or a negative errno, with the rows unchanged.
  */
 int rows_look(struct rows *rows, struct conncount *cc, const struct target *target,
-	      const struct lengths *lengths, bool fresh);
+	      const struct lengths *lengths, const struct conncount_window *window, bool fresh);
 
 /* rows_rest() - note that nothing has changed since the last refresh. */
 void rows_rest(struct rows *rows);

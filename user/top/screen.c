@@ -80,6 +80,16 @@ static void __attribute__((format(printf, 2, 3))) put_line(int line, const char 
 	mvaddnstr(line, 0, text, COLS);
 }
 
+/* Whether what is listed is exact. */
+static bool is_exact(const struct top *top)
+{
+	const struct opened *opened = &top->rows.opened;
+
+	if (top->by_window)
+		return opened->sum.flags & CONNCOUNT_EXACT && !opened->error;
+	return top->rows.listing.answer.flags & CONNCOUNT_EXACT;
+}
+
 static void draw_total(const struct top *top)
 {
 	const struct conncount_answer *answer = &top->rows.listing.answer;
@@ -92,8 +102,9 @@ static void draw_total(const struct top *top)
 		 top->target.listener ? "listener" : "service",
 		 top->target.listener ? top->target.listener : top->target.service);
 	if (!top->err)
-		printw(": %" PRId64 " sessions, %s", answer->count,
-		       answer->flags & CONNCOUNT_EXACT ? "exact" : "not exact");
+		printw(": %" PRId64 " %s, %s", answer->count,
+		       top->by_window ? "connections" : "sessions",
+		       is_exact(top) ? "exact" : "not exact");
 }
 
 static void draw_view(const struct top *top)
@@ -116,43 +127,74 @@ static void draw_view(const struct top *top)
 		conncount_cidr_format(&top->within, within);
 	put_line(LINE_VIEW, "%s, %s%s%s: %zu networks", lengths, orders[top->order],
 		 top->filtered ? ", within " : "", within, top->rows.n_shown);
+	if (top->window.seconds)
+		printw("; opened in this window of %" PRIu32 " s", top->window.seconds);
+}
+
+static const char *error_text(const struct top *top, char *buf, size_t size)
+{
+	if (top->by_window && window_error_text(top->cc, &top->window, top->err, buf, size))
+		return buf;
+	return conncount_strerror(top->dir, top->err, buf, size);
+}
+
+static const char *why_inexact(const struct top *top, char *buf, size_t size)
+{
+	if (top->by_window)
+		return opened_inexact_text(top->cc, &top->target, &top->window, &top->rows.opened,
+					   buf, size);
+	return inexact_text(top->cc, &top->rows.listing.answer, buf, size);
 }
 
 /* What is wrong: with the typed line, with the instance, or with the counts. */
 static void draw_note(const struct top *top)
 {
-	const struct conncount_answer *answer = &top->rows.listing.answer;
 	char text[CONNCOUNT_ERROR_SIZE];
 
 	attron(A_BOLD);
 	if (*top->note)
 		put_line(LINE_NOTE, "%s", top->note);
 	else if (top->err)
-		put_line(LINE_NOTE, "%s",
-			 conncount_strerror(top->dir, top->err, text, sizeof(text)));
-	else if (!(answer->flags & CONNCOUNT_EXACT))
-		put_line(LINE_NOTE, "%s", inexact_text(top->cc, answer, text, sizeof(text)));
+		put_line(LINE_NOTE, "%s", error_text(top, text, sizeof(text)));
+	else if (!is_exact(top))
+		put_line(LINE_NOTE, "%s", why_inexact(top, text, sizeof(text)));
 	attroff(A_BOLD);
+}
+
+/* What is listed is first; the other is beside it if windows are configured. */
+static void draw_header(const struct top *top)
+{
+	char beside[16] = "";
+
+	if (top->window.seconds)
+		snprintf(beside, sizeof(beside), " %9s", top->by_window ? "SESSIONS" : "OPENED");
+	attron(A_REVERSE);
+	put_line(LINE_HEADER, "%9s %6s %8s%s  %-*s", top->by_window ? "OPENED" : "SESSIONS",
+		 "SHARE", "CHANGE", beside, COLS, "NETWORK");
+	attroff(A_REVERSE);
+}
+
+static void draw_row(const struct top *top, int line, const struct row *row)
+{
+	int64_t all = top->rows.listing.answer.count;
+	char text[CONNCOUNT_CIDR_SIZE], change[24] = "", beside[24] = "";
+
+	if (row->change)
+		snprintf(change, sizeof(change), "%+" PRId64, row->change);
+	if (top->window.seconds && row->beside >= 0)
+		snprintf(beside, sizeof(beside), " %9" PRId64, row->beside);
+	else if (top->window.seconds)
+		snprintf(beside, sizeof(beside), " %9s", "-");
+	put_line(line, "%9" PRId64 " %5.1f%% %8s%s  %s", row->entry.count,
+		 all > 0 ? 100.0 * (double)row->entry.count / (double)all : 0.0, change, beside,
+		 conncount_cidr_format(&row->entry.cidr, text));
 }
 
 static void draw_rows(const struct top *top)
 {
-	char text[CONNCOUNT_CIDR_SIZE];
-	int64_t all = top->rows.listing.answer.count;
-
-	attron(A_REVERSE);
-	put_line(LINE_HEADER, "%9s %6s %8s  %-*s", "SESSIONS", "SHARE", "CHANGE", COLS, "NETWORK");
-	attroff(A_REVERSE);
-	for (size_t i = 0; i < screen_rows() && top->first + i < top->rows.n_shown; i++) {
-		const struct row *row = &top->rows.shown[top->first + i];
-		char change[24] = "";
-
-		if (row->change)
-			snprintf(change, sizeof(change), "%+" PRId64, row->change);
-		put_line(LINE_ROWS + (int)i, "%9" PRId64 " %5.1f%% %8s  %s", row->entry.count,
-			 all > 0 ? 100.0 * (double)row->entry.count / (double)all : 0.0, change,
-			 conncount_cidr_format(&row->entry.cidr, text));
-	}
+	draw_header(top);
+	for (size_t i = 0; i < screen_rows() && top->first + i < top->rows.n_shown; i++)
+		draw_row(top, LINE_ROWS + (int)i, &top->rows.shown[top->first + i]);
 }
 
 static void draw_help(void)

@@ -24,6 +24,8 @@ struct top {
 	char service[CONNCOUNT_NAME_SIZE]; /* the name that `target` points to after a service was
 					      chosen by key */
 	struct lengths lengths;            /* of both families, shown or not */
+	bool by_window;                    /* list the connections opened in `window` */
+	struct conncount_window window;    /* if not, a column has them; of 0 seconds: none has */
 	int family;                        /* the family that is shown; 0: both */
 	enum order order;
 	bool filtered; /* by `within` */
