@@ -200,9 +200,10 @@ static struct range listener_sum(const struct view *view, uint32_t id,
 	if (is_level || !around.most)
 		return around;
 	sum = parts_sum(view, id, cidr, level, span);
-	/* The parts were read later, and may have opened more by then. */
+	/* Read it again: it has every connection that the parts have, which are entered later. */
+	around = network_sum(view, &key, span);
 	if (sum.most > around.most)
-		sum.most = sum.least > around.most ? sum.least : around.most;
+		sum.most = around.most;
 	return sum;
 }
 
