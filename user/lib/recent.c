@@ -319,11 +319,13 @@ static int answer_plain(struct view *view, const struct question *question,
 	struct range sum;
 	int err = scope_sum(view, &question->scope, cidr, span, &sum, &ret->listeners);
 
+	if (err)
+		return err;
 	if (question->others.counted)
 		sum.most = UNKNOWN;
 	ret->count = ret->least = (int64_t)sum.least;
 	ret->most = (int64_t)sum.most;
-	return err;
+	return 0;
 }
 
 /*
