@@ -94,6 +94,9 @@ static inline struct cc_recent_place cc_recent_place(__u64 seed, __u32 groups,
 
 	hash = (hash ^ hash >> 29) * 0x9e3779b97f4a7c15;
 	hash = (hash ^ key->addr[0] ^ (__u64)key->addr[1] << 32) * 0xbf58476d1ce4e5b9;
+	/* A product changes by its highest bit with the factor's, whatever the secret is: so the
+	 * rest of the address must not be able to change it back. */
+	hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15;
 	hash = (hash ^ hash >> 32 ^ key->addr[2] ^ (__u64)key->addr[3] << 32) * 0x94d049bb133111eb;
 	hash = (hash ^ hash >> 31) * 0xbf58476d1ce4e5b9;
 	hash ^= hash >> 32;

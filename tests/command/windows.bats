@@ -384,6 +384,57 @@ is_over() {
 	wait_until -t 1 grep -q '"event":"over"' "$TEST_DIR/watched"
 }
 
+@test "windows: a load that makes new maps keeps them" {
+	configure_smtp_with 'window = 86400,1'
+	load
+	sessions <<-'END'
+		listen *:25
+		open 3 10.1.2.3 192.0.2.1:25
+		close server 2
+	END
+	expect_count 2
+	configure_smtp_with 'window = 86400,1' 'max_prefixes = 4096'
+	load
+	sessions open 2 10.1.2.3 192.0.2.1:25
+	opened 5 10.1.2.3
+	opened 5
+}
+
+@test "windows: a listener does not get the connections of one that was removed" {
+	configure_smtp_with 'window = 86400,1'
+	load
+	sessions <<-'END'
+		listen *:25
+		open 3 10.1.2.3 192.0.2.1:25
+	END
+	sessions close both
+	expect_count 0
+	sed -i 's/^\[smtp\]/[b]/; s/:25/:26/' "$CONFIG"
+	load
+	load
+	sed -i 's/^\[b\]/[c]/; s/:26/:27/' "$CONFIG"
+	load
+	opened 0 --listener c
+	# In new maps, too.
+	sed -i 's/^window = .*/&\nmax_prefixes = 4096/; s/^\[c\]/[d]/; s/:27/:28/' "$CONFIG"
+	load
+	opened 0 --listener d
+}
+
+@test "windows: a listener that was removed is forgotten when the windows are over" {
+	configure_smtp_with 'window = 1,0'
+	load
+	sed -i 's/^\[smtp\]/[b]/; s/:25/:26/' "$CONFIG"
+	load
+	expect_eq 'b smtp' "$(state listeners.0.name listeners.1.name | sort | paste -sd ' ')" listeners
+	wait_until forgotten
+}
+
+# forgotten: after a load, status does not list the listener smtp.
+forgotten() {
+	load && [[ $(conncount status --json) != *'"smtp"'* ]]
+}
+
 @test "status: has a line about the windows if any are configured, and --json their numbers" {
 	configure_smtp
 	load

@@ -200,9 +200,10 @@ static struct range listener_sum(const struct view *view, uint32_t id,
 	if (is_level || !around.most)
 		return around;
 	sum = parts_sum(view, id, cidr, level, span);
-	/* The parts were read later, and may have opened more by then. */
+	/* Read it again: it has every connection that the parts have, which are entered later. */
+	around = network_sum(view, &key, span);
 	if (sum.most > around.most)
-		sum.most = sum.least > around.most ? sum.least : around.most;
+		sum.most = around.most;
 	return sum;
 }
 
@@ -318,11 +319,13 @@ static int answer_plain(struct view *view, const struct question *question,
 	struct range sum;
 	int err = scope_sum(view, &question->scope, cidr, span, &sum, &ret->listeners);
 
+	if (err)
+		return err;
 	if (question->others.counted)
 		sum.most = UNKNOWN;
 	ret->count = ret->least = (int64_t)sum.least;
 	ret->most = (int64_t)sum.most;
-	return err;
+	return 0;
 }
 
 /*
