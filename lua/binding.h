@@ -101,7 +101,7 @@ const struct accept *ccl_push_current(lua_State *L);
  */
 _Noreturn void ccl_unknown_service(lua_State *L, int idx, const char *what, struct conncount *cc);
 
-/* connections.c: the functions of the module that it describes */
+/* opened_connections.c: the functions of the module that it describes */
 
 int ccl_connections(lua_State *L);
 int ccl_audit_connections(lua_State *L);

@@ -10,6 +10,7 @@ time_limit 900
 
 setup() {
 	instance_setup
+	requires openers
 }
 
 teardown() {
@@ -31,14 +32,18 @@ field_of() {
 	conncount count --json --window 3600,1 "$@" | json "$field"
 }
 
-# openers ARGUMENT...: runs the tool, and sets $result[NAME] to its numbers.
+# openers ARGUMENT...: runs the tool, and prints its line.
 openers() {
-	local line
-	requires openers
-	line=$(in_ns "$BUILD/tests/openers" --dir "$CONNCOUNT_DIR" --port 25 "$@") ||
-		fail "openers failed"
-	echo "$line"
-	declare -gA result="($(sed -E 's/([a-z]+) ([0-9]+)/[\1]=\2/g' <<<"$line"))"
+	in_ns "$BUILD/tests/openers" --dir "$CONNCOUNT_DIR" --port 25 "$@"
+}
+
+# compared LINE: prints LINE, which is what openers printed, and sets $result[NAME] to its numbers.
+compared() {
+	local words i
+	echo "$1"
+	read -ra words <<<"$1"
+	declare -gA result=()
+	for ((i = 0; i < ${#words[@]}; i += 2)); do result[${words[i]}]=${words[i + 1]}; done
 }
 
 @test "windows: without eviction every answer is equal to a log of connections" {
@@ -46,7 +51,7 @@ openers() {
 	n=$(scaled 500000)
 	configure_smtp_with 'window = 2,24' 'window_memory = 128M'
 	load
-	openers --window 2,24 --connections "$n" --addresses 40000 --over 20
+	compared "$(openers --window 2,24 --connections "$n" --addresses 40000 --over 20)"
 	expect_eq "${result[opened]}" "$n" 'connections'
 	expect_eq "${result[outside]}" 0 'answers that are wrong'
 	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
@@ -58,7 +63,7 @@ openers() {
 	n=$(scaled 500000 8000)
 	configure_smtp_with 'window = 2,24' 'window_memory = 1536K'
 	load
-	openers --window 2,24 --connections "$n" --addresses "$(scaled 40000 8000)" --over 20
+	compared "$(openers --window 2,24 --connections "$n" --addresses "$(scaled 40000 8000)" --over 20)"
 	expect_eq "${result[outside]}" 0 'answers that are wrong'
 	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
 	# As measured (tests/bench/README.md). In a short run 1 % is less than a connection.
@@ -72,7 +77,7 @@ openers() {
 	n=$(scaled 1000000 8000)
 	configure_smtp_with 'window = 20,10' "window_memory = $([ "$SCALE" -gt 1 ] && echo 1M || echo 4M)"
 	load
-	openers --window 20,10 --connections "$((n / 5))" --addresses 2000 --scan "$n"
+	compared "$(openers --window 20,10 --connections "$((n / 5))" --addresses 2000 --scan "$n")"
 	expect_eq "${result[outside]}" 0 'answers that are wrong'
 	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
 	expect_eq "${result[heavy]}" 0 'of the 100 heaviest /24: counts more than 1 % too small'
@@ -93,7 +98,7 @@ openers() {
 		expect_match 'counting goes on in new maps' "$output"
 	done
 	wait "$pid" || fail "$(cat "$TEST_DIR/openers")"
-	declare -gA result="($(sed -E 's/([a-z]+) ([0-9]+)/[\1]=\2/g' "$TEST_DIR/openers"))"
+	compared "$(<"$TEST_DIR/openers")"
 	expect_eq "${result[opened]}" "$n" 'connections'
 	expect_eq "${result[outside]}" 0 'answers that are wrong'
 	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'

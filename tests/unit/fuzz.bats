@@ -37,8 +37,8 @@ sources() {
 	[ "$1" = proxy_header ] || printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
 	config) printf '%s\n' user/load/config.c user/common/lines.c ;;
-	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window.c) ;;
-	lua) (cd "$ROOT" && printf '%s\n' lua/*.c user/lib/window.c) ;;
+	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window_text.c) ;;
+	lua) (cd "$ROOT" && printf '%s\n' lua/*.c user/lib/window_text.c) ;;
 	proxy_header) echo bpf/proxy_header.h ;;
 	esac
 }
@@ -194,7 +194,7 @@ planted() {
 }
 
 @test "planted bugs in the Lua module are found" {
-	local lua=lua/conncount.c arguments=lua/arguments.c connections=lua/connections.c
+	local lua=lua/conncount.c arguments=lua/arguments.c connections=lua/opened_connections.c
 	planted lua $arguments "s/c < ' ' || c == 0x7f/c == 0x7f/" "not so: .*text\[i\] >= ' '"
 	planted lua $arguments 's/strlen(text) != len/strlen(text) > len/' 'not so'
 	planted lua $lua 's/conncount_close(rd->cc);/;/' 'not so: !handles'

@@ -1,17 +1,17 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# tests/model/opened.c runs in every interleaving how a connection is entered in the windows once,
+# tests/model/opened_once.c runs in every interleaving how a connection is entered in the windows once,
 # while one set of maps replaces another.
 
 load ../lib/common
 load ../lib/model
 
 # shellcheck disable=SC2034 # model.bash uses it
-model=opened
+model=opened_once
 
 setup_file() {
-	model_build opened
+	model_build opened_once
 }
 
 # without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE a run ends in WHAT.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * connections.c - Lua: how many connections a network has opened in windows of time.
+ * opened_connections.c - Lua: how many connections a network has opened in windows of time.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * window.c - windows of time as text.
+ * window_text.c - windows of time as text.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * opened.c - every interleaving of session_opened() of bpf/sessions.bpf.h: a connection is entered
- * in `recent` once, while loads replace one set of maps by the next, and however often its session
- * starts. Of the session's state (model.c) this has what that needs.
+ * opened_once.c - every interleaving of session_opened() of bpf/sessions.bpf.h: a connection is
+ * entered in `recent` once, while loads replace one set of maps by the next, and however often its
+ * session starts. Of the session's state (model.c) this has what that needs.
  *
  * Up to three processes each run a script, on one session. search.h tries all orders in which their
  * steps can happen.
@@ -326,7 +326,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[i], "--without"))
 			left_out = rule_named(i + 1 < argc ? argv[++i] : "");
 		else if (!strncmp(argv[i], "--", 2))
-			usage("'%s': no such option; see opened.c", argv[i]);
+			usage("'%s': no such option; see opened_once.c", argv[i]);
 		else
 			script_parse(argv[i]);
 	}
