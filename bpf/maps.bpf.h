@@ -111,11 +111,13 @@ struct {
 	__type(value, struct cc_session);
 } sessions SEC(".maps");
 
+/* Whether there is a `former`: if not, nothing of it is loaded. `load` sets it. */
+const volatile bool has_former = false;
+
 /*
- * While a load prepares a set of maps beside one that counts: the `sessions` of that one; else
- * empty.
+ * While a load prepares a set of maps beside one that counts: the `sessions` of that one.
  * Written by the programs of that set; read by the seed program, so that a session stays with the
- * listener it was counted under.
+ * listener it was counted under, and by session_opened().
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

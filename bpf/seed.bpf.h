@@ -54,7 +54,7 @@ static __always_inline bool connection_identify(struct tcp_sock *tp, struct sock
  */
 static __always_inline bool connection_was(struct tcp_sock *tp, struct cc_session *ret)
 {
-	struct cc_session *was = bpf_sk_storage_get(&former, tp, NULL, 0);
+	struct cc_session *was = has_former ? bpf_sk_storage_get(&former, tp, NULL, 0) : NULL;
 
 	if (!was || (was->state != CC_SESSION_COUNTED && was->state != CC_SESSION_UNCOUNTED &&
 		     was->state != CC_SESSION_SUBFLOW))

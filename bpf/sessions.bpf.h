@@ -335,7 +335,7 @@ static __always_inline void session_opened(void *sk, struct cc_session *session)
 
 	if (!windows_are_kept() || __sync_lock_test_and_set(&session->opened, 1))
 		return;
-	if (windows_shared)
+	if (has_former && windows_shared)
 		other = bpf_sk_storage_get(&former, sk, NULL, 0);
 	if (!other || !__sync_lock_test_and_set(&other->opened, 1))
 		windows_add(session);

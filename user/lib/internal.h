@@ -34,7 +34,8 @@ struct view {
 	const struct cc_control *control;
 	const struct cc_stats *stats; /* CC_LISTENERS_MAX */
 	const struct cc_cluster *cluster;
-	const struct cc_recent_group *recent; /* NULL if no window is configured */
+	const struct cc_recent_group *recent; /* NULL if no window is configured, or: */
+	int recent_err;                       /* why it could not be mapped: a negative errno */
 	uint32_t max_prefixes;
 	uint64_t generation;     /* that `config` is of */
 	struct cc_config config; /* the active one: read again when the generation changes */

@@ -125,12 +125,18 @@ static struct range entry_sum(const struct cc_recent_group *group,
 			error = cc_recent_error(entry->born, entry->error, epoch, span->seconds,
 						(uint32_t)error);
 		}
+		/*
+		 * A program's clock can be some ns ahead of ours: then the window of this slot is
+		 * no longer kept.
+		 */
+		bool unknown = slot.epoch > epoch || lost.epoch > epoch;
+
 		if (slot.epoch != epoch)
 			slot.count = 0;
+		if (slot.count == UINT32_MAX || error == UINT32_MAX)
+			unknown = true;
 		sum.least += slot.count;
-		sum.most = add(sum.most, slot.count == UINT32_MAX || error == UINT32_MAX
-						 ? UNKNOWN
-						 : slot.count + error);
+		sum.most = add(sum.most, unknown ? UNKNOWN : slot.count + error);
 	}
 	return sum;
 }
@@ -395,7 +401,7 @@ static int question_begin(struct conncount *cc, const char *service, const char 
 		ret->scope.service = service ? service : CONNCOUNT_SERVICE;
 	err = span_find(&cc->view.config.windows, window, &ret->span);
 	if (!err && !cc->view.recent)
-		err = -EACCES;
+		err = cc->view.recent_err;
 	if (!err && scope_is_cluster(&ret->scope)) {
 		err = others_get(&cc->view, &ret->others);
 		ret->scope.also = ret->others.service;
@@ -641,7 +647,7 @@ int conncount_windows(struct conncount *cc, struct conncount_windows *ret_window
 		};
 	if (state.n)
 		err = cc->view.recent ? bpf_map_lookup_elem(cc->view.fill_fd, &zero, &fill)
-				      : -EACCES;
+				      : cc->view.recent_err;
 	if (!err && state.n) {
 		state.evicted = fill.evicted;
 		windows_walk(&cc->view, &state);

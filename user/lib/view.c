@@ -58,17 +58,20 @@ static void view_close(struct view *view)
 
 /*
  * Map a pinned array of @size bytes for reading, if that is permitted: reading it then costs no
- * system call. The mapping cannot be made writable, and the descriptor is closed at once.
+ * system call. The mapping cannot be made writable, and the descriptor is closed at once. Returns
+ * NULL, with errno set, if that fails.
  */
 static const void *map_pinned(const char *dir, const char *name, size_t size)
 {
 	int fd = map_open(dir, CC_DIR_LIVE, name, 0, NULL);
 	void *value;
 
-	if (fd < 0)
+	if (fd < 0) {
+		errno = -fd;
 		return NULL;
+	}
 	value = map_value(fd, size, PROT_READ);
-	close(fd);
+	close(fd); /* leaves errno alone */
 	return value;
 }
 
@@ -239,8 +242,10 @@ static int try_open(const char *dir, struct view *view)
 		err = view_update(view);
 	}
 	/* Its size does not change with the configuration of a set of maps. */
-	if (!err && view->config.windows.n)
+	if (!err && view->config.windows.n) {
 		view->recent = map_pinned(dir, CC_PIN_RECENT, recent_size(view));
+		view->recent_err = -errno;
+	}
 	if (!err && !view->generation)
 		err = -ENOENT;
 	if (err)

@@ -290,6 +290,8 @@ static int open_skeleton(uint32_t max_prefixes, const struct cc_windows *windows
 
 	if (!err)
 		err = windows_set(skel, windows);
+	if (!err)
+		err = bpf_map__set_autocreate(skel->maps.former, false); /* until former_open() */
 	if (err) {
 		report("BPF object: %s", strerror(-err));
 		conncount_bpf__destroy(skel);
@@ -449,11 +451,13 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 	former.maps.configs_fd = open_live(dir, CC_PIN_CONFIGS);
 	former.maps.stats_fd = open_live(dir, CC_PIN_STATS);
 	found = former.maps.configs_fd >= 0 && former.maps.stats_fd >= 0 &&
+		!bpf_map__set_autocreate(skel->maps.former, true) &&
 		!reuse_live(dir, CC_PIN_SESSIONS, skel->maps.former);
 	if (!found) {
 		former_close(&former);
 		return false;
 	}
+	skel->rodata->has_former = true;
 	*ret = former;
 	ret->maps.control = &ret->control;
 	return true;
