@@ -2,7 +2,7 @@
 /*
  * ask.c - what a query costs.
  *
- *	ask [--lengths|--crowd] 4|6 PORT SESSIONS
+ *	ask [--lengths|--crowd|--window SECONDS,WINDOWS] 4|6 PORT SESSIONS
  *
  * Asks the instance $CONNCOUNT_DIR, in which sessions from random_address(0) on are open, about
  * networks of their clients. Prints two kinds of lines:
@@ -13,6 +13,9 @@
  * The first is for queries about a network whose count is stored (a /24, a /64), or about a total.
  * All take turns in the same rounds. LOOK-UPS is how many times as long as `lookup` a query takes,
  * the median of all rounds' ratios; `lookup` is one look-up of the same key in the same BPF map.
+ * With --window, they are queries about the connections in a window of time and the one before it:
+ * `level` about the same networks, `absent` about networks that have opened none, and `between`
+ * about a /20 or /60, whose count is a sum.
  *
  * The second, with --lengths, is for each prefix length, in nanoseconds, over as many networks as
  * fit into a fraction of a second. The shortest of several queries counts for each network, so that
@@ -56,6 +59,9 @@ static struct {
 	unsigned stored; /* length */
 	struct conncount_cidr client[CLIENTS];
 	struct conncount_cidr network[CLIENTS]; /* theirs, of the length `stored` */
+	struct conncount_cidr absent[CLIENTS];  /* of that length; without clients */
+	struct conncount_cidr between[CLIENTS]; /* theirs, of a length that is no level */
+	struct conncount_window window;         /* 0: not asked about */
 	struct cc_count_key key[CLIENTS];       /* of that in the map */
 	lua_State *lua;                         /* with the policy on its stack */
 } asked;
@@ -131,16 +137,59 @@ static void ask_lua(void)
 		errx(1, "%s", lua_tostring(asked.lua, -1));
 }
 
-static const struct query {
+static void ask_connections(const struct conncount_cidr *networks, int64_t least)
+{
+	for (int i = 0; i < CLIENTS; i++) {
+		struct conncount_connections answer;
+
+		if (conncount_connections(asked.cc, NULL, NULL, &asked.window, &networks[i],
+					  &answer) ||
+		    answer.count < least)
+			errx(1, "a query failed, or a connection is missing");
+	}
+}
+
+static void ask_level(void)
+{
+	ask_connections(asked.network, 1);
+}
+
+static void ask_absent(void)
+{
+	ask_connections(asked.absent, 0);
+}
+
+static void ask_between(void)
+{
+	ask_connections(asked.between, 1);
+}
+
+struct query {
 	const char *name;
 	void (*ask)(void);
-} queries[] = {
-	{ "lookup", ask_lookup }, /* what the others are compared with */
-	{ "array", ask_array },   { "count", ask_count }, { "local", ask_local },
-	{ "lua", ask_lua },       { "total", ask_total },
 };
 
-enum { QUERIES = sizeof(queries) / sizeof(*queries) };
+/* The others are compared with the first one. The last one is empty. */
+static const struct query queries[] = {
+	{ "lookup", ask_lookup },
+	{ "array", ask_array },
+	{ "count", ask_count },
+	{ "local", ask_local },
+	{ "lua", ask_lua },
+	{ "total", ask_total },
+	{ 0 },
+};
+
+static const struct query window_queries[] = {
+	{ "lookup", ask_lookup },
+	{ "level", ask_level },
+	{ "absent", ask_absent },
+	{ "between", ask_between },
+	{ 0 },
+};
+
+enum { QUERIES_MAX = sizeof(queries) / sizeof(*queries) };
+_Static_assert(sizeof(window_queries) <= sizeof(queries), "QUERIES_MAX");
 
 /* --- timing ----------------------------------------------------------------------------------- */
 
@@ -157,21 +206,21 @@ static double median(double *values, int n)
 	return values[n / 2];
 }
 
-static void time_queries(void)
+static void time_queries(const struct query *query)
 {
-	static double ns[QUERIES][ROUNDS], ratio[QUERIES][ROUNDS];
+	static double ns[QUERIES_MAX][ROUNDS], ratio[QUERIES_MAX][ROUNDS];
 
 	for (int round = 0; round < ROUNDS; round++) {
-		for (int i = 0; i < QUERIES; i++) {
+		for (int i = 0; query[i].name; i++) {
 			double start = now();
 
-			queries[i].ask();
+			query[i].ask();
 			ns[i][round] = (now() - start) / CLIENTS;
 			ratio[i][round] = ns[i][round] / ns[0][round];
 		}
 	}
-	for (int i = 0; i < QUERIES; i++)
-		printf("query %s %.0f %.2f\n", queries[i].name, median(ns[i], ROUNDS),
+	for (int i = 0; query[i].name; i++)
+		printf("query %s %.0f %.2f\n", query[i].name, median(ns[i], ROUNDS),
 		       median(ratio[i], ROUNDS));
 }
 
@@ -235,6 +284,9 @@ static void choose_clients(unsigned long sessions)
 		conncount_cidr_of(&from.sa, &asked.client[i]);
 		asked.network[i] = asked.client[i];
 		conncount_cidr_mask(&asked.network[i], asked.stored);
+		asked.absent[i] = asked.between[i] = asked.network[i];
+		asked.absent[i].addr[0] |= 0xf0; /* of no random_address() */
+		conncount_cidr_mask(&asked.between[i], asked.stored - 4);
 		asked.key[i].prefixlen = CC_COUNT_BITS_OWNER + asked.stored;
 		asked.key[i].family = htons((uint16_t)asked.client[i].family);
 		memcpy(asked.key[i].addr, asked.network[i].addr, sizeof(asked.key[i].addr));
@@ -289,13 +341,19 @@ int main(int argc, char **argv)
 {
 	bool crowd = argc > 1 && !strcmp(argv[1], "--crowd");
 	bool lengths = crowd || (argc > 1 && !strcmp(argv[1], "--lengths"));
+	bool window = argc > 2 && !strcmp(argv[1], "--window");
+	int options = window ? 2 : lengths;
 	union address local;
 	unsigned long sessions;
 	unsigned length, last;
 
-	argv += lengths;
-	if (argc - lengths != 4)
-		errx(2, "usage: ask [--lengths|--crowd] 4|6 PORT SESSIONS");
+	if (argc - options != 4)
+		errx(2, "usage: ask [--lengths|--crowd|--window SECONDS,WINDOWS] 4|6 PORT "
+			"SESSIONS");
+	if (window && conncount_window_parse(argv[2], &asked.window))
+		errx(2, "--window '%s': not SECONDS,WINDOWS", argv[2]);
+	asked.window.to = 1;
+	argv += options;
 	if (crowd)
 		crowd_together();
 	asked.family = strcmp(argv[1], "6") ? AF_INET : AF_INET6;
@@ -309,7 +367,7 @@ int main(int argc, char **argv)
 	open_maps();
 	choose_clients(sessions);
 	open_lua();
-	time_queries();
+	time_queries(window ? window_queries : queries);
 	length = crowd ? 65 : 0;
 	last = crowd ? 127 : asked.family == AF_INET ? 32 : 64;
 	for (; lengths && length <= last; length++)

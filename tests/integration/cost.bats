@@ -97,6 +97,9 @@ calls() {
 	expect_match '\| the same of an identified session, against none configured \| [0-9.]+ x \|' "$output"
 	expect_match '\| IPv6, version 1, from a proxy \| [0-9.]+ \| [0-9.]+ [nu]s \|' "$(<"$dir/table.md")"
 	expect_match '\| 1,500 bytes \| identified session \| [0-9]+ \| -?[0-9]+ ns \|' "$output"
+	expect 0 env -u CONNCOUNT_DIR "$ROOT/tests/bench/bench" --quick --into "$dir" windows
+	expect_match '\| by how much longer with .window = 60,1. \| -?[0-9.]+ [nu]s \| 300 ns \|' "$output"
+	expect_match '\| connections of a /64 in two windows, [^|]* \| [0-9.]+ x \| 1.50 x \|' "$(<"$dir/table.md")"
 	expect 1 "$ROOT/tests/bench/bench" everything
 	expect_match '^bench: usage: ' "$errors"
 }
