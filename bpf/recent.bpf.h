@@ -91,9 +91,11 @@ static __always_inline void slot_set(struct cc_recent_slot *slot, __u32 epoch, _
 	*(volatile __u64 *)slot = *(__u64 *)&fresh;
 }
 
-/* Add 1 in every window. */
-static __always_inline void entry_add(struct cc_recent_entry *entry, const struct moment *now)
+/* Add 1 in every window. Returns whether any of them begins with it. */
+static __always_inline bool entry_add(struct cc_recent_entry *entry, const struct moment *now)
 {
+	bool begins = false;
+
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < CC_WINDOWS_MAX; i++) {
 		struct cc_recent_slot *slot;
@@ -103,9 +105,12 @@ static __always_inline void entry_add(struct cc_recent_entry *entry, const struc
 		slot = slot_at(entry->slot, now->slot[i]);
 		if (slot->epoch == now->epoch[i])
 			slot_set(slot, now->epoch[i], (__u64)slot->count + 1);
-		else if (slot->epoch < now->epoch[i])
-			slot_set(slot, now->epoch[i], 1);
+		if (slot->epoch >= now->epoch[i])
+			continue;
+		slot_set(slot, now->epoch[i], 1);
+		begins = true;
 	}
+	return begins;
 }
 
 /* --- eviction -------------------------------------------------------------------------------- */
@@ -116,21 +121,25 @@ static __always_inline __u32 slot_lost(const struct cc_recent_slot *lost, __u32 
 	return lost->epoch == epoch ? lost->count : 0;
 }
 
-enum { COUNT_WEIGHT = 4 };
+enum {
+	COUNT_WEIGHT = 4,
+	WORTH_MOST = 1 << 30,
+};
 
 /*
  * What an entry is worth: of all that a network can take, the one worth least is evicted. That is
  * what it has counted in the windows that are kept, and with less weight what it may have missed.
  * Without the latter, the errors of all who come and go would grow much faster; with the same
- * weight they would evict networks that have counted more (tests/bench/README.md).
+ * weight they would evict networks that have counted more (tests/bench/README.md). It is kept in
+ * the group, where 32 are compared at once, and found again when a window begins.
  */
-static __always_inline __u64 entry_value(struct cc_recent_group *group,
+static __always_inline __u32 entry_worth(struct cc_recent_group *group,
 					 struct cc_recent_entry *entry, const struct moment *now)
 {
-	volatile __u64 *value = &group->value;
+	volatile __u64 *worth = &group->sum;
 	__u32 index = 0;
 
-	*value = 0;
+	*worth = 0;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < CC_WINDOWS_MAX; i++) {
 		if (i >= windows.n)
@@ -143,12 +152,12 @@ static __always_inline __u64 entry_value(struct cc_recent_group *group,
 				break;
 			slot = slot_at(entry->slot, index);
 			if (slot->count && slot->epoch + windows.window[i].slots > now->epoch[i])
-				*value += (__u64)slot->count * COUNT_WEIGHT +
+				*worth += (__u64)slot->count * COUNT_WEIGHT +
 					  cc_recent_error(entry->born, entry->error, slot->epoch,
 							  windows.window[i].seconds, entry->error);
 		}
 	}
-	return *value;
+	return *worth < WORTH_MOST ? *worth : WORTH_MOST;
 }
 
 /* Have the group remember what an entry has counted that is about to get another network. */
@@ -254,61 +263,69 @@ static __always_inline bool key_equal(const struct cc_recent_key *a, const struc
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
 }
 
-/* Choose the entry that a network has. Returns false if it has none. */
-static __always_inline bool choose_own(struct cc_recent_group *group,
-				       const struct cc_recent_key *key,
-				       const struct cc_recent_place *place)
+/* Entry @i of a set, as an index of the group. */
+static __always_inline __u32 in_set(__u32 set, __u32 i)
+{
+	return (set & (CC_RECENT_ENTRIES - CC_RECENT_WAYS)) + i;
+}
+
+/* Choose the entry in a set that a network has. Returns false if it has none there. */
+static __always_inline bool choose_own(struct cc_recent_group *group, __u32 set, __u32 tag,
+				       const struct cc_recent_key *key)
 {
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < 2 * CC_RECENT_WAYS; i++) {
-		__u32 index = (place->set[i / CC_RECENT_WAYS] + i % CC_RECENT_WAYS) &
-			      (CC_RECENT_ENTRIES - 1);
-
-		if (group->tag[index] == place->tag &&
-		    key_equal(&entry_at(group, index)->key, key)) {
-			group->chosen = index;
+	for (__u32 i = 0; i < CC_RECENT_WAYS; i++) {
+		if (group->tag[in_set(set, i)] == tag &&
+		    key_equal(&entry_at(group, in_set(set, i))->key, key)) {
+			group->chosen = in_set(set, i);
 			return true;
 		}
 	}
 	return false;
 }
 
+/* The number of the first free entry of a set; CC_RECENT_WAYS if there is none. */
+static __always_inline __u32 set_free(const struct cc_recent_group *group, __u32 set)
+{
+	__u32 i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < CC_RECENT_WAYS; i++)
+		if (entry_is_free(group, in_set(set, i)))
+			break;
+	return i;
+}
+
 /*
- * Choose a free entry, in the set that has more of them: the first one, which the search for an
- * entry comes to first. Returns false if neither has any.
+ * Choose a free entry: the first one of the set where it comes first, which is the set that has
+ * more of them until each entry was used once. Returns false if neither set has any.
  */
 static __always_inline bool choose_free(struct cc_recent_group *group,
 					const struct cc_recent_place *place)
 {
-	group->room[0] = group->room[1] = 0;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < 2 * CC_RECENT_WAYS; i++) {
-		__u32 set = i / CC_RECENT_WAYS;
-		__u32 index = place->set[set] + CC_RECENT_WAYS - 1 - i % CC_RECENT_WAYS;
+	volatile __u32 *room = group->room;
+	bool second;
 
-		if (!entry_is_free(group, index))
-			continue;
-		group->room[set]++;
-		if (set == 0 || group->room[1] > group->room[0])
-			group->chosen = index;
-	}
-	return group->room[0] || group->room[1];
+	room[0] = set_free(group, place->set[0]);
+	room[1] = set_free(group, place->set[1]);
+	second = room[1] < room[0];
+	group->chosen = second ? in_set(place->set[1], room[1]) : in_set(place->set[0], room[0]);
+	return room[second] < CC_RECENT_WAYS;
 }
 
 /* Choose the entry to evict. */
 static __always_inline void choose_least(struct cc_recent_group *group,
-					 const struct cc_recent_place *place,
-					 const struct moment *now)
+					 const struct cc_recent_place *place)
 {
 	group->least = ~0ULL;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < 2 * CC_RECENT_WAYS; i++) {
-		__u32 index = place->set[i / CC_RECENT_WAYS] + i % CC_RECENT_WAYS;
-		__u64 value = entry_value(group, entry_at(group, index), now);
+		__u32 index = in_set(place->set[i / CC_RECENT_WAYS], i % CC_RECENT_WAYS);
+		__u32 worth = group->worth[index & (CC_RECENT_ENTRIES - 1)];
 
-		if (value >= group->least)
+		if (worth >= group->least)
 			continue;
-		group->least = value;
+		group->least = worth;
 		group->chosen = index;
 	}
 }
@@ -329,15 +346,28 @@ static __always_inline bool group_add(struct cc_recent_group *group,
 
 	if (group->latest < now->seconds)
 		group->latest = now->seconds;
-	if (!choose_own(group, key, place)) {
+	if (!choose_own(group, place->set[0], place->tag, key) &&
+	    !choose_own(group, place->set[1], place->tag, key)) {
 		if (!choose_free(group, place))
-			choose_least(group, place, now);
+			choose_least(group, place);
 		evicts = entry_take(group, *(volatile __u32 *)&group->chosen, key, place->tag, now);
 	}
 	index = *(volatile __u32 *)&group->chosen & (CC_RECENT_ENTRIES - 1);
 	group->last[index] = group->latest;
-	entry_add(entry_at(group, index), now);
+	if (entry_add(entry_at(group, index), now))
+		group->worth[index] = entry_worth(group, entry_at(group, index), now);
+	else if (group->worth[index] < WORTH_MOST)
+		group->worth[index] += COUNT_WEIGHT * windows.n;
 	return evicts;
+}
+
+/* Count one more network that was evicted. */
+static __always_inline void evicted_add(void)
+{
+	struct cc_fill *fill = fill_get();
+
+	if (fill)
+		__sync_fetch_and_add(&fill->evicted, 1);
 }
 
 /*
@@ -352,7 +382,6 @@ int recent_add(const struct cc_recent_key *of, const struct moment *now)
 	struct cc_recent_group *group;
 	struct cc_recent_place place;
 	struct recent_lock *lock;
-	struct cc_fill *fill;
 	bool evicted;
 
 	if (!of || !now || !windows_are_kept())
@@ -360,14 +389,13 @@ int recent_add(const struct cc_recent_key *of, const struct moment *now)
 	place = cc_recent_place(windows.seed, windows.groups, of);
 	group = bpf_map_lookup_elem(&recent, &place.group);
 	lock = bpf_map_lookup_elem(&recent_locks, &place.group);
-	fill = fill_get();
-	if (!group || !lock || !fill)
+	if (!group || !lock)
 		return 0;
 	bpf_spin_lock(&lock->lock);
 	evicted = group_add(group, of, &place, now);
 	bpf_spin_unlock(&lock->lock);
 	if (evicted)
-		__sync_fetch_and_add(&fill->evicted, 1);
+		evicted_add();
 	return 0;
 }
 

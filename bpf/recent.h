@@ -56,10 +56,11 @@ struct cc_recent_group {
 	__u32 latest;  /* the latest clock of a program that held the lock */
 	/* Only the program that holds the lock uses these: */
 	__u32 chosen, room[2];
-	__u64 value, least;
-	__u32 tag[CC_RECENT_ENTRIES];  /* bits of the hash; 0: the entry was never used */
-	__u32 last[CC_RECENT_ENTRIES]; /* when the entry last counted a connection */
-	struct cc_recent_slot lost[];  /* as many as an entry has slots */
+	__u64 sum, least;
+	__u32 tag[CC_RECENT_ENTRIES];   /* bits of the hash; 0: the entry was never used */
+	__u32 last[CC_RECENT_ENTRIES];  /* when the entry last counted a connection */
+	__u32 worth[CC_RECENT_ENTRIES]; /* what it has counted, roughly: see recent.bpf.h */
+	struct cc_recent_slot lost[];   /* as many as an entry has slots */
 };
 
 /* Bytes of an entry, and of a group. @slots: of struct cc_windows. */
