@@ -195,3 +195,25 @@ window_is_exact() {
 	expect 0 unshare -T --fork --boottime 1000000 --monotonic 1000000 -- conncount count --window 3600,1 10.1.2.3
 	expect_eq 3 "${output%%$'\n'*}"
 }
+
+@test "windows: the most that can be configured load, and a connection is in each of them" {
+	local window
+	{
+		printf '%s\n' '[conncount]' 'group = root'
+		printf 'window = %s\n' 86400,1 3600,4 900,3 60,20
+		printf '%s\n' '[smtp]' 'listen = *:25' 'proxy = 10.0.0.0/24'
+	} | configure raw
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 3 10.1.2.3 192.0.2.1:25
+		open 2 2001:db8:1:2::1 [2001:db8::1]:25
+	END
+	for window in 86400,1 3600,4 900,3 60,20; do
+		expect 0 conncount count --window "$window" --to "${window#*,}" 10.1.2.3
+		expect_eq 3 "${output%%$'\n'*}" "of $window"
+		expect 0 conncount count --window "$window" --to "${window#*,}" 2001:db8:1:2::/64
+		expect_eq 2 "${output%%$'\n'*}" "of $window"
+	done
+}

@@ -26,7 +26,7 @@ build_fake() {
 	local flags
 	read -ra flags <<<"$(pkg-config --cflags "$LUA") ${CFLAGS:-}"
 	expect 0 "${CC:-cc}" -g -fPIC -shared "${flags[@]}" -I"$ROOT/user/lib" -I"$ROOT/lua" \
-		-o "$1/conncount.so" "$ROOT"/lua/*.c "$ROOT"/user/lib/{cidr,window}.c \
+		-o "$1/conncount.so" "$ROOT"/lua/*.c "$ROOT"/user/lib/{cidr,window_text}.c \
 		"$BATS_TEST_DIRNAME/lua/fake.c"
 }
 
