@@ -25,7 +25,7 @@
 
 #include "maps.bpf.h"
 
-/* What is configured. `load` sets it. */
+/* The configured windows. `load` sets them. */
 const volatile struct cc_windows windows = {};
 
 /*
@@ -334,8 +334,8 @@ static __always_inline void choose_least(struct cc_recent_group *group,
  * Count a connection in a group, whose lock the caller holds. Returns whether that evicted another
  * network.
  *
- * What is chosen is kept in the group, not in a variable, as is the value of an entry: the verifier
- * then does not tell apart the ways by which they came about.
+ * The chosen entry, and the sums that an entry's worth is made of, are kept in the group, not in
+ * variables: the verifier then does not tell apart the ways by which they came about.
  */
 static __always_inline bool group_add(struct cc_recent_group *group,
 				      const struct cc_recent_key *key,

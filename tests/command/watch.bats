@@ -5,6 +5,7 @@
 
 load ../lib/common
 load ../lib/instance
+load ../lib/watching
 
 setup() {
 	instance_setup
@@ -15,7 +16,6 @@ setup() {
 		listen *:25
 		listen *:4000
 	END
-	WATCH=
 }
 
 teardown() {
@@ -23,37 +23,11 @@ teardown() {
 	instance_teardown
 }
 
-# watch [OPTION...]: starts watch, with its lines in $TEST_DIR/watched and its messages in .../log.
-watch() {
-	conncount watch "$@" >"$TEST_DIR/watched" 2>"$TEST_DIR/log" 3>&- &
-	WATCH=$!
-}
-
-watch_stop() {
-	[ -n "$WATCH" ] || return 0
-	kill "$WATCH" 2>/dev/null || :
-	wait "$WATCH" || :
-	WATCH=
-}
-
 # at_once COMMAND: executes it in sessions.py while watch is stopped, so between two refreshes.
 at_once() {
 	kill -STOP "$WATCH"
 	sessions "$@"
 	kill -CONT "$WATCH"
-}
-
-# watched: prints the lines so far, without the time.
-watched() {
-	cut -d ' ' -f 2- "$TEST_DIR/watched"
-}
-
-# saw LINE...: succeeds if watch has printed these lines and no others; for wait_until.
-saw() {
-	[ "$(watched)" = "$(printf '%s\n' "$@")" ] || {
-		watched
-		return 1
-	}
 }
 
 @test "watch: prints a line when a network goes over N, and one when it is back at N or below" {

@@ -5,11 +5,11 @@
 
 load ../lib/common
 load ../lib/instance
+load ../lib/watching
 
 setup() {
 	instance_setup
 	sessions_start
-	WATCH=
 }
 
 teardown() {
@@ -96,27 +96,6 @@ status_windows() {
 	expect 0 in_ns conncount status
 	expect_match "windows +3600,1 and 60,29: $1 of [0-9]+ networks \([0-9.]+ %\), $2 evicted, at most $3 connections missing" \
 		"$output"
-}
-
-watch() {
-	conncount watch "$@" >"$TEST_DIR/watched" 2>"$TEST_DIR/log" 3>&- &
-	WATCH=$!
-}
-
-watch_stop() {
-	[ -n "$WATCH" ] || return 0
-	kill "$WATCH" 2>/dev/null || :
-	wait "$WATCH" || :
-	WATCH=
-}
-
-# saw LINE...: succeeds if watch has printed these lines, without their times, and no others; for
-# wait_until.
-saw() {
-	[ "$(cut -d ' ' -f 2- "$TEST_DIR/watched")" = "$(printf '%s\n' "$@")" ] || {
-		cat "$TEST_DIR/watched"
-		return 1
-	}
 }
 
 @test "windows: connections are counted when they open, and stay counted when they close" {

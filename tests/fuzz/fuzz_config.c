@@ -269,7 +269,7 @@ static void check_windows(const struct config *config)
 
 	check(config->n_windows <= CC_WINDOWS_MAX);
 	for (size_t i = 0; i < config->n_windows; i++) {
-		const struct config_window *window = &config->windows[i];
+		const struct conncount_window *window = &config->windows[i];
 
 		check(window->seconds >= 1 && window->seconds <= CONFIG_WINDOW_SECONDS_MOST);
 		slots += window->windows + 1;

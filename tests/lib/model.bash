@@ -3,6 +3,8 @@
 #
 # For the tests of tests/model/: build a model, and tell what it must find.
 
+refuted_with=()
+
 # model_build NAME: builds tests/model/NAME.c, for all tests of a file.
 model_build() {
 	"${CC:-cc}" -O2 -Wall -Wextra -Werror -o "$BATS_FILE_TMPDIR/$1" "$ROOT/tests/model/$1.c"
@@ -31,6 +33,15 @@ refuted() {
 	expect_match "$what" "$last" 'the end'
 	expect_eq "refuted: ${last#  }" "$first" 'the first line'
 	expect_match $'\n *P[0-3] [^ ]+: .*\n *P[0-3] [^ ]+: ' "$output" 'the run'
+}
+
+# without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE, and with the options
+# $refuted_with, a run ends in WHAT.
+without() {
+	local rule=$1 what=$2
+	shift 2
+	holds "$@"
+	refuted "$what" "${refuted_with[@]}" --without "$rule" "$@"
 }
 
 # every_rule_is_left_out: each rule of $model is left out by a test of this file, by without().

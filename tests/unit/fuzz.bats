@@ -36,7 +36,7 @@ teardown() {
 sources() {
 	[ "$1" = proxy_header ] || printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
-	config) printf '%s\n' user/load/config.c user/common/lines.c ;;
+	config) printf '%s\n' user/load/config.c user/common/lines.c user/lib/window_text.c ;;
 	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window_text.c) ;;
 	lua) (cd "$ROOT" && printf '%s\n' lua/*.c user/lib/window_text.c) ;;
 	proxy_header) echo bpf/proxy_header.h ;;

@@ -14,14 +14,6 @@ setup_file() {
 	model_build opened_once
 }
 
-# without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE a run ends in WHAT.
-without() {
-	local rule=$1 what=$2
-	shift 2
-	holds "$@"
-	refuted "$what" --without "$rule" "$@"
-}
-
 @test "a connection is entered once, whatever set of maps comes and goes meanwhile" {
 	holds + lsd
 	holds + + lsd

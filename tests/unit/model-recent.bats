@@ -15,14 +15,6 @@ setup_file() {
 	model_build recent_table
 }
 
-# without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE a run ends in WHAT.
-without() {
-	local rule=$1 what=$2
-	shift 2
-	holds "$@"
-	refuted "$what" --without "$rule" "$@"
-}
-
 @test "without evictions each answer is exact, whatever the clocks and however late a program is" {
 	holds --entries 2 '+a +a' '+a +b' '+b' '2 2'
 	holds --entries 2 '+a +b' '+a' '?a' '1 3'

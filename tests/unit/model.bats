@@ -9,17 +9,11 @@ load ../lib/model
 
 # shellcheck disable=SC2034 # model.bash uses it
 model=model
+# shellcheck disable=SC2034
+refuted_with=(--ends)
 
 setup_file() {
 	model_build model
-}
-
-# without RULE WHAT ARGUMENT...: with all rules the model holds; without RULE a run ends in WHAT.
-without() {
-	local rule=$1 what=$2
-	shift 2
-	holds "$@"
-	refuted "$what" --ends --without "$rule" "$@"
 }
 
 @test "sessions that start and end concurrently leave exact counts and no node, within the retries" {

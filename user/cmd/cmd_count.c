@@ -7,7 +7,7 @@
 
 #include "window.h"
 
-/* What is asked. */
+/* The question that the arguments ask. */
 struct question {
 	const char *dir;
 	struct target target;

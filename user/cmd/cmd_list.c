@@ -10,7 +10,7 @@
 #include "tree.h"
 #include "window.h"
 
-/* What is asked. */
+/* The question that the arguments ask. */
 struct question {
 	const char *dir;
 	struct target target;

@@ -238,7 +238,7 @@ static void print_cluster(const struct snapshot *snapshot)
 		       cluster->name, snapshot->cluster.n, cluster->sessions);
 }
 
-/* When the instance was loaded, if that is known, and who may read it. */
+/* Print when the instance was loaded, if that is known, and the group that can read it. */
 static void print_origin(const char *dir)
 {
 	char when[ORIGIN_TIME_SIZE], group[ORIGIN_GROUP_SIZE];

@@ -225,7 +225,7 @@ char *conncount_services(struct conncount *cc, char *buf, size_t size);
 /* --- connections in windows of time --------------------------------------------------------- */
 
 /*
- * What is asked about the windows of a `window` line of the configuration. Windows are numbered by
+ * A question about the windows of a `window` line of the configuration. Windows are numbered by
  * age: 0 is the current one, which has not ended, and there are `windows` more.
  */
 struct conncount_window {

@@ -158,39 +158,17 @@ static void set_namespaces(struct parser *parser, const char *value)
 	config->all_namespaces = !strcmp(value, "all");
 }
 
-/* Read digits, up to @most, from *@text, and move it past them. Returns false if there are none. */
-static bool read_number(const char **text, unsigned long most, uint32_t *ret)
+/* Read `SECONDS,WINDOWS`, within the limits of the configuration. */
+static bool read_window(const char *text, struct conncount_window *ret)
 {
-	unsigned long number;
-	char *end;
-
-	if (!isdigit((unsigned char)**text))
-		return false;
-	errno = 0;
-	number = strtoul(*text, &end, 10);
-	if (errno || number > most)
-		return false;
-	*text = end;
-	*ret = (uint32_t)number;
-	return true;
-}
-
-/* `SECONDS,WINDOWS`, with space around the comma, as Momentum has it, or without. */
-static bool read_window(const char *text, struct config_window *ret)
-{
-	if (!read_number(&text, CONFIG_WINDOW_SECONDS_MOST, &ret->seconds) || !ret->seconds)
-		return false;
-	text += strspn(text, " \t");
-	if (*text++ != ',')
-		return false;
-	text += strspn(text, " \t");
-	return read_number(&text, CC_WINDOW_SLOTS_MAX - 1, &ret->windows) && !*text;
+	return !conncount_window_parse(text, ret) && ret->seconds <= CONFIG_WINDOW_SECONDS_MOST &&
+	       ret->windows < CC_WINDOW_SLOTS_MAX;
 }
 
 static void add_window(struct parser *parser, const char *value)
 {
 	struct config *config = &parser->config;
-	struct config_window window;
+	struct conncount_window window;
 	size_t slots = 0;
 
 	if (!read_window(value, &window)) {
@@ -217,6 +195,23 @@ static void add_window(struct parser *parser, const char *value)
 		     value, CC_WINDOW_SLOTS_MAX);
 	else
 		config->windows[config->n_windows++] = window;
+}
+
+/* Read digits, up to @most, from *@text, and move it past them. Returns false if there are none. */
+static bool read_number(const char **text, unsigned long most, uint32_t *ret)
+{
+	unsigned long number;
+	char *end;
+
+	if (!isdigit((unsigned char)**text))
+		return false;
+	errno = 0;
+	number = strtoul(*text, &end, 10);
+	if (errno || number > most)
+		return false;
+	*text = end;
+	*ret = (uint32_t)number;
+	return true;
 }
 
 static void set_window_memory(struct parser *parser, const char *value)

@@ -41,12 +41,6 @@ struct config_proxy {
 	unsigned line;
 };
 
-/* One `window` line. */
-struct config_window {
-	uint32_t seconds;
-	uint32_t windows; /* kept beside the current one */
-};
-
 /* One section. */
 struct config_listener {
 	char name[CC_NAME_SIZE];
@@ -63,8 +57,8 @@ struct config {
 	char cgroup[CC_CGROUP_SIZE];
 	char group[CC_NAME_SIZE];
 	uint32_t max_prefixes;
-	uint32_t window_memory; /* bytes */
-	struct config_window windows[CC_WINDOWS_MAX];
+	uint32_t window_memory;                          /* bytes */
+	struct conncount_window windows[CC_WINDOWS_MAX]; /* the `window` lines */
 	size_t n_windows;
 	bool all_namespaces; /* count in every network namespace, not only in the one that load runs
 				in */

@@ -113,7 +113,7 @@ static struct cc_control live_control(const char *dir)
 	return control;
 }
 
-/* The active configuration of what is loaded, to be freed; NULL if there is none of this ABI. */
+/* Returns the active configuration, which the caller frees; NULL if there is none of this ABI. */
 static struct cc_config *live_config(const char *dir)
 {
 	struct cc_config *active = calloc(1, sizeof(*active));

@@ -80,7 +80,7 @@ static void __attribute__((format(printf, 2, 3))) put_line(int line, const char 
 	mvaddnstr(line, 0, text, COLS);
 }
 
-/* Whether what is listed is exact. */
+/* Whether the list is exact. */
 static bool is_exact(const struct top *top)
 {
 	const struct opened *opened = &top->rows.opened;
@@ -161,7 +161,7 @@ static void draw_note(const struct top *top)
 	attroff(A_BOLD);
 }
 
-/* What is listed is first; the other is beside it if windows are configured. */
+/* The listed number is first; the other is beside it if windows are configured. */
 static void draw_header(const struct top *top)
 {
 	char beside[16] = "";
