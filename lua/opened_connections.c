@@ -3,9 +3,7 @@
  * opened_connections.c - Lua: how many connections a network has opened in windows of time.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 
 #include "binding.h"
 
@@ -70,10 +68,9 @@ static struct conncount_window check_monitor(lua_State *L)
 /* Push "60,1". */
 static const char *push_window(lua_State *L, const struct conncount_window *window)
 {
-	char text[32];
+	char text[CONNCOUNT_WINDOW_SIZE];
 
-	snprintf(text, sizeof(text), "%" PRIu32 ",%" PRIu32, window->seconds, window->windows);
-	lua_pushstring(L, text);
+	lua_pushstring(L, conncount_window_format(window, text));
 	return lua_tostring(L, -1);
 }
 

@@ -116,7 +116,7 @@ static json_t *cluster_json(const struct snapshot *snapshot)
 static json_t *windows_json(const struct conncount_windows *windows)
 {
 	json_t *object, *lengths;
-	char text[WINDOW_SIZE];
+	char text[CONNCOUNT_WINDOW_SIZE];
 
 	if (!windows->n)
 		return json_null();
@@ -125,8 +125,9 @@ static json_t *windows_json(const struct conncount_windows *windows)
 	for (uint32_t i = 0; i < windows->n; i++) {
 		json_t *length = json_object();
 
-		json_object_set_new(length, "window",
-				    json_string(window_format(&windows->window[i], text)));
+		json_object_set_new(
+			length, "window",
+			json_string(conncount_window_format(&windows->window[i], text)));
 		json_object_set_new(length, "error", json_integer((json_int_t)windows->error[i]));
 		json_array_append_new(lengths, length);
 	}

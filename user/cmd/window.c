@@ -90,9 +90,9 @@ void add_range(json_t *object, int64_t count, int64_t least, int64_t most, bool 
 void add_window(json_t *object, const struct window_options *options)
 {
 	const struct conncount_window *window = &options->window;
-	char text[WINDOW_SIZE];
+	char text[CONNCOUNT_WINDOW_SIZE];
 
-	json_object_set_new(object, "window", json_string(window_format(window, text)));
+	json_object_set_new(object, "window", json_string(conncount_window_format(window, text)));
 	if (window->smooth) {
 		json_object_set_new(object, "smooth", json_true());
 		return;

@@ -201,12 +201,12 @@ char *opened_inexact_text(struct conncount *cc, const struct target *target,
 
 char *windows_format(const struct conncount_windows *windows, char *buf)
 {
-	char window[WINDOW_SIZE];
+	char window[CONNCOUNT_WINDOW_SIZE];
 
 	strcpy(buf, windows->n ? "" : "none");
 	for (uint32_t i = 0; i < windows->n; i++) {
 		strcat(buf, i ? " and " : "");
-		strcat(buf, window_format(&windows->window[i], window));
+		strcat(buf, conncount_window_format(&windows->window[i], window));
 	}
 	return buf;
 }
@@ -224,9 +224,9 @@ static const char *configured(struct conncount *cc, char *buf)
 char *window_error_text(struct conncount *cc, const struct conncount_window *window, int err,
 			char *buf, size_t size)
 {
-	char text[WINDOW_SIZE], all[WINDOWS_SIZE];
+	char text[CONNCOUNT_WINDOW_SIZE], all[WINDOWS_SIZE];
 
-	window_format(window, text);
+	conncount_window_format(window, text);
 	if (err == -ENODATA) {
 		snprintf(buf, size,
 			 "--window '%s': not configured (configured: %s; add a line 'window = %s' "

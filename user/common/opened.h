@@ -12,7 +12,7 @@
 #include "snapshot.h"
 
 /* Bytes of all windows as text, including its NUL. */
-enum { WINDOWS_SIZE = CONNCOUNT_WINDOWS_MAX * (WINDOW_SIZE + sizeof(" and ")) };
+enum { WINDOWS_SIZE = CONNCOUNT_WINDOWS_MAX * (CONNCOUNT_WINDOW_SIZE + sizeof(" and ")) };
 
 /*
  * windows_format() - the windows that are configured: "60,1 and 900,4"; "none" if there are none.

@@ -3,7 +3,6 @@
  * snapshot.c - an instance at one moment.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,12 +106,6 @@ bool snapshot_is_exact(const struct snapshot *snapshot)
 {
 	return !snapshot->uncounted && !snapshot->lost && !snapshot->state.seeding &&
 	       !snapshot->state.detached;
-}
-
-char *window_format(const struct conncount_window *window, char *buf)
-{
-	snprintf(buf, WINDOW_SIZE, "%" PRIu32 ",%" PRIu32, window->seconds, window->windows);
-	return buf;
 }
 
 char *listen_format(const struct conncount_listen *listen, char *buf)

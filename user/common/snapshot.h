@@ -60,17 +60,6 @@ void snapshot_free(struct snapshot *snapshot);
 /* snapshot_is_exact() - whether every count of this host is exact. */
 bool snapshot_is_exact(const struct snapshot *snapshot);
 
-/* Bytes of a `window` as text, including its NUL. */
-enum { WINDOW_SIZE = sizeof("4294967295,4294967295") };
-
-/*
- * window_format() - a `window` as the configuration writes it: 60,1.
- * @buf: WINDOW_SIZE bytes.
- *
- * Returns @buf.
- */
-char *window_format(const struct conncount_window *window, char *buf);
-
 /* Bytes of a `listen` as text, including its NUL. */
 enum { LISTEN_SIZE = CONNCOUNT_CIDR_SIZE + 10 };
 

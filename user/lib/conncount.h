@@ -246,6 +246,15 @@ struct conncount_window {
  */
 int conncount_window_parse(const char *text, struct conncount_window *ret_window);
 
+/* Bytes of a window as text, with its NUL. */
+enum { CONNCOUNT_WINDOW_SIZE = sizeof("4294967295,4294967295") };
+
+/*
+ * conncount_window_format() - write @window as `SECONDS,WINDOWS` into @buf, of
+ * CONNCOUNT_WINDOW_SIZE bytes. Returns @buf.
+ */
+char *conncount_window_format(const struct conncount_window *window, char *buf);
+
 struct conncount_connections {
 	int64_t count;      /* connections; with `smooth` the nearest whole number */
 	int64_t least;      /* there were at least so many: `count`, but for `smooth` */

@@ -3,6 +3,8 @@
  * window_text.c - windows of time as text.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,4 +35,11 @@ int conncount_window_parse(const char *text, struct conncount_window *ret_window
 		return -EINVAL;
 	*ret_window = (struct conncount_window){ .seconds = number[0], .windows = number[1] };
 	return 0;
+}
+
+char *conncount_window_format(const struct conncount_window *window, char *buf)
+{
+	snprintf(buf, CONNCOUNT_WINDOW_SIZE, "%" PRIu32 ",%" PRIu32, window->seconds,
+		 window->windows);
+	return buf;
 }

@@ -330,9 +330,9 @@ static void print_windows(const struct page *page, const struct conncount_window
 		print_single(page, &singles[i].family, singles[i].value);
 	print_family(page, &error);
 	for (uint32_t i = 0; i < windows->n; i++) {
-		char window[WINDOW_SIZE];
+		char window[CONNCOUNT_WINDOW_SIZE];
 		const struct label labels[] = {
-			{ "window", window_format(&windows->window[i], window) },
+			{ "window", conncount_window_format(&windows->window[i], window) },
 			{ NULL, NULL },
 		};
 
