@@ -297,8 +297,11 @@ master_dies() {
 	at mx1 close both 1-2 >/dev/null
 	open_at mx2 4 10.0.0.7+
 	expect_all 8
+	epoch=$(epoch_of_mx2 10.0.0.5)
 	daemon_stop mx2 KILL
 	daemon_start mx2
+	# The counts are right before that, too.
+	wait_until another_epoch "$epoch"
 	expect_all 8
 	epoch=$(epoch_of_mx2 10.0.0.5)
 	master_dies
@@ -315,6 +318,11 @@ epoch_of_mx2() {
 	read -r _ header _ <<<"$header"
 	expect_match '^[0-9a-f]{16}' "$header"
 	echo "$header"
+}
+
+# another_epoch EPOCH: succeeds if the master knows mx2 by another one.
+another_epoch() {
+	[ "$(epoch_of_mx2 10.0.0.5)" != "$1" ]
 }
 
 # quorum: whether the sentinels know each other and the replica.
