@@ -29,12 +29,14 @@
  *	remote      of a count: of the other hosts of this host's cluster, added up
  *	window      a stretch of time in which connections are counted, whether still open or not
  *	current     of a window: the one that has not ended
+ *	limit       how many sessions a network may have open before connections are refused
+ *	place       in a network below its limit, reserved for a connection whose handshake is ending
  */
 #ifndef CONNCOUNT_ABI_H
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 9
+#define CC_ABI 10
 
 /*
  * An instance's directory has the pins of the set that counts in CC_DIR_LIVE. While a load
@@ -63,6 +65,15 @@
 #define CC_PIN_RELEASE   "release"
 #define CC_PIN_INGRESS   "ingress" /* only while a listener has a proxy */
 #define CC_PIN_SUM       "sum"
+/* Only while a listener has a limit; CC_PIN_SYN_GATE with `-` and a namespace's inode number. */
+#define CC_PIN_LIMITS    "limits"
+#define CC_PIN_EXEMPT    "exempt"
+#define CC_PIN_PLACES    "places"
+#define CC_PIN_REFUSALS  "refusals"
+#define CC_PIN_REFUSED   "refused"
+#define CC_PIN_GATED     "gated"
+#define CC_PIN_ACK_GATE  "ack_gate"
+#define CC_PIN_SYN_GATE  "syn_gate"
 
 /* The group whose members may write `changed`, `cluster`, `nodes` and `remote`. */
 #define CC_CLUSTER_GROUP "conncount-cluster"
@@ -77,6 +88,10 @@ enum {
 	CC_LISTENS_MAX = 1048576,
 	/* How many networks of proxies all listeners of a configuration can have together. */
 	CC_PROXIES_MAX = 65536,
+	/* How many exempt networks all listeners of a configuration can have together. */
+	CC_EXEMPT_MAX = 65536,
+	/* How many network namespaces can be found. */
+	CC_NETNS_MAX = 65536,
 	/* Bytes of a listener's or a service's name, with the terminating NUL. */
 	CC_NAME_SIZE = 64,
 	/* Bytes of the build's version text, with the terminating NUL. */
@@ -138,10 +153,10 @@ struct cc_listener_id {
 };
 
 /*
- * Key of the `proxies` LPM trie: a network of a listener's proxies. It has CC_PROXY_BITS_FAMILY
- * bits, and those of the network.
+ * Key of the `proxies` LPM trie, a network of a listener's proxies, and of the `exempt` trie, one
+ * to which its limits do not apply. It has CC_PEER_BITS_FAMILY bits, and those of the network.
  */
-struct cc_proxy_key {
+struct cc_peer_key {
 	__u32 prefixlen; /* how many bits matter, from `config` on */
 	__be16 config;   /* which of the two configurations, as in struct cc_listener_key */
 	__be16 listener; /* id */
@@ -150,10 +165,10 @@ struct cc_proxy_key {
 	__be32 addr[4]; /* IPv4 in the first word, the rest 0 */
 };
 
-enum { CC_PROXY_BITS_FAMILY = 64 };
+enum { CC_PEER_BITS_FAMILY = 64 };
 
-/* Value of the `proxies` trie: that the key is there says it all. */
-struct cc_proxy {
+/* Value of these tries: that the key is there says it all. */
+struct cc_peer {
 	__u32 zero;
 };
 
@@ -174,9 +189,9 @@ struct cc_count_key {
 enum { CC_COUNT_BITS_OWNER = 32 };
 
 /*
- * Value of the `counts` trie. `word` is the sum of the count (signed) * CC_COUNT_ONE, the
- * `prefixlen` of the node's own key << CC_COUNT_LENGTH_SHIFT, and flags. Only the protocol in
- * counts.bpf.h changes it. A look-up of a key that is missing returns the longest shorter prefix:
+ * Value of the `counts` trie. `word` is the sum of the count (signed) * CC_COUNT_ONE, the places
+ * reserved (limits.bpf.h) * CC_COUNT_PLACE, the `prefixlen` of the node's own key <<
+ * CC_COUNT_LENGTH_SHIFT, and flags. Only the protocol in counts.bpf.h changes it. A look-up of a key that is missing returns the longest shorter prefix:
  * compare CC_COUNT_LENGTH() with the key's prefixlen before you use the count.
  *
  * One word holds it all, because the kernel allocates memory in fixed sizes. On Linux 6.18 a node
@@ -192,13 +207,21 @@ enum {
 	CC_COUNT_CACHED = 4, /* not deleted at 0: its key is in `cache` */
 	CC_COUNT_LENGTH_SHIFT = 3,
 	CC_COUNT_LENGTH_BITS = 8,
-	CC_COUNT_SHIFT = CC_COUNT_LENGTH_SHIFT + CC_COUNT_LENGTH_BITS,
+	CC_COUNT_PLACE_SHIFT = CC_COUNT_LENGTH_SHIFT + CC_COUNT_LENGTH_BITS,
+	CC_COUNT_PLACE_BITS = 14, /* at most one place for each CPU: the kernel's maximum is 8192 */
+	CC_COUNT_PLACE = 1 << CC_COUNT_PLACE_SHIFT, /* one place */
+	CC_COUNT_SHIFT = CC_COUNT_PLACE_SHIFT + CC_COUNT_PLACE_BITS,
 	CC_COUNT_ONE = 1 << CC_COUNT_SHIFT, /* one session */
 };
 
-/* A node's prefixlen, from its word; and the word of a node with a count of 0 and no flags. */
+/*
+ * A node's prefixlen and places, from its word; and the word of a node with a count of 0, no place
+ * and no flags.
+ */
 #define CC_COUNT_LENGTH(word) \
 	((__u32)((word) >> CC_COUNT_LENGTH_SHIFT) & ((1U << CC_COUNT_LENGTH_BITS) - 1))
+#define CC_COUNT_PLACES(word) \
+	((__u32)((word) >> CC_COUNT_PLACE_SHIFT) & ((1U << CC_COUNT_PLACE_BITS) - 1))
 #define CC_COUNT_ZERO(prefixlen) ((__s64)(prefixlen) << CC_COUNT_LENGTH_SHIFT)
 
 /*
@@ -314,6 +337,95 @@ struct cc_fill {
 	__s64 untracked; /* in `untracked` */
 	__s64 cached;    /* those of the nodes that are cached */
 	__u64 evicted;   /* networks that ever lost their entry in `recent` while it mattered */
+};
+
+/* --- limits: connections that are refused ----------------------------------------------------- */
+
+/* How many limits a listener can have. */
+enum { CC_LIMITS_MAX = 4 };
+
+/* What happens to a connection over the limit. */
+enum {
+	CC_LIMIT_RESET = 1, /* it is refused */
+	CC_LIMIT_LOG,       /* it is let through, and counted */
+};
+
+struct cc_limit {
+	__u32 over;                 /* sessions that a network may have, 1 or more */
+	__u8 length[CC_FAMILIES];   /* prefix lengths, which are levels, by CC_FAMILY_INDEX */
+	__u8 level[CC_FAMILIES];    /* which level that is; the shortest is 0 */
+	__u8 action;                /* CC_LIMIT_* */
+	__u8 zero[3];
+};
+
+/*
+ * Value of the `limits` array; its index is CC_LIMITS_INDEX(). The limits are in the order of the
+ * configuration. `order` has their indexes for a family, longest prefix first: a connection that
+ * one client's own limit refuses takes no place in a larger network meanwhile.
+ */
+struct cc_limits {
+	__u32 n;         /* 0: none, and the rest is 0 */
+	__u8 exempts;    /* whether the listener has entries in `exempt` */
+	__u8 resets;     /* whether any limit refuses */
+	__u8 logs;       /* whether any limit only counts */
+	__u8 zero;
+	__u8 order[CC_FAMILIES][CC_LIMITS_MAX];
+	struct cc_limit limit[CC_LIMITS_MAX];
+};
+
+/* @config: which of the two configurations; @id: the listener. */
+#define CC_LIMITS_INDEX(config, id) ((config) * CC_LISTENERS_MAX + (id))
+
+/* Value of the `refusals` array, whose index is the listener id: totals by limit. */
+struct cc_refusals {
+	struct {
+		__u64 refused;      /* SYNs answered by a RST, and final ACKs dropped */
+		__u64 would_refuse; /* connections let through though over the limit */
+	} limit[CC_LIMITS_MAX];
+};
+
+/* Key of the `refused` hash: a network that has been refused. */
+struct cc_refused_key {
+	__be16 listener; /* id */
+	__be16 family;   /* CC_IPV4 or CC_IPV6 */
+	__u32 length;    /* of the network: that of a limit */
+	__be32 addr[4];  /* bits past the length are 0 */
+};
+
+/* Its value. The network used longest ago makes room for another. */
+struct cc_refused {
+	__u64 refused;      /* as in struct cc_refusals, since the network is in the map */
+	__u64 would_refuse;
+	__u64 last; /* ns of CLOCK_BOOTTIME */
+};
+
+enum { CC_REFUSED_MAX = 4096 };
+
+/* Value of the `gated` hash, whose key is the cookie of a network namespace. */
+struct cc_gated {
+	__u32 netns; /* its inode number */
+	__u32 gated; /* whether it has a SYN gate */
+};
+
+/*
+ * Value of the `places` array, whose index is a CPU: the place that a connection has whose
+ * handshake ends on it. The upper bits of `turn` count how often it was used; the lower ones are
+ * CC_PLACE_*. Only the CPU's own programs write the other fields, while it is CC_PLACE_WRITTEN.
+ */
+struct cc_place {
+	__u64 turn;
+	__u64 since; /* ns of CLOCK_MONOTONIC */
+	__be16 listener;
+	__be16 family;
+	__be32 addr[4]; /* peer */
+	__u32 levels;   /* in which of its networks: bits, the shortest level is bit 0 */
+};
+
+enum {
+	CC_PLACE_FREE = 0,
+	CC_PLACE_WRITTEN,
+	CC_PLACE_TAKEN,
+	CC_PLACE_ONE_TURN = 4,
 };
 
 /* --- recent: connections by window of time --------------------------------------------------- */
@@ -529,8 +641,6 @@ enum {
 	CC_FIND_GONE,  /* the namespace no longer exists */
 };
 
-enum { CC_NETNS_MAX = 65536 };
-
 /* A hash table of the kernel's connections, by `conncount_tables`. */
 struct cc_hash_table {
 	__u64 net;     /* the kernel's address of a namespace that uses it */
@@ -560,9 +670,9 @@ _Static_assert(__builtin_offsetof(struct cc_listener_key, addr) == 4 + CC_LISTEN
 	       "CC_LISTENER_BITS_FAMILY");
 _Static_assert(__builtin_offsetof(struct cc_listener_key, family) == 4 + CC_LISTENER_BITS_PORT / 8,
 	       "CC_LISTENER_BITS_PORT");
-_Static_assert(sizeof(struct cc_proxy_key) == 28, "cc_proxy_key");
-_Static_assert(__builtin_offsetof(struct cc_proxy_key, addr) == 4 + CC_PROXY_BITS_FAMILY / 8,
-	       "CC_PROXY_BITS_FAMILY");
+_Static_assert(sizeof(struct cc_peer_key) == 28, "cc_peer_key");
+_Static_assert(__builtin_offsetof(struct cc_peer_key, addr) == 4 + CC_PEER_BITS_FAMILY / 8,
+	       "CC_PEER_BITS_FAMILY");
 _Static_assert(sizeof(struct cc_count_key) == 28, "cc_count_key");
 _Static_assert((sizeof(struct cc_count_key) - 4) % 8 == 0, "cc_count must be aligned");
 _Static_assert(__builtin_offsetof(struct cc_count_key, addr) == 4 + CC_COUNT_BITS_OWNER / 8,
@@ -572,6 +682,11 @@ _Static_assert(CC_COUNT_BITS_OWNER + 128 < 1 << CC_COUNT_LENGTH_BITS, "CC_COUNT_
 _Static_assert(sizeof(struct cc_cache_slot) == 40, "cc_cache_slot");
 _Static_assert(sizeof(struct cc_session) == 40, "cc_session");
 _Static_assert(sizeof(struct cc_untracked) == 4, "cc_untracked");
+_Static_assert(sizeof(struct cc_limits) == 64, "cc_limits");
+_Static_assert(sizeof(struct cc_refusals) == 64, "cc_refusals");
+_Static_assert(sizeof(struct cc_refused_key) == 24, "cc_refused_key");
+_Static_assert(sizeof(struct cc_refused) == 24, "cc_refused");
+_Static_assert(sizeof(struct cc_place) == 40, "cc_place");
 _Static_assert(sizeof(struct cc_tally) == 64, "cc_tally");
 _Static_assert(sizeof(struct cc_proxied) == 64, "cc_proxied");
 _Static_assert(sizeof(struct cc_stats) == 192, "cc_stats");

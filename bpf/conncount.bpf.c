@@ -4,9 +4,10 @@
  * socket is released or closed, whichever comes first. A third reads the headers of connections
  * that come from proxies, if a listener has any. They are attached to a cgroup: the kernel never
  * skips a cgroup program because it is already active on the same CPU, as it does with tracing
- * programs.
+ * programs. Two more refuse connections, if a listener has limits.
  */
 #include "find.bpf.h"
+#include "gates.bpf.h"
 #include "headers.bpf.h"
 #include "seed.bpf.h"
 #include "sum.bpf.h"
@@ -182,6 +183,8 @@ int conncount_sockops(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		on_established(ctx);
+		if (has_limits)
+			place_drop(); /* that of a connection that was not counted */
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		on_connected(ctx);
@@ -246,6 +249,55 @@ int conncount_ingress(struct __sk_buff *skb)
 	if (tp && !tp->bytes_received)
 		header_arrives(skb, sk, tp->rcv_nxt);
 	return 1;
+}
+
+/* --- gates: refuse connections (gates.bpf.h) ---------------------------------------------------- */
+
+/* A packet for a socket. Drops the end of a handshake if the connection is over a limit. */
+SEC("cgroup_skb/ingress")
+int conncount_ack_gate(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	/* First of all: of packets of connections this is the only question. */
+	if (!sk || sk->state != BPF_TCP_LISTEN)
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	return !sk || sk->protocol != IPPROTO_TCP || packet_is_admitted(skb, sk);
+}
+
+/* A function of its own for each family: the compiler would merge the reads of both. */
+static __noinline void ipv6_endpoints(struct bpf_sk_lookup *ctx, struct endpoint *local,
+				      struct endpoint *peer)
+{
+	local->addr[0] = ctx->local_ip6[0];
+	local->addr[1] = ctx->local_ip6[1];
+	local->addr[2] = ctx->local_ip6[2];
+	local->addr[3] = ctx->local_ip6[3];
+	peer->addr[0] = ctx->remote_ip6[0];
+	peer->addr[1] = ctx->remote_ip6[1];
+	peer->addr[2] = ctx->remote_ip6[2];
+	peer->addr[3] = ctx->remote_ip6[3];
+}
+
+/* The kernel looks for the listener of a packet: there is none for a SYN over a limit. */
+SEC("sk_lookup")
+int conncount_syn_gate(struct bpf_sk_lookup *ctx)
+{
+	struct endpoint local = { .family = ctx->family }, peer = { .family = ctx->family };
+	struct arrival arrival = {};
+
+	if (ctx->protocol != IPPROTO_TCP)
+		return SK_PASS;
+	if (ctx->family == CC_IPV6) {
+		ipv6_endpoints(ctx, &local, &peer);
+	} else {
+		local.addr[0] = ctx->local_ip4;
+		peer.addr[0] = ctx->remote_ip4;
+	}
+	if (arrival_find(&local, ctx->local_port, &peer, &arrival) && syn_is_refused(&arrival))
+		return SK_DROP;
+	return SK_PASS;
 }
 
 /* --- iterators over sockets (seed.bpf.h) ------------------------------------------- */
@@ -352,6 +404,25 @@ int conncount_look(const struct cc_look *ask)
 	return look.result;
 }
 
+/* Write the network namespaces of listening sockets in the counted cgroup to `netns_found`. */
+SEC("iter/task_file")
+int conncount_listening(struct bpf_iter__task_file *ctx)
+{
+	struct file *file = ctx->file;
+	struct socket *sock = file ? bpf_sock_from_file(file) : NULL;
+	struct sock *sk = sock ? sock->sk : NULL;
+	__u32 number, one = 1;
+
+	if (!sk || sk->__sk_common.skc_state != BPF_TCP_LISTEN ||
+	    (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) ||
+	    (void *)sk->__sk_common.skc_net.net == (void *)net_own() ||
+	    !socket_in_cgroup((struct tcp_sock *)sk, scan.cgroup))
+		return 0;
+	number = socket_netns(sk);
+	bpf_map_update_elem(&netns_found, &number, &one, BPF_ANY);
+	return 0;
+}
+
 /* Write the files of all threads by which a process can enter the namespaces in `netns_found`. */
 SEC("iter/task_file")
 int conncount_files(struct bpf_iter__task_file *ctx)
@@ -376,6 +447,19 @@ int conncount_files(struct bpf_iter__task_file *ctx)
 	};
 
 	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+	return 0;
+}
+
+/* --- run by `load`, when no gate is left ------------------------------------------------------ */
+
+/* Give back all places: their handshakes have failed. */
+SEC("raw_tp")
+int conncount_settle(void *unused)
+{
+	struct place_sweep all = { .all = true };
+
+	(void)unused;
+	bpf_loop(places_max, place_sweep, &all, 0);
 	return 0;
 }
 

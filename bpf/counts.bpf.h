@@ -108,10 +108,10 @@ static __always_inline int node_delete(const struct cc_count_key *key)
 	return err ? err : (int)bpf_map_delete_elem(&counts, key);
 }
 
-/* Insert a node with a count of @n. Returns 0 or a negative errno. */
-static __always_inline int node_add(const struct cc_count_key *key, __s64 n)
+/* Insert a node of which @by is the first addition. Returns 0 or a negative errno. */
+static __always_inline int node_add(const struct cc_count_key *key, __s64 by)
 {
-	struct cc_count node = { .word = CC_COUNT_ZERO(key->prefixlen) + n * CC_COUNT_ONE };
+	struct cc_count node = { .word = CC_COUNT_ZERO(key->prefixlen) + by };
 	int err = node_insert(key, &node);
 
 	if (!err)
@@ -120,8 +120,8 @@ static __always_inline int node_add(const struct cc_count_key *key, __s64 n)
 }
 
 /*
- * Delete a node that we have set DEAD, and take its count out.
- * Returns that count: additions that the caller must now make again.
+ * Delete a node that we have set DEAD, and take its word out.
+ * Returns the sum of the additions in it, which the caller must now make again.
  */
 static __always_inline __s64 node_reap(const struct cc_count_key *key, struct cc_count *node)
 {
@@ -137,8 +137,8 @@ static __always_inline __s64 node_reap(const struct cc_count_key *key, struct cc
 		return 0;
 	}
 	nodes_add(-1);
-	return __sync_lock_test_and_set(&node->word, zero | CC_COUNT_DEAD | CC_COUNT_GONE) >>
-	       CC_COUNT_SHIFT;
+	return __sync_lock_test_and_set(&node->word, zero | CC_COUNT_DEAD | CC_COUNT_GONE) -
+	       (zero | CC_COUNT_DEAD);
 }
 
 /* The node of a key, or NULL: the helper returns a shorter prefix if there is none. */
@@ -258,8 +258,7 @@ static __always_inline bool change_try(struct change *change)
 	}
 
 	if (change->todo)
-		word = __sync_fetch_and_add(&node->word, change->todo * CC_COUNT_ONE) +
-		       change->todo * CC_COUNT_ONE;
+		word = __sync_fetch_and_add(&node->word, change->todo) + change->todo;
 	else
 		word = __sync_fetch_and_and(&node->word, ~(__s64)CC_COUNT_CACHED) &
 		       ~(__s64)CC_COUNT_CACHED;
@@ -290,22 +289,23 @@ static long change_retry(__u32 index, void *change)
 }
 
 /*
- * count_change() - add to the count of one prefix, or evict its node.
+ * count_change() - add to the count of one prefix, or to its places, or evict its node.
  * @of: its key.
- * @n: +1 or -1; 0 evicts a node that was cached.
+ * @by: what to add to the word: CC_COUNT_ONE for each session, CC_COUNT_PLACE for each place; 0
+ * evicts a node that was cached.
  * @absent: the node is probably missing: try to insert it before looking it up.
- * @cacheable: cache the node if its count returns to 0.
+ * @cacheable: cache the node if @by brings it to 0.
  * @evicted: gets the key of a node that the caller must evict; else prefixlen 0. It may be @of.
  *
  * May run on any CPU at any time, also in a program that interrupts another one here. A global
  * function, so that the verifier checks it once and not once per level.
  *
- * Returns 0, or 1 if it inserted or deleted the node; or a negative errno if @n was not entered:
+ * Returns 0, or 1 if it inserted or deleted the node; or a negative errno if @by was not entered:
  * the trie is full (-ENOSPC), there is no memory (-ENOMEM), the trie's lock timed out (-ETIMEDOUT,
  * from Linux 6.15, commit 47979314c0fe), or all retries were used (-EAGAIN). Additions of other
  * programs that it could not carry over are `lost`.
  */
-int count_change(const struct cc_count_key *of, int n, int absent, bool cacheable,
+int count_change(const struct cc_count_key *of, __s64 by, int absent, bool cacheable,
 		 struct cc_count_key *evicted)
 {
 	struct change change;
@@ -315,22 +315,22 @@ int count_change(const struct cc_count_key *of, int n, int absent, bool cacheabl
 	change = (struct change){
 		.key = *of, /* up to Linux 6.2, a map's key must be on the current frame's stack */
 		.err = -EAGAIN,
-		.todo = n,
+		.todo = by,
 		.cacheable = cacheable,
 		.evicted = evicted,
 	};
 	evicted->prefixlen = 0;
 	if (is_baseline())
-		return baseline_add(&change.key, n, absent);
-	if (n < 0 && loses())
+		return baseline_add(&change.key, by, absent);
+	if (by < 0 && loses())
 		return 0;
-	if (absent && n > 0 && node_add(&change.key, n) == 0)
+	if (absent && by > 0 && node_add(&change.key, by) == 0)
 		return 1;
 	/* bpf_loop(), because the verifier follows every iteration of a loop of ours. */
 	if (!change_try(&change))
 		bpf_loop(COUNT_RETRIES - 1, change_retry, &change, 0);
 	/* Other programs' additions may have been carried over, to a node of another session. */
-	if (!n)
+	if (!by)
 		node_note(&change.key);
 	if (change.err >= 0 || !change.carried)
 		return change.err;
@@ -403,24 +403,24 @@ int seen_recently(const struct cc_session *session)
 
 /*
  * count_finish() - finish a change that was not made, or one that took the slot of another node.
- * @key, @n: the arguments of count_change().
+ * @key, @by: the arguments of count_change().
  * @err: what it returned.
  * @evicted: what it has set.
  *
  * A function of its own, because it seldom runs.
  *
- * Returns what count_change() would, except that a -1 that cannot be entered is `lost`: then it
- * returns 0.
+ * Returns what count_change() would, except that a subtraction that cannot be entered is `lost`:
+ * then it returns 0.
  */
-int count_finish(const struct cc_count_key *key, int n, int err, struct cc_count_key *evicted)
+int count_finish(const struct cc_count_key *key, __s64 by, int err, struct cc_count_key *evicted)
 {
 	if (!key || !evicted)
 		return 0;
 	if (err == -ENOSPC && cache_evict())
-		err = count_change(key, n, 0, false, evicted);
+		err = count_change(key, by, 0, false, evicted);
 	if (evicted->prefixlen)
 		count_change(evicted, 0, 0, false, evicted);
-	if (err >= 0 || n > 0)
+	if (err >= 0 || by > 0)
 		return err;
 	count_lost(key);
 	return 0;

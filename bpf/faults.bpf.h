@@ -107,7 +107,7 @@ static __always_inline bool is_baseline(void)
  * In place of count_change(): what would suffice if no two programs ever ran at once. With
  * CONNCOUNT_BASELINE 1 it never deletes a node.
  */
-static __always_inline int baseline_add(const struct cc_count_key *key, int n, bool absent)
+static __always_inline int baseline_add(const struct cc_count_key *key, __s64 by, bool absent)
 {
 	struct cc_count fresh = { .word = CC_COUNT_ZERO(key->prefixlen) + CC_COUNT_ONE };
 	struct cc_count *node = NULL;
@@ -115,8 +115,8 @@ static __always_inline int baseline_add(const struct cc_count_key *key, int n, b
 	if (!absent)
 		node = bpf_map_lookup_elem(&counts, key);
 	if (!node || CC_COUNT_LENGTH(node->word) != key->prefixlen)
-		return n > 0 && !bpf_map_update_elem(&counts, key, &fresh, BPF_NOEXIST);
-	if (__sync_fetch_and_add(&node->word, n * CC_COUNT_ONE) == fresh.word && n < 0 &&
+		return by > 0 && !bpf_map_update_elem(&counts, key, &fresh, BPF_NOEXIST);
+	if (__sync_fetch_and_add(&node->word, by) == fresh.word && by < 0 &&
 	    CONNCOUNT_BASELINE != 1)
 		bpf_map_delete_elem(&counts, key);
 	return 0;
@@ -129,9 +129,9 @@ static __always_inline bool is_baseline(void)
 	return false;
 }
 
-static __always_inline int baseline_add(const struct cc_count_key *key, int n, bool absent)
+static __always_inline int baseline_add(const struct cc_count_key *key, __s64 by, bool absent)
 {
-	(void)key, (void)n, (void)absent;
+	(void)key, (void)by, (void)absent;
 	return 0;
 }
 

@@ -20,45 +20,12 @@
 #define CONNCOUNT_HEADERS_BPF_H
 
 #include "connections.bpf.h"
+#include "packet.bpf.h"
 #include "proxy_header.h"
 
 enum {
-	ETH_P_IP = 0x0800,
 	/* Bytes by which the length of a header is known. */
 	HEADER_BEGIN = 16,
-	/* Extension headers of IPv6 that are looked past. */
-	EXTENSIONS_MAX = 4,
-	NEXTHDR_HOP = 0,
-	NEXTHDR_ROUTING = 43,
-	NEXTHDR_DEST = 60,
-};
-
-/* The fields used of the protocols' headers, which the kernel declares with bit fields. */
-struct ipv4_packet {
-	__u8 length; /* lower half: of the header, in 4 bytes */
-	__u8 unused[11];
-	__be32 source, destination;
-};
-
-struct ipv6_packet {
-	__u8 unused[6];
-	__u8 next;
-	__u8 hops;
-	__be32 source[4], destination[4];
-};
-
-struct tcp_packet {
-	__be16 source, destination;
-	__be32 seq, ack;
-	__u8 length; /* upper half: of the header, in 4 bytes */
-};
-
-/* A TCP packet. */
-struct packet {
-	struct endpoint local, peer;
-	__be16 local_port, peer_port;
-	__be32 seq;       /* of its first byte, or of its SYN */
-	__u32 data, size; /* where its data begins, and how many bytes that is */
 };
 
 /* The header that came with the end of a handshake, until the sockops program takes it. */
@@ -89,68 +56,6 @@ static __always_inline struct header_work *header_work_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&headers, &zero);
-}
-
-/* --- the packet ------------------------------------------------------------------------------ */
-
-/* Read the addresses of an IPv4 packet. Returns the length of its header; 0 if there is none. */
-static __always_inline __u32 ipv4_read(struct __sk_buff *skb, struct packet *ret)
-{
-	struct ipv4_packet ip;
-
-	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
-		return 0;
-	ret->local.family = ret->peer.family = CC_IPV4;
-	ret->local.addr[0] = ip.destination;
-	ret->peer.addr[0] = ip.source;
-	return (ip.length & 15) * 4;
-}
-
-/* The same for IPv6. Returns the length of its header with all extensions. */
-static __always_inline __u32 ipv6_read(struct __sk_buff *skb, struct packet *ret)
-{
-	struct ipv6_packet ip;
-	__u32 length = sizeof(ip);
-
-	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
-		return 0;
-	ret->local.family = ret->peer.family = CC_IPV6;
-	__builtin_memcpy(ret->local.addr, ip.destination, sizeof(ip.destination));
-	__builtin_memcpy(ret->peer.addr, ip.source, sizeof(ip.source));
-	for (int i = 0; i < EXTENSIONS_MAX && ip.next != IPPROTO_TCP; i++) {
-		__u8 extension[2]; /* the next one's type; length in 8 bytes, less 1 */
-
-		if (ip.next != NEXTHDR_HOP && ip.next != NEXTHDR_ROUTING && ip.next != NEXTHDR_DEST)
-			return 0;
-		if (bpf_skb_load_bytes(skb, length, extension, sizeof(extension)))
-			return 0;
-		ip.next = extension[0];
-		length += (extension[1] + 1) * 8;
-	}
-	return ip.next == IPPROTO_TCP ? length : 0;
-}
-
-/*
- * Read a packet of TCP. Returns false if it has no data.
- *
- * A function of its own: its stack is free again before the caller's other calls.
- */
-static __noinline bool packet_read(struct __sk_buff *skb, struct packet *ret)
-{
-	struct tcp_packet tcp;
-	__u32 at;
-
-	at = skb->protocol == bpf_htons(ETH_P_IP) ? ipv4_read(skb, ret) : ipv6_read(skb, ret);
-	if (!at || bpf_skb_load_bytes(skb, at, &tcp, sizeof(tcp)))
-		return false;
-	ret->local_port = tcp.destination;
-	ret->peer_port = tcp.source;
-	ret->seq = tcp.seq;
-	ret->data = at + (tcp.length >> 4) * 4;
-	if (skb->len <= ret->data)
-		return false;
-	ret->size = skb->len - ret->data;
-	return true;
 }
 
 /* --- the header ------------------------------------------------------------------------------ */
@@ -203,7 +108,7 @@ static __always_inline void header_keep(struct __sk_buff *skb)
 	struct packet packet = {};
 	struct cc_session as;
 
-	if (!work || !packet_read(skb, &packet) ||
+	if (!work || !packet_read(skb, &packet) || !packet.size ||
 	    !session_look_up(&packet.local, bpf_ntohs(packet.local_port), &packet.peer, &as) ||
 	    !CC_SESSION_IS_AWAITED(as.state))
 		return;
@@ -276,7 +181,7 @@ static __always_inline void header_arrives(struct __sk_buff *skb, struct bpf_soc
 
 	if (!early && !CC_SESSION_IS_AWAITED(state))
 		return;
-	if (!packet_read(skb, &packet) || packet.seq != bpf_htonl(next_seq))
+	if (!packet_read(skb, &packet) || !packet.size || packet.seq != bpf_htonl(next_seq))
 		return;
 	if (early && !early_identify(sk, &packet, &as))
 		return;

@@ -62,6 +62,18 @@ static __always_inline struct cc_listener_id *listener_find(const struct endpoin
 	return bpf_map_lookup_elem(&listeners, &key);
 }
 
+static __always_inline struct cc_peer_key peer_key(__u32 listener, __be16 config,
+						   const struct endpoint *peer)
+{
+	return (struct cc_peer_key){
+		.prefixlen = CC_PEER_BITS_FAMILY + (peer->family == CC_IPV6 ? 128 : 32),
+		.config = config,
+		.listener = bpf_htons(listener),
+		.family = bpf_htons(peer->family),
+		.addr = { peer->addr[0], peer->addr[1], peer->addr[2], peer->addr[3] },
+	};
+}
+
 /*
  * proxy_find() - find out whether a peer is one of a listener's proxies.
  * @listener, @config: what listener_find() returned.
@@ -69,18 +81,20 @@ static __always_inline struct cc_listener_id *listener_find(const struct endpoin
 static __always_inline bool proxy_find(const struct cc_listener_id *listener, __be16 config,
 				       const struct endpoint *peer)
 {
+	struct cc_peer_key key;
+
 	if (!listener->proxied)
 		return false;
-
-	struct cc_proxy_key key = {
-		.prefixlen = CC_PROXY_BITS_FAMILY + (peer->family == CC_IPV6 ? 128 : 32),
-		.config = config,
-		.listener = bpf_htons(listener->id),
-		.family = bpf_htons(peer->family),
-		.addr = { peer->addr[0], peer->addr[1], peer->addr[2], peer->addr[3] },
-	};
-
+	key = peer_key(listener->id, config, peer);
 	return bpf_map_lookup_elem(&proxies, &key);
+}
+
+/* exempt_find() - find out whether a listener's limits do not apply to a peer. */
+static __always_inline bool exempt_find(__u32 listener, __be16 config, const struct endpoint *peer)
+{
+	struct cc_peer_key key = peer_key(listener, config, peer);
+
+	return bpf_map_lookup_elem(&exempt, &key);
 }
 
 #endif

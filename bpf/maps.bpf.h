@@ -6,6 +6,8 @@
  * and pins all maps except `former`, `waiting` (sum.bpf.h) and those that find.bpf.h writes. A set
  * of maps that replaces another takes over `changed`, `cluster`, `nodes` and `remote`: they are not
  * about one set. It takes over `recent` and `recent_locks` if the windows are the same.
+ *
+ * Of the maps about limits, `load` creates none unless a listener has one.
  */
 #ifndef CONNCOUNT_MAPS_BPF_H
 #define CONNCOUNT_MAPS_BPF_H
@@ -72,8 +74,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 2 * CC_PROXIES_MAX);
-	__type(key, struct cc_proxy_key);
-	__type(value, struct cc_proxy);
+	__type(key, struct cc_peer_key);
+	__type(value, struct cc_peer);
 } proxies SEC(".maps");
 
 /*
@@ -188,6 +190,79 @@ struct {
 	__type(key, __u32);
 	__type(value, struct recent_lock);
 } recent_locks SEC(".maps");
+
+/* Whether any listener has a limit: if not, the maps up to `gated` do not exist. `load` sets it. */
+const volatile bool has_limits = false;
+
+/*
+ * Limits by configuration and listener.
+ * Written by `load`; read by the programs once per connection to a listener that has any, and by
+ * readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * CC_LISTENERS_MAX);
+	__type(key, __u32);
+	__type(value, struct cc_limits);
+} limits SEC(".maps");
+
+/*
+ * The networks to which each listener's limits do not apply, for both configurations.
+ * Written by `load`; looked up by the programs as `limits`, for listeners that have any.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2 * CC_EXEMPT_MAX);
+	__type(key, struct cc_peer_key);
+	__type(value, struct cc_peer);
+} exempt SEC(".maps");
+
+/*
+ * The place that each CPU holds (places.bpf.h).
+ * Written and read only by the programs.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* set by `load`: of the CPUs that the kernel can have */
+	__type(key, __u32);
+	__type(value, struct cc_place);
+} places SEC(".maps");
+
+/*
+ * How many connections each limit has refused.
+ * Written by the programs, and by `load` when a limit changes; read by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CC_LISTENERS_MAX);
+	__type(key, __u32);
+	__type(value, struct cc_refusals);
+} refusals SEC(".maps");
+
+/*
+ * The networks refused lately.
+ * Written by the programs; read by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CC_REFUSED_MAX);
+	__type(key, struct cc_refused_key);
+	__type(value, struct cc_refused);
+} refused SEC(".maps");
+
+/*
+ * Network namespaces, by cookie: those that have a SYN gate, and those in which the ACK gate has
+ * noticed that they have none. Only where all namespaces are counted.
+ * Written by `load`, and by the ACK gate; read by readers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CC_NETNS_MAX);
+	__type(key, __u64);
+	__type(value, struct cc_gated);
+} gated SEC(".maps");
 
 /*
  * Network namespaces that have sessions, except the one of the program that asks, by inode number.

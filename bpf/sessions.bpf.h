@@ -29,58 +29,22 @@
 #ifndef CONNCOUNT_SESSIONS_BPF_H
 #define CONNCOUNT_SESSIONS_BPF_H
 
-#include "counts.bpf.h"
-#include "listeners.bpf.h"
+#include "limits.bpf.h"
 #include "recent.bpf.h"
-
-/* A level, and the mask of an address at that level. */
-struct level {
-	__u32 prefixlen;
-	__be32 mask[4];
-};
-
-/* The mask of the first @length bits of an address, in the word that begins at bit @at. */
-#define WORD_MASK(length, at)                 \
-	((length) <= (at)        ? 0          \
-	 : (length) >= (at) + 32 ? 0xffffffff \
-				 : bpf_htonl(~(0xffffffff >> (length) % 32)))
-#define LEVEL(length)                                                                   \
-	{ .prefixlen = CC_COUNT_BITS_OWNER + (length),                                  \
-	  .mask = { WORD_MASK(length, 0), WORD_MASK(length, 32), WORD_MASK(length, 64), \
-		    WORD_MASK(length, 96) } },
-
-/*
- * Masks come from a table: masking by a length that the verifier does not know took it 900,000
- * instructions on Linux 7.0, and did not load on 6.19, 7.2 and 7.3.
- */
-static const struct level levels_ipv4[] = { CC_LEVELS_IPV4(LEVEL) };
-static const struct level levels_ipv6[] = { CC_LEVELS_IPV6(LEVEL) };
-
-#undef LEVEL
-#undef WORD_MASK
-
-enum {
-	LEVELS_IPV4 = sizeof(levels_ipv4) / sizeof(*levels_ipv4),
-	LEVELS_IPV6 = sizeof(levels_ipv6) / sizeof(*levels_ipv6),
-};
-
-/* How many levels the family of a session has. */
-static __always_inline int level_count(const struct cc_session *session)
-{
-	return session->family == bpf_htons(CC_IPV6) ? LEVELS_IPV6 : LEVELS_IPV4;
-}
 
 /*
  * Add @n (+1 or -1) to the first @limit levels of a session's address, shortest prefix first. If
  * +1 cannot be entered on a level, stop there. If -1 cannot, it is `lost`, and the other levels
  * still get theirs. Then note the leaf for the cluster's daemon.
  *
+ * @places: on which levels the session has a place, which +1 makes a count (places.bpf.h).
+ *
  * A global function, so that the verifier checks it once and not for every path to every call: a
  * tenth of the work. In return the verifier knows nothing of the arguments.
  *
  * Returns on how many levels @n was entered or lost.
  */
-int levels_add(const struct cc_session *session, int limit, int n)
+int levels_add(const struct cc_session *session, int limit, int n, __u32 places)
 {
 	struct cc_count_key key = {}, evicted;
 	int all, done, absent = 0;
@@ -93,23 +57,22 @@ int levels_add(const struct cc_session *session, int limit, int n)
 	key.family = session->family;
 	cacheable = n < 0 && !is_baseline() && seen_recently(session);
 	all = level_count(session);
-	level = all == LEVELS_IPV6 ? levels_ipv6 : levels_ipv4;
+	level = levels_get(session);
 
 #pragma clang loop unroll(disable)
 	for (done = 0; done < all && done < limit; done++, level++) {
+		bool has_place = has_limits && places & 1U << done;
+		__s64 by = n * CC_COUNT_ONE - (has_place ? CC_COUNT_PLACE : 0);
 		int err;
 
-		key.prefixlen = level->prefixlen;
-		key.addr[0] = session->addr[0] & level->mask[0];
-		key.addr[1] = session->addr[1] & level->mask[1];
-		key.addr[2] = session->addr[2] & level->mask[2];
-		key.addr[3] = session->addr[3] & level->mask[3];
-		err = count_change(&key, n, absent, cacheable, &evicted);
+		level_key(session, level, &key);
+		err = count_change(&key, by, has_place ? 0 : absent, cacheable, &evicted);
 		if (err < 0 || evicted.prefixlen)
-			err = count_finish(&key, n, err, &evicted);
+			err = count_finish(&key, by, err, &evicted);
 		if (err < 0)
 			break;
-		absent = err;
+		if (!has_place)
+			absent = err;
 	}
 	if (done == all && cluster_is_joined())
 		session_note(session);
@@ -118,7 +81,7 @@ int levels_add(const struct cc_session *session, int limit, int n)
 
 /* Count a connection of @session for its networks of @n levels, and of length 0. */
 static __always_inline void windows_add_levels(const struct cc_session *session,
-					       const struct level *levels, int n)
+					       const struct level *level, int n)
 {
 	struct cc_recent_key key = { .listener = session->listener, .family = session->family };
 	struct moment now;
@@ -127,11 +90,11 @@ static __always_inline void windows_add_levels(const struct cc_session *session,
 	recent_add(&key, &now);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < n; i++) {
-		key.length = levels[i].prefixlen - CC_COUNT_BITS_OWNER;
-		key.addr[0] = session->addr[0] & levels[i].mask[0];
-		key.addr[1] = session->addr[1] & levels[i].mask[1];
-		key.addr[2] = session->addr[2] & levels[i].mask[2];
-		key.addr[3] = session->addr[3] & levels[i].mask[3];
+		key.length = level[i].prefixlen - CC_COUNT_BITS_OWNER;
+		key.addr[0] = session->addr[0] & level[i].mask[0];
+		key.addr[1] = session->addr[1] & level[i].mask[1];
+		key.addr[2] = session->addr[2] & level[i].mask[2];
+		key.addr[3] = session->addr[3] & level[i].mask[3];
 		recent_add(&key, &now);
 	}
 }
@@ -145,9 +108,9 @@ int windows_add(const struct cc_session *session)
 	if (!session || !windows_are_kept())
 		return 0;
 	if (session->family == bpf_htons(CC_IPV6))
-		windows_add_levels(session, levels_ipv6, LEVELS_IPV6);
+		windows_add_levels(session, levels[CC_FAMILY_INDEX(CC_IPV6)], LEVELS_IPV6);
 	else
-		windows_add_levels(session, levels_ipv4, LEVELS_IPV4);
+		windows_add_levels(session, levels[CC_FAMILY_INDEX(CC_IPV4)], LEVELS_IPV4);
 	return 0;
 }
 
@@ -185,13 +148,16 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 {
 	struct cc_tally *tally =
 		tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
-	int all = level_count(session), done = levels_add(session, all, 1);
+	__u32 places = place_claim(session);
+	int all = level_count(session), done = levels_add(session, all, 1, places);
 
 	if (!tally)
 		return CC_SESSION_UNCOUNTED;
 	origin_add(session, 1);
 	if (done < all) {
-		levels_add(session, done, -1);
+		levels_add(session, done, -1, 0);
+		if (has_limits)
+			places_return(session, places & ~((1U << done) - 1));
 		uncounted_add(tally, 1);
 		return CC_SESSION_UNCOUNTED;
 	}
@@ -220,7 +186,7 @@ static __always_inline void session_leave(const struct cc_session *session, __u3
 		uncounted_add(tally, -1);
 		return;
 	}
-	levels_add(session, level_count(session), -1);
+	levels_add(session, level_count(session), -1, 0);
 	__sync_fetch_and_add(&tally->live, -1);
 	__sync_fetch_and_add(&tally->closed, 1);
 }
@@ -323,8 +289,8 @@ static __always_inline void session_await(struct cc_session *session, __u32 stat
 }
 
 /*
- * session_opened() - count a connection in the windows of this moment, once: its session may start
- * again (mptcp.bpf.h), and the set of maps that this one replaces may share `recent`. The record
+ * session_opened() - count a connection in the windows of this moment, and for the limits that only
+ * count, once: its session may start again (mptcp.bpf.h), and the set of maps that this one replaces may share `recent`. The record
  * that the other set made of the session then says so for both. Ours says so, too: the set that
  * replaces this one asks it, and so do our programs when they are loaded again and share no more.
  * @sk: the socket of its record.
@@ -333,7 +299,12 @@ static __always_inline void session_opened(void *sk, struct cc_session *session)
 {
 	struct cc_session *other = NULL;
 
-	if (!windows_are_kept() || __sync_lock_test_and_set(&session->opened, 1))
+	if ((!windows_are_kept() && !has_limits) ||
+	    __sync_lock_test_and_set(&session->opened, 1))
+		return;
+	if (has_limits)
+		limits_log(session);
+	if (!windows_are_kept())
 		return;
 	if (has_former && windows_shared)
 		other = bpf_sk_storage_get(&former, sk, NULL, 0);

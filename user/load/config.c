@@ -10,15 +10,18 @@
 #include <string.h>
 
 #include "config.h"
+#include "limit_text.h"
 #include "lines.h"
+#include "number.h"
 
 enum { NAME_MOST = 49 };
 
-/* Node of the tree of all `listen` and `proxy` lines, which detects duplicates. */
+/* Node of the tree of all `listen`, `proxy` and `exempt` lines, which detects duplicates. */
 struct taken {
 	struct conncount_cidr addr;
-	uint16_t port;     /* 0: a `proxy` line */
+	uint16_t port;     /* 0: a line that names a network */
 	uint16_t listener; /* its index */
+	bool exempt;
 	unsigned line;
 };
 
@@ -28,7 +31,7 @@ struct parser {
 	struct config_listener *current; /* NULL: in [conncount], or before any section */
 	bool in_section;
 	void *taken; /* root of a tsearch() tree of struct taken */
-	size_t n_listens, n_proxies;
+	size_t n_listens, n_proxies, n_exempt;
 };
 
 #define fail(parser, ...)   lines_fail(&(parser)->lines, __VA_ARGS__)
@@ -197,23 +200,6 @@ static void add_window(struct parser *parser, const char *value)
 		config->windows[config->n_windows++] = window;
 }
 
-/* Read digits, up to @most, from *@text, and move it past them. Returns false if there are none. */
-static bool read_number(const char **text, unsigned long most, uint32_t *ret)
-{
-	unsigned long number;
-	char *end;
-
-	if (!isdigit((unsigned char)**text))
-		return false;
-	errno = 0;
-	number = strtoul(*text, &end, 10);
-	if (errno || number > most)
-		return false;
-	*text = end;
-	*ret = (uint32_t)number;
-	return true;
-}
-
 static void set_window_memory(struct parser *parser, const char *value)
 {
 	static const char units[] = "KMG";
@@ -224,7 +210,7 @@ static void set_window_memory(struct parser *parser, const char *value)
 
 	if (!once(parser, "window_memory", &config->window_memory_line))
 		return;
-	if (read_number(&text, CONFIG_WINDOW_MEMORY_MOST, &number)) {
+	if (number_read(&text, CONFIG_WINDOW_MEMORY_MOST, &number)) {
 		unit = *text ? strchr(units, *text) : NULL;
 		bytes = number;
 		if (unit) {
@@ -262,8 +248,8 @@ static void set_global(struct parser *parser, const char *key, const char *value
 }
 
 /*
- * Only one listener can have an address and port, but several can have the same proxy. Only
- * tsearch() uses this order.
+ * Only one listener can have an address and port, but several can have the same proxy or exempt the
+ * same network. Only tsearch() uses this order.
  */
 static int compare_taken(const void *a, const void *b)
 {
@@ -275,6 +261,8 @@ static int compare_taken(const void *a, const void *b)
 		order = ta->port - tb->port;
 	if (!order && !ta->port)
 		order = ta->listener - tb->listener;
+	if (!order)
+		order = ta->exempt - tb->exempt;
 	return order;
 }
 
@@ -293,6 +281,7 @@ static bool take(struct parser *parser, const struct conncount_cidr *addr, uint1
 			.addr = *addr,
 			.port = port,
 			.listener = (uint16_t)(parser->current - listeners),
+			.exempt = !strcmp(key, "exempt"),
 			.line = parser->lines.line,
 		};
 		found = tsearch(taken, &parser->taken, compare_taken);
@@ -366,35 +355,128 @@ static void add_listen(struct parser *parser, struct config_listener *listener, 
 	listener->listens[listener->n_listens++] = listen;
 }
 
-static void add_proxy(struct parser *parser, struct config_listener *listener, const char *value)
+/*
+ * Add the network of the current line, `@key = @value`, to those of its section.
+ * @all: how many such lines there are in all sections, at most @most.
+ */
+static void add_peer(struct parser *parser, struct config_peers *peers, const char *key,
+		     const char *value, const struct conncount_cidr *network, size_t *all,
+		     size_t most)
 {
-	struct config_proxy proxy = { .line = parser->lines.line }, *grown;
-	const char *why;
+	struct config_peer peer = { .network = *network, .line = parser->lines.line }, *grown;
 
-	if (conncount_cidr_parse(value, NULL, &proxy.network, &why)) {
-		fail(parser, "proxy '%s': %s", quote(parser, value), why);
+	if (!take(parser, network, 0, key, value))
+		return;
+	if (++*all > most) {
+		fail(parser,
+		     "%s '%s': more than %zu networks (write adjacent networks as a larger one)",
+		     key, value, most);
 		return;
 	}
-	if (!proxy.network.prefixlen) {
+	grown = grow(parser, peers->peer, peers->n, sizeof(peer));
+	if (!grown)
+		return;
+	peers->peer = grown;
+	peers->peer[peers->n++] = peer;
+}
+
+/* Read the network of the current line. Returns false, with an error, if it is malformed. */
+static bool read_network(struct parser *parser, const char *key, const char *value,
+			 struct conncount_cidr *ret)
+{
+	const char *why;
+
+	if (!conncount_cidr_parse(value, NULL, ret, &why))
+		return true;
+	fail(parser, "%s '%s': %s", key, quote(parser, value), why);
+	return false;
+}
+
+static void add_proxy(struct parser *parser, struct config_listener *listener, const char *value)
+{
+	struct conncount_cidr network;
+
+	if (!read_network(parser, "proxy", value, &network))
+		return;
+	if (!network.prefixlen)
 		fail(parser,
 		     "proxy '%s': every client could choose the address it is counted for (name "
 		     "only the hosts that send the PROXY header)",
 		     value);
+	else
+		add_peer(parser, &listener->proxies, "proxy", value, &network, &parser->n_proxies,
+			 CC_PROXIES_MAX);
+}
+
+static void add_exempt(struct parser *parser, struct config_listener *listener, const char *value)
+{
+	struct conncount_cidr network;
+
+	if (!read_network(parser, "exempt", value, &network))
 		return;
-	}
-	if (!take(parser, &proxy.network, 0, "proxy", value))
-		return;
-	if (++parser->n_proxies > CC_PROXIES_MAX) {
+	if (!network.prefixlen)
 		fail(parser,
-		     "proxy '%s': more than %d networks (write adjacent networks as a larger one)",
-		     value, CC_PROXIES_MAX);
+		     "exempt '%s': the limits would apply to no client of this family (name the "
+		     "networks to which they do not apply)",
+		     value);
+	else
+		add_peer(parser, &listener->exempt, "exempt", value, &network, &parser->n_exempt,
+			 CC_EXEMPT_MAX);
+}
+
+/* Whether a limit is asked before another one: see struct cc_limits. */
+static bool limit_precedes(const struct cc_limit *a, const struct cc_limit *b, int family)
+{
+	return a->length[family] > b->length[family] ||
+	       (a->length[family] == b->length[family] && a->over < b->over);
+}
+
+/* Insert the last limit where it belongs in the order of a family. */
+static void order_limit(struct cc_limits *limits, int family)
+{
+	__u8 *order = limits->order[family], last = (__u8)(limits->n - 1), i = last;
+
+	while (i && limit_precedes(&limits->limit[last], &limits->limit[order[i - 1]], family)) {
+		order[i] = order[i - 1];
+		i--;
+	}
+	order[i] = last;
+}
+
+static void add_limit(struct parser *parser, struct config_listener *listener, const char *value)
+{
+	struct cc_limits *limits = &listener->limits;
+	char why[LIMIT_WHY_SIZE];
+	struct cc_limit limit;
+
+	if (limit_parse(value, &limit, why)) {
+		fail(parser, "limit '%s': %s", quote(parser, value), why);
 		return;
 	}
-	grown = grow(parser, listener->proxies, listener->n_proxies, sizeof(proxy));
-	if (!grown)
+	for (__u32 i = 0; i < limits->n; i++) {
+		const struct cc_limit *other = &limits->limit[i];
+
+		if (other->action == limit.action &&
+		    !memcmp(other->length, limit.length, sizeof(limit.length))) {
+			fail(parser, "limit '%s': [%s] has such a limit already", value,
+			     listener->name);
+			return;
+		}
+	}
+	if (limits->n == CC_LIMITS_MAX) {
+		fail(parser, "limit '%s': more than %d in [%s]", value, CC_LIMITS_MAX,
+		     listener->name);
 		return;
-	listener->proxies = grown;
-	listener->proxies[listener->n_proxies++] = proxy;
+	}
+	if (!limits->n)
+		listener->limit_line = parser->lines.line;
+	limits->limit[limits->n++] = limit;
+	if (limit.action == CC_LIMIT_RESET)
+		limits->resets = 1;
+	else
+		limits->logs = 1;
+	for (int family = 0; family < CC_FAMILIES; family++)
+		order_limit(limits, family);
 }
 
 static void set_in_listener(struct parser *parser, const char *key, const char *value)
@@ -405,8 +487,13 @@ static void set_in_listener(struct parser *parser, const char *key, const char *
 		add_listen(parser, listener, value);
 	else if (!strcmp(key, "proxy"))
 		add_proxy(parser, listener, value);
+	else if (!strcmp(key, "limit"))
+		add_limit(parser, listener, value);
+	else if (!strcmp(key, "exempt"))
+		add_exempt(parser, listener, value);
 	else if (strcmp(key, "service"))
-		fail(parser, "unknown key '%s' in [%s] (known: listen, proxy, service)",
+		fail(parser,
+		     "unknown key '%s' in [%s] (known: listen, service, proxy, limit, exempt)",
 		     quote(parser, key), listener->name);
 	else if (once(parser, "service", &listener->service_line) &&
 		 check_name(parser, "service", value))
@@ -430,17 +517,31 @@ static void set_key(struct parser *parser, char *line)
 		set_global(parser, key, value);
 }
 
+static void check_listener(struct parser *parser, struct config_listener *listener)
+{
+	if (!listener->n_listens)
+		lines_fail_at(&parser->lines, listener->line,
+			      "[%s]: no 'listen = ADDRESS:PORT' line", listener->name);
+	else if (listener->limits.n && listener->proxies.n)
+		lines_fail_at(&parser->lines, listener->limit_line,
+			      "limit: [%s] has proxies, and a proxy's connection is refused before "
+			      "its header names the client (limit clients in the server's policy: "
+			      "conncount-policyd(8))",
+			      listener->name);
+	else if (listener->exempt.n && !listener->limits.n)
+		lines_fail_at(&parser->lines, listener->exempt.peer[0].line,
+			      "exempt: [%s] has no 'limit' line that would apply", listener->name);
+	listener->limits.exempts = listener->exempt.n > 0;
+}
+
 static void check_listeners(struct parser *parser)
 {
-	const struct config *config = &parser->config;
+	struct config *config = &parser->config;
 
 	if (!config->n_listeners)
 		fail(parser, "no listener: add a section such as [smtp] with 'listen = *:25'");
 	for (size_t i = 0; i < config->n_listeners; i++)
-		if (!config->listeners[i].n_listens)
-			lines_fail_at(&parser->lines, config->listeners[i].line,
-				      "[%s]: no 'listen = ADDRESS:PORT' line",
-				      config->listeners[i].name);
+		check_listener(parser, &config->listeners[i]);
 }
 
 static void check_windows(struct parser *parser)
@@ -497,7 +598,23 @@ int config_read_file(const char *path, struct config *ret_config, char *error)
 bool config_has_proxies(const struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++)
-		if (config->listeners[i].n_proxies)
+		if (config->listeners[i].proxies.n)
+			return true;
+	return false;
+}
+
+bool config_has_limits(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (config->listeners[i].limits.n)
+			return true;
+	return false;
+}
+
+bool config_has_resets(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (config->listeners[i].limits.resets)
 			return true;
 	return false;
 }
@@ -506,7 +623,8 @@ void config_free(struct config *config)
 {
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		free(config->listeners[i].listens);
-		free(config->listeners[i].proxies);
+		free(config->listeners[i].proxies.peer);
+		free(config->listeners[i].exempt.peer);
 	}
 	free(config->listeners);
 	memset(config, 0, sizeof(*config));

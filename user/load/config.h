@@ -35,10 +35,16 @@ struct config_listen {
 	unsigned line;
 };
 
-/* One `proxy` line. */
-struct config_proxy {
+/* One `proxy` or `exempt` line. */
+struct config_peer {
 	struct conncount_cidr network;
 	unsigned line;
+};
+
+/* Such lines of a section. */
+struct config_peers {
+	struct config_peer *peer;
+	size_t n;
 };
 
 /* One section. */
@@ -47,8 +53,9 @@ struct config_listener {
 	char service[CC_NAME_SIZE];
 	struct config_listen *listens;
 	size_t n_listens;
-	struct config_proxy *proxies;
-	size_t n_proxies;
+	struct config_peers proxies, exempt;
+	struct cc_limits limits; /* ready for the programs */
+	unsigned limit_line;     /* the first one */
 	unsigned line;
 	unsigned service_line; /* 0: the default holds */
 };
@@ -86,6 +93,12 @@ int config_read_file(const char *path, struct config *ret_config, char *error);
 
 /* config_has_proxies() - whether any listener has a proxy. */
 bool config_has_proxies(const struct config *config);
+
+/* config_has_limits() - whether any listener has a limit. */
+bool config_has_limits(const struct config *config);
+
+/* config_has_resets() - whether any listener has a limit that refuses. */
+bool config_has_resets(const struct config *config);
 
 /* config_free() - free what config_read() allocated. A zeroed config is allowed. */
 void config_free(struct config *config);

@@ -447,8 +447,8 @@ static void retire(const char *dir, const char *set)
 	close(fd);
 }
 
-/* Remove all pins in the directory @fd, except @but. */
-static int unlink_pins(int fd, const char *but)
+/* Remove the pins in the directory @fd whose names begin with @prefix, except @but. */
+static int unlink_pins(int fd, const char *prefix, const char *but)
 {
 	DIR *dir = open_entries(fd);
 	const struct dirent *entry;
@@ -457,28 +457,35 @@ static int unlink_pins(int fd, const char *but)
 	if (!dir)
 		return -errno;
 	while (!err && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.' && strcmp(entry->d_name, but) &&
-		    unlinkat(fd, entry->d_name, 0) && errno != ENOENT)
+		if (entry->d_name[0] != '.' && !strncmp(entry->d_name, prefix, strlen(prefix)) &&
+		    strcmp(entry->d_name, but) && unlinkat(fd, entry->d_name, 0) && errno != ENOENT)
 			err = -errno;
 	closedir(dir);
 	return err;
 }
 
+static int unlink_gates(int fd)
+{
+	int err = unlink_pins(fd, CC_PIN_SYN_GATE, "");
+
+	return err ? err : unlink_pins(fd, CC_PIN_ACK_GATE, "");
+}
+
 /*
- * Remove the links first: nothing may be counted in maps that are no longer pinned. Remove the
- * control map last: it distinguishes the set from one that was never finished.
+ * Remove the links first: nothing may be refused by counts that nobody keeps up to date, and nothing
+ * counted in maps that are no longer pinned. Remove the control map last: it distinguishes the set from one that was never finished.
  */
 static int clear(const struct instance *instance, const char *set, int fd)
 {
 	static const char *const links[] = { CC_PIN_SOCKOPS, CC_PIN_INGRESS, CC_PIN_RELEASE };
-	int err = 0;
+	int err = unlink_gates(fd);
 
 	retire(instance->dir, set);
 	for (size_t i = 0; !err && i < sizeof(links) / sizeof(*links); i++)
 		if (unlinkat(fd, links[i], 0) && errno != ENOENT)
 			err = -errno;
 	if (!err)
-		err = unlink_pins(fd, CC_PIN_CONTROL);
+		err = unlink_pins(fd, "", CC_PIN_CONTROL);
 	if (!err && unlinkat(fd, CC_PIN_CONTROL, 0) && errno != ENOENT)
 		err = -errno;
 	if (!err && unlinkat(instance->dir_fd, set, AT_REMOVEDIR))

@@ -16,6 +16,7 @@
 #include <bpf/libbpf.h>
 
 #include "conncount.skel.h"
+#include "gates.h"
 #include "kernel.h"
 #include "load.h"
 #include "mapping.h"
@@ -79,20 +80,38 @@ static bool is_same_map(const char *dir, const struct bpf_map *map)
 	return same;
 }
 
+/* Whether a map is one of those about limits. */
+static bool is_of_limits(const struct conncount_bpf *skel, const struct bpf_map *map)
+{
+	return map == skel->maps.limits || map == skel->maps.exempt || map == skel->maps.places ||
+	       map == skel->maps.refusals || map == skel->maps.refused || map == skel->maps.gated;
+}
+
 /* Whether a map is one of those that make up a set: the others are for programs alone. */
 static bool is_of_set(const struct conncount_bpf *skel, const struct bpf_map *map)
 {
-	return !bpf_map__is_internal(map) && map != skel->maps.former &&
+	return bpf_map__autocreate(map) && !bpf_map__is_internal(map) && map != skel->maps.former &&
 	       map != skel->maps.netns_found && map != skel->maps.hash_tables &&
 	       map != skel->maps.waiting;
 }
 
+/* Whether something is pinned in the live set. */
+static bool is_live(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	return !access(instance_path(dir, CC_DIR_LIVE, name, path), F_OK);
+}
+
+/* Maps about limits can be added to a set at any time. */
 static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
 {
 	const struct bpf_map *map;
 
 	bpf_object__for_each_map(map, skel->obj)
-		if (is_of_set(skel, map) && !is_same_map(dir, map))
+		if (is_of_set(skel, map) &&
+		    !(is_of_limits(skel, map) && !is_live(dir, bpf_map__name(map))) &&
+		    !is_same_map(dir, map))
 			return false;
 	return true;
 }
@@ -227,6 +246,23 @@ static int permit_daemon(const char *dir, const char *set)
 	return err;
 }
 
+/* The group may read what is about limits, if that exists. */
+static int permit_limits(const char *dir, const char *set, gid_t gid)
+{
+	static const char *const pins[] = {
+		CC_PIN_LIMITS, CC_PIN_EXEMPT, CC_PIN_REFUSALS, CC_PIN_REFUSED, CC_PIN_GATED,
+	};
+	char path[PATH_MAX];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(pins) / sizeof(*pins); i++) {
+		instance_path(dir, set, pins[i], path);
+		if (!access(path, F_OK))
+			err = permit_one(path, gid, 0640);
+	}
+	return err;
+}
+
 /*
  * The group may read the directory and the maps; in `sessions`, a member can look up only sockets
  * that it has open. Nobody else may read anything.
@@ -249,6 +285,8 @@ static int permit(const char *dir, const char *set, gid_t gid)
 		err = permit_one(instance_path(dir, set, CC_PIN_RECENT, path), gid, 0660);
 	if (!err)
 		err = permit_daemon(dir, set);
+	if (!err)
+		err = permit_limits(dir, set, gid);
 	return err;
 }
 
@@ -280,7 +318,51 @@ static int freeze(const struct conncount_bpf *skel)
 	return err;
 }
 
+/* The same for the maps about limits. A set may have got them only now. */
+static int freeze_limits(const struct conncount_bpf *skel)
+{
+	int err = 0;
+
+	if (!bpf_map__autocreate(skel->maps.limits))
+		return 0;
+	err = freeze_one(skel->maps.places);
+	return err ? err : freeze_one(skel->maps.refused);
+}
+
 /* --- programs ------------------------------------------------------------------------------ */
+
+/*
+ * Say whether @skel, which is not loaded yet, has the maps about limits, and the program that needs
+ * them when limits are gone.
+ */
+static int limits_create(struct conncount_bpf *skel, bool create)
+{
+	struct bpf_map *map;
+	int cpus = libbpf_num_possible_cpus();
+	int err = cpus < 0 ? cpus : bpf_map__set_max_entries(skel->maps.places, (__u32)cpus);
+
+	bpf_object__for_each_map(map, skel->obj)
+		if (!err && is_of_limits(skel, map))
+			err = bpf_map__set_autocreate(map, create);
+	if (err)
+		return err;
+	skel->rodata->places_max = (__u32)cpus;
+	bpf_program__set_autoload(skel->progs.conncount_settle, create);
+	bpf_program__set_autoload(skel->progs.conncount_ack_gate, false);
+	bpf_program__set_autoload(skel->progs.conncount_syn_gate, false);
+	return 0;
+}
+
+/* Have @skel, which is not loaded yet, apply the limits of a configuration. */
+static int limits_plan(struct conncount_bpf *skel, const struct config *config)
+{
+	int err = limits_create(skel, true);
+
+	skel->rodata->has_limits = true;
+	bpf_program__set_autoload(skel->progs.conncount_ack_gate, config_has_resets(config));
+	bpf_program__set_autoload(skel->progs.conncount_syn_gate, config_has_resets(config));
+	return err;
+}
 
 static int open_skeleton(uint32_t max_prefixes, const struct cc_windows *windows,
 			 struct conncount_bpf **ret)
@@ -292,6 +374,8 @@ static int open_skeleton(uint32_t max_prefixes, const struct cc_windows *windows
 		err = windows_set(skel, windows);
 	if (!err)
 		err = bpf_map__set_autocreate(skel->maps.former, false); /* until former_open() */
+	if (!err)
+		err = limits_create(skel, false); /* until load() */
 	if (err) {
 		report("BPF object: %s", strerror(-err));
 		conncount_bpf__destroy(skel);
@@ -425,6 +509,20 @@ static void former_close(struct former *former)
 		close(former->maps.configs_fd);
 	if (former->maps.stats_fd >= 0)
 		close(former->maps.stats_fd);
+	if (former->maps.limit.limits_fd >= 0)
+		close(former->maps.limit.limits_fd);
+	if (former->maps.limit.refusals_fd >= 0)
+		close(former->maps.limit.refusals_fd);
+}
+
+/* Open the maps about limits of what is loaded, if they are there and of this build's layout. */
+static void former_open_limits(const char *dir, const struct conncount_bpf *skel,
+			       struct limit_maps *ret)
+{
+	if (!is_same_map(dir, skel->maps.limits) || !is_same_map(dir, skel->maps.refusals))
+		return;
+	ret->limits_fd = open_live(dir, CC_PIN_LIMITS);
+	ret->refusals_fd = open_live(dir, CC_PIN_REFUSALS);
 }
 
 /*
@@ -440,6 +538,7 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 			.proxies_fd = -1,
 			.configs_fd = -1,
 			.stats_fd = -1,
+			.limit = LIMIT_MAPS_NONE,
 		},
 		.control = live_control(dir),
 	};
@@ -458,6 +557,7 @@ static bool former_open(const char *dir, struct conncount_bpf *skel, struct form
 		return false;
 	}
 	skel->rodata->has_former = true;
+	former_open_limits(dir, skel, &former.maps.limit);
 	*ret = former;
 	ret->maps.control = &ret->control;
 	return true;
@@ -517,6 +617,7 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 		.proxies_fd = bpf_map__fd(skel->maps.proxies),
 		.configs_fd = bpf_map__fd(skel->maps.configs),
 		.stats_fd = bpf_map__fd(skel->maps.stats),
+		.limit = LIMIT_MAPS_NONE,
 		.control = map_value(bpf_map__fd(skel->maps.control), sizeof(struct cc_control),
 				     PROT_READ | PROT_WRITE),
 	};
@@ -527,6 +628,12 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 		report("%s: cannot be mapped: %s", CC_PIN_CONTROL, strerror(-err));
 		return err;
 	}
+	if (skel->rodata->has_limits)
+		maps.limit = (struct limit_maps){
+			.limits_fd = bpf_map__fd(skel->maps.limits),
+			.exempt_fd = bpf_map__fd(skel->maps.exempt),
+			.refusals_fd = bpf_map__fd(skel->maps.refusals),
+		};
 	const struct cc_windows *windows = (const struct cc_windows *)&skel->rodata->windows;
 	int err = config_publish(&maps, former, config, cgroup, counted, windows, ret_changed);
 	if (!err && maps.control->seeding) {
@@ -548,15 +655,45 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 	return err;
 }
 
+/* Remove what the live set has about limits. */
+static int limits_remove(const char *dir)
+{
+	static const char *const pins[] = {
+		CC_PIN_LIMITS,   CC_PIN_EXEMPT,  CC_PIN_PLACES,
+		CC_PIN_REFUSALS, CC_PIN_REFUSED, CC_PIN_GATED,
+	};
+	char path[PATH_MAX];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(pins) / sizeof(*pins); i++)
+		if (unlink(instance_path(dir, CC_DIR_LIVE, pins[i], path)) && errno != ENOENT)
+			err = -errno;
+	if (err)
+		report("%s: cannot be removed: %s", path, strerror(-err));
+	return err;
+}
+
+/* Refuse no more, after a configuration without such limits has become active. */
+static int gates_close(const char *dir, struct conncount_bpf *skel, const struct config *config)
+{
+	int err = gates_detach(dir);
+
+	if (!err)
+		err = gates_settle(skel);
+	return err || config_has_limits(config) ? err : limits_remove(dir);
+}
+
 /* Continue with the live maps. */
 static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 			 const struct cgroup *cgroup, const struct netns *counted,
 			 const struct config *config, gid_t gid, enum load_result *ret_result)
 {
 	const char *dir = instance->dir;
-	bool changed = false;
+	bool changed = false, gated = gates_exist(dir, CC_DIR_LIVE);
 	int err = load_skeleton(dir, CC_DIR_LIVE, skel);
 
+	if (!err)
+		err = freeze_limits(skel);
 	if (!err)
 		err = permit(dir, CC_DIR_LIVE, gid);
 	if (!err)
@@ -567,10 +704,17 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 		err = headers_attach(dir, skel, cgroup);
 	if (!err)
 		err = replace(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops);
+	if (!err && config_has_resets(config)) {
+		err = gates_attach(dir, CC_DIR_LIVE, skel, cgroup, counted);
+		if (err && !gated)
+			gates_detach(dir);
+	}
 	if (!err)
 		err = bring_up_to_date(skel, NULL, cgroup, counted, config, &changed);
 	if (!err && !config_has_proxies(config))
 		err = headers_detach(dir);
+	if (!err && !config_has_resets(config) && bpf_map__autocreate(skel->maps.limits))
+		err = gates_close(dir, skel, config);
 	if (!err)
 		*ret_result = changed ? LOAD_CHANGED : LOAD_UNCHANGED;
 	return err;
@@ -598,6 +742,8 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 	if (!err)
 		err = freeze(skel);
 	if (!err)
+		err = freeze_limits(skel);
+	if (!err)
 		err = permit(dir, CC_DIR_NEXT, gid);
 	if (!err)
 		err = pin_sum(dir, CC_DIR_NEXT, skel->progs.conncount_sum, gid);
@@ -614,6 +760,9 @@ static int build_next(struct instance *instance, struct conncount_bpf *skel,
 	if (!err)
 		err = bring_up_to_date(skel, replaces ? &former.maps : NULL, cgroup, counted,
 				       config, &changed);
+	/* The live set refuses until this one does, which knows all sessions now. */
+	if (!err && config_has_resets(config))
+		err = gates_attach(dir, CC_DIR_NEXT, skel, cgroup, counted);
 	if (replaces)
 		former_close(&former);
 	return err;
@@ -644,7 +793,7 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	struct cc_windows windows;
 	struct cc_config *live;
 	gid_t gid = 0;
-	bool same;
+	bool same, continues;
 	int err;
 
 	libbpf_set_print(print_warnings);
@@ -667,15 +816,20 @@ int load(struct instance *instance, const struct cgroup *cgroup, const struct co
 	if (err)
 		return err;
 	skel->rodata->counted_netns = counted.cookie;
+	skel->bss->scan.cgroup = cgroup->id;
 	bpf_program__set_autoload(skel->progs.conncount_ingress, config_has_proxies(config));
-	if (same && can_continue(instance->dir, skel, cgroup))
+	if (config_has_limits(config))
+		err = limits_plan(skel, config);
+	continues = !err && same && can_continue(instance->dir, skel, cgroup);
+	/* Places may be left from limits that end now. */
+	if (continues && !config_has_limits(config) && is_live(instance->dir, CC_PIN_PLACES))
+		err = limits_create(skel, true);
+	if (!err && continues)
 		err = continue_live(instance, skel, cgroup, &counted, config, gid, ret_result);
-	else
+	else if (!err)
 		err = rebuild(instance, skel, cgroup, &counted, config, gid, same, ret_result);
-	if (!err) {
-		skel->bss->scan.cgroup = cgroup->id;
+	if (!err)
 		namespaces_explain(skel, &counted);
-	}
 	conncount_bpf__destroy(skel);
 	return err;
 }
@@ -694,6 +848,7 @@ int load_scanner(const char *dir, uint32_t max_prefixes, const struct cc_windows
 	bpf_program__set_autoload(skel->progs.conncount_release, false);
 	bpf_program__set_autoload(skel->progs.conncount_ingress, false);
 	bpf_program__set_autoload(skel->progs.conncount_seed, false);
+	bpf_program__set_autoload(skel->progs.conncount_listening, false);
 	bpf_program__set_autoload(skel->progs.conncount_sum, false);
 	err = load_skeleton(dir, CC_DIR_LIVE, skel);
 	if (err)

@@ -133,7 +133,7 @@ static int clear_map(int fd, void *key)
 }
 
 /* Have the kernel write to `netns_found` which other namespaces have sessions. */
-static int look(struct conncount_bpf *skel)
+static int look_for_sessions(struct conncount_bpf *skel)
 {
 	int tables_fd = bpf_map__fd(skel->maps.hash_tables);
 	struct cc_hash_table table;
@@ -156,6 +156,25 @@ static int look(struct conncount_bpf *skel)
 	return err;
 }
 
+static int on_nothing(void *arg, const void *records, size_t size)
+{
+	(void)arg, (void)records, (void)size;
+	return 0;
+}
+
+/* The same for those in which a process listens. */
+static int look_for_listeners(struct conncount_bpf *skel)
+{
+	__u32 number;
+	int err = clear_map(bpf_map__fd(skel->maps.netns_found), &number);
+
+	if (err) {
+		report("network namespaces with listeners cannot be listed: %s", strerror(-err));
+		return err;
+	}
+	return iterator_run(skel->progs.conncount_listening, 1, on_nothing, NULL);
+}
+
 /* How many of those in `netns_found` have sessions on configured listeners. */
 static int count_ours(int fd)
 {
@@ -173,7 +192,7 @@ void namespaces_explain(struct conncount_bpf *skel, const struct netns *counted)
 {
 	int others;
 
-	if (!counted->cookie || look(skel))
+	if (!counted->cookie || look_for_sessions(skel))
 		return;
 	if (counted->number != skel->bss->first_netns)
 		report("note: only network namespace %u is counted, where this load runs, and not "
@@ -452,8 +471,14 @@ static int report_missing(const struct entry *entry, int err)
 	return err ? err : -ESRCH;
 }
 
-/* Find a way into every entry. */
-static int reach_all(struct namespaces *all, struct conncount_bpf *skel, bool look_again)
+/* Have the kernel write to `netns_found`. Returns 0 or a negative errno, reported. */
+typedef int (*look_for)(struct conncount_bpf *skel);
+
+/*
+ * Find a way into every entry.
+ * @look_again: finds out whether a namespace to which there is none is still of interest; or NULL.
+ */
+static int reach_all(struct namespaces *all, struct conncount_bpf *skel, look_for look_again)
 {
 	const struct entry *missing;
 	int err = 0;
@@ -461,7 +486,7 @@ static int reach_all(struct namespaces *all, struct conncount_bpf *skel, bool lo
 	for (int i = 0; !err && first_missing(all) && i < REACH_TRIES; i++) {
 		err = reach(all, skel);
 		if (!err && first_missing(all) && look_again) {
-			err = look(skel);
+			err = look_again(skel);
 			if (err)
 				return err;
 			entries_drop(all, skel);
@@ -482,8 +507,8 @@ static void raise_limit(void)
 	}
 }
 
-/* Find this process's own namespace, and all others that have a session. */
-static int find_all(struct conncount_bpf *skel, struct namespaces *all)
+/* Find this process's own namespace, and all others that @look finds. */
+static int find_all(struct conncount_bpf *skel, look_for look, struct namespaces *all)
 {
 	int err;
 
@@ -496,7 +521,7 @@ static int find_all(struct conncount_bpf *skel, struct namespaces *all)
 		report("network namespaces: %s", strerror(-err));
 		return err;
 	}
-	return reach_all(all, skel, true);
+	return reach_all(all, skel, look);
 }
 
 static int check_cookie(void *cookie)
@@ -523,7 +548,7 @@ static int find_one(struct conncount_bpf *skel, const struct netns *counted, str
 		report("network namespaces: %s", strerror(-err));
 		return err;
 	}
-	err = reach_all(all, skel, false);
+	err = reach_all(all, skel, NULL);
 	if (!err) {
 		err = namespaces_enter(all, check_cookie, &cookie);
 		if (err == -ESRCH)
@@ -534,7 +559,8 @@ static int find_one(struct conncount_bpf *skel, const struct netns *counted, str
 	return err;
 }
 
-int namespaces_find(struct conncount_bpf *skel, const struct netns *counted, struct namespaces *ret)
+static int find(struct conncount_bpf *skel, const struct netns *counted, look_for look,
+		struct namespaces *ret)
 {
 	struct namespaces all = { .home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC) };
 	struct netns own;
@@ -547,7 +573,7 @@ int namespaces_find(struct conncount_bpf *skel, const struct netns *counted, str
 	raise_limit();
 	err = netns_own(&own);
 	if (!err && !counted->cookie)
-		err = find_all(skel, &all);
+		err = find_all(skel, look, &all);
 	else if (!err && counted->cookie == own.cookie)
 		all.home_too = true;
 	else if (!err)
@@ -557,6 +583,17 @@ int namespaces_find(struct conncount_bpf *skel, const struct netns *counted, str
 	else
 		*ret = all;
 	return err;
+}
+
+int namespaces_find(struct conncount_bpf *skel, const struct netns *counted, struct namespaces *ret)
+{
+	return find(skel, counted, look_for_sessions, ret);
+}
+
+int namespaces_listening(struct conncount_bpf *skel, const struct netns *counted,
+			 struct namespaces *ret)
+{
+	return find(skel, counted, look_for_listeners, ret);
 }
 
 void namespaces_free(struct namespaces *all)

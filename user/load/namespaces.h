@@ -41,6 +41,13 @@ struct namespaces {
 int namespaces_find(struct conncount_bpf *skel, const struct netns *counted,
 		    struct namespaces *ret);
 
+/*
+ * namespaces_listening() - the same for the namespaces to attach to: the counted one; if all are
+ * counted, this process's own and all others where a process in the counted cgroup listens.
+ */
+int namespaces_listening(struct conncount_bpf *skel, const struct netns *counted,
+			 struct namespaces *ret);
+
 void namespaces_free(struct namespaces *all);
 
 /*

@@ -139,24 +139,24 @@ static struct cc_listener_key listen_key(const struct config_listen *listen, uns
 	return key;
 }
 
-static struct cc_proxy_key proxy_key(const struct config_proxy *proxy, uint32_t id, unsigned slot)
+static struct cc_peer_key peer_key(const struct config_peer *peer, uint32_t id, unsigned slot)
 {
-	struct cc_proxy_key key = {
-		.prefixlen = CC_PROXY_BITS_FAMILY + proxy->network.prefixlen,
+	struct cc_peer_key key = {
+		.prefixlen = CC_PEER_BITS_FAMILY + peer->network.prefixlen,
 		.config = htons((uint16_t)slot),
 		.listener = htons((uint16_t)id),
-		.family = htons((uint16_t)proxy->network.family),
+		.family = htons((uint16_t)peer->network.family),
 	};
 
-	memcpy(key.addr, proxy->network.addr, sizeof(key.addr));
+	memcpy(key.addr, peer->network.addr, sizeof(key.addr));
 	return key;
 }
 
-/* An entry of the `listeners` trie or of the `proxies` trie. What neither has is 0. */
+/* An entry of the `listeners` trie, or of one that has peers. What neither has is 0. */
 struct entry {
 	union {
 		struct cc_listener_key listener;
-		struct cc_proxy_key proxy;
+		struct cc_peer_key peer;
 		struct {
 			__u32 prefixlen;
 			__be16 config;
@@ -164,12 +164,12 @@ struct entry {
 	} key;
 	union {
 		struct cc_listener_id listener;
-		struct cc_proxy proxy;
+		struct cc_peer peer;
 	} value;
 };
 
 _Static_assert(offsetof(struct cc_listener_key, config) == offsetof(struct entry, key.config) &&
-		       offsetof(struct cc_proxy_key, config) == offsetof(struct entry, key.config),
+		       offsetof(struct cc_peer_key, config) == offsetof(struct entry, key.config),
 	       "config");
 _Static_assert(sizeof(struct entry) ==
 		       sizeof(struct cc_listener_key) + sizeof(struct cc_listener_id),
@@ -199,7 +199,7 @@ static int add_entry(struct entries *entries, const struct entry *entry)
 static int add_listens(const struct config_listener *listener, uint32_t id, unsigned slot,
 		       struct entries *entries)
 {
-	struct entry entry = { .value.listener = { .id = id, .proxied = listener->n_proxies > 0 } };
+	struct entry entry = { .value.listener = { .id = id, .proxied = listener->proxies.n > 0 } };
 	int err = 0;
 
 	for (size_t i = 0; !err && i < listener->n_listens; i++) {
@@ -209,28 +209,39 @@ static int add_listens(const struct config_listener *listener, uint32_t id, unsi
 	return err;
 }
 
-static int add_proxies(const struct config_listener *listener, uint32_t id, unsigned slot,
-		       struct entries *entries)
+static int add_peers(const struct config_peers *peers, uint32_t id, unsigned slot,
+		     struct entries *entries)
 {
 	struct entry entry = { 0 };
 	int err = 0;
 
-	for (size_t i = 0; !err && i < listener->n_proxies; i++) {
-		entry.key.proxy = proxy_key(&listener->proxies[i], id, slot);
+	for (size_t i = 0; !err && i < peers->n; i++) {
+		entry.key.peer = peer_key(&peers->peer[i], id, slot);
 		err = add_entry(entries, &entry);
 	}
 	return err;
 }
 
-/* The entries of one configuration in both tries. */
+/* The tries. */
+enum { LISTENERS, PROXIES, EXEMPT, TRIES };
+
+/* The entries of one configuration in all tries. */
 struct tries {
-	struct entries listeners, proxies;
+	struct entries of[TRIES];
 };
+
+/* The descriptors of the tries; -1: it does not exist, because nothing would be in it. */
+static void trie_fds(const struct config_maps *maps, int *ret)
+{
+	ret[LISTENERS] = maps->listeners_fd;
+	ret[PROXIES] = maps->proxies_fd;
+	ret[EXEMPT] = maps->limit.exempt_fd;
+}
 
 static void free_tries(struct tries *tries)
 {
-	free(tries->listeners.entry);
-	free(tries->proxies.entry);
+	for (int i = 0; i < TRIES; i++)
+		free(tries->of[i].entry);
 }
 
 /* The entries of @config, with keys for slot @slot. The caller frees them, also on failure. */
@@ -243,9 +254,11 @@ static int configured_tries(const struct config *config, const struct cc_config 
 		const struct config_listener *listener = &config->listeners[i];
 		uint32_t id = find_listener(active, listener->name);
 
-		err = add_listens(listener, id, slot, &ret->listeners);
+		err = add_listens(listener, id, slot, &ret->of[LISTENERS]);
 		if (!err)
-			err = add_proxies(listener, id, slot, &ret->proxies);
+			err = add_peers(&listener->proxies, id, slot, &ret->of[PROXIES]);
+		if (!err)
+			err = add_peers(&listener->exempt, id, slot, &ret->of[EXEMPT]);
 	}
 	return err;
 }
@@ -316,19 +329,29 @@ static int write_trie(int fd, unsigned slot, const struct entries *wanted)
 	return err;
 }
 
-/* Whether slot @slot of the tries has the entries of @config. Returns 0 or a negative errno. */
-static int compare_tries(const struct config_maps *maps, const struct config *config,
-			 const struct cc_config *active, unsigned slot, bool *ret_same)
+/*
+ * What differs between slot @slot of the maps and @config. Returns 0 or a negative errno.
+ * @ret_listeners: whether a listener's addresses or proxies do: others may have open sessions.
+ * @ret_limits: whether its limits or exempt networks do.
+ */
+static int compare_maps(const struct config_maps *maps, const struct config *config,
+			const struct cc_config *active, unsigned slot, bool *ret_listeners,
+			bool *ret_limits)
 {
+	bool same[TRIES], same_limits = true;
 	struct tries tries = { 0 };
-	bool same_listens = false, same_proxies = false;
-	int err = configured_tries(config, active, slot, &tries);
+	int fds[TRIES], err = configured_tries(config, active, slot, &tries);
 
+	trie_fds(maps, fds);
+	for (int i = 0; !err && i < TRIES; i++) {
+		same[i] = true;
+		if (fds[i] >= 0)
+			err = compare_trie(fds[i], slot, &tries.of[i], &same[i]);
+	}
 	if (!err)
-		err = compare_trie(maps->listeners_fd, slot, &tries.listeners, &same_listens);
-	if (!err)
-		err = compare_trie(maps->proxies_fd, slot, &tries.proxies, &same_proxies);
-	*ret_same = same_listens && same_proxies;
+		err = limits_compare(&maps->limit, config, active, slot, &same_limits);
+	*ret_listeners = err || !same[LISTENERS] || !same[PROXIES];
+	*ret_limits = err || !same[EXEMPT] || !same_limits;
 	free_tries(&tries);
 	return err;
 }
@@ -337,12 +360,12 @@ static int write_tries(const struct config_maps *maps, const struct config *conf
 		       const struct cc_config *active, unsigned slot)
 {
 	struct tries tries = { 0 };
-	int err = configured_tries(config, active, slot, &tries);
+	int fds[TRIES], err = configured_tries(config, active, slot, &tries);
 
-	if (!err)
-		err = write_trie(maps->listeners_fd, slot, &tries.listeners);
-	if (!err)
-		err = write_trie(maps->proxies_fd, slot, &tries.proxies);
+	trie_fds(maps, fds);
+	for (int i = 0; !err && i < TRIES; i++)
+		if (fds[i] >= 0)
+			err = write_trie(fds[i], slot, &tries.of[i]);
 	free_tries(&tries);
 	return err;
 }
@@ -368,12 +391,19 @@ void programs_wait(void)
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
-/* Write @active and the entries of @config, and set the @generation that selects them. */
+/*
+ * Write @active and the entries of @config, and set the @generation that selects them.
+ * @seeds: whether listeners may have open sessions that are not counted yet.
+ */
 static int publish(const struct config_maps *maps, const struct config *config,
-		   const struct cc_config *old, const struct cc_config *active, uint64_t generation)
+		   const struct cc_config *old, const struct cc_config *active, uint64_t generation,
+		   bool seeds)
 {
 	__u32 slot = generation & 1;
 	int err = write_tries(maps, config, active, slot);
+
+	if (!err)
+		err = limits_write(&maps->limit, config, active, slot);
 
 	if (!err)
 		err = clear_tallies(maps->stats_fd, old, active);
@@ -384,7 +414,8 @@ static int publish(const struct config_maps *maps, const struct config *config,
 		return err;
 	}
 	maps->control->abi = CC_ABI;
-	__atomic_store_n(&maps->control->seeding, 1, __ATOMIC_RELEASE);
+	if (seeds)
+		__atomic_store_n(&maps->control->seeding, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&maps->control->generation, generation, __ATOMIC_RELEASE);
 	programs_wait();
 	return 0;
@@ -425,7 +456,7 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 	__u32 slot = generation & 1;
 	struct cc_config *old = calloc(1, sizeof(*old));
 	struct cc_config *active = calloc(1, sizeof(*active));
-	bool same_entries;
+	bool listeners_differ, limits_differ;
 	int err = -ENOMEM;
 
 	if (!old || !active)
@@ -448,15 +479,17 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 	active->netns = counted->number;
 	active->windows = *windows;
 
-	err = compare_tries(maps, config, active, slot, &same_entries);
+	err = compare_maps(maps, config, active, slot, &listeners_differ, &limits_differ);
 	if (err) {
 		report("listeners: cannot be read: %s", strerror(-err));
 		goto cleanup;
 	}
-	*ret_changed = !generation || !same_listeners(active, old) || !same_entries;
+	if (!generation || !same_listeners(active, old))
+		listeners_differ = true;
+	*ret_changed = listeners_differ || limits_differ;
 	/* Otherwise it may still be another build's, or have one drained listener less. */
 	if (*ret_changed || memcmp(active, old, sizeof(*active)))
-		err = publish(maps, config, old, active, generation + 1);
+		err = publish(maps, config, old, active, generation + 1, listeners_differ);
 cleanup:
 	free(old);
 	free(active);
@@ -502,8 +535,9 @@ static void carry_proxied(struct cc_proxied *proxied, const struct cc_proxied *f
 
 static const size_t TOTALS_SIZE = CC_LISTENERS_MAX * sizeof(struct cc_stats);
 
-static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
-			 const struct config_maps *former, const struct cc_config *was)
+static int carry_tallies(const struct config_maps *maps, struct cc_stats *stats,
+			 const struct cc_config *active, const struct config_maps *former,
+			 const struct cc_config *was)
 {
 	for (uint32_t id = 0; id < active->used; id++) {
 		struct cc_stats old;
@@ -518,6 +552,10 @@ static int carry_tallies(struct cc_stats *stats, const struct cc_config *active,
 		for (int i = 0; i < CC_FAMILIES; i++)
 			carry_tally(&stats[id].tally[i], &old.tally[i]);
 		carry_proxied(&stats[id].proxied, &old.proxied);
+		err = limits_carry_totals(&maps->limit, maps->control->generation & 1,
+					  &former->limit, former->control->generation & 1, id);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -557,7 +595,7 @@ int config_carry_totals(const struct config_maps *maps, const struct config_maps
 	int err = totals_open(maps, former, &totals);
 
 	if (!err)
-		err = carry_tallies(totals.stats, totals.active, former, totals.was);
+		err = carry_tallies(maps, totals.stats, totals.active, former, totals.was);
 	if (err)
 		report("totals: cannot be carried over: %s", strerror(-err));
 	totals_close(&totals);

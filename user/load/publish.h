@@ -9,11 +9,13 @@
 
 #include "cgroup.h"
 #include "config.h"
+#include "limit_maps.h"
 #include "namespaces.h"
 
 /* The maps with the listeners of a loaded instance. */
 struct config_maps {
 	int listeners_fd, proxies_fd, configs_fd, stats_fd;
+	struct limit_maps limit;
 	struct cc_control *control; /* mapped for writing; a copy if it is a former set's */
 };
 
@@ -26,8 +28,8 @@ struct config_maps {
  * A listener keeps its id as long as it keeps its name. A listener that @config no longer has
  * drains: its sessions stay counted, and a later load reuses its id when none is left.
  *
- * New listeners may have open sessions: config_publish() sets the control map's `seeding`, and the
- * caller clears it when they are counted.
+ * If listeners have changed, they may have open sessions: config_publish() sets the control map's
+ * `seeding`, and the caller clears it when they are counted.
  *
  * @ret_changed: whether @config differs from the configuration that was active.
  * Returns 0; or a negative errno, reported, with the old configuration still active.
