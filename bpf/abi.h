@@ -30,7 +30,8 @@
  *	window      a stretch of time in which connections are counted, whether still open or not
  *	current     of a window: the one that has not ended
  *	limit       how many sessions a network may have open before connections are refused
- *	place       in a network below its limit, reserved for a connection whose handshake is ending
+ *	place       in a network below its limit, reserved for a connection whose handshake is
+ *ending
  */
 #ifndef CONNCOUNT_ABI_H
 #define CONNCOUNT_ABI_H
@@ -66,14 +67,14 @@
 #define CC_PIN_INGRESS   "ingress" /* only while a listener has a proxy */
 #define CC_PIN_SUM       "sum"
 /* Only while a listener has a limit; CC_PIN_SYN_GATE with `-` and a namespace's inode number. */
-#define CC_PIN_LIMITS    "limits"
-#define CC_PIN_EXEMPT    "exempt"
-#define CC_PIN_PLACES    "places"
-#define CC_PIN_REFUSALS  "refusals"
-#define CC_PIN_REFUSED   "refused"
-#define CC_PIN_GATED     "gated"
-#define CC_PIN_ACK_GATE  "ack_gate"
-#define CC_PIN_SYN_GATE  "syn_gate"
+#define CC_PIN_LIMITS   "limits"
+#define CC_PIN_EXEMPT   "exempt"
+#define CC_PIN_PLACES   "places"
+#define CC_PIN_REFUSALS "refusals"
+#define CC_PIN_REFUSED  "refused"
+#define CC_PIN_GATED    "gated"
+#define CC_PIN_ACK_GATE "ack_gate"
+#define CC_PIN_SYN_GATE "syn_gate"
 
 /* The group whose members may write `changed`, `cluster`, `nodes` and `remote`. */
 #define CC_CLUSTER_GROUP "conncount-cluster"
@@ -191,8 +192,9 @@ enum { CC_COUNT_BITS_OWNER = 32 };
 /*
  * Value of the `counts` trie. `word` is the sum of the count (signed) * CC_COUNT_ONE, the places
  * reserved (limits.bpf.h) * CC_COUNT_PLACE, the `prefixlen` of the node's own key <<
- * CC_COUNT_LENGTH_SHIFT, and flags. Only the protocol in counts.bpf.h changes it. A look-up of a key that is missing returns the longest shorter prefix:
- * compare CC_COUNT_LENGTH() with the key's prefixlen before you use the count.
+ * CC_COUNT_LENGTH_SHIFT, and flags. Only the protocol in counts.bpf.h changes it. A look-up of a
+ * key that is missing returns the longest shorter prefix: compare CC_COUNT_LENGTH() with the key's
+ * prefixlen before you use the count.
  *
  * One word holds it all, because the kernel allocates memory in fixed sizes. On Linux 6.18 a node
  * takes 64 bytes: 24 of its key, these 8, and 32 of the kernel's. With more it would take 96.
@@ -351,10 +353,10 @@ enum {
 };
 
 struct cc_limit {
-	__u32 over;                 /* sessions that a network may have, 1 or more */
-	__u8 length[CC_FAMILIES];   /* prefix lengths, which are levels, by CC_FAMILY_INDEX */
-	__u8 level[CC_FAMILIES];    /* which level that is; the shortest is 0 */
-	__u8 action;                /* CC_LIMIT_* */
+	__u32 over;               /* sessions that a network may have, 1 or more */
+	__u8 length[CC_FAMILIES]; /* prefix lengths, which are levels, by CC_FAMILY_INDEX */
+	__u8 level[CC_FAMILIES];  /* which level that is; the shortest is 0 */
+	__u8 action;              /* CC_LIMIT_* */
 	__u8 zero[3];
 };
 
@@ -364,17 +366,17 @@ struct cc_limit {
  * one client's own limit refuses takes no place in a larger network meanwhile.
  */
 struct cc_limits {
-	__u32 n;         /* 0: none, and the rest is 0 */
-	__u8 exempts;    /* whether the listener has entries in `exempt` */
-	__u8 resets;     /* whether any limit refuses */
-	__u8 logs;       /* whether any limit only counts */
+	__u32 n;      /* 0: none, and the rest is 0 */
+	__u8 exempts; /* whether the listener has entries in `exempt` */
+	__u8 resets;  /* whether any limit refuses */
+	__u8 logs;    /* whether any limit only counts */
 	__u8 zero;
 	__u8 order[CC_FAMILIES][CC_LIMITS_MAX];
 	struct cc_limit limit[CC_LIMITS_MAX];
 };
 
 /* @config: which of the two configurations; @id: the listener. */
-#define CC_LIMITS_INDEX(config, id) ((config) * CC_LISTENERS_MAX + (id))
+#define CC_LIMITS_INDEX(config, id) ((config)*CC_LISTENERS_MAX + (id))
 
 /* Value of the `refusals` array, whose index is the listener id: totals by limit. */
 struct cc_refusals {
@@ -394,7 +396,7 @@ struct cc_refused_key {
 
 /* Its value. The network used longest ago makes room for another. */
 struct cc_refused {
-	__u64 refused;      /* as in struct cc_refusals, since the network is in the map */
+	__u64 refused; /* as in struct cc_refusals, since the network is in the map */
 	__u64 would_refuse;
 	__u64 last; /* ns of CLOCK_BOOTTIME */
 };

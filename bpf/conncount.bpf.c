@@ -251,7 +251,8 @@ int conncount_ingress(struct __sk_buff *skb)
 	return 1;
 }
 
-/* --- gates: refuse connections (gates.bpf.h) ---------------------------------------------------- */
+/* --- gates: refuse connections (gates.bpf.h) ----------------------------------------------------
+ */
 
 /* A packet for a socket. Drops the end of a handshake if the connection is over a limit. */
 SEC("cgroup_skb/ingress")

@@ -61,7 +61,8 @@ static __always_inline bool arrival_find(const struct endpoint *local, __u32 por
 	return true;
 }
 
-/* --- the SYN gate -------------------------------------------------------------------------------- */
+/* --- the SYN gate --------------------------------------------------------------------------------
+ */
 
 /* Whether a connection is to be refused at its SYN. */
 static __always_inline bool syn_is_refused(struct arrival *arrival)
@@ -83,7 +84,8 @@ static __always_inline bool syn_is_refused(struct arrival *arrival)
 	return false;
 }
 
-/* --- the ACK gate -------------------------------------------------------------------------------- */
+/* --- the ACK gate --------------------------------------------------------------------------------
+ */
 
 /* Whether a packet to a listener may open a connection: a SYN does so only by TCP fast open. */
 static __always_inline bool packet_can_open(const struct packet *packet, struct tcp_sock *listener)
@@ -139,8 +141,7 @@ static __noinline int arrival_reserve(struct arrival *arrival, bool last)
  */
 static __noinline void ungated_note(struct tcp_sock *listener)
 {
-	struct net___conncount *net =
-		(void *)((struct sock *)listener)->__sk_common.skc_net.net;
+	struct net___conncount *net = (void *)((struct sock *)listener)->__sk_common.skc_net.net;
 	struct cc_gated value = { .netns = net->ns.inum };
 	__u64 cookie = net->net_cookie;
 
@@ -168,8 +169,7 @@ static __always_inline bool packet_is_admitted(struct __sk_buff *skb, struct bpf
 	struct arrival arrival = {};
 	int refused;
 
-	if (!listener || !socket_is_counted_here(listener) ||
-	    !packet_find(skb, listener, &arrival))
+	if (!listener || !socket_is_counted_here(listener) || !packet_find(skb, listener, &arrival))
 		return true;
 	ungated_note(listener);
 	place_drop();

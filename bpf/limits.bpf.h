@@ -76,7 +76,8 @@ static __always_inline bool network_has(const struct cc_count_key *network, __u3
 	return node && *(volatile __s64 *)&node->word >> CC_COUNT_SHIFT >= n;
 }
 
-/* --- what was refused --------------------------------------------------------------------------- */
+/* --- what was refused ---------------------------------------------------------------------------
+ */
 
 /*
  * refusal_add() - count a connection that a limit refuses, or would refuse.

@@ -33,7 +33,8 @@
 #include "levels.bpf.h"
 
 enum {
-	/* The end of a handshake takes some microseconds; the server repeats its part of it after 1 s. */
+	/* The end of a handshake takes some microseconds; the server repeats its part of it after 1
+	   s. */
 	PLACE_STALE_NS = 200000000,
 	/* As COUNT_RETRIES; but here a comparison, not only a node, can fail to stand still. */
 	PLACE_RETRIES = 64,
@@ -177,12 +178,13 @@ static __always_inline bool place_note(const struct cc_session *of, __u32 levels
 	return true;
 }
 
-/* --- places of connections that will not be counted ---------------------------------------------- */
+/* --- places of connections that will not be counted ----------------------------------------------
+ */
 
 /* Whose places to give back; for bpf_loop(), over all CPUs. */
 struct place_sweep {
 	__be16 listener, family;
-	bool all;  /* of all listeners and ages */
+	bool all; /* of all listeners and ages */
 };
 
 /* Give back the place of a CPU, if it has one that is wanted. */
@@ -226,7 +228,8 @@ int places_reclaim(const struct cc_session *of)
 	return 0;
 }
 
-/* --- one network ------------------------------------------------------------------------------- */
+/* --- one network -------------------------------------------------------------------------------
+ */
 
 enum {
 	PLACE_RESERVED = 0,

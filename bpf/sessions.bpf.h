@@ -290,17 +290,17 @@ static __always_inline void session_await(struct cc_session *session, __u32 stat
 
 /*
  * session_opened() - count a connection in the windows of this moment, and for the limits that only
- * count, once: its session may start again (mptcp.bpf.h), and the set of maps that this one replaces may share `recent`. The record
- * that the other set made of the session then says so for both. Ours says so, too: the set that
- * replaces this one asks it, and so do our programs when they are loaded again and share no more.
+ * count, once: its session may start again (mptcp.bpf.h), and the set of maps that this one
+ * replaces may share `recent`. The record that the other set made of the session then says so for
+ * both. Ours says so, too: the set that replaces this one asks it, and so do our programs when they
+ * are loaded again and share no more.
  * @sk: the socket of its record.
  */
 static __always_inline void session_opened(void *sk, struct cc_session *session)
 {
 	struct cc_session *other = NULL;
 
-	if ((!windows_are_kept() && !has_limits) ||
-	    __sync_lock_test_and_set(&session->opened, 1))
+	if ((!windows_are_kept() && !has_limits) || __sync_lock_test_and_set(&session->opened, 1))
 		return;
 	if (has_limits)
 		limits_log(session);

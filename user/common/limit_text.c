@@ -62,8 +62,9 @@ static int find_level(int family, struct cc_limit *limit, char *why)
 	limit->level[CC_FAMILY_INDEX(family)] = i;
 	if (levels[i] == length)
 		return 0;
-	snprintf(why, LIMIT_WHY_SIZE, "no counts are stored for /%u of IPv%d (the next length is /%u)",
-		 length, family == CC_IPV4 ? 4 : 6, levels[i]);
+	snprintf(why, LIMIT_WHY_SIZE,
+		 "no counts are stored for /%u of IPv%d (the next length is /%u)", length,
+		 family == CC_IPV4 ? 4 : 6, levels[i]);
 	return -EINVAL;
 }
 

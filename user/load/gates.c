@@ -30,7 +30,8 @@ static bool is_syn_gate(const char *name)
 	return !strncmp(name, SYN_GATE_PREFIX, strlen(SYN_GATE_PREFIX));
 }
 
-/* --- one link ---------------------------------------------------------------------------------- */
+/* --- one link ----------------------------------------------------------------------------------
+ */
 
 /* What a pinned link is attached to. Returns its descriptor or a negative errno. */
 static int open_link(const char *path, struct bpf_link_info *ret)
@@ -57,7 +58,8 @@ static int pin_link(struct bpf_link *link, const char *path)
 	return err;
 }
 
-/* --- the ACK gate ------------------------------------------------------------------------------ */
+/* --- the ACK gate ------------------------------------------------------------------------------
+ */
 
 static int ack_gate_attach(const char *dir, const char *set, const struct conncount_bpf *skel,
 			   const struct cgroup *cgroup)
@@ -81,7 +83,8 @@ static int ack_gate_attach(const char *dir, const char *set, const struct connco
 	return err;
 }
 
-/* --- the SYN gates ----------------------------------------------------------------------------- */
+/* --- the SYN gates -----------------------------------------------------------------------------
+ */
 
 /* For namespaces_enter(). */
 struct attachment {
@@ -130,8 +133,8 @@ static int attach_here(void *arg)
 	if (fd >= 0)
 		close(fd);
 	if (err)
-		report("network namespace %u: cannot attach %s: %s%s", here.number,
-		       CC_PIN_SYN_GATE, strerror(-err),
+		report("network namespace %u: cannot attach %s: %s%s", here.number, CC_PIN_SYN_GATE,
+		       strerror(-err),
 		       err == -E2BIG ? " (it has as many such programs as the kernel allows)" : "");
 	return err;
 }
@@ -198,7 +201,8 @@ static int syn_gates_attach(const char *dir, const char *set, struct conncount_b
 	return err;
 }
 
-/* --- all of them ------------------------------------------------------------------------------- */
+/* --- all of them -------------------------------------------------------------------------------
+ */
 
 int gates_attach(const char *dir, const char *set, struct conncount_bpf *skel,
 		 const struct cgroup *cgroup, const struct netns *counted)

@@ -472,8 +472,9 @@ static int unlink_gates(int fd)
 }
 
 /*
- * Remove the links first: nothing may be refused by counts that nobody keeps up to date, and nothing
- * counted in maps that are no longer pinned. Remove the control map last: it distinguishes the set from one that was never finished.
+ * Remove the links first: nothing may be refused by counts that nobody keeps up to date, and
+ * nothing counted in maps that are no longer pinned. Remove the control map last: it distinguishes
+ * the set from one that was never finished.
  */
 static int clear(const struct instance *instance, const char *set, int fd)
 {

@@ -14,7 +14,10 @@ struct limit_maps {
 	int limits_fd, exempt_fd, refusals_fd;
 };
 
-#define LIMIT_MAPS_NONE { .limits_fd = -1, .exempt_fd = -1, .refusals_fd = -1 }
+#define LIMIT_MAPS_NONE                                             \
+	{                                                           \
+		.limits_fd = -1, .exempt_fd = -1, .refusals_fd = -1 \
+	}
 
 /*
  * limits_compare() - find out whether slot @slot has the limits of @config.

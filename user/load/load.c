@@ -318,15 +318,25 @@ static int freeze(const struct conncount_bpf *skel)
 	return err;
 }
 
-/* The same for the maps about limits. A set may have got them only now. */
+/*
+ * The same for the maps about limits. A live set may have got them only now, or have had them: the
+ * kernel says EPERM of a map that is frozen already.
+ */
 static int freeze_limits(const struct conncount_bpf *skel)
 {
+	const struct bpf_map *const maps[] = { skel->maps.places, skel->maps.refused };
 	int err = 0;
 
 	if (!bpf_map__autocreate(skel->maps.limits))
 		return 0;
-	err = freeze_one(skel->maps.places);
-	return err ? err : freeze_one(skel->maps.refused);
+	for (size_t i = 0; !err && i < sizeof(maps) / sizeof(*maps); i++) {
+		err = bpf_map_freeze(bpf_map__fd(maps[i]));
+		if (err == -EPERM || err == -EBUSY)
+			err = 0;
+		if (err)
+			report("%s: cannot be frozen: %s", bpf_map__name(maps[i]), strerror(-err));
+	}
+	return err;
 }
 
 /* --- programs ------------------------------------------------------------------------------ */
@@ -628,7 +638,7 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 		report("%s: cannot be mapped: %s", CC_PIN_CONTROL, strerror(-err));
 		return err;
 	}
-	if (skel->rodata->has_limits)
+	if (bpf_map__autocreate(skel->maps.limits))
 		maps.limit = (struct limit_maps){
 			.limits_fd = bpf_map__fd(skel->maps.limits),
 			.exempt_fd = bpf_map__fd(skel->maps.exempt),
