@@ -44,7 +44,7 @@ static const struct level levels[CC_FAMILIES][LEVELS_IPV6] = {
 #undef WORD_MASK
 
 /* How many levels the family of a session has. */
-static __always_inline int level_count(const struct cc_session *session)
+static __always_inline __u32 level_count(const struct cc_session *session)
 {
 	return session->family == bpf_htons(CC_IPV6) ? LEVELS_IPV6 : LEVELS_IPV4;
 }

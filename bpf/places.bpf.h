@@ -78,7 +78,7 @@ int places_return(const struct cc_session *of, __u32 levels)
 {
 	struct cc_count_key key = {}, evicted;
 	const struct level *level;
-	int all;
+	__u32 all;
 
 	if (!of)
 		return 0;
@@ -87,15 +87,12 @@ int places_return(const struct cc_session *of, __u32 levels)
 	all = level_count(of);
 	level = levels_get(of);
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < all; i++, level++) {
-		int err;
-
+	for (__u32 i = 0; i < all; i++, level++) {
 		if (!(levels & 1U << i))
 			continue;
 		level_key(of, level, &key);
-		err = count_change(&key, -CC_COUNT_PLACE, 0, false, &evicted);
-		if (err < 0)
-			count_finish(&key, -CC_COUNT_PLACE, err, &evicted);
+		if (count_change(&key, -CC_COUNT_PLACE, 0, false, &evicted) < 0)
+			count_lost(&key);
 	}
 	return 0;
 }

@@ -37,6 +37,7 @@
  * +1 cannot be entered on a level, stop there. If -1 cannot, it is `lost`, and the other levels
  * still get theirs. Then note the leaf for the cluster's daemon.
  *
+ * @limit: at most how many levels the address has.
  * @places: on which levels the session has a place, which +1 makes a count (places.bpf.h).
  *
  * A global function, so that the verifier checks it once and not for every path to every call: a
@@ -44,37 +45,36 @@
  *
  * Returns on how many levels @n was entered or lost.
  */
-int levels_add(const struct cc_session *session, int limit, int n, __u32 places)
+__u32 levels_add(const struct cc_session *session, __u32 limit, int n, __u32 places)
 {
 	struct cc_count_key key = {}, evicted;
-	int all, done, absent = 0;
 	const struct level *level;
+	__u32 done;
 	bool cacheable;
+	int absent = 0;
 
 	if (!session)
 		return 0;
 	key.listener = session->listener;
 	key.family = session->family;
 	cacheable = n < 0 && !is_baseline() && seen_recently(session);
-	all = level_count(session);
 	level = levels_get(session);
-
+	/* The first condition is for the verifier. */
 #pragma clang loop unroll(disable)
-	for (done = 0; done < all && done < limit; done++, level++) {
-		bool has_place = has_limits && places & 1U << done;
-		__s64 by = n * CC_COUNT_ONE - (has_place ? CC_COUNT_PLACE : 0);
+	for (done = 0; done < LEVELS_IPV6 && done < limit; done++, level++, places >>= 1) {
+		__u32 place = places & 1;
+		__s64 by = (__s64)n * CC_COUNT_ONE - (__s64)place * CC_COUNT_PLACE;
 		int err;
 
 		level_key(session, level, &key);
-		err = count_change(&key, by, has_place ? 0 : absent, cacheable, &evicted);
+		err = count_change(&key, by, place ? 0 : absent, cacheable, &evicted);
 		if (err < 0 || evicted.prefixlen)
 			err = count_finish(&key, by, err, &evicted);
 		if (err < 0)
 			break;
-		if (!has_place)
-			absent = err;
+		absent = err;
 	}
-	if (done == all && cluster_is_joined())
+	if (done == level_count(session) && cluster_is_joined())
 		session_note(session);
 	return done;
 }
@@ -149,7 +149,7 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 	struct cc_tally *tally =
 		tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
 	__u32 places = place_claim(session);
-	int all = level_count(session), done = levels_add(session, all, 1, places);
+	__u32 all = level_count(session), done = levels_add(session, all, 1, places);
 
 	if (!tally)
 		return CC_SESSION_UNCOUNTED;

@@ -714,13 +714,12 @@ static int continue_live(struct instance *instance, struct conncount_bpf *skel,
 		err = headers_attach(dir, skel, cgroup);
 	if (!err)
 		err = replace(dir, CC_PIN_SOCKOPS, skel->progs.conncount_sockops);
-	if (!err && config_has_resets(config)) {
+	if (!err && config_has_resets(config))
 		err = gates_attach(dir, CC_DIR_LIVE, skel, cgroup, counted);
-		if (err && !gated)
-			gates_detach(dir);
-	}
 	if (!err)
 		err = bring_up_to_date(skel, NULL, cgroup, counted, config, &changed);
+	if (err && !gated)
+		gates_detach(dir); /* they have refused nothing */
 	if (!err && !config_has_proxies(config))
 		err = headers_detach(dir);
 	if (!err && !config_has_resets(config) && bpf_map__autocreate(skel->maps.limits))
