@@ -281,10 +281,14 @@ tests: tools $(VARIANTS:%=$(BUILD)/tests/%/conncount)
 tools: all $(TOOLS) $(EMBEDS) $(EXAMPLE) $(BENCHES) \
 	$(NEIGHBOURS:%=$(BUILD)/tests/neighbour-%.o) $(BUILD)/tests/contend.bpf.o
 
+$(BUILD)/tests/read_limits: $(addprefix $(BUILD)/user/, \
+	load/config.o common/lines.o common/limit_text.o common/number.o)
+
 $(BUILD)/tests/%: tests/tools/%.c $(BUILD)/libconncount.a Makefile
 	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libconncount.a $(CMD_LIBS)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) \
+		$(BUILD)/libconncount.a $(CMD_LIBS)
 
 $(foreach lua,$(LUAS),$(eval $(BUILD)/tests/embed-$(lua): \
 	$(BUILD)/libconncount-lua$(call lua_version,$(lua)).a))

@@ -46,10 +46,8 @@ try() {
 	'README.md:sudo ./scripts/demo '*) dry "$2" ;; # command/demo.bats runs it; scripts/check runs this file
 	'README.md:sudo ./scripts/deps '*) dry "$2" ;; # unit/package.bats and unit/build.bats
 	'README.md:$ conncount status') pictured "$2" ;;
-	'README.md:conncount '[0-9]*) ;; # a screen of top: command/top.bats
 	'README.md:[mx]') configuration "$2" ;;
 	'README.md:# conncount load') console "$2" ;;
-	'README.md:$ conncount count --window '*) opened_lately "$2" ;;
 	*':systemd-sysusers '*) ;; # would change this machine; unit/package.bats has a container
 	'README.md:limit{ '*) ;; # servers/postfix.bats runs Postfix with these limits
 	'README.md:-- At most 20 sessions '*) policy "$2" ;;
@@ -105,10 +103,34 @@ try_all() {
 
 # --- how the examples are tried ------------------------------------------------------------------
 
-# configuration FILE: `conncount check` accepts it. The next console() loads it.
+# configuration FILE: `conncount check` accepts it. The next console() loads it; if it has a limit,
+# it is tried now.
 configuration() {
 	expect 0 conncount check "$1"
-	cp "$1" "$WORK/configuration"
+	if grep -q '^limit' "$1"; then
+		limited "$1"
+	else
+		cp "$1" "$WORK/configuration"
+	fi
+}
+
+# limited FILE: the kernel refuses the 101st session of a network, but none of 198.51.100.0/24.
+limited() {
+	! mountpoint -q "$CONNCOUNT_DIR" || expect 0 conncount unload
+	[ -z "$SESSIONS_PID" ] || sessions_stop
+	sessions_start
+	sessions listen '*:25'
+	configure <"$1"
+	load
+	sessions open 60 203.0.113.7 192.0.2.10:25
+	sessions open 40 203.0.113.8 192.0.2.10:25
+	expect 1 sessions open 1 203.0.113.9 192.0.2.10:25
+	expect_match 'Connection refused' "$errors$output"
+	sessions open 101 198.51.100.7 192.0.2.10:25
+	sessions open 1 203.0.114.7 192.0.2.10:25
+	sessions close both
+	sessions_stop
+	expect 0 conncount unload
 }
 
 # counting: loads the last configuration of the documents into this test's cgroup, if nothing is

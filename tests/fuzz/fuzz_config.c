@@ -14,6 +14,8 @@
 #include "config.h"
 #include "conncount.h"
 #include "fuzz.h"
+#include "levels.h"
+#include "limit_text.h"
 
 #define NAME "fuzz.conf"
 
@@ -211,29 +213,108 @@ static void check_only(const struct config *config, const struct config_listen *
 	check(n == 1);
 }
 
-static void check_proxy(struct text file, const struct config_listener *listener,
-			const struct config_proxy *proxy)
-{
-	char *value = value_at(file, proxy->line, "proxy");
-	struct conncount_cidr network;
-
-	check(!conncount_cidr_parse(value, NULL, &network, NULL));
-	check(!memcmp(&network, &proxy->network, sizeof(network)));
-	check(network.prefixlen);
-	for (const struct config_proxy *other = listener->proxies; other != proxy; other++)
-		check(memcmp(&other->network, &network, sizeof(network)) != 0);
-	free(value);
-}
-
-static void check_proxies(struct text file, const struct config_listener *listener)
+/* Each of these lines, `@key = network`, means what it says, and no other in the section does. */
+static void check_peers(struct text file, const struct config_listener *listener,
+			const struct config_peers *peers, const char *key)
 {
 	unsigned line = listener->line;
 
-	for (size_t i = 0; i < listener->n_proxies; i++) {
-		check(listener->proxies[i].line > line);
-		line = listener->proxies[i].line;
-		check_proxy(file, listener, &listener->proxies[i]);
+	for (size_t i = 0; i < peers->n; i++) {
+		const struct conncount_cidr *network = &peers->peer[i].network;
+		struct conncount_cidr said;
+		char *value;
+
+		check(peers->peer[i].line > line);
+		line = peers->peer[i].line;
+		value = value_at(file, line, key);
+		check(!conncount_cidr_parse(value, NULL, &said, NULL));
+		check(!memcmp(&said, network, sizeof(said)));
+		check(network->prefixlen);
+		for (size_t j = 0; j < i; j++)
+			check(memcmp(&peers->peer[j].network, network, sizeof(*network)) != 0);
+		free(value);
 	}
+}
+
+/* Write a limit as limit_format() does: one blank between words, and no number begins with 0. */
+static void tidy(char *value)
+{
+	char *out = value, last = '\0';
+
+	for (const char *c = value; *c; c++) {
+		bool blank = is_space(*c);
+
+		if (blank && is_space(last))
+			continue;
+		if (*c == '0' && !isdigit((unsigned char)last) && isdigit((unsigned char)c[1]))
+			continue;
+		last = blank ? ' ' : *c;
+		*out++ = last;
+	}
+	*out = '\0';
+}
+
+static void check_limit(struct text file, unsigned line, const struct cc_limit *limit)
+{
+	static const int families[CC_FAMILIES] = { CC_IPV4, CC_IPV6 };
+	char *value = value_at(file, line, "limit"), text[LIMIT_TEXT_SIZE];
+
+	tidy(value);
+	check(!strcmp(value, limit_format(limit, text)));
+	for (int i = 0; i < CC_FAMILIES; i++)
+		check(levels_of(families[i])[limit->level[i]] == limit->length[i]);
+	check(limit->over);
+	free(value);
+}
+
+/* Whether a family's limits are asked in this order: the longest first, of one length the lowest.
+ */
+static bool is_in_order(const struct cc_limit *a, const struct cc_limit *b, int family)
+{
+	return a->length[family] > b->length[family] ||
+	       (a->length[family] == b->length[family] && a->over <= b->over);
+}
+
+static void check_order(const struct cc_limits *limits, int family)
+{
+	const __u8 *order = limits->order[family];
+	unsigned seen = 0;
+
+	for (__u32 i = 0; i < limits->n; i++) {
+		check(order[i] < limits->n);
+		seen |= 1U << order[i];
+		check(!i ||
+		      is_in_order(&limits->limit[order[i - 1]], &limits->limit[order[i]], family));
+	}
+	check(seen == (1U << limits->n) - 1);
+}
+
+static void check_limits(struct text file, const struct config_listener *listener)
+{
+	const struct cc_limits *limits = &listener->limits;
+	unsigned line = listener->line;
+	bool resets = false, logs = false;
+
+	check(limits->n <= CC_LIMITS_MAX);
+	check(!limits->n || !listener->proxies.n);
+	check(limits->n || !listener->exempt.n);
+	for (__u32 i = 0; i < limits->n; i++) {
+		const struct cc_limit *limit = &limits->limit[i];
+
+		check(listener->limit_line[i] > line);
+		line = listener->limit_line[i];
+		check_limit(file, line, limit);
+		for (__u32 j = 0; j < i; j++)
+			check(limits->limit[j].action != limit->action ||
+			      memcmp(limits->limit[j].length, limit->length,
+				     sizeof(limit->length)) != 0);
+		resets = resets || limit->action == CC_LIMIT_RESET;
+		logs = logs || limit->action == CC_LIMIT_LOG;
+	}
+	check(limits->resets == resets && limits->logs == logs);
+	check(limits->exempts == (listener->exempt.n > 0));
+	for (int family = 0; family < CC_FAMILIES; family++)
+		check_order(limits, family);
 }
 
 static void check_listener(struct text file, const struct config *config,
@@ -260,7 +341,9 @@ static void check_listener(struct text file, const struct config *config,
 		check_listen(file, &listener->listens[i]);
 		check_only(config, &listener->listens[i]);
 	}
-	check_proxies(file, listener);
+	check_peers(file, listener, &listener->proxies, "proxy");
+	check_peers(file, listener, &listener->exempt, "exempt");
+	check_limits(file, listener);
 }
 
 static void check_windows(const struct config *config)
@@ -324,8 +407,9 @@ static void check_all_lines(struct text file, const struct config *config)
 	n += (unsigned)config->n_windows + !!config->window_memory_line;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		n += 1 + !!config->listeners[i].service_line;
-		n += (unsigned)config->listeners[i].n_listens;
-		n += (unsigned)config->listeners[i].n_proxies;
+		n += (unsigned)config->listeners[i].n_listens + config->listeners[i].limits.n;
+		n += (unsigned)config->listeners[i].proxies.n;
+		n += (unsigned)config->listeners[i].exempt.n;
 	}
 	check(n == count_meaningful(file));
 }
@@ -346,11 +430,21 @@ static void write_listen(FILE *out, const struct config_listen *listen)
 		addr, listen->port);
 }
 
-static void write_proxy(FILE *out, const struct config_proxy *proxy)
+static void write_peers(FILE *out, const char *key, const struct config_peers *peers)
 {
 	char network[CONNCOUNT_CIDR_SIZE];
 
-	fprintf(out, "proxy=%s\n", conncount_cidr_format(&proxy->network, network));
+	for (size_t i = 0; i < peers->n; i++)
+		fprintf(out, "%s=%s\n", key,
+			conncount_cidr_format(&peers->peer[i].network, network));
+}
+
+static void write_limits(FILE *out, const struct cc_limits *limits)
+{
+	char text[LIMIT_TEXT_SIZE];
+
+	for (__u32 i = 0; i < limits->n; i++)
+		fprintf(out, "limit=%s\n", limit_format(&limits->limit[i], text));
 }
 
 static void write_config(FILE *out, const struct config *config)
@@ -361,8 +455,9 @@ static void write_config(FILE *out, const struct config *config)
 		fprintf(out, "[%s]\nservice=%s\n", listener->name, listener->service);
 		for (size_t j = 0; j < listener->n_listens; j++)
 			write_listen(out, &listener->listens[j]);
-		for (size_t j = 0; j < listener->n_proxies; j++)
-			write_proxy(out, &listener->proxies[j]);
+		write_peers(out, "proxy", &listener->proxies);
+		write_limits(out, &listener->limits);
+		write_peers(out, "exempt", &listener->exempt);
 	}
 	fputs("[conncount]\n", out);
 	for (size_t i = 0; i < config->n_windows; i++)
@@ -375,12 +470,12 @@ static void write_config(FILE *out, const struct config *config)
 		config->cgroup);
 }
 
-static void check_same_proxies(const struct config_listener *a, const struct config_listener *b)
+static void check_same_peers(const struct config_peers *a, const struct config_peers *b)
 {
-	check(a->n_proxies == b->n_proxies);
-	for (size_t i = 0; i < a->n_proxies; i++)
-		check(!memcmp(&a->proxies[i].network, &b->proxies[i].network,
-			      sizeof(a->proxies[i].network)));
+	check(a->n == b->n);
+	for (size_t i = 0; i < a->n; i++)
+		check(!memcmp(&a->peer[i].network, &b->peer[i].network,
+			      sizeof(a->peer[i].network)));
 }
 
 static void check_same(const struct config *a, const struct config *b)
@@ -400,7 +495,9 @@ static void check_same(const struct config *a, const struct config *b)
 			check(!memcmp(&la->listens[j].addr, &lb->listens[j].addr,
 				      sizeof(la->listens[j].addr)));
 		}
-		check_same_proxies(la, lb);
+		check_same_peers(&la->proxies, &lb->proxies);
+		check_same_peers(&la->exempt, &lb->exempt);
+		check(!memcmp(&la->limits, &lb->limits, sizeof(la->limits)));
 	}
 }
 
@@ -446,7 +543,8 @@ static void check_config(struct text file, struct config *config)
 static bool at_the_end(const char *error)
 {
 	return strstr(error, "no listener: ") || strstr(error, "]: no 'listen = ") ||
-	       strstr(error, "window_memory: there is no ");
+	       strstr(error, "window_memory: there is no ") || strstr(error, "] has a proxy, ") ||
+	       strstr(error, "] has no 'limit' ");
 }
 
 /* The line that @error names; 0 if it names none, as it may where the file has no line. */

@@ -21,6 +21,13 @@ bad() {
 	expect_match "^conncount: $BATS_TEST_TMPDIR/conf:$1: .*$2" "$errors"
 }
 
+# times N TEXT: prints TEXT N times.
+times() {
+	local spaces
+	printf -v spaces '%*s' "$1" ''
+	echo "${spaces// /$2}"
+}
+
 @test "the documented example is read, including its comments" {
 	good '2 listeners on 3 addresses' <<-'END'
 		# /etc/conncount.conf: INI. A section is a listener.
@@ -147,6 +154,179 @@ bad() {
 	END
 }
 
+# limits TEXT...: prints a listener on port 25 with these limits.
+limits() {
+	printf '[mx]\nlisten = *:25\n'
+	printf 'limit = %s\n' "$@"
+}
+
+@test "a limit is a stored length of each family, a number of sessions, and what happens over it" {
+	local text
+	for text in '/24,/64 over 100 reset' '/8,/8 over 1 log' '/32,/128 over 4294967294 reset' \
+		'/16,/56 over 0020 log' $'/24,/64 \t over\t 100  reset'; do
+		limits "$text" | good '1 listener on 1 address'
+	done
+}
+
+@test "a malformed limit is an error that shows how to write one" {
+	local text
+	for text in '' x 100 /24 '/24 over 100 reset' '/24,64 over 100 reset' '24,/64 over 100 reset' \
+		'/,/64 over 100 reset' '/24,/ over 100 reset' '/24,/64,/56 over 100 reset' \
+		'/24, /64 over 100 reset' '/-24,/64 over 100 reset' '/99999999999,/64 over 100 reset' \
+		'/24,/64' '/24,/64 over' '/24,/64 over100 reset' '/24,/64over 100 reset' \
+		'/24,/64 100 reset' '/24,/64 > 100 reset' '/24,/64 Over 100 reset' \
+		'198.51.100.0/24 over 100 reset'; do
+		limits "$text" | bad 3 "limit '$text': not /LENGTH4,/LENGTH6 over SESSIONS reset.log, such as /24,/64 over 100 reset\$"
+	done
+	bad 2 "unknown key 'limit' in \[conncount\]" <<<$'[conncount]\nlimit = /24,/64 over 100 reset'
+	limits $'\e[31m' | bad 3 "limit '\?\[31m': not /LENGTH4"
+	limits "/24,/64 over 100 $(times 200 x)" | bad 3 "limit '/24,/64 over 100 x{83}\.\.\.': the action must"
+}
+
+@test "a limit of a length without stored counts is an error that names the next one" {
+	local length next
+	while read -r length next; do
+		limits "/$length,/64 over 100 reset" |
+			bad 3 "limit '.*': no counts are stored for /$length of IPv4 \(the $next\)\$"
+	done <<-'END'
+		0 next length is /8
+		7 next length is /8
+		9 next length is /16
+		23 next length is /24
+		31 next length is /32
+		33 longest length is /32
+		64 longest length is /32
+	END
+	while read -r length next; do
+		limits "/24,/$length over 100 reset" |
+			bad 3 "limit '.*': no counts are stored for /$length of IPv6 \(the $next\)\$"
+	done <<-'END'
+		0 next length is /8
+		44 next length is /48
+		63 next length is /64
+		65 next length is /128
+		129 longest length is /128
+		4294967295 longest length is /128
+	END
+}
+
+@test "a limit over 0 sessions, or over more than fit, is an error" {
+	local text
+	for text in 0 00 -1 +1 x 1x 1.5 4294967295 99999999999999999999 reset; do
+		limits "/24,/64 over $text reset" |
+			bad 3 "limit '.*': 'over' needs a number of sessions, from 1 to 4294967294\$"
+	done
+}
+
+@test "a limit without an action, or with an unknown one, is an error that names them" {
+	local text
+	for text in '' ' ' drop Reset 'reset log' resets 'reset,log' 0; do
+		limits "/24,/64 over 100 $text" | bad 3 "limit '.*': the action must be reset or log\$"
+	done
+}
+
+@test "a second limit of the same lengths and action is an error that names the line of the first" {
+	limits '/32,/128 over 5 reset' '/24,/64 over 100 reset' '/24,/64 over 50 reset' |
+		bad 5 "limit '/24,/64 over 50 reset': there already is one of these lengths with reset, at line 4\$"
+	limits '/24,/64 over 100 log' '/24,/64  over 100 log' |
+		bad 4 "there already is one of these lengths with log, at line 3"
+	limits '/24,/64 over 100 reset' '/24,/64 over 50 log' '/24,/56 over 100 reset' |
+		good '1 listener on 1 address'
+	{ limits '/24,/64 over 100 reset' && printf '[msa]\nlisten = *:587\nlimit = /24,/64 over 100 reset\n'; } |
+		good '2 listeners on 2 addresses'
+}
+
+@test "a listener can have 4 limits" {
+	local four=('/8,/32 over 1000 reset' '/16,/48 over 500 reset' '/24,/64 over 100 reset' '/32,/128 over 5 reset')
+	limits "${four[@]}" | good '1 listener on 1 address'
+	limits "${four[@]}" '/32,/128 over 2 log' | bad 7 "limit '/32,/128 over 2 log': more than 4 in \[mx\]\$"
+	{ limits "${four[@]}" && printf '[msa]\nlisten = *:587\nlimit = /24,/64 over 100 reset\n'; } |
+		good '2 listeners on 2 addresses'
+}
+
+@test "the limit of the longest network is asked first, of one length the lowest, in each family" {
+	requires build
+	limits '/24,/64 over 100 reset' '/32,/48   over 20 log' $'/8,/64\tover 0020 log' \
+		'/32,/128 over 7 reset' >"$BATS_TEST_TMPDIR/conf"
+	printf '[msa]\nlisten = *:587\n' >>"$BATS_TEST_TMPDIR/conf"
+	expect 0 "$BUILD/tests/read_limits" "$BATS_TEST_TMPDIR/conf"
+	expect_eq '[mx]
+/24,/64 over 100 reset
+/32,/48 over 20 log
+/8,/64 over 20 log
+/32,/128 over 7 reset
+IPv4: 3 1 0 2
+IPv6: 3 2 0 1
+[msa]
+IPv4:
+IPv6:' "$output"
+}
+
+@test "a limit that is written as it was read is read as the same" {
+	requires build
+	local all='/8,/8 over 1 log
+/16,/24 over 4294967294 reset
+/24,/40 over 65536 log
+/32,/128 over 10 reset'
+	mapfile -t lines <<<"$all"
+	limits "${lines[@]}" >"$BATS_TEST_TMPDIR/conf"
+	expect 0 "$BUILD/tests/read_limits" "$BATS_TEST_TMPDIR/conf"
+	expect_eq "$all" "$(grep over <<<"$output")"
+}
+
+@test "a listener with a limit and a proxy is an error at the limit" {
+	local why='limit: \[mx\] has a proxy, .* \(limit clients by a policy: conncount-servers\(7\)\)$'
+	{ limits '/24,/64 over 100 reset' && echo 'proxy = 10.0.0.0/24'; } | bad 3 "$why"
+	bad 4 "$why" <<<$'[mx]\nlisten = *:25\nproxy = 10.0.0.0/24\nlimit = /24,/64 over 100 log\nlimit = /32,/128 over 5 log'
+	{ limits '/24,/64 over 100 reset' && printf '[proxied]\nlisten = *:10025\nproxy = 10.0.0.0/24\n'; } |
+		good '2 listeners on 2 addresses'
+}
+
+@test "exempt is an address or a network of either family, of a listener with a limit" {
+	local text
+	for text in 198.51.100.0/24 192.0.2.7 10.0.0.9/255.255.255.0 2001:db8::/32 '[2001:db8::7]' \
+		::ffff:192.0.2.0/120 0.0.0.0/1 localhost; do
+		{ limits '/24,/64 over 100 reset' && echo "exempt = $text"; } | good '1 listener on 1 address'
+		good '1 listener on 1 address' <<<$'[mx]\nexempt = '"$text"$'\nlimit = /24,/64 over 100 log\nlisten = *:25'
+	done
+	bad 3 'exempt: \[mx\] has no .limit. line \(add one, or remove this line\)$' <<<$'[mx]\nlisten = *:25\nexempt = 192.0.2.7\nexempt = 192.0.2.8'
+	bad 2 "unknown key 'exempt' in \[conncount\]" <<<$'[conncount]\nexempt = 10.0.0.1'
+}
+
+@test "a bad exempt network is an error that says why" {
+	local text
+	for text in '' '*' partner.example.com 10.0.0.0/33 10.0.0.0/ 10.0.0.0/255.0.255.0 \
+		'10.0.0.1, 10.0.0.2' 2001:db8::/129 fe80::1%lo /24 /24,/64; do
+		{ limits '/24,/64 over 100 reset' && echo "exempt = $text"; } | bad 4 "exempt '"
+	done
+	{ limits '/24,/64 over 100 reset' && echo 'exempt = 10.0.0.0/33'; } |
+		bad 4 "exempt '10.0.0.0/33': the length is over 32, the maximum for IPv4\$"
+	for text in 0.0.0.0/0 10.0.0.0/0 ::/0 '[::]/0' ::ffff:0.0.0.0/96 localhost/0; do
+		{ limits '/24,/64 over 100 reset' && echo "exempt = $text"; } |
+			bad 4 'the limits would apply to no client of this family \(name the networks'
+	done
+}
+
+@test "the same exempt network twice in a listener is an error, in two listeners it is not" {
+	{ limits '/24,/64 over 100 reset' && printf 'exempt = %s\n' 10.0.0.0/24 10.0.0.9/24; } |
+		bad 5 "exempt '10.0.0.9/24': already used by \[mx\], at line 4\$"
+	good '3 listeners on 3 addresses' <<-'END'
+		[a]
+		listen = *:25
+		limit = /24,/64 over 100 reset
+		exempt = 10.0.0.0/8
+		exempt = 10.0.0.0/24
+		exempt = 10.0.0.0
+		[b]
+		listen = *:26
+		limit = /24,/64 over 100 reset
+		exempt = 10.0.0.0/24
+		[c]
+		listen = *:27
+		proxy = 10.0.0.0/24
+	END
+}
+
 @test "keys: one that is unknown, repeated, misplaced or without a value is an error" {
 	bad 3 "unknown key 'port' in \[smtp\]" <<<$'[smtp]\nlisten = *:25\nport = 25'
 	bad 2 "unknown key 'listen' in \[conncount\]" <<<$'[conncount]\nlisten = *:25'
@@ -235,13 +415,6 @@ bad() {
 	bad 2 "listen '\?\[31m" <<<$'[smtp]\nlisten = \e[31m'
 }
 
-# times N TEXT: prints TEXT N times.
-times() {
-	local spaces
-	printf -v spaces '%*s' "$1" ''
-	echo "${spaces// /$2}"
-}
-
 @test "a line of 8,192 bytes is read, a longer one is an error" {
 	local line='listen = *:25' end
 	line+=$(times $((8192 - ${#line})) ' ')
@@ -272,12 +445,15 @@ times() {
 @test "a message quotes 100 bytes of a long text, and says what is wrong with it" {
 	local long what letter=$'\xc3\xa4'
 	long=$(times 8000 x)
-	for what in listen proxy service; do
+	for what in listen proxy service limit exempt; do
 		bad 2 "$what 'x{100}\.\.\.': .{10}" <<<"[smtp]"$'\n'"$what = $long"
 	done
 	for what in cgroup group max_prefixes window window_memory; do
 		bad 2 "$what 'x{100}\.\.\.': .{10}" <<<"[conncount]"$'\n'"$what = $long"
 	done
+	bad 3 "window '60 {98}\.\.\.': there already" <<<$'[conncount]\nwindow = 60,1\nwindow = 60'"$(times 4000 ' '),1"
+	limits '/24,/64 over 1 log' "/24,/64$(times 4000 ' ')over 1 log" |
+		bad 4 "limit '/24,/64 {93}\.\.\.': there already"
 	bad 1 "listener 'x{100}\.\.\.': .{10}" <<<"[$long]"
 	bad 1 "'x{100}\.\.\.' stands before any" <<<"$long ="
 	bad 2 "unknown key 'x{100}\.\.\.' in \[smtp\] \(known" <<<$'[smtp]\n'"$long ="
@@ -334,6 +510,20 @@ times() {
 		bad 65541 "proxy '10.1.0.0/16': more than 65536 networks"
 	{ cat "$BATS_TEST_TMPDIR/many" && echo 'proxy = 10.0.0.0'; } |
 		bad 65541 'already used by \[l2\], at line 32773'
+}
+
+@test "65,536 exempt networks of all listeners are read, and one more is an error" {
+	awk 'BEGIN {
+		for (l = 1; l <= 2; l++) {
+			printf "[l%d]\nlisten = *:%d\nlimit = /24,/64 over 100 reset\n", l, l
+			for (i = 0; i < 32768; i++)
+				printf "exempt = 10.0.%d.%d\n", i / 256, i % 256
+		}
+		printf "[proxied]\nlisten = *:25\nproxy = 10.0.0.0\n"
+	}' >"$BATS_TEST_TMPDIR/many"
+	good '3 listeners on 3 addresses' <"$BATS_TEST_TMPDIR/many"
+	{ sed '/proxied/,$d' "$BATS_TEST_TMPDIR/many" && echo 'exempt = 10.1.0.0/16'; } |
+		bad 65543 "exempt '10.1.0.0/16': more than 65536 networks \(write adjacent networks as a larger one\)"
 }
 
 @test "more than 1,024 listeners are an error" {

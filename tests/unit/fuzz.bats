@@ -36,7 +36,7 @@ teardown() {
 sources() {
 	[ "$1" = proxy_header ] || printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
-	config) printf '%s\n' user/load/config.c user/common/lines.c user/lib/window_text.c ;;
+	config) printf '%s\n' user/load/config.c user/common/{lines,limit_text,number}.c user/lib/window_text.c ;;
 	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window_text.c) ;;
 	lua) (cd "$ROOT" && printf '%s\n' lua/*.c user/lib/window_text.c) ;;
 	proxy_header) echo bpf/proxy_header.h ;;
@@ -178,6 +178,8 @@ planted() {
 		'heap-buffer-overflow'
 	planted config $config '/^\tcheck_listeners(&parser);/i\	*ret_config = parser.config;' \
 		'not so: .*before'
+	planted config $config 's/a->over < b->over/a->over > b->over/' 'not so: .*is_in_order'
+	planted config user/common/limit_text.c 's/= (__u8)length;/= (__u8)levels[i + 1];/' 'not so: !strcmp'
 }
 
 @test "planted bugs in the reading of configuration lines are found" {

@@ -3,6 +3,7 @@
  * limit_text.c - limits as text.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +13,9 @@
 #include "limit_text.h"
 #include "number.h"
 
+/* The programs compare a count with one more than this, too. */
+#define OVER_MOST (UINT32_MAX - 1)
+
 static const char *const actions[] = {
 	[CC_LIMIT_RESET] = "reset",
 	[CC_LIMIT_LOG] = "log",
@@ -19,85 +23,88 @@ static const char *const actions[] = {
 
 enum { ACTIONS = sizeof(actions) / sizeof(*actions) };
 
-/* Move *@text past @word and the blanks before it. Returns false if it is not there. */
+static int __attribute__((format(printf, 2, 3))) fail(char *why, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, LIMIT_WHY_SIZE, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+/* Move *@text past @word. Returns false if it is not there. */
 static bool skip_word(const char **text, const char *word)
 {
-	const char *at = *text + strspn(*text, " \t");
+	size_t size = strlen(word);
 
-	if (at == *text || strncmp(at, word, strlen(word)))
+	if (strncmp(*text, word, size) != 0)
 		return false;
-	*text = at + strlen(word);
+	*text += size;
 	return true;
 }
 
-/* Read blanks and the number of sessions. */
-static bool read_over(const char **text, struct cc_limit *ret)
+/* Move *@text past blanks. Returns false if there are none. */
+static bool skip_blanks(const char **text)
 {
 	size_t blanks = strspn(*text, " \t");
 
 	*text += blanks;
-	return blanks && number_read(text, UINT32_MAX - 1, &ret->over) && ret->over;
+	return blanks;
 }
 
-/* Read `/LENGTH`. Returns false if it is malformed, or too long for the family. */
-static bool read_length(const char **text, int family, struct cc_limit *ret)
+/* Read `/LENGTH`. */
+static bool read_length(const char **text, uint32_t *ret)
 {
-	uint32_t length;
-
-	if (*(*text)++ != '/' || !number_read(text, family == CC_IPV6 ? 128 : 32, &length))
-		return false;
-	ret->length[CC_FAMILY_INDEX(family)] = (__u8)length;
-	return true;
+	return skip_word(text, "/") && number_read(text, UINT32_MAX, ret);
 }
 
-/* Find out which level a length is. Returns 0, or -EINVAL with the reason in @why. */
-static int find_level(int family, struct cc_limit *limit, char *why)
+/* Set the length of a family, and which level that is. */
+static int set_length(struct cc_limit *limit, int family, uint32_t length, char *why)
 {
 	const unsigned *levels = levels_of(family);
-	unsigned length = limit->length[CC_FAMILY_INDEX(family)];
 	__u8 i = 0;
 
-	while (levels[i] < length)
+	while (levels[i] && levels[i] < length)
 		i++;
+	if (levels[i] != length)
+		return fail(why, "no counts are stored for /%u of IPv%d (the %s length is /%u)",
+			    length, family == CC_IPV6 ? 6 : 4, levels[i] ? "next" : "longest",
+			    levels[i] ? levels[i] : levels[i - 1]);
+	limit->length[CC_FAMILY_INDEX(family)] = (__u8)length;
 	limit->level[CC_FAMILY_INDEX(family)] = i;
-	if (levels[i] == length)
-		return 0;
-	snprintf(why, LIMIT_WHY_SIZE,
-		 "no counts are stored for /%u of IPv%d (the next length is /%u)", length,
-		 family == CC_IPV4 ? 4 : 6, levels[i]);
-	return -EINVAL;
+	return 0;
 }
 
-static bool read_action(const char **text, struct cc_limit *ret)
+/* Returns CC_LIMIT_*; 0 for no action's name. */
+static __u8 find_action(const char *name)
 {
-	for (__u8 i = 1; i < ACTIONS; i++) {
-		if (!skip_word(text, actions[i]))
-			continue;
-		ret->action = i;
-		return true;
-	}
-	return false;
+	for (__u8 i = 1; i < ACTIONS; i++)
+		if (!strcmp(name, actions[i]))
+			return i;
+	return 0;
 }
 
 int limit_parse(const char *text, struct cc_limit *ret, char *why)
 {
 	struct cc_limit limit = { 0 };
-	int err;
+	uint32_t length4, length6;
 
-	if (!read_length(&text, CC_IPV4, &limit) || *text++ != ',' ||
-	    !read_length(&text, CC_IPV6, &limit) || !skip_word(&text, "over") ||
-	    !read_over(&text, &limit) || !read_action(&text, &limit) || *text) {
-		snprintf(why, LIMIT_WHY_SIZE,
-			 "not /LENGTH4,/LENGTH6 over SESSIONS reset|log, such as "
-			 "/24,/64 over 100 reset");
+	if (!read_length(&text, &length4) || !skip_word(&text, ",") ||
+	    !read_length(&text, &length6) || !skip_blanks(&text) || !skip_word(&text, "over") ||
+	    !skip_blanks(&text))
+		return fail(why, "not /LENGTH4,/LENGTH6 over SESSIONS reset|log, such as "
+				 "/24,/64 over 100 reset");
+	if (set_length(&limit, CC_IPV4, length4, why) || set_length(&limit, CC_IPV6, length6, why))
 		return -EINVAL;
-	}
-	err = find_level(CC_IPV4, &limit, why);
-	if (!err)
-		err = find_level(CC_IPV6, &limit, why);
-	if (!err)
-		*ret = limit;
-	return err;
+	if (!number_read(&text, OVER_MOST, &limit.over) || !limit.over ||
+	    (*text && !skip_blanks(&text)))
+		return fail(why, "'over' needs a number of sessions, from 1 to %u", OVER_MOST);
+	limit.action = find_action(text);
+	if (!limit.action)
+		return fail(why, "the action must be reset or log");
+	*ret = limit;
+	return 0;
 }
 
 const char *limit_action(const struct cc_limit *limit)

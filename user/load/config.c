@@ -127,19 +127,16 @@ static void set_cgroup(struct parser *parser, const char *value)
 static void set_max_prefixes(struct parser *parser, const char *value)
 {
 	struct config *config = &parser->config;
-	unsigned long number;
-	char *end;
+	const char *end = value;
+	uint32_t number;
 
 	if (!once(parser, "max_prefixes", &config->max_prefixes_line))
 		return;
-	errno = 0;
-	number = strtoul(value, &end, 10);
-	if (!isdigit((unsigned char)value[0]) || *end || errno || number < 1 ||
-	    number > CONFIG_MAX_PREFIXES_MOST)
+	if (number_read(&end, CONFIG_MAX_PREFIXES_MOST, &number) && number && !*end)
+		config->max_prefixes = number;
+	else
 		fail(parser, "max_prefixes '%s': not a number from 1 to %d", quote(parser, value),
 		     CONFIG_MAX_PREFIXES_MOST);
-	else
-		config->max_prefixes = (uint32_t)number;
 }
 
 static void set_group(struct parser *parser, const char *value)
@@ -185,17 +182,18 @@ static void add_window(struct parser *parser, const char *value)
 		slots += config->windows[i].windows + 1;
 		if (config->windows[i].seconds == window.seconds &&
 		    config->windows[i].windows == window.windows) {
-			fail(parser, "window '%s': there already is such a line", value);
+			fail(parser, "window '%s': there already is such a line",
+			     quote(parser, value));
 			return;
 		}
 	}
 	if (config->n_windows == CC_WINDOWS_MAX)
-		fail(parser, "window '%s': more than %d", value, CC_WINDOWS_MAX);
+		fail(parser, "window '%s': more than %d", quote(parser, value), CC_WINDOWS_MAX);
 	else if (slots + window.windows + 1 > CC_WINDOW_SLOTS_MAX)
 		fail(parser,
 		     "window '%s': more than %d windows are kept, of all lengths together and with "
 		     "the current ones (keep fewer)",
-		     value, CC_WINDOW_SLOTS_MAX);
+		     quote(parser, value), CC_WINDOW_SLOTS_MAX);
 	else
 		config->windows[config->n_windows++] = window;
 }
@@ -443,40 +441,54 @@ static void order_limit(struct cc_limits *limits, int family)
 	order[i] = last;
 }
 
-static void add_limit(struct parser *parser, struct config_listener *listener, const char *value)
+/* Where a listener has a limit of the same lengths and action; limits.n if it has none. */
+static __u32 find_limit(const struct cc_limits *limits, const struct cc_limit *limit)
+{
+	__u32 i = 0;
+
+	while (i < limits->n &&
+	       (limits->limit[i].action != limit->action ||
+		memcmp(limits->limit[i].length, limit->length, sizeof(limit->length)) != 0))
+		i++;
+	return i;
+}
+
+static void append_limit(struct parser *parser, struct config_listener *listener,
+			 const struct cc_limit *limit)
 {
 	struct cc_limits *limits = &listener->limits;
-	char why[LIMIT_WHY_SIZE];
-	struct cc_limit limit;
 
-	if (limit_parse(value, &limit, why)) {
-		fail(parser, "limit '%s': %s", quote(parser, value), why);
-		return;
-	}
-	for (__u32 i = 0; i < limits->n; i++) {
-		const struct cc_limit *other = &limits->limit[i];
-
-		if (other->action == limit.action &&
-		    !memcmp(other->length, limit.length, sizeof(limit.length))) {
-			fail(parser, "limit '%s': [%s] has such a limit already", value,
-			     listener->name);
-			return;
-		}
-	}
-	if (limits->n == CC_LIMITS_MAX) {
-		fail(parser, "limit '%s': more than %d in [%s]", value, CC_LIMITS_MAX,
-		     listener->name);
-		return;
-	}
-	if (!limits->n)
-		listener->limit_line = parser->lines.line;
-	limits->limit[limits->n++] = limit;
-	if (limit.action == CC_LIMIT_RESET)
+	listener->limit_line[limits->n] = parser->lines.line;
+	limits->limit[limits->n++] = *limit;
+	if (limit->action == CC_LIMIT_RESET)
 		limits->resets = 1;
 	else
 		limits->logs = 1;
 	for (int family = 0; family < CC_FAMILIES; family++)
 		order_limit(limits, family);
+}
+
+static void add_limit(struct parser *parser, struct config_listener *listener, const char *value)
+{
+	const struct cc_limits *limits = &listener->limits;
+	char why[LIMIT_WHY_SIZE];
+	struct cc_limit limit;
+	__u32 same;
+
+	if (limit_parse(value, &limit, why)) {
+		fail(parser, "limit '%s': %s", quote(parser, value), why);
+		return;
+	}
+	same = find_limit(limits, &limit);
+	if (same < limits->n)
+		fail(parser,
+		     "limit '%s': there already is one of these lengths with %s, at line %u",
+		     quote(parser, value), limit_action(&limit), listener->limit_line[same]);
+	else if (limits->n == CC_LIMITS_MAX)
+		fail(parser, "limit '%s': more than %d in [%s]", quote(parser, value),
+		     CC_LIMITS_MAX, listener->name);
+	else
+		append_limit(parser, listener, &limit);
 }
 
 static void set_in_listener(struct parser *parser, const char *key, const char *value)
@@ -523,14 +535,15 @@ static void check_listener(struct parser *parser, struct config_listener *listen
 		lines_fail_at(&parser->lines, listener->line,
 			      "[%s]: no 'listen = ADDRESS:PORT' line", listener->name);
 	else if (listener->limits.n && listener->proxies.n)
-		lines_fail_at(&parser->lines, listener->limit_line,
-			      "limit: [%s] has proxies, and a proxy's connection is refused before "
-			      "its header names the client (limit clients in the server's policy: "
-			      "conncount-policyd(8))",
+		lines_fail_at(&parser->lines, listener->limit_line[0],
+			      "limit: [%s] has a proxy, whose connections would be refused before "
+			      "they name their clients (limit clients by a policy: "
+			      "conncount-servers(7))",
 			      listener->name);
 	else if (listener->exempt.n && !listener->limits.n)
 		lines_fail_at(&parser->lines, listener->exempt.peer[0].line,
-			      "exempt: [%s] has no 'limit' line that would apply", listener->name);
+			      "exempt: [%s] has no 'limit' line (add one, or remove this line)",
+			      listener->name);
 	listener->limits.exempts = listener->exempt.n > 0;
 }
 

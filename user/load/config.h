@@ -55,7 +55,7 @@ struct config_listener {
 	size_t n_listens;
 	struct config_peers proxies, exempt;
 	struct cc_limits limits; /* ready for the programs */
-	unsigned limit_line;     /* the first one */
+	unsigned limit_line[CC_LIMITS_MAX];
 	unsigned line;
 	unsigned service_line; /* 0: the default holds */
 };
