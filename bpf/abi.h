@@ -468,6 +468,7 @@ struct cc_listener {
 	char service[CC_NAME_SIZE];
 	__u32 state; /* CC_LISTENER_* */
 	__u32 zero;
+	__u64 since; /* when it got its id, ns of CLOCK_BOOTTIME: what is older is another's */
 };
 
 /* Value of the `configs` array of two: a configuration, with its listeners by id. */
@@ -694,7 +695,7 @@ _Static_assert(sizeof(struct cc_proxied) == 64, "cc_proxied");
 _Static_assert(sizeof(struct cc_stats) == 192, "cc_stats");
 _Static_assert(sizeof(struct cc_fill) == 32, "cc_fill");
 _Static_assert(sizeof(struct cc_windows) == 56, "cc_windows");
-_Static_assert(sizeof(struct cc_listener) == 136, "cc_listener");
+_Static_assert(sizeof(struct cc_listener) == 144, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_config, netns_cookie) == 4144, "cc_config");
 _Static_assert(__builtin_offsetof(struct cc_config, listener) == 4216, "cc_config");
 _Static_assert(sizeof(struct cc_changed) == 20, "cc_changed");

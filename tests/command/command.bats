@@ -286,7 +286,7 @@ prefixes() {
 	local command
 	sed -i 's/^group = .*/group = daemon/' "$CONFIG"
 	load
-	for command in count list status 'count --json'; do
+	for command in count list refused status 'count --json'; do
 		# shellcheck disable=SC2086
 		expect 1 as_user nogroup conncount $command
 		expect_eq '' "$output" "output of $command"
@@ -427,6 +427,7 @@ control 2 0 100 20 0 0 0 0' "$(proxied_table "$output")" 'after sessions'
 		'status extra' 'metrics extra' 'top extra' 'top -4 33' 'watch' 'watch --over x' 'watch --over 1 extra' \
 		'watch --over 1 --interval 0' 'watch --over 1 --prefix 129' 'exporter extra' 'exporter --listen 25' \
 		'nodes extra' 'nodes --service SMTP' 'cluster extra' 'cluster -c' 'cluster --json' \
+		'refused extra' 'refused --limit 0' 'refused --limit x' 'refused --service SMTP' 'refused --listener' \
 		'unload extra' 'load extra' 'count --service smtp'; do
 		# shellcheck disable=SC2086
 		expect 2 conncount $line
@@ -436,7 +437,7 @@ control 2 0 100 20 0 0 0 0' "$(proxied_table "$output")" 'after sessions'
 	expect_match SMTP "$errors" 'the known types, for an unknown one'
 	expect 0 conncount --help
 	expect_match 'count' "$output"
-	for line in load unload count list top watch status nodes metrics exporter verify check cluster; do
+	for line in load unload count list top watch refused status nodes metrics exporter verify check cluster; do
 		expect 0 conncount "$line" --help
 		[ -n "$output" ] || fail "$line --help prints nothing"
 	done
@@ -459,6 +460,8 @@ control 2 0 100 20 0 0 0 0' "$(proxied_table "$output")" 'after sessions'
 		load -c : -c: needs a value
 		list -4 24 -6 : -6: needs a value
 		list --json --limit : --limit: needs a value
+		refused --json --limit : --limit: needs a value
+		refused --service SMTP : --service: unknown option
 		list --json=yes --limit 3 : --json=yes: takes no value
 		count --help=x : --help=x: takes no value
 		nodes --json=yes : --json=yes: takes no value
@@ -529,6 +532,7 @@ unread() {
 	load
 	unread -13 conncount count
 	unread -13 conncount list --json
+	unread -13 conncount refused --json
 	unread -13 conncount status
 	unread -13 conncount metrics
 	unread -13 conncount verify

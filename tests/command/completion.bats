@@ -9,8 +9,15 @@ load ../lib/instance
 
 setup() {
 	instance_setup
-	printf '%s\n' '[mx]' 'listen = *:25' '[msa]' 'listen = *:587' 'service = submission' |
-		configure
+	configure <<-'END'
+		[mx]
+		listen = *:25
+		limit = /24,/64 over 1 log
+		[msa]
+		listen = *:587
+		service = submission
+		proxy = 192.0.2.0/24
+	END
 }
 
 teardown() {

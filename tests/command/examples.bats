@@ -65,6 +65,7 @@ try() {
 	'user/dist/man/conncount.1:$ conncount count --window '*) opened_lately "$2" ;;
 	'user/dist/man/conncount.1:$ conncount list '*) console "$2" ;;
 	'user/dist/man/conncount.1:conncount status >/dev/null') console <(sed 's/^/$ /' "$2") ;;
+	'user/dist/man/conncount.1:$ conncount refused') lists_refused "$2" ;;
 	'user/dist/man/conncount.1:2026-'*) ;; # output, not a command: command/watch.bats
 
 	'user/dist/man/conncount.conf.5:'*) configuration "$2" ;;
@@ -221,6 +222,31 @@ opened_lately() {
 	sessions close both
 	screen "$1"
 	expect_eq "$(<"$1")" "$(<"$WORK/screen")" 'on the screen'
+}
+
+# lists_refused FILE: the same commands, about networks that limits have refused; but the times
+# differ.
+lists_refused() {
+	local n ago='s/ +[0-9]+[sm] ago / ago /'
+	configure <<-'END'
+		[mx]
+		listen = *:25
+		limit = /24,/64 over 100 reset
+		limit = /32,/128 over 20 log
+	END
+	sessions_start
+	sessions listen '*:25'
+	load
+	sessions open 27 203.0.113.9 192.0.2.10:25
+	sessions open 100 198.51.100.0+ 192.0.2.10:25
+	for n in {1..41}; do
+		expect 1 sessions open 1 198.51.100.200 192.0.2.10:25
+		expect_match refused "$output$errors"
+	done
+	screen "$1"
+	expect_eq "$(sed -E "$ago" "$1")" "$(sed -E "$ago" "$WORK/screen")" 'on the screen'
+	sessions_stop
+	expect 0 conncount unload
 }
 
 console_command() {

@@ -77,6 +77,7 @@ value_is() {
 
 @test "exporter: promtool check metrics accepts the page without a remark" {
 	requires promtool
+	configure_smtp 'limit = /24,/64 over 2 reset'
 	load
 	sessions_start
 	sessions listen '*:25'
@@ -135,6 +136,26 @@ value_is() {
 	# It prints one message for each change, not for each scrape.
 	expect_eq 4 "$(grep -c loaded "$TEST_DIR/log")" messages
 	expect 0 exporter_stop
+}
+
+@test "exporter: limits appear and vanish with each load, also in new maps" {
+	load
+	exporter
+	expect_eq '' "$(value conncount_limit_in_force)" 'without limits'
+	configure_smtp 'limit = /24,/64 over 2 log'
+	load
+	expect_eq 1 "$(value conncount_limit_in_force)" 'with a limit'
+	configure_smtp_with 'max_prefixes = 1000'
+	echo 'limit = /24,/64 over 2 log' >>"$CONFIG"
+	load
+	expect_eq 1 "$(value conncount_limit_in_force)" 'in new maps'
+	conncount unload
+	expect_eq '' "$(value conncount_limit_in_force)" 'not loaded'
+	load
+	expect_eq 1 "$(value conncount_limit_in_force)" 'loaded again'
+	configure_smtp
+	load
+	expect_eq '' "$(value conncount_limit_in_force)" 'without limits again'
 }
 
 @test "exporter: other paths get 404, other methods 405, and random bytes do no harm" {

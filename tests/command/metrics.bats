@@ -191,6 +191,31 @@ time.sleep(1000)' "$TEST_DIR/listening"
 	[ "$(state windows.evicted)" -gt 0 ] || fail 'none was evicted'
 }
 
+@test "metrics: has the limits, what they refused and whether they are in force, if there are any" {
+	scrape
+	[[ $metrics != *conncount_limit* && $metrics != *syn_gate* ]] || fail 'there is no limit'
+	configure_smtp 'limit = /24,/64 over 2 log' 'limit = /32,/128 over 9 reset' \
+		'[msa]' 'listen = *:587' 'service = submission' 'limit = /24,/64 over 1 log'
+	sessions listen '*:25'
+	sessions listen '*:587'
+	load
+	sessions open 5 10.1.2.3 192.0.2.1:25
+	sessions open 4 2001:db8::1 '[2001:db8::25]:587'
+	sed -i 's/^group = .*/group = daemon/' "$CONFIG"
+	load
+	expect 0 as_user daemon conncount metrics
+	parse_output
+	local smtp='listener="smtp",service="SMTP"'
+	expect_metric 3 conncount_limit_would_refuse_total "limit=\"/24,/64 over 2 log\",$smtp"
+	expect_metric 0 conncount_limit_refused_total "limit=\"/24,/64 over 2 log\",$smtp"
+	expect_metric 0 conncount_limit_would_refuse_total "limit=\"/32,/128 over 9 reset\",$smtp"
+	expect_metric 1 conncount_limit_in_force "limit=\"/32,/128 over 9 reset\",$smtp"
+	expect_metric 3 conncount_limit_would_refuse_total \
+		'limit="/24,/64 over 1 log",listener="msa",service="submission"'
+	expect_metric 0 conncount_namespaces_without_syn_gate
+	expect_eq 9 "$(grep -c ^conncount_limit_ <<<"$metrics")" samples
+}
+
 @test "metrics: has as many samples with 1,000 sessions as with none" {
 	local lines
 	sessions listen '*:25'

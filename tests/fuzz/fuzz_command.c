@@ -30,6 +30,7 @@
 #include "instance.h"
 #include "load.h"
 #include "metrics.h"
+#include "refusals.h"
 #include "screen.h"
 #include "verify.h"
 
@@ -118,7 +119,7 @@ FILE *__real_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode)
 {
-	static char config[] = "[a]\nlisten = *:25\n";
+	static char config[] = "[a]\nlisten = *:25\nlimit = /24,/64 over 1 reset\n";
 	static char cluster[] = "[cluster]\nservers = 192.0.2.1:6379\n";
 	char *text = strstr(path, "cluster") ? cluster : config;
 
@@ -548,6 +549,67 @@ const char *queues_strerror(int error)
 void queues_free(struct queues *queues)
 {
 	check(queues);
+}
+
+/* A listener with as many limits as possible, and a network namespace too many to name. */
+int refusals_read(const struct snapshot *snapshot, struct refusals *ret)
+{
+	const char *const names[] = { "a", "b" };
+
+	check(*snapshot->dir);
+	if (world & WORLD_NO_ANSWER)
+		return -EIO;
+	*ret = (struct refusals){ .n_ungated = world & WORLD_NOT_EXACT ? 21 : 0 };
+	ret->ungated = calloc(ret->n_ungated + 1, sizeof(*ret->ungated));
+	ret->limited = calloc(2, sizeof(*ret->limited));
+	check(ret->ungated && ret->limited);
+	if (world & WORLD_UNKNOWN)
+		return 0;
+	for (ret->n_limited = 0; ret->n_limited < 2; ret->n_limited++) {
+		struct limited *to = &ret->limited[ret->n_limited];
+
+		strcpy(to->name, names[ret->n_limited]);
+		to->limits.n = CC_LIMITS_MAX;
+		/* Only 0 and 3 are no action. */
+		for (__u8 i = 0; i < CC_LIMITS_MAX; i++)
+			to->limits.limit[i] = (struct cc_limit){
+				.over = UINT32_MAX,
+				.length = { 255, 255 },
+				.action = i,
+			};
+		to->refusals.limit[0].refused = UINT64_MAX;
+		to->why_not = world & WORLD_NOT_EXACT ? "why" : NULL;
+	}
+	return 0;
+}
+
+void refusals_free(struct refusals *refusals)
+{
+	free(refusals->limited);
+	free(refusals->ungated);
+}
+
+int refused_read(const char *dir, const char *listener, struct refused *ret)
+{
+	check(*dir && (!listener || !strcmp(listener, "a")));
+	if (world & WORLD_NO_ANSWER)
+		return -EIO;
+	*ret = (struct refused){ .limited = !(world & WORLD_UNKNOWN) };
+	ret->networks = calloc(2, sizeof(*ret->networks));
+	check(ret->networks);
+	for (; ret->limited && ret->n < 2; ret->n++)
+		ret->networks[ret->n] = (struct refused_network){
+			.cidr = { .family = CONNCOUNT_IPV6, .prefixlen = 128 },
+			.listener = "a",
+			.refused = UINT64_MAX,
+			.age_ms = ret->n ? UINT64_MAX : 0,
+		};
+	return 0;
+}
+
+void refused_free(struct refused *refused)
+{
+	free(refused->networks);
 }
 
 int load(struct instance *instance, const struct cgroup *cgroup, const struct config *config,

@@ -107,6 +107,8 @@ time.sleep(1000)' "192.0.2.1${#pids[@]}" "$((10 + ${#pids[@]}))" "$TEST_DIR/up${
 	STATS_BEFORE=$(cat /proc/sys/kernel/bpf_stats_enabled)
 	echo 0 >/proc/sys/kernel/bpf_stats_enabled
 	sessions listen '*:25'
+	configure_smtp 'limit = /24,/64 over 9 reset'
+	load
 	scrape
 	[[ $output != *conncount_program_run* ]] || fail 'there should be none'
 	echo 1 >/proc/sys/kernel/bpf_stats_enabled
@@ -114,7 +116,7 @@ time.sleep(1000)' "192.0.2.1${#pids[@]}" "$((10 + ${#pids[@]}))" "$TEST_DIR/up${
 	sessions close server
 	scrape
 	local program
-	for program in sockops release; do
+	for program in sockops release ack_gate syn_gate; do
 		expect_match "conncount_program_runs_total\{program=\"$program\"\} [1-9]" "$output"
 		expect_match "conncount_program_run_seconds_total\{program=\"$program\"\} [0-9.e-]*[1-9]" \
 			"$output"

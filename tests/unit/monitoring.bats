@@ -32,7 +32,7 @@ metrics() {
 @test "promtool accepts the rules" {
 	requires promtool
 	expect 0 promtool check rules "$RULES"
-	expect_match '10 rules found' "$output"
+	expect_match '13 rules found' "$output"
 }
 
 @test "each alert fires when it should, and not before" {
@@ -60,6 +60,13 @@ metrics() {
 		      - {series: 'conncount_listening_sockets_outside{listener="d"}', values: '1x24'}
 		      - {series: 'conncount_windows_evicted_total{instance="good"}', values: '9x24'}
 		      - {series: 'conncount_windows_evicted_total{instance="small"}', values: '0+1x24'}
+		      - {series: 'conncount_limit_in_force{listener="a",limit="/24,/64 over 9 log"}', values: '1x24'}
+		      - {series: 'conncount_limit_in_force{listener="g",limit="/24,/64 over 9 log"}', values: '0x24'}
+		      - {series: 'conncount_limit_refused_total{listener="a",limit="/24,/64 over 9 reset"}', values: '7x24'}
+		      - {series: 'conncount_limit_refused_total{listener="g",limit="/24,/64 over 9 reset"}', values: '0x4 1+1x20'}
+		      - {series: 'conncount_limit_would_refuse_total{listener="a",limit="/24,/64 over 9 log"}', values: '0+1x24'}
+		      - {series: 'conncount_namespaces_without_syn_gate{instance="good"}', values: '0x24'}
+		      - {series: 'conncount_namespaces_without_syn_gate{instance="late"}', values: '2x24'}
 		      - {series: 'conncount_cluster_exact{instance="good"}', values: '1x24'}
 		      - {series: 'conncount_cluster_exact{instance="cut"}', values: '0x24'}
 		      - {series: 'conncount_cluster_node_ok{instance="good",node="mx1"}', values: '1x24'}
@@ -101,6 +108,8 @@ metrics() {
 		          - {labels: '{alertname="ConncountNotExact",instance="lossy"}', value: 1}
 		          - {labels: '{alertname="ConncountDetached",instance="gone"}', value: 1}
 		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
+		          - {labels: '{alertname="ConncountLimitRefuses",listener="g"}', value: 1}
+		          - {labels: '{alertname="ConncountLimitNotInForce",listener="g"}', value: 1}
 		      - expr: count by (alertname, instance, listener, node) (ALERTS{alertstate="firing"})
 		        eval_time: 20m
 		        exp_samples:
@@ -114,6 +123,9 @@ metrics() {
 		          - {labels: '{alertname="ConncountTableFilling",instance="full"}', value: 1}
 		          - {labels: '{alertname="ConncountWindowsEvict",instance="small"}', value: 1}
 		          - {labels: '{alertname="ConncountAcceptQueueFilling",listener="b"}', value: 1}
+		          - {labels: '{alertname="ConncountLimitRefuses",listener="g"}', value: 1}
+		          - {labels: '{alertname="ConncountLimitNotInForce",listener="g"}', value: 1}
+		          - {labels: '{alertname="ConncountNamespaceWithoutSynGate",instance="late"}', value: 1}
 	END
 	expect 0 promtool test rules "$BATS_TEST_TMPDIR/test.yml"
 }

@@ -33,8 +33,8 @@ struct command {
 
 /* Each in its file, cmd_NAME.c. */
 extern const struct command check_command, cluster_command, count_command, exporter_command,
-	list_command, load_command, metrics_command, nodes_command, status_command, top_command,
-	unload_command, verify_command, watch_command;
+	list_command, load_command, metrics_command, nodes_command, refused_command, status_command,
+	top_command, unload_command, verify_command, watch_command;
 
 /* Numbers of the long options that have no letter. */
 enum {

@@ -10,7 +10,9 @@
 #include "cmd.h"
 #include "origin.h"
 #include "outside.h"
+#include "refusals.h"
 #include "snapshot.h"
+#include "status_limits.h"
 #include "window.h"
 
 static struct conncount_tally sum(const struct conncount_listener *listener)
@@ -50,7 +52,7 @@ static json_t *totals_json(const struct conncount_proxied *proxied)
 	return object;
 }
 
-static json_t *listener_json(const struct snapshot *snapshot,
+static json_t *listener_json(const struct snapshot *snapshot, const struct refusals *refusals,
 			     const struct conncount_listener *listener)
 {
 	json_t *object = json_object(), *listens = json_array();
@@ -74,6 +76,7 @@ static json_t *listener_json(const struct snapshot *snapshot,
 	json_object_set_new(object, "awaiting", json_integer(listener->proxied.awaiting));
 	json_object_set_new(object, "unidentified", json_integer(listener->proxied.unidentified));
 	json_object_set_new(object, "proxied", totals_json(&listener->proxied));
+	json_object_set_new(object, "limits", limits_json(refusals, listener->name));
 	return object;
 }
 
@@ -139,13 +142,14 @@ static json_t *windows_json(const struct conncount_windows *windows)
 	return object;
 }
 
-static int print_snapshot_json(const struct snapshot *snapshot)
+static int print_snapshot_json(const struct snapshot *snapshot, const struct refusals *refusals)
 {
 	char when[ORIGIN_TIME_SIZE], group[ORIGIN_GROUP_SIZE];
 	json_t *object = json_object(), *listeners = json_array();
 
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
-		json_array_append_new(listeners, listener_json(snapshot, &snapshot->listeners[i]));
+		json_array_append_new(listeners,
+				      listener_json(snapshot, refusals, &snapshot->listeners[i]));
 	json_object_set_new(object, "loaded", json_true());
 	json_object_set_new(object, "dir", json_text(snapshot->dir));
 	json_object_set_new(object, "loaded_at",
@@ -168,6 +172,7 @@ static int print_snapshot_json(const struct snapshot *snapshot)
 	json_object_set_new(object, "listeners", listeners);
 	json_object_set_new(object, "cluster", cluster_json(snapshot));
 	json_object_set_new(object, "windows", windows_json(&snapshot->windows));
+	json_object_set_new(object, "namespaces_without_syn_gate", ungated_json(refusals));
 	outside_add(object, snapshot);
 	return print_json(object);
 }
@@ -275,7 +280,7 @@ static void print_line(const char *line)
 	puts(line);
 }
 
-static void print_snapshot(const struct snapshot *snapshot)
+static void print_snapshot(const struct snapshot *snapshot, const struct refusals *refusals)
 {
 	const struct conncount_state *state = &snapshot->state;
 
@@ -297,11 +302,12 @@ static void print_snapshot(const struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
 		print_listener(snapshot, &snapshot->listeners[i]);
 	print_all_proxied(snapshot);
+	limits_print(refusals);
 	outside_tell(snapshot, print_line);
 }
 
 /* Report what is wrong with the counts, and what to do. Returns the exit status. */
-static int judge(const struct snapshot *snapshot)
+static int judge(const struct snapshot *snapshot, const struct refusals *refusals)
 {
 	const struct conncount_state *state = &snapshot->state;
 
@@ -320,6 +326,7 @@ static int judge(const struct snapshot *snapshot)
 		       "running, one has died: conncount load)");
 	if (state->detached)
 		report_detached(state->cgroup);
+	limits_report(refusals);
 	if (*snapshot->cluster.why)
 		report("service '" CONNCOUNT_SERVICE_CLUSTER "': not exact: %s (see: conncount "
 		       "nodes)",
@@ -327,29 +334,40 @@ static int judge(const struct snapshot *snapshot)
 	return snapshot_is_exact(snapshot) ? STATUS_DONE : STATUS_FAILED;
 }
 
+/* Print what there is to say of an instance. Returns the exit status. */
+static int tell(const struct snapshot *snapshot, const struct refusals *refusals, bool json)
+{
+	int result = STATUS_DONE;
+
+	if (json)
+		result = print_snapshot_json(snapshot, refusals);
+	else
+		print_snapshot(snapshot, refusals);
+	if (judge(snapshot, refusals))
+		result = STATUS_FAILED;
+	return result;
+}
+
 static int status(const char *dir, bool json)
 {
-	struct snapshot snapshot;
+	struct snapshot snapshot = { .n_listeners = 0 };
+	struct refusals refusals;
 	struct conncount *cc = NULL;
 	char text[CONNCOUNT_ERROR_SIZE];
-	int result = STATUS_DONE;
+	int result = STATUS_FAILED;
 	int err = conncount_open(dir, &cc);
 
 	if (!err)
 		err = snapshot_take(cc, dir, &snapshot);
-	if (err) {
+	if (!err)
+		err = refusals_read(&snapshot, &refusals);
+	if (!err) {
+		result = tell(&snapshot, &refusals, json);
+		refusals_free(&refusals);
+	} else {
 		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
-		result = STATUS_FAILED;
-		goto cleanup;
 	}
-	if (json)
-		result = print_snapshot_json(&snapshot);
-	else
-		print_snapshot(&snapshot);
-	if (judge(&snapshot))
-		result = STATUS_FAILED;
 	snapshot_free(&snapshot);
-cleanup:
 	conncount_close(cc);
 	return result;
 }

@@ -10,9 +10,9 @@
 #include "cmd.h"
 
 static const struct command *const commands[] = {
-	&load_command,   &unload_command, &count_command,   &list_command,    &top_command,
-	&watch_command,  &status_command, &nodes_command,   &metrics_command, &exporter_command,
-	&verify_command, &check_command,  &cluster_command,
+	&load_command,     &unload_command,  &count_command,  &list_command,    &top_command,
+	&watch_command,    &refused_command, &status_command, &nodes_command,   &metrics_command,
+	&exporter_command, &verify_command,  &check_command,  &cluster_command,
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(*commands) };

@@ -109,10 +109,13 @@ static int enter_listeners(struct cc_config *active, const struct config *config
 			return -ENOSPC;
 		}
 		struct cc_listener *to = &active->listener[id];
+		__u64 since = to->since ? to->since : boot_ns();
+
 		memset(to, 0, sizeof(*to));
 		memcpy(to->name, from->name, sizeof(to->name));
 		memcpy(to->service, from->service, sizeof(to->service));
 		to->state = CC_LISTENER_ACTIVE;
+		to->since = since;
 	}
 
 	active->used = CC_LISTENERS_MAX;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limit_text.h"
 #include "metrics.h"
 
 int metrics_take(struct conncount *cc, const char *dir, struct metrics *ret_metrics)
@@ -16,6 +17,11 @@ int metrics_take(struct conncount *cc, const char *dir, struct metrics *ret_metr
 
 	if (err)
 		return err;
+	err = refusals_read(&metrics.snapshot, &metrics.refusals);
+	if (err) {
+		snapshot_free(&metrics.snapshot);
+		return err;
+	}
 	metrics.queues_err = queues_read(&metrics.snapshot.state, metrics.snapshot.listens,
 					 metrics.snapshot.n_listens, false, &metrics.queues);
 	metrics.n_programs = program_stats(metrics.snapshot.dir, metrics.programs);
@@ -26,6 +32,7 @@ int metrics_take(struct conncount *cc, const char *dir, struct metrics *ret_metr
 void metrics_free(struct metrics *metrics)
 {
 	queues_free(&metrics->queues);
+	refusals_free(&metrics->refusals);
 	snapshot_free(&metrics->snapshot);
 }
 
@@ -301,6 +308,75 @@ static void print_proxied_totals(const struct page *page, const struct snapshot 
 		     j++)
 			print_proxied(page, &family, &snapshot->listeners[i], totals[j].origin,
 				      totals[j].offset);
+}
+
+/* --- limits -------------------------------------------------------------------------------- */
+
+static uint64_t limit_refused(const struct limited *limited, __u32 i)
+{
+	return limited->refusals.limit[i].refused;
+}
+
+static uint64_t limit_would_refuse(const struct limited *limited, __u32 i)
+{
+	return limited->refusals.limit[i].would_refuse;
+}
+
+static uint64_t limit_in_force(const struct limited *limited, __u32 i)
+{
+	(void)i;
+	return !limited->why_not;
+}
+
+/* One family of the limits, with the value of each. */
+static void print_limit_family(const struct page *page, const struct refusals *refusals,
+			       const struct family *family,
+			       uint64_t (*value)(const struct limited *limited, __u32 i))
+{
+	print_family(page, family);
+	for (size_t i = 0; i < refusals->n_limited; i++) {
+		const struct limited *limited = &refusals->limited[i];
+
+		for (__u32 j = 0; j < limited->limits.n; j++) {
+			char limit[LIMIT_TEXT_SIZE];
+			const struct label labels[] = {
+				{ "listener", limited->name },
+				{ "service", limited->service },
+				{ "limit", limit_format(&limited->limits.limit[j], limit) },
+				{ NULL, NULL },
+			};
+
+			print_integer(page, family, labels, value(limited, j));
+		}
+	}
+}
+
+static void print_limits(const struct page *page, const struct refusals *refusals)
+{
+	static const struct {
+		struct family family;
+		uint64_t (*value)(const struct limited *limited, __u32 i);
+	} families[] = {
+		{ { "conncount_limit_refused", NULL, "Connections that the limit refused.",
+		    COUNTER },
+		  limit_refused },
+		{ { "conncount_limit_would_refuse", NULL,
+		    "Connections that the limit let in, and would have refused with reset.",
+		    COUNTER },
+		  limit_would_refuse },
+		{ { "conncount_limit_in_force", NULL,
+		    "1 if the limit is in force, 0 if not: then it refuses nothing.", GAUGE },
+		  limit_in_force },
+	};
+	static const struct family ungated = {
+		.name = "conncount_namespaces_without_syn_gate",
+		.help = "Network namespaces in which clients over a limit wait instead of being "
+			"refused: no server listened there at the last load.",
+	};
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++)
+		print_limit_family(page, refusals, &families[i].family, families[i].value);
+	print_single(page, &ungated, refusals->n_ungated);
 }
 
 /* --- windows of time ----------------------------------------------------------------------- */
@@ -638,6 +714,8 @@ void metrics_print(const struct metrics *metrics, enum metrics_format format, FI
 			print_proxied_open(&page, &metrics->snapshot);
 			print_proxied_totals(&page, &metrics->snapshot);
 		}
+		if (metrics->refusals.n_limited)
+			print_limits(&page, &metrics->refusals);
 		if (metrics->snapshot.windows.n)
 			print_windows(&page, &metrics->snapshot.windows);
 		if (metrics->snapshot.cluster.state.joined) {

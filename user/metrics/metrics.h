@@ -10,10 +10,12 @@
 
 #include "programs.h"
 #include "queues.h"
+#include "refusals.h"
 #include "snapshot.h"
 
 struct metrics {
 	struct snapshot snapshot;
+	struct refusals refusals;
 	struct queues queues;
 	int queues_err; /* negative errno if the sockets cannot be listed */
 	struct program_stats programs[PROGRAMS];

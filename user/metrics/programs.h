@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 struct program_stats {
-	const char *name; /* as it is pinned */
+	const char *name; /* as it is pinned, up to a `-` */
 	uint64_t runs;    /* since it was loaded, while the kernel measured */
 	uint64_t run_ns;  /* nanoseconds of all of them */
 };
 
-enum { PROGRAMS = 3 };
+enum { PROGRAMS = 5 };
 
 /*
  * program_stats() - the statistics of the programs loaded in @dir.

@@ -5,11 +5,12 @@
 # listeners and services those of its status.
 
 # _conncount_column N: column N of the listeners' table of `conncount status`. Among the services
-# (2) is that of the cluster, if there is one.
+# (2) is that of the cluster, if there is one. The table ends before an empty line, or notes.
 _conncount_column() {
 	conncount status "${_conncount_dir[@]}" 2>/dev/null |
 		awk -v n="$1" '/^cluster/ && n == 2 { print "inbound_cidr" }
-			/^LISTENER/ { table = 1; next } table { print $n }' | sort -u
+			/^LISTENER/ { table = 1; next } table && /^($|note:)/ { exit }
+			table { print $n }' | sort -u
 }
 
 # _conncount_options COMMAND: its options, as the lines of its --help begin.

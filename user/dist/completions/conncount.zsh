@@ -5,14 +5,15 @@
 # listeners and services those of its status.
 
 # Column $1 of the listeners' table of `conncount status`. Among the services (2) is that of the
-# cluster, if there is one.
+# cluster, if there is one. The table ends before an empty line, or notes.
 _conncount_column() {
 	local dir=${words[(i)--dir]}
 	local -a names
 	((dir < CURRENT - 1)) && dir=(--dir ${words[dir + 1]}) || dir=()
 	names=(${(fu)"$(conncount status $dir 2>/dev/null |
 		awk -v n=$1 '/^cluster/ && n == 2 { print "inbound_cidr" }
-			/^LISTENER/ { table = 1; next } table { print $n }')"})
+			/^LISTENER/ { table = 1; next } table && /^($|note:)/ { exit }
+			table { print $n }')"})
 	compadd -a names
 }
 
