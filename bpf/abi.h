@@ -30,8 +30,7 @@
  *	window      a stretch of time in which connections are counted, whether still open or not
  *	current     of a window: the one that has not ended
  *	limit       how many sessions a network may have open before connections are refused
- *	place       in a network below its limit, reserved for a connection whose handshake is
- *ending
+ *	place       of a network below its limit, reserved while a handshake ends
  */
 #ifndef CONNCOUNT_ABI_H
 #define CONNCOUNT_ABI_H
@@ -85,9 +84,11 @@
 enum {
 	/* Listener ids run from 0 to CC_LISTENERS_MAX - 1. */
 	CC_LISTENERS_MAX = 1024,
-	/* How many addresses and ports all listeners of a configuration can have together. */
+	/* How many addresses and ports all listeners of a configuration can have together.
+	 */
 	CC_LISTENS_MAX = 1048576,
-	/* How many networks of proxies all listeners of a configuration can have together. */
+	/* How many networks of proxies all listeners of a configuration can have together.
+	 */
 	CC_PROXIES_MAX = 65536,
 	/* How many exempt networks all listeners of a configuration can have together. */
 	CC_EXEMPT_MAX = 65536,
@@ -357,7 +358,8 @@ struct cc_limit {
 	__u8 length[CC_FAMILIES]; /* prefix lengths, which are levels, by CC_FAMILY_INDEX */
 	__u8 level[CC_FAMILIES];  /* which level that is; the shortest is 0 */
 	__u8 action;              /* CC_LIMIT_* */
-	__u8 zero[3];
+	__u8 total;               /* where its totals are in struct cc_refusals */
+	__u8 zero[2];
 };
 
 /*
@@ -378,12 +380,21 @@ struct cc_limits {
 /* @config: which of the two configurations; @id: the listener. */
 #define CC_LIMITS_INDEX(config, id) ((config)*CC_LISTENERS_MAX + (id))
 
-/* Value of the `refusals` array, whose index is the listener id: totals by limit. */
+/* What a limit has done. */
+struct cc_limit_totals {
+	__u64 refused;      /* packets: SYNs answered by a RST, final ACKs dropped */
+	__u64 would_refuse; /* connections let through though over the limit */
+};
+
+/* Those of two configurations, if a load replaces all limits. */
+enum { CC_LIMIT_TOTALS = 2 * CC_LIMITS_MAX };
+
+/*
+ * Value of the `refusals` array, whose index is the listener id: totals by limit. A limit keeps its
+ * place here for as long as it is configured.
+ */
 struct cc_refusals {
-	struct {
-		__u64 refused;      /* SYNs answered by a RST, and final ACKs dropped */
-		__u64 would_refuse; /* connections let through though over the limit */
-	} limit[CC_LIMITS_MAX];
+	struct cc_limit_totals limit[CC_LIMIT_TOTALS]; /* by `total` of struct cc_limit */
 };
 
 /* Key of the `refused` hash: a network that has been refused. */
@@ -686,7 +697,7 @@ _Static_assert(sizeof(struct cc_cache_slot) == 40, "cc_cache_slot");
 _Static_assert(sizeof(struct cc_session) == 40, "cc_session");
 _Static_assert(sizeof(struct cc_untracked) == 4, "cc_untracked");
 _Static_assert(sizeof(struct cc_limits) == 64, "cc_limits");
-_Static_assert(sizeof(struct cc_refusals) == 64, "cc_refusals");
+_Static_assert(sizeof(struct cc_refusals) == 128, "cc_refusals");
 _Static_assert(sizeof(struct cc_refused_key) == 24, "cc_refused_key");
 _Static_assert(sizeof(struct cc_refused) == 24, "cc_refused");
 _Static_assert(sizeof(struct cc_place) == 40, "cc_place");

@@ -455,7 +455,7 @@ int conncount_files(struct bpf_iter__task_file *ctx)
 
 /* Give back all places: their handshakes have failed. */
 SEC("raw_tp")
-int conncount_settle(void *unused)
+int conncount_reclaim(void *unused)
 {
 	struct place_sweep all = { .all = true };
 

@@ -68,17 +68,16 @@ static __always_inline bool arrival_find(const struct endpoint *local, __u32 por
 static __always_inline bool syn_is_refused(struct arrival *arrival)
 {
 	struct cc_count_key key = {};
-	__u32 index, level;
+	__u32 level;
 
 	for (__u32 i = 0; i < CC_LIMITS_MAX; i++) {
-		struct cc_limit *limit =
-			limit_get(&arrival->as, arrival->limits, i, &key, &index, &level);
+		struct cc_limit *limit = limit_get(&arrival->as, arrival->limits, i, &key, &level);
 
 		if (!limit)
 			break;
 		if (limit->action != CC_LIMIT_RESET || !network_has(&key, limit->over))
 			continue;
-		refusal_add(&key, index, false);
+		refusal_add(&key, limit->total, false);
 		return true;
 	}
 	return false;
@@ -108,12 +107,11 @@ static __always_inline bool packet_can_open(const struct packet *packet, struct 
 static __noinline int arrival_reserve(struct arrival *arrival, bool last)
 {
 	struct cc_count_key key = {};
-	__u32 levels = 0, index, level;
+	__u32 levels = 0, total = 0, level;
 	int refused = 0;
 
 	for (__u32 i = 0; i < CC_LIMITS_MAX; i++) {
-		struct cc_limit *limit =
-			limit_get(&arrival->as, arrival->limits, i, &key, &index, &level);
+		struct cc_limit *limit = limit_get(&arrival->as, arrival->limits, i, &key, &level);
 		int result;
 
 		if (!limit)
@@ -125,11 +123,12 @@ static __noinline int arrival_reserve(struct arrival *arrival, bool last)
 		if (result == PLACE_RESERVED)
 			levels |= 1U << level;
 		refused = result == PLACE_FULL || result == PLACE_HELD ? result : 0;
+		total = limit->total;
 		if (refused)
 			break;
 	}
 	if (refused && (refused == PLACE_FULL || last))
-		refusal_add(&key, index, false);
+		refusal_add(&key, total, false);
 	if (levels && (refused || !place_note(&arrival->as, levels)))
 		places_return(&arrival->as, levels);
 	return refused;

@@ -42,8 +42,7 @@ static __always_inline struct cc_limits *limits_find(__u32 listener, __be16 conf
  */
 static __always_inline struct cc_limit *limit_get(const struct cc_session *as,
 						  struct cc_limits *limits, __u32 i,
-						  struct cc_count_key *ret_key, __u32 *ret_index,
-						  __u32 *ret_level)
+						  struct cc_count_key *ret_key, __u32 *ret_level)
 {
 	__u32 family = CC_FAMILY_INDEX(bpf_ntohs(as->family)), index, at;
 	const struct level *level;
@@ -60,7 +59,6 @@ static __always_inline struct cc_limit *limit_get(const struct cc_session *as,
 	ret_key->listener = as->listener;
 	ret_key->family = as->family;
 	level_key(as, level, ret_key);
-	*ret_index = index;
 	*ret_level = at;
 	return limit;
 }
@@ -82,24 +80,24 @@ static __always_inline bool network_has(const struct cc_count_key *network, __u3
 /*
  * refusal_add() - count a connection that a limit refuses, or would refuse.
  * @network: over the limit.
- * @index: of the limit.
+ * @total: of the limit.
  * A global function, as levels_add(). Returns 0.
  */
-int refusal_add(const struct cc_count_key *network, __u32 index, bool would)
+int refusal_add(const struct cc_count_key *network, __u32 total, bool would)
 {
 	struct cc_refused_key key = {};
 	struct cc_refused fresh = {}, *entry;
 	struct cc_refusals *totals;
 	__u32 listener;
 
-	if (!network || index >= CC_LIMITS_MAX)
+	if (!network || total >= CC_LIMIT_TOTALS)
 		return 0;
 	listener = bpf_ntohs(network->listener);
 	totals = bpf_map_lookup_elem(&refusals, &listener);
 	if (totals && would)
-		__sync_fetch_and_add(&totals->limit[index].would_refuse, 1);
+		__sync_fetch_and_add(&totals->limit[total].would_refuse, 1);
 	else if (totals)
-		__sync_fetch_and_add(&totals->limit[index].refused, 1);
+		__sync_fetch_and_add(&totals->limit[total].refused, 1);
 	key.listener = network->listener;
 	key.family = network->family;
 	key.length = network->prefixlen - CC_COUNT_BITS_OWNER;
@@ -129,7 +127,7 @@ int limits_log(const struct cc_session *session)
 	struct cc_count_key key = {};
 	struct endpoint peer = {};
 	struct cc_limits *found;
-	__u32 index, level;
+	__u32 level;
 
 	if (!session || !control)
 		return 0;
@@ -140,12 +138,12 @@ int limits_log(const struct cc_session *session)
 	if (!found || !found->logs)
 		return 0;
 	for (__u32 i = 0; i < CC_LIMITS_MAX; i++) {
-		struct cc_limit *limit = limit_get(session, found, i, &key, &index, &level);
+		struct cc_limit *limit = limit_get(session, found, i, &key, &level);
 
 		if (!limit)
 			break;
 		if (limit->action == CC_LIMIT_LOG && network_has(&key, limit->over + 1))
-			refusal_add(&key, index, true);
+			refusal_add(&key, limit->total, true);
 	}
 	return 0;
 }

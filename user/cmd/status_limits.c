@@ -20,9 +20,9 @@ static void print_limits(const struct limited *limited)
 
 	for (__u32 i = 0; i < limited->limits.n; i++)
 		printf("%-16s %-32s %9llu %12llu  %s%s\n", limited->name,
-		       limit_format(&limited->limits.limit[i], text),
-		       limited->refusals.limit[i].refused, limited->refusals.limit[i].would_refuse,
-		       limited->why_not ? "no: " : "yes", limited->why_not ? limited->why_not : "");
+		       limit_format(&limited->limits.limit[i], text), limited->totals[i].refused,
+		       limited->totals[i].would_refuse, limited->why_not ? "no: " : "yes",
+		       limited->why_not ? limited->why_not : "");
 }
 
 static void note_ungated(const struct refusals *refusals)
@@ -71,9 +71,9 @@ static json_t *limit_json(const struct limited *limited, __u32 i)
 	json_object_set_new(object, "limit",
 			    json_string(limit_format(&limited->limits.limit[i], text)));
 	json_object_set_new(object, "refused",
-			    json_integer((json_int_t)limited->refusals.limit[i].refused));
+			    json_integer((json_int_t)limited->totals[i].refused));
 	json_object_set_new(object, "would_refuse",
-			    json_integer((json_int_t)limited->refusals.limit[i].would_refuse));
+			    json_integer((json_int_t)limited->totals[i].would_refuse));
 	json_object_set_new(object, "in_force", json_boolean(!limited->why_not));
 	json_object_set_new(object, "reason",
 			    limited->why_not ? json_string(limited->why_not) : json_null());

@@ -235,13 +235,14 @@ int gates_detach(const char *dir)
 	return err;
 }
 
-int gates_settle(struct conncount_bpf *skel)
+int gates_reclaim(struct conncount_bpf *skel)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
-	int err;
+	int err = clear_gated(bpf_map__fd(skel->maps.gated));
 
 	programs_wait();
-	err = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.conncount_settle), &opts);
+	if (!err)
+		err = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.conncount_reclaim), &opts);
 	if (err)
 		report("places cannot be given back: %s", strerror(-err));
 	return err;

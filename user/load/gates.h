@@ -33,9 +33,10 @@ int gates_detach(const char *dir);
 bool gates_exist(const char *dir, const char *set);
 
 /*
- * gates_settle() - after gates_detach(), give back the places that failed handshakes have left.
+ * gates_reclaim() - after gates_detach(), give back the places that failed handshakes have left,
+ * and forget which namespaces had a gate.
  * Returns 0 or a negative errno, reported.
  */
-int gates_settle(struct conncount_bpf *skel);
+int gates_reclaim(struct conncount_bpf *skel);
 
 #endif

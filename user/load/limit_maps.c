@@ -31,6 +31,22 @@ static struct cc_limits configured(const struct config *config, const struct cc_
 	return none;
 }
 
+static bool is_same_limit(const struct cc_limit *a, const struct cc_limit *b)
+{
+	return a->over == b->over && a->action == b->action &&
+	       !memcmp(a->length, b->length, sizeof(a->length));
+}
+
+/* Whether two listeners have the same limits, in the same order. */
+static bool are_same_limits(const struct cc_limits *a, const struct cc_limits *b)
+{
+	bool same = a->n == b->n && a->exempts == b->exempts;
+
+	for (__u32 i = 0; same && i < a->n; i++)
+		same = is_same_limit(&a->limit[i], &b->limit[i]);
+	return same;
+}
+
 int limits_compare(const struct limit_maps *maps, const struct config *config,
 		   const struct cc_config *active, unsigned slot, bool *ret_same)
 {
@@ -42,52 +58,60 @@ int limits_compare(const struct limit_maps *maps, const struct config *config,
 		struct cc_limits there, wanted = configured(config, active, id);
 
 		err = read_limits(maps, slot, id, &there);
-		*ret_same = !err && !memcmp(&there, &wanted, sizeof(wanted));
+		*ret_same = !err && are_same_limits(&there, &wanted);
 	}
 	return err;
 }
 
-/* Where a limit is among others. Returns CC_LIMITS_MAX if it is not. */
-static __u32 find_limit(const struct cc_limits *limits, const struct cc_limit *limit)
+/* The same limit among others, or NULL. */
+static const struct cc_limit *find_limit(const struct cc_limits *limits,
+					 const struct cc_limit *limit)
 {
 	for (__u32 i = 0; i < limits->n; i++)
-		if (!memcmp(&limits->limit[i], limit, sizeof(*limit)))
-			return i;
-	return CC_LIMITS_MAX;
+		if (is_same_limit(&limits->limit[i], limit))
+			return &limits->limit[i];
+	return NULL;
 }
 
-/* Move the totals of the limits in @from to their places in @to. Others are 0. */
-static struct cc_refusals arrange(const struct cc_refusals *refusals, const struct cc_limits *from,
-				  const struct cc_limits *to)
+/*
+ * Say where the totals of each limit in @wanted are: where they were in @was, or where none were.
+ * Sets these to 0 in @refusals. Returns whether there are any.
+ */
+static bool place_totals(struct cc_limits *wanted, const struct cc_limits *was,
+			 struct cc_refusals *refusals)
 {
-	struct cc_refusals ret = { 0 };
+	bool used[CC_LIMIT_TOTALS] = { false }, fresh = false;
+	__u8 next = 0;
 
-	for (__u32 i = 0; i < to->n; i++) {
-		__u32 was = find_limit(from, &to->limit[i]);
+	for (__u32 i = 0; i < was->n; i++)
+		used[was->limit[i].total] = true;
+	for (__u32 i = 0; i < wanted->n; i++) {
+		const struct cc_limit *old = find_limit(was, &wanted->limit[i]);
 
-		if (was < CC_LIMITS_MAX)
-			ret.limit[i] = refusals->limit[was];
+		while (!old && used[next])
+			next++;
+		wanted->limit[i].total = old ? old->total : next;
+		if (old)
+			continue;
+		memset(&refusals->limit[next++], 0, sizeof(refusals->limit[0]));
+		fresh = true;
 	}
-	return ret;
+	return fresh;
 }
 
-static int write_one(const struct limit_maps *maps, const struct cc_limits *wanted, unsigned slot,
+static int write_one(const struct limit_maps *maps, struct cc_limits *wanted, unsigned slot,
 		     __u32 id)
 {
 	__u32 index = CC_LIMITS_INDEX(slot, id);
 	struct cc_refusals refusals;
 	struct cc_limits was;
-	int err = bpf_map_update_elem(maps->limits_fd, &index, wanted, BPF_ANY);
+	int err = read_limits(maps, !slot, id, &was);
 
 	if (!err)
-		err = read_limits(maps, !slot, id, &was);
-	if (err || (was.n == wanted->n && !memcmp(was.limit, wanted->limit, sizeof(was.limit))))
-		return err;
-	err = bpf_map_lookup_elem(maps->refusals_fd, &id, &refusals);
-	if (err)
-		return err;
-	refusals = arrange(&refusals, &was, wanted);
-	return bpf_map_update_elem(maps->refusals_fd, &id, &refusals, BPF_ANY);
+		err = bpf_map_lookup_elem(maps->refusals_fd, &id, &refusals);
+	if (!err && place_totals(wanted, &was, &refusals))
+		err = bpf_map_update_elem(maps->refusals_fd, &id, &refusals, BPF_ANY);
+	return err ? err : bpf_map_update_elem(maps->limits_fd, &index, wanted, BPF_ANY);
 }
 
 int limits_write(const struct limit_maps *maps, const struct config *config,
@@ -121,10 +145,14 @@ int limits_carry_totals(const struct limit_maps *maps, unsigned slot,
 		err = bpf_map_lookup_elem(maps->refusals_fd, &id, &now);
 	if (err)
 		return err;
-	was = arrange(&was, &from, &to);
 	for (__u32 i = 0; i < to.n; i++) {
-		now.limit[i].refused += was.limit[i].refused;
-		now.limit[i].would_refuse += was.limit[i].would_refuse;
+		const struct cc_limit *old = find_limit(&from, &to.limit[i]);
+		__u32 at = to.limit[i].total;
+
+		if (!old)
+			continue;
+		now.limit[at].refused += was.limit[old->total].refused;
+		now.limit[at].would_refuse += was.limit[old->total].would_refuse;
 	}
 	return bpf_map_update_elem(maps->refusals_fd, &id, &now, BPF_ANY);
 }

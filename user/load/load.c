@@ -357,7 +357,7 @@ static int limits_create(struct conncount_bpf *skel, bool create)
 	if (err)
 		return err;
 	skel->rodata->places_max = (__u32)cpus;
-	bpf_program__set_autoload(skel->progs.conncount_settle, create);
+	bpf_program__set_autoload(skel->progs.conncount_reclaim, create);
 	bpf_program__set_autoload(skel->progs.conncount_ack_gate, false);
 	bpf_program__set_autoload(skel->progs.conncount_syn_gate, false);
 	return 0;
@@ -689,7 +689,7 @@ static int gates_close(const char *dir, struct conncount_bpf *skel, const struct
 	int err = gates_detach(dir);
 
 	if (!err)
-		err = gates_settle(skel);
+		err = gates_reclaim(skel);
 	return err || config_has_limits(config) ? err : limits_remove(dir);
 }
 

@@ -314,12 +314,12 @@ static void print_proxied_totals(const struct page *page, const struct snapshot 
 
 static uint64_t limit_refused(const struct limited *limited, __u32 i)
 {
-	return limited->refusals.limit[i].refused;
+	return limited->totals[i].refused;
 }
 
 static uint64_t limit_would_refuse(const struct limited *limited, __u32 i)
 {
-	return limited->refusals.limit[i].would_refuse;
+	return limited->totals[i].would_refuse;
 }
 
 static uint64_t limit_in_force(const struct limited *limited, __u32 i)

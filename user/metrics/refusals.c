@@ -159,6 +159,18 @@ static const char *why_not(const struct snapshot *snapshot, const char *name)
 	return NULL;
 }
 
+/* Read the totals of a listener's limits, which are known. */
+static int read_totals(const struct limit_set *set, __u32 id, struct limited *limited)
+{
+	struct cc_refusals refusals;
+	int err = bpf_map_lookup_elem(set->refusals_fd, &id, &refusals);
+
+	for (__u32 i = 0; !err && i < limited->limits.n && i < CC_LIMITS_MAX; i++)
+		limited->totals[i] =
+			refusals.limit[limited->limits.limit[i].total % CC_LIMIT_TOTALS];
+	return err;
+}
+
 static int read_limited(const struct limit_set *set, const struct snapshot *snapshot,
 			struct refusals *ret)
 {
@@ -172,7 +184,7 @@ static int read_limited(const struct limit_set *set, const struct snapshot *snap
 			continue;
 		err = bpf_map_lookup_elem(set->limits_fd, &index, &to->limits);
 		if (!err)
-			err = bpf_map_lookup_elem(set->refusals_fd, &id, &to->refusals);
+			err = read_totals(set, id, to);
 		if (err)
 			return err;
 		if (!to->limits.n)

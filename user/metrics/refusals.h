@@ -18,8 +18,8 @@
 struct limited {
 	char name[CC_NAME_SIZE], service[CC_NAME_SIZE];
 	struct cc_limits limits;
-	struct cc_refusals refusals; /* by index of the limit */
-	const char *why_not;         /* why its limits are not in force; NULL: they are */
+	struct cc_limit_totals totals[CC_LIMITS_MAX]; /* by index of the limit */
+	const char *why_not; /* why its limits are not in force; NULL: they are */
 };
 
 struct refusals {
