@@ -11,7 +11,8 @@
  *    limit, and adds a place, by one compare-and-swap. Counting adds a session and subtracts the
  *    place in one addition. So at no moment is a connection missing from the sum, or in it twice.
  *  - A node with a place is not deleted: its word is not 0. Nor does the gate take a place in a
- *    node that is about to go: it looks the key up again.
+ *    node that is about to go: it looks the key up again. So no place is ever carried over. If the
+ *    program that deletes the node is stopped meanwhile, the gate drops the packet.
  *  - A handshake can fail after the gate: the ACK was not valid, or the accept queue is full. So a
  *    CPU notes its place in its slot of `places`. The CPU's next packet to a listener gives it
  *    back, or that event itself, if the connection has not been counted. If neither comes, it is
@@ -234,7 +235,7 @@ int places_reclaim(const struct cc_session *of)
 enum {
 	PLACE_RESERVED = 0,
 	PLACE_FULL,    /* the network has as many sessions as the limit */
-	PLACE_HELD,    /* as many sessions and places of others */
+	PLACE_HELD,    /* as many sessions and places of others; or its node did not stand still */
 	PLACE_UNKNOWN, /* no memory, or no room: the session will be uncounted */
 };
 
@@ -242,10 +243,10 @@ enum {
 struct place_search {
 	struct cc_count_key key;
 	__u32 over;
-	int result; /* PLACE_* */
+	int result; /* PLACE_*; of a try that failed, HELD */
 };
 
-/* Try to reserve a place. Returns false if the node moved to its next state meanwhile. */
+/* Try to reserve a place. Returns false if another program changed the node meanwhile. */
 static __always_inline bool place_try(struct place_search *search)
 {
 	struct cc_count *node = node_find(&search->key);
@@ -254,18 +255,23 @@ static __always_inline bool place_try(struct place_search *search)
 	if (!node) {
 		int err = node_add(&search->key, CC_COUNT_PLACE);
 
+		if (err == -EEXIST)
+			return false;
 		search->result = err ? PLACE_UNKNOWN : PLACE_RESERVED;
-		return err != -EEXIST;
+		return true;
 	}
 	word = *(volatile __s64 *)&node->word;
 	if (word & (CC_COUNT_DEAD | CC_COUNT_GONE))
 		return false;
 	count = word >> CC_COUNT_SHIFT;
-	search->result = count >= search->over ? PLACE_FULL : PLACE_HELD;
-	if (count + CC_COUNT_PLACES(word) >= search->over)
+	if (count + CC_COUNT_PLACES(word) >= search->over) {
+		search->result = count >= search->over ? PLACE_FULL : PLACE_HELD;
 		return true;
+	}
+	if (__sync_val_compare_and_swap(&node->word, word, word + CC_COUNT_PLACE) != word)
+		return false;
 	search->result = PLACE_RESERVED;
-	return __sync_val_compare_and_swap(&node->word, word, word + CC_COUNT_PLACE) == word;
+	return true;
 }
 
 /* place_try(), for bpf_loop(). */
@@ -280,6 +286,9 @@ static long place_retry(__u32 index, void *search)
  * @of: the key of the network.
  * @over: how many sessions it may have.
  *
+ * If all retries are used, the result is HELD. The node can be DEAD for long, if the program that
+ * deletes it is stopped, and all connections that come meanwhile would exceed the limit.
+ *
  * A global function, as count_change(). Returns PLACE_*.
  */
 int place_reserve(const struct cc_count_key *of, __u32 over)
@@ -290,10 +299,9 @@ int place_reserve(const struct cc_count_key *of, __u32 over)
 		return PLACE_UNKNOWN;
 	search.key = *of;
 	search.over = over;
-	search.result = PLACE_UNKNOWN;
-	if (!place_try(&search) &&
-	    bpf_loop(PLACE_RETRIES, place_retry, &search, 0) >= PLACE_RETRIES)
-		return PLACE_UNKNOWN;
+	search.result = PLACE_HELD;
+	if (!place_try(&search))
+		bpf_loop(PLACE_RETRIES, place_retry, &search, 0);
 	return search.result;
 }
 
