@@ -97,6 +97,8 @@ int places_return(const struct cc_session *of, __u32 levels)
 		err = count_change(&key, -CC_COUNT_PLACE, 0, false, &evicted);
 		if (err < 0)
 			count_finish(&key, -CC_COUNT_PLACE, err, &evicted);
+		/* As in count_change(): no session of ours notes what was carried over. */
+		node_note(&key);
 	}
 	return 0;
 }
