@@ -195,7 +195,8 @@ static long place_sweep(__u32 cpu, const struct place_sweep *wanted)
 {
 	struct cc_place *place = bpf_map_lookup_elem(&places, &cpu);
 	struct cc_session of = {};
-	__u64 turn, age;
+	__u64 turn;
+	__s64 age;
 	__u32 levels;
 
 	if (!place)
@@ -204,7 +205,8 @@ static long place_sweep(__u32 cpu, const struct place_sweep *wanted)
 	turn = __sync_fetch_and_add(&place->turn, 0);
 	if (place_state(turn) != CC_PLACE_TAKEN)
 		return 0;
-	age = bpf_ktime_get_ns() - place->since;
+	/* The clock of the other CPU may be a little ahead: then the age is below 0, not huge. */
+	age = (__s64)(bpf_ktime_get_ns() - place->since);
 	levels = place_read(place, &of);
 	if (!wanted->all && (of.listener != wanted->listener || of.family != wanted->family ||
 			     age < PLACE_STALE_NS))
