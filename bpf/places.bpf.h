@@ -2,7 +2,7 @@
 /*
  * places.bpf.h - reserve a place in a network that has a limit, until the connection is counted.
  *
- * The ACK gate (limits.bpf.h) sees the packet that ends a handshake; the sockops program, which
+ * The ACK gate (gates.bpf.h) sees the packet that ends a handshake; the sockops program, which
  * counts the connection, runs after it. If the gate only compared the count with the limit, two
  * CPUs could let two connections through where one place is left. So the gate reserves a place in
  * each network that has a limit, and counting makes the place a session:
@@ -23,7 +23,9 @@
  * At most one place for each CPU is held by connections that will not be counted, and none for
  * longer than PLACE_STALE_NS if another connection wants it. A program that the kernel, or the host
  * of a virtual machine, stops for longer between the gate and the count finds its place gone, and
- * counts its connection all the same: so a network can get one session more than the limit.
+ * counts its connection all the same: so a network can get one session more than the limit. It also
+ * can if a program preempts another one of its CPU there (PREEMPT_RT), and if a session without a
+ * place, of an exempt address for instance, is being carried over when it ends (counts.bpf.h).
  *
  * tests/model/ checks this, over every interleaving.
  */
