@@ -192,7 +192,7 @@ enum { CC_COUNT_BITS_OWNER = 32 };
 
 /*
  * Value of the `counts` trie. `word` is the sum of the count (signed) * CC_COUNT_ONE, the places
- * reserved (limits.bpf.h) * CC_COUNT_PLACE, the `prefixlen` of the node's own key <<
+ * reserved (places.bpf.h) * CC_COUNT_PLACE, the `prefixlen` of the node's own key <<
  * CC_COUNT_LENGTH_SHIFT, and flags. Only the protocol in counts.bpf.h changes it. A look-up of a
  * key that is missing returns the longest shorter prefix: compare CC_COUNT_LENGTH() with the key's
  * prefixlen before you use the count.

@@ -2,7 +2,7 @@
 /*
  * places.bpf.h - reserve a place in a network that has a limit, until the connection is counted.
  *
- * The ACK gate (limits.bpf.h) sees the packet that ends a handshake; the sockops program, which
+ * The ACK gate (gates.bpf.h) sees the packet that ends a handshake; the sockops program, which
  * counts the connection, runs after it. If the gate only compared the count with the limit, two
  * CPUs could let two connections through where one place is left. So the gate reserves a place in
  * each network that has a limit, and counting makes the place a session:
@@ -11,7 +11,8 @@
  *    limit, and adds a place, by one compare-and-swap. Counting adds a session and subtracts the
  *    place in one addition. So at no moment is a connection missing from the sum, or in it twice.
  *  - A node with a place is not deleted: its word is not 0. Nor does the gate take a place in a
- *    node that is about to go: it looks the key up again.
+ *    node that is about to go: it looks the key up again. So no place is ever carried over. If the
+ *    program that deletes the node is stopped meanwhile, the gate drops the packet.
  *  - A handshake can fail after the gate: the ACK was not valid, or the accept queue is full. So a
  *    CPU notes its place in its slot of `places`. The CPU's next packet to a listener gives it
  *    back, or that event itself, if the connection has not been counted. If neither comes, it is
@@ -22,7 +23,9 @@
  * At most one place for each CPU is held by connections that will not be counted, and none for
  * longer than PLACE_STALE_NS if another connection wants it. A program that the kernel, or the host
  * of a virtual machine, stops for longer between the gate and the count finds its place gone, and
- * counts its connection all the same: so a network can get one session more than the limit.
+ * counts its connection all the same: so a network can get one session more than the limit. It also
+ * can if a program preempts another one of its CPU there (PREEMPT_RT), and if a session without a
+ * place, of an exempt address for instance, is being carried over when it ends (counts.bpf.h).
  *
  * tests/model/ checks this, over every interleaving.
  */
@@ -93,6 +96,8 @@ int places_return(const struct cc_session *of, __u32 levels)
 		level_key(of, level, &key);
 		if (count_change(&key, -CC_COUNT_PLACE, 0, false, &evicted) < 0)
 			count_lost(&key);
+		/* As in count_change(): no session of ours notes what was carried over. */
+		node_note(&key);
 	}
 	return 0;
 }
@@ -189,7 +194,8 @@ static long place_sweep(__u32 cpu, const struct place_sweep *wanted)
 {
 	struct cc_place *place = bpf_map_lookup_elem(&places, &cpu);
 	struct cc_session of = {};
-	__u64 turn, age;
+	__u64 turn;
+	__s64 age;
 	__u32 levels;
 
 	if (!place)
@@ -198,7 +204,8 @@ static long place_sweep(__u32 cpu, const struct place_sweep *wanted)
 	turn = __sync_fetch_and_add(&place->turn, 0);
 	if (place_state(turn) != CC_PLACE_TAKEN)
 		return 0;
-	age = bpf_ktime_get_ns() - place->since;
+	/* The clock of the other CPU may be a little ahead: then the age is below 0, not huge. */
+	age = (__s64)(bpf_ktime_get_ns() - place->since);
 	levels = place_read(place, &of);
 	if (!wanted->all && (of.listener != wanted->listener || of.family != wanted->family ||
 			     age < PLACE_STALE_NS))
@@ -231,7 +238,7 @@ int places_reclaim(const struct cc_session *of)
 enum {
 	PLACE_RESERVED = 0,
 	PLACE_FULL,    /* the network has as many sessions as the limit */
-	PLACE_HELD,    /* as many sessions and places of others */
+	PLACE_HELD,    /* as many sessions and places of others; or its node did not stand still */
 	PLACE_UNKNOWN, /* no memory, or no room: the session will be uncounted */
 };
 
@@ -239,10 +246,10 @@ enum {
 struct place_search {
 	struct cc_count_key key;
 	__u32 over;
-	int result; /* PLACE_* */
+	int result; /* PLACE_*; of a try that failed, HELD */
 };
 
-/* Try to reserve a place. Returns false if the node moved to its next state meanwhile. */
+/* Try to reserve a place. Returns false if another program changed the node meanwhile. */
 static __always_inline bool place_try(struct place_search *search)
 {
 	struct cc_count *node = node_find(&search->key);
@@ -251,18 +258,23 @@ static __always_inline bool place_try(struct place_search *search)
 	if (!node) {
 		int err = node_add(&search->key, CC_COUNT_PLACE);
 
+		if (err == -EEXIST)
+			return false;
 		search->result = err ? PLACE_UNKNOWN : PLACE_RESERVED;
-		return err != -EEXIST;
+		return true;
 	}
 	word = *(volatile __s64 *)&node->word;
 	if (word & (CC_COUNT_DEAD | CC_COUNT_GONE))
 		return false;
 	count = word >> CC_COUNT_SHIFT;
-	search->result = count >= search->over ? PLACE_FULL : PLACE_HELD;
-	if (count + CC_COUNT_PLACES(word) >= search->over)
+	if (count + CC_COUNT_PLACES(word) >= search->over) {
+		search->result = count >= search->over ? PLACE_FULL : PLACE_HELD;
 		return true;
+	}
+	if (__sync_val_compare_and_swap(&node->word, word, word + CC_COUNT_PLACE) != word)
+		return false;
 	search->result = PLACE_RESERVED;
-	return __sync_val_compare_and_swap(&node->word, word, word + CC_COUNT_PLACE) == word;
+	return true;
 }
 
 /* place_try(), for bpf_loop(). */
@@ -277,6 +289,9 @@ static long place_retry(__u32 index, void *search)
  * @of: the key of the network.
  * @over: how many sessions it may have.
  *
+ * If all retries are used, the result is HELD. The node can be DEAD for long, if the program that
+ * deletes it is stopped, and all connections that come meanwhile would exceed the limit.
+ *
  * A global function, as count_change(). Returns PLACE_*.
  */
 int place_reserve(const struct cc_count_key *of, __u32 over)
@@ -287,10 +302,9 @@ int place_reserve(const struct cc_count_key *of, __u32 over)
 		return PLACE_UNKNOWN;
 	search.key = *of;
 	search.over = over;
-	search.result = PLACE_UNKNOWN;
-	if (!place_try(&search) &&
-	    bpf_loop(PLACE_RETRIES, place_retry, &search, 0) >= PLACE_RETRIES)
-		return PLACE_UNKNOWN;
+	search.result = PLACE_HELD;
+	if (!place_try(&search))
+		bpf_loop(PLACE_RETRIES, place_retry, &search, 0);
 	return search.result;
 }
 

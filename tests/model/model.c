@@ -2,7 +2,8 @@
 /*
  * model.c - every interleaving of the count protocol: bpf/counts.bpf.h, bpf/sessions.bpf.h,
  * bpf/mptcp.bpf.h, the records of bpf/connections.bpf.h, the order of a handshake and a header
- * of bpf/headers.bpf.h, and the notes of bpf/cluster.bpf.h.
+ * of bpf/headers.bpf.h, the notes of bpf/cluster.bpf.h, and what the places of bpf/places.bpf.h do
+ * to a word. (places.c has what limits and places are for.)
  *
  * Up to three processes each run a script of events on sessions. The model tries all orders in
  * which their steps can happen, and checks each state that it reaches. A function below the name of
@@ -22,9 +23,13 @@
  *   <a   starts a subflow of session a: subflow_start(); also <a@2
  *   >a   ends one: subflow_end(). Both are of the same subflow if one script has both, because
  *        programs of one subflow run one after the other
- *   *a   the cluster's daemon looks once at the leaf that session a is counted on:
- * user/cluster/local.c. It looks once more when all scripts are done, if there is a note then ~a
- * releases an orphan (see --orphans): conncount_release(). Its other event is -a
+ *   *a   the cluster's daemon looks once at the leaf that session a is counted on
+ *        (user/cluster/local.c). It looks once more when all scripts are done, if there is a note
+ *        then
+ *   ~a   releases an orphan (see --orphans): conncount_release(). Its other event is -a
+ *   [a   reserves a place for session a on each level: place_reserve(). The same process's next
+ *        start of a session of that listener makes it a session
+ *   ]a   gives it back, if none has: places_return()
  *
  *   --orphans ab    records a and b are of subflows that have lost their MPTCP socket; their
  *                   sessions are counted
@@ -53,21 +58,14 @@
  *   to the statistics (tally, fill) and never read them, so changing them is part of the step
  *   before. So is reading a record's fields.
  *
- * What the trie is
- *   At most one node for each key. An insert links a node and a delete unlinks it, each in one
- *   step, as under the trie's lock. A look-up of a key that is missing returns the next shorter
- *   prefix. An unlinked node stays what it is while a process has a pointer to it (RCU). Failures
- *   are -ENOMEM and, for inserts, -ENOSPC; -ETIMEDOUT has the same effect as -ENOMEM. The kernel's
- *   own steps inside the trie are not modelled.
- *
- * What else is not modelled
- *   The kernel's allocation of records (socket storage), which events run which program, more than
- *   two levels, and the mapping of addresses.
+ * What is not modelled
+ *   The kernel's own steps inside the trie (counts_trie.h), its allocation of records (socket
+ *   storage), which events run which program, more than two levels, the mapping of addresses.
  *
  * What must hold in every state
  *   - No node in the trie is GONE. One that is DEAD has one process that deletes it.
  *   - The counts in nodes that are not GONE, and what processes carry from one node to another, add
- *     up to what was entered; or `lost` says that they do not.
+ *     up to what was entered; or `lost` says that they do not. The places in the trie alone add up.
  *   - While no process deletes or carries, a reader sees every session whose start is over and
  *     whose end has not begun, and no session that has not begun or is over.
  *
@@ -90,10 +88,7 @@
  */
 #include <stdint.h>
 
-enum { EAGAIN = 11, ENOMEM = 12, EEXIST = 17, ENOSPC = 28 };
-
 /* bpf/abi.h */
-enum { DEAD = 1, GONE = 2, CACHED = 4, SHIFT = 3, ONE = 1 << SHIFT };
 enum { NEW, STARTING, COUNTED, UNCOUNTED, ENDED, SUBFLOW, AWAITED };
 
 enum {
@@ -164,15 +159,17 @@ enum {
 	X(ORPHAN_RELEASE, "orphan-release", "the release of an orphan ends only its record")       \
 	X(NOTE_AFTER, "note-after", "a program notes a leaf before it changes the count")          \
 	X(NOTE_EVICT, "note-evict", "a program that evicts a node does not note it")               \
+	X(PLACE_KEPT, "place-kept", "a node whose count is 0 is deleted though it has a place")    \
+	X(NOTE_RETURN, "note-return", "a program that gives a place back does not note the leaf")  \
 	X(NOTE_DELETE, "note-delete", "the daemon reads a count before it deletes the note")       \
 	X(RECORD_AGAIN, "record-again",                                                            \
 	  "a program takes a record that another has just made for no record")
 
 /* --- the state ------------------------------------------------------------------------------ */
 
-/* A node of the `counts` trie. Its index has no meaning: see state_tidy(). */
+/* A node of the `counts` trie: see counts_trie.h. */
 struct node {
-	int8_t word;
+	int16_t word;
 	uint8_t key; /* inserted under this, and so its prefixlen */
 	uint8_t used;
 	uint8_t linked;
@@ -199,12 +196,13 @@ struct session {
  */
 struct proc {
 	uint8_t event; /* of its script */
-	int8_t ret;    /* what the function called last returned */
+	int16_t ret;   /* what the function called last returned */
 	struct {
 		uint16_t at, claim, enter, finish, leave;
 		uint16_t event, record;
 		uint8_t state;
 		uint8_t done;
+		uint8_t places;
 		uint8_t claimed; /* our start has begun and is not over */
 	} session;
 	struct {
@@ -221,6 +219,11 @@ struct proc {
 		int8_t n;
 	} levels;
 	struct {
+		uint16_t event, reserve, give;
+		uint8_t listener, levels; /* where the process has a place */
+		uint8_t level;            /* of a loop */
+	} place;
+	struct {
 		uint16_t finish, change, cache, evict, reap, note;
 		uint8_t key;    /* the one being changed */
 		int8_t changed; /* what count_change() returns after a note */
@@ -232,11 +235,11 @@ struct proc {
 	struct {
 		uint8_t i;
 		uint8_t node; /* index + 1, or 0 */
-		int8_t todo;
 		int8_t err;
 		uint8_t carried;
-		int8_t carrying; /* not in the code: the part of todo that is in no node */
-		int8_t old;      /* for a rule left out: read before the write */
+		int16_t todo;
+		int16_t carrying; /* not in the code: the part of todo that is in no node */
+		int16_t old; /* read before the compare; for a rule left out, before the write */
 	} add;
 	struct {
 		uint16_t at;
@@ -257,15 +260,16 @@ struct state {
 	uint8_t noted[LISTENERS];
 	int8_t told[LISTENERS];
 	/* Not in the code: what count_change() has entered, by key; most sessions ever open. */
-	int8_t entered[KEYS];
+	int16_t entered[KEYS];
 	uint8_t peak;
 	uint8_t spent; /* a process has used up its retries */
 };
 
 #include "search.h"
+#include "counts_trie.h"
 
 struct event {
-	char what; /* as in a script: + - ! ? = < > ~ * */
+	char what; /* as in a script: + - ! ? = < > ~ * [ ] */
 	uint8_t session;
 	uint8_t listener;
 };
@@ -299,6 +303,11 @@ static int key_of(int listener, int level)
 	return listener * LEVELS + level;
 }
 
+static int key_shorter(int key)
+{
+	return key % LEVELS ? key - 1 : -1;
+}
+
 static const char *key_name(int key)
 {
 	static char name[2][24];
@@ -309,18 +318,6 @@ static const char *key_name(int key)
 		 options.levels == 1 ? "n"
 		 : key % LEVELS      ? "long"
 				     : "short");
-	return name[turn];
-}
-
-static const char *word_name(int word)
-{
-	static char name[2][24];
-	static int turn;
-
-	turn = !turn;
-	snprintf(name[turn], sizeof(name[turn]), "%d%s%s%s", word >> SHIFT,
-		 word & CACHED ? "|CACHED" : "", word & DEAD ? "|DEAD" : "",
-		 word & GONE ? "|GONE" : "");
 	return name[turn];
 }
 
@@ -336,158 +333,6 @@ static bool helper_fails(void)
 		return false;
 	choices = 2;
 	return choice > 0;
-}
-
-static int trie_find(int key)
-{
-	for (int i = 0; i < NODES; i++) {
-		if (now.node[i].linked && now.node[i].key == key)
-			return i;
-	}
-	return -1;
-}
-
-/* Returns the node's index + 1, or 0. */
-static uint8_t trie_lookup(int key)
-{
-	int i = trie_find(key);
-
-	if (i < 0 && key % LEVELS)
-		i = trie_find(key - 1);
-	say("look up %s: %s", key_name(key), i < 0 ? "nothing" : key_name(now.node[i].key));
-	if (i >= 0)
-		say(" = %s", word_name(now.node[i].word));
-	return i + 1;
-}
-
-/* Memory for a node: any to which no process has a pointer. */
-static struct node *trie_alloc(void)
-{
-	bool held[NODES] = { false };
-
-	for (int i = 0; i < procs; i++) {
-		if (now.proc[i].add.node)
-			held[now.proc[i].add.node - 1] = true;
-	}
-	for (int i = 0; i < NODES && !rule(RULE_RCU); i++) {
-		if (held[i] && !now.node[i].linked)
-			return &now.node[i];
-	}
-	for (int i = 0; i < NODES; i++) {
-		if (!held[i] && !now.node[i].linked)
-			return &now.node[i];
-	}
-	abort();
-}
-
-/* With BPF_NOEXIST. */
-static int trie_insert(int key, int word)
-{
-	int there = trie_find(key);
-
-	say("insert %s = %s", key_name(key), word_name(word));
-	if (helper_fails()) {
-		choices = 3;
-		say(": fails");
-		return choice == 1 ? -ENOMEM : -ENOSPC;
-	}
-	if (there >= 0 && rule(RULE_NOEXIST)) {
-		say(": EEXIST");
-		return -EEXIST;
-	}
-	if (there >= 0) {
-		say(", replacing %s", word_name(now.node[there].word));
-		now.node[there].linked = false;
-	}
-	*trie_alloc() = (struct node){ .word = word, .key = key, .used = true, .linked = true };
-	return 0;
-}
-
-static int trie_delete(int key)
-{
-	int i = trie_find(key);
-
-	say("delete %s", key_name(key));
-	if (helper_fails()) {
-		say(": fails");
-		return -ENOMEM;
-	}
-	if (i < 0) {
-		say(": ENOENT");
-		return -ENOMEM;
-	}
-	say(" = %s", word_name(now.node[i].word));
-	now.node[i].linked = false;
-	return 0;
-}
-
-static void say_word(const char *what, const struct node *node, int was)
-{
-	say("%s %s: was %s, is %s%s", what, key_name(node->key), word_name(was),
-	    word_name(node->word), node->linked ? "" : ", not in the trie");
-}
-
-/* The atomic operations: word_fetch_add() is __sync_fetch_and_add(), and so on. */
-static int word_fetch_add(struct node *node, int n)
-{
-	int old = node->word;
-
-	node->word += n * ONE;
-	say("add %+d: ", n);
-	say_word("word of", node, old);
-	return old;
-}
-
-static int word_fetch_or(struct node *node, int flags)
-{
-	int old = node->word;
-
-	node->word |= flags;
-	say_word("set flags of", node, old);
-	return old;
-}
-
-static int word_fetch_and(struct node *node, int mask)
-{
-	int old = node->word;
-
-	node->word &= mask;
-	say_word("clear flags of", node, old);
-	return old;
-}
-
-static int word_cas(struct node *node, int from, int to)
-{
-	int old = node->word;
-
-	if (old == from)
-		node->word = to;
-	say("swap %s for %s: ", word_name(from), word_name(to));
-	say_word("word of", node, old);
-	return old;
-}
-
-static int word_exchange(struct node *node, int word)
-{
-	int old = node->word;
-
-	node->word = word;
-	say_word("take out", node, old);
-	return old;
-}
-
-static void word_write(struct node *node, int word)
-{
-	int old = node->word;
-
-	node->word = word;
-	say_word("write", node, old);
-}
-
-static int word_read(const struct node *node)
-{
-	say("read %s: %s", key_name(node->key), word_name(node->word));
-	return node->word;
 }
 
 static int state_cas(struct session *session, int from, int to)
@@ -548,17 +393,17 @@ static bool node_reap(struct proc *proc, int key)
 	}
 	now.fill--; /* nodes_add(-1) */
 	if (!rule(RULE_UNLINK_FIRST))
-		RETURN(proc->add.old >> SHIFT);
+		RETURN(proc->add.old & ~FLAGS);
 	STEP();
 	if (!rule(RULE_REAP_EXCHANGE)) {
 		proc->add.old = word_read(node);
 		STEP();
 		word_write(node, DEAD | GONE);
-		RETURN(proc->add.old >> SHIFT);
+		RETURN(proc->add.old & ~FLAGS);
 	}
 	if (!rule(RULE_GONE_MARK))
-		RETURN(word_exchange(node, DEAD) >> SHIFT);
-	RETURN(word_exchange(node, DEAD | GONE) >> SHIFT);
+		RETURN(word_exchange(node, DEAD) & ~FLAGS);
+	RETURN(word_exchange(node, DEAD | GONE) & ~FLAGS);
 	END();
 }
 
@@ -626,27 +471,27 @@ static bool cache_enter(struct proc *proc, int key)
 }
 
 /* Not in the code: count for the checks what count_change() has entered. */
-static void count_entered(struct proc *proc, int key, int n)
+static void count_entered(struct proc *proc, int key, int by)
 {
 	if (!proc->add.carried)
-		now.entered[key] += n;
+		now.entered[key] += by;
 	proc->add.carrying = 0;
 }
 
-/* @n: what count_change() must enter. */
-static int node_add(struct proc *proc, int key, int n)
+/* @by: what count_change() must enter. */
+static int node_add(struct proc *proc, int key, int by)
 {
-	int err = trie_insert(key, proc->add.todo * ONE);
+	int err = trie_insert(key, proc->add.todo);
 
 	if (err)
 		return err;
 	now.fill++;
-	count_entered(proc, key, n);
+	count_entered(proc, key, by);
 	return 0;
 }
 
 /* Not in the code, where each round of the loop in count_change() is change_try(). */
-static bool count_change_run(struct proc *proc, int key, int n, bool absent, bool cacheable)
+static bool count_change_run(struct proc *proc, int key, int by, bool absent, bool cacheable)
 {
 	struct node *node;
 	int old;
@@ -654,12 +499,12 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 	node = proc->add.node ? &now.node[proc->add.node - 1] : NULL;
 	BEGIN(proc->count.change);
 	proc->count.key = key;
-	proc->add.todo = n;
+	proc->add.todo = by;
 	proc->add.err = -EAGAIN;
 	proc->add.carried = false;
 	if (absent) {
 		STEP();
-		if (!node_add(proc, key, n))
+		if (!node_add(proc, key, by))
 			RETURN(1);
 	}
 
@@ -676,7 +521,7 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 			if (!proc->add.todo)
 				RETURN(0);
 			STEP();
-			proc->add.err = node_add(proc, key, n);
+			proc->add.err = node_add(proc, key, by);
 			if (!proc->add.err)
 				RETURN(1);
 			if (proc->add.err != -EEXIST)
@@ -696,15 +541,16 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 			proc->add.old = word_read(node);
 			STEP();
 			old = proc->add.old;
-			word_write(node, old + proc->add.todo * ONE);
+			word_write(node, old + proc->add.todo);
 		}
-		old += proc->add.todo * ONE;
+		old += proc->add.todo;
 		if (old & GONE && rule(RULE_GONE_RETRY))
 			continue;
-		count_entered(proc, key, n);
+		count_entered(proc, key, by);
 		if (old & DEAD && !rule(RULE_DEAD_LEAVE))
 			continue;
-		if (old != 0)
+		proc->add.old = rule(RULE_PLACE_KEPT) ? 0 : places_of(old) * PLACE;
+		if (old != proc->add.old)
 			RETURN(0);
 		/* We brought it to 0: delete it, unless it is cached or another has added since. */
 		if (cacheable && !proc->add.carried) {
@@ -716,7 +562,8 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 			STEP();
 			if (!rule(RULE_ZERO_CAS))
 				word_fetch_or(node, DEAD);
-			else if (word_cas(node, 0, DEAD) != 0)
+			else if (word_cas(node, proc->add.old, proc->add.old | DEAD) !=
+				 proc->add.old)
 				RETURN(0);
 		}
 		CALL(node_reap(proc, key));
@@ -737,12 +584,12 @@ static bool count_change_run(struct proc *proc, int key, int n, bool absent, boo
 	END();
 }
 
-static bool count_change(struct proc *proc, int key, int n, bool absent, bool cacheable)
+static bool count_change(struct proc *proc, int key, int by, bool absent, bool cacheable)
 {
 	BEGIN(proc->count.note);
-	CALL(count_change_run(proc, key, n, absent, cacheable));
+	CALL(count_change_run(proc, key, by, absent, cacheable));
 	memset(&proc->add, 0, sizeof(proc->add));
-	if (!n && options.cluster && key % LEVELS == options.levels - 1) {
+	if (!by && options.cluster && key % LEVELS == options.levels - 1) {
 		proc->count.changed = proc->ret;
 		STEP();
 		if (rule(RULE_NOTE_EVICT))
@@ -777,21 +624,21 @@ static bool cache_evict(struct proc *proc)
 }
 
 /* proc->ret has what count_change() returned. */
-static bool count_finish(struct proc *proc, int key, int n)
+static bool count_finish(struct proc *proc, int key, int by)
 {
 	BEGIN(proc->count.finish);
 	proc->count.err = proc->ret;
 	if (proc->count.err == -ENOSPC) {
 		CALL(cache_evict(proc));
 		if (proc->ret) {
-			CALL(count_change(proc, key, n, false, false));
+			CALL(count_change(proc, key, by, false, false));
 			proc->count.err = proc->ret;
 		}
 	}
 	if (proc->count.evicted) {
 		CALL(count_change(proc, proc->count.evicted - 1, 0, false, false));
 	}
-	if (proc->count.err >= 0 || n > 0)
+	if (proc->count.err >= 0 || by > 0)
 		RETURN(proc->count.err);
 	if (rule(RULE_END_LOST))
 		now.lost++;
@@ -809,9 +656,87 @@ static bool seen_recently(int listener)
 	return cacheable;
 }
 
+/* --- places.bpf.h --------------------------------------------------------------------------- */
+
+/* Without a limit, and without an end of its retries. */
+static bool place_reserve(struct proc *proc, int key)
+{
+	struct node *node = proc->add.node ? &now.node[proc->add.node - 1] : NULL;
+	int err;
+
+	BEGIN(proc->place.reserve);
+	for (;;) {
+		memset(&proc->add, 0, sizeof(proc->add));
+		STEP();
+		proc->add.node = trie_lookup(key);
+		node = proc->add.node ? &now.node[proc->add.node - 1] : NULL;
+		if (!node || node->key != key) {
+			memset(&proc->add, 0, sizeof(proc->add));
+			STEP();
+			proc->add.todo = PLACE;
+			err = node_add(proc, key, PLACE);
+			if (err == -EEXIST)
+				continue;
+			RETURN(!err);
+		}
+		STEP();
+		proc->add.old = word_read(node);
+		if (proc->add.old & (DEAD | GONE))
+			continue;
+		STEP();
+		if (word_cas(node, proc->add.old, proc->add.old + PLACE) != proc->add.old)
+			continue;
+		count_entered(proc, key, PLACE);
+		RETURN(true);
+	}
+	END();
+}
+
+static bool places_return(struct proc *proc, int listener, int levels)
+{
+	BEGIN(proc->place.give);
+	for (proc->place.level = 0; proc->place.level < options.levels; proc->place.level++) {
+		if (!(levels >> proc->place.level & 1))
+			continue;
+		CALL(count_change(proc, key_of(listener, proc->place.level), -PLACE, false, false));
+		if (proc->ret < 0)
+			CALL(count_finish(proc, key_of(listener, proc->place.level), -PLACE));
+		memset(&proc->count, 0, sizeof(proc->count));
+		if (options.cluster && proc->place.level == options.levels - 1) {
+			STEP();
+			if (rule(RULE_NOTE_RETURN))
+				note(listener);
+		}
+	}
+	RETURN(0);
+	END();
+}
+
+/* Nobody else can take the place of a process: places.c is about that. */
+static int place_claim(struct proc *proc, int listener)
+{
+	int levels = proc->place.listener == listener ? proc->place.levels : 0;
+
+	if (levels)
+		memset(&proc->place, 0, sizeof(proc->place));
+	return levels;
+}
+
 /* --- sessions.bpf.h ------------------------------------------------------------------------- */
 
-static bool levels_add(struct proc *proc, int listener, int limit, int n)
+/* Not in the code: whether the session has a place on the level that levels_add() is at. */
+static bool has_place(const struct proc *proc, int places)
+{
+	return places >> proc->levels.done & 1;
+}
+
+/* Not in the code: what levels_add() adds there. */
+static int level_by(const struct proc *proc, int n, int places)
+{
+	return n * ONE - (has_place(proc, places) ? PLACE : 0);
+}
+
+static bool levels_add(struct proc *proc, int listener, int limit, int n, int places)
 {
 	int done;
 
@@ -830,15 +755,18 @@ static bool levels_add(struct proc *proc, int listener, int limit, int n)
 	for (proc->levels.done = 0; proc->levels.done < options.levels; proc->levels.done++) {
 		if (proc->levels.done >= limit)
 			break;
-		CALL(count_change(proc, key_of(proc->levels.listener, proc->levels.done), n,
-				  proc->levels.absent && n > 0, proc->levels.cacheable));
+		CALL(count_change(proc, key_of(proc->levels.listener, proc->levels.done),
+				  level_by(proc, n, places),
+				  proc->levels.absent && n > 0 && !has_place(proc, places),
+				  proc->levels.cacheable));
 		if (proc->ret < 0 || proc->count.evicted)
 			CALL(count_finish(proc, key_of(proc->levels.listener, proc->levels.done),
-					  n));
+					  level_by(proc, n, places)));
 		memset(&proc->count, 0, sizeof(proc->count));
 		if (proc->ret < 0)
 			break;
-		proc->levels.absent = proc->ret;
+		if (!has_place(proc, places))
+			proc->levels.absent = proc->ret;
 	}
 	if (proc->levels.done == options.levels && options.cluster && rule(RULE_NOTE_AFTER)) {
 		STEP();
@@ -853,13 +781,16 @@ static bool levels_add(struct proc *proc, int listener, int limit, int n)
 static bool session_enter(struct proc *proc, int listener)
 {
 	BEGIN(proc->session.enter);
-	CALL(levels_add(proc, listener, options.levels, 1));
+	proc->session.places = place_claim(proc, listener);
+	CALL(levels_add(proc, listener, options.levels, 1, proc->session.places));
 	proc->session.done = proc->ret;
 	if (proc->session.done != options.levels && rule(RULE_UNCOUNTED_STATE)) {
 		if (!rule(RULE_UNDO_LIMIT))
 			proc->session.done = options.levels;
 		if (rule(RULE_LEVEL_UNDO))
-			CALL(levels_add(proc, listener, proc->session.done, -1));
+			CALL(levels_add(proc, listener, proc->session.done, -1, 0));
+		CALL(places_return(proc, listener,
+				   proc->session.places & ~((1 << proc->session.done) - 1)));
 		now.uncounted++;
 		RETURN(UNCOUNTED);
 	}
@@ -875,7 +806,7 @@ static bool session_leave(struct proc *proc, int listener, int state)
 	if (state == UNCOUNTED) {
 		now.uncounted--;
 	} else if (state == COUNTED) {
-		CALL(levels_add(proc, listener, options.levels, -1));
+		CALL(levels_add(proc, listener, options.levels, -1, 0));
 		now.live--;
 		now.closed++;
 	} else if (state == AWAITED && rule(RULE_AWAITED_END)) {
@@ -1160,6 +1091,30 @@ static bool connection_end(struct proc *proc, struct session *session, bool rele
 	END();
 }
 
+/* A place on each level, or on those on which it can be reserved. */
+static bool gate_pass(struct proc *proc, int listener)
+{
+	BEGIN(proc->place.event);
+	for (proc->place.level = 0; proc->place.level < options.levels; proc->place.level++) {
+		CALL(place_reserve(proc, key_of(listener, proc->place.level)));
+		proc->place.levels |= proc->ret << proc->place.level;
+		memset(&proc->add, 0, sizeof(proc->add));
+	}
+	proc->place.listener = listener;
+	RETURN(0);
+	END();
+}
+
+/* Give back the place that the process has. */
+static bool gate_drop(struct proc *proc)
+{
+	BEGIN(proc->place.event);
+	CALL(places_return(proc, proc->place.listener, proc->place.levels));
+	memset(&proc->place, 0, sizeof(proc->place));
+	RETURN(0);
+	END();
+}
+
 /* What a reader sees of a key: never less than 0. */
 static int count_read(int key)
 {
@@ -1210,6 +1165,10 @@ static bool run_event(struct proc *proc, const struct event *event)
 		done = subflow_start(proc, session, event->listener);
 	else if (event->what == '*')
 		done = daemon_look(proc, event->listener);
+	else if (event->what == '[')
+		done = gate_pass(proc, event->listener);
+	else if (event->what == ']')
+		done = gate_drop(proc);
 	else if (event->what == '>')
 		done = subflow_end(proc, session, event->listener);
 	else
@@ -1243,6 +1202,14 @@ static int count_of(int key)
 	int i = trie_find(key);
 
 	return i < 0 ? 0 : now.node[i].word >> SHIFT;
+}
+
+/* A key's places; 0 without a node. */
+static int places_in(int key)
+{
+	int i = trie_find(key);
+
+	return i < 0 ? 0 : places_of(now.node[i].word);
 }
 
 /* Whether a session is counted: its start is over and its end has not begun. */
@@ -1314,7 +1281,7 @@ static bool check_key(int key)
 
 	for (int i = 0; i < NODES; i++) {
 		if (now.node[i].used && now.node[i].key == key && !(now.node[i].word & GONE))
-			there += now.node[i].word >> SHIFT;
+			there += now.node[i].word & ~FLAGS;
 	}
 	for (int p = 0; p < procs; p++) {
 		const struct proc *proc = &now.proc[p];
@@ -1328,8 +1295,12 @@ static bool check_key(int key)
 	if (now.lost)
 		return true;
 	if (there + carried != now.entered[key])
-		return wrong("%d entered for %s, but %d in nodes and %d carried", now.entered[key],
-			     key_name(key), there, carried);
+		return wrong("%s entered for %s, but %s in nodes and %s carried",
+			     word_name(now.entered[key]), key_name(key), word_name(there),
+			     word_name(carried));
+	if (places_in(key) != places_of(now.entered[key]))
+		return wrong("%d places reserved in %s, but %d in the trie",
+			     places_of(now.entered[key]), key_name(key), places_in(key));
 	if ((quiet || options.check_counted) && count_read(key) < sessions_counted(key / LEVELS))
 		return wrong("a reader of %s sees %d; %d are open", key_name(key), count_read(key),
 			     sessions_counted(key / LEVELS));
@@ -1400,6 +1371,8 @@ static bool check_totals(void)
 		nodes++;
 		if (now.node[there].word & (DEAD | GONE))
 			return wrong("%s stays %s", key_name(key), word_name(now.node[there].word));
+		if (!now.lost && places_in(key))
+			return wrong("%s stays %s", key_name(key), word_name(now.node[there].word));
 		if (!now.node[there].word && !options.failures)
 			return wrong("%s stays in the trie at 0", key_name(key));
 		if (now.node[there].word & CACHED && !(now.slot.cached && now.slot.key == key + 1))
@@ -1469,39 +1442,6 @@ static bool try_keys(int listener)
 
 /* --- for search.h --------------------------------------------------------------------------- */
 
-/*
- * Make states equal that differ in nothing visible: drop nodes that nobody can reach, and sort the
- * others: linked ones by key, then held ones by process.
- */
-static void state_tidy(void)
-{
-	uint8_t place[NODES] = { 0 }; /* new index + 1, by old index */
-	struct node node[NODES];
-	int used = 0;
-
-	memset(node, 0, sizeof(node));
-	for (int key = 0; key < KEYS; key++) {
-		int i = trie_find(key);
-
-		if (i >= 0) {
-			node[used++] = now.node[i];
-			place[i] = used;
-		}
-	}
-	for (int p = 0; p < procs; p++) {
-		int i = now.proc[p].add.node - 1;
-
-		if (i < 0)
-			continue;
-		if (!place[i]) {
-			node[used++] = now.node[i];
-			place[i] = used;
-		}
-		now.proc[p].add.node = place[i];
-	}
-	memcpy(now.node, node, sizeof(node));
-}
-
 /* The first state: the sessions of @open and @orphans. */
 static void state_first(const char *open, const char *orphans)
 {
@@ -1521,7 +1461,7 @@ static void state_first(const char *open, const char *orphans)
 		int key = key_of(1, level);
 
 		now.node[level] = (struct node){ now.live * ONE, key, true, true };
-		now.entered[key] = now.live;
+		now.entered[key] = now.live * ONE;
 		now.fill++;
 	}
 	now.told[1] = now.live;
@@ -1534,7 +1474,7 @@ static void state_first(const char *open, const char *orphans)
 
 static void step_end(void)
 {
-	state_tidy();
+	nodes_tidy();
 	peak_update();
 }
 
@@ -1600,7 +1540,7 @@ static void script_parse(const char *text)
 	for (; *text; n++) {
 		struct event *event = &options.script[p][n];
 
-		if (n == EVENTS || !strchr("+-!?=<>~*", *text) || text[1] < 'a' ||
+		if (n == EVENTS || !strchr("+-!?=<>~*[]", *text) || text[1] < 'a' ||
 		    text[1] >= 'a' + SESSIONS)
 			usage("bad script at '%s'", text);
 		*event = (struct event){ *text, text[1] - 'a', 1 };
@@ -1608,6 +1548,8 @@ static void script_parse(const char *text)
 			options.ended[event->session] = true;
 		else if (*text == '<' || *text == '>')
 			options.joined[event->session] = true;
+		else if (*text == '[' || *text == ']')
+			;
 		else if (*text == '*')
 			options.cluster = true;
 		else if (*text == '?')

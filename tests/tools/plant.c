@@ -6,6 +6,8 @@
  *					the pin of the counts
  *	plant MAP			the same for each line of stdin: COUNT ADDRESS BITS
  *
+ * COUNT can end in d: then the node is DEAD, as while a program deletes it.
+ *
  * It writes by a BPF program of its own: the table is frozen, so no process can write to it.
  */
 #include <linux/types.h>
@@ -94,6 +96,8 @@ static void plant(int writer, const char *count, const char *address, const char
 	if (inet_pton(family, address, entry.key.addr) != 1)
 		errx(2, "plant: '%s' is no address", address);
 	entry.count.word = CC_COUNT_ZERO(entry.key.prefixlen) + atoll(count) * CC_COUNT_ONE;
+	if (strchr(count, 'd'))
+		entry.count.word |= CC_COUNT_DEAD;
 	memcpy(packet + ETH_HLEN, &entry, sizeof(entry));
 	if (bpf_prog_test_run_opts(writer, &run) || run.retval)
 		err(1, "plant: %s/%s: %d", address, bits, (int)run.retval);

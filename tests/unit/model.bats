@@ -179,6 +179,24 @@ setup_file() {
 		--seen 1 --open a '-a' '+c@2 -c@2' '+d *a'
 }
 
+@test "places come and go in a word beside the count" {
+	holds '[a +a -a' '+b -b' '+c -c'
+	holds '[a ]a' '[b +b -b' '+c -c'
+	holds --levels 2 '[a +a -a' '[b ]b' '+c -c'
+	holds --levels 2 --failures '[a +a -a' '[b ]b'
+	holds --failures '[a +a -a' '[b ]b' '+c -c'
+	holds --seen 1 --open a '-a [b ]b' '+c@2 -c' '[d +d -d'
+	holds '[a +a -a' '[b ]b' '*a *a'
+}
+
+@test "a node with a place is not deleted, and who gives a place back notes the leaf" {
+	without note-return 'the daemon has read 0 of listener 1, whose count is 1' \
+		'[a ]a' '+b' '*a *a'
+	# shellcheck disable=SC2034 # the harm is in what gates do: model-places.bats
+	local refuted_with=()
+	without place-kept '1 places reserved in 1/n, but 0 in the trie' '[a +a -a' '+b -b'
+}
+
 @test "every rule that the model can leave out is left out by a test" {
 	every_rule_is_left_out
 }
@@ -206,7 +224,7 @@ setup_file() {
 	local arguments
 	model 2
 	for arguments in '--levels 3' '--retries x' '--without rule' '--check all' '--open h' \
-		'--orphans h' +h '+a@3' '%a' '+a +a +a +a'; do
+		'--orphans h' +h '[h' '+a@3' '%a' '+a +a +a +a'; do
 		# shellcheck disable=SC2086 # words
 		model 2 $arguments
 	done
