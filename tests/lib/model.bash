@@ -56,7 +56,7 @@ every_function_exists() {
 	local source=$ROOT/tests/model/$model.c file name missing=() found=0
 	while read -r file name; do
 		found=$((found + 1))
-		grep -Eq "^[a-z].*\\b$name\\(" "$ROOT/$file" || missing+=("$file: $name()")
+		grep -Eq "^[a-z_].*\\b$name\\(" "$ROOT/$file" || missing+=("$file: $name()")
 	done < <(awk '
 		/^\/\* --- / { file = $3 ~ /\.bpf\.h$/ ? "bpf/" $3 : $3 ~ /\// ? $3 : ""; next }
 		/^\/\* Not in the code/ { other = 1 }
@@ -67,7 +67,7 @@ every_function_exists() {
 		}' "$source")
 	[ "$found" -gt 4 ] || fail "only $found functions found"
 	for name in $(grep -E '^ \*|/\*' "$source" | grep -oE '\b[a-z_]+\(\)' | tr -d '()' | sort -u); do
-		grep -Eqs "^[a-z].*\\b$name\\(" "$ROOT"/bpf/* "$ROOT"/tests/model/* \
+		grep -Eqs "^[a-z_].*\\b$name\\(" "$ROOT"/bpf/* "$ROOT"/tests/model/* \
 			"$ROOT/user/lib/recent.c" ||
 			[[ $name == __sync_* ]] || missing+=("$name()")
 	done
