@@ -484,7 +484,7 @@ formats() {
 	expect 0 in_ns python3 -I - <<-'END'
 		import socket, sys
 		failed = False
-		def request(want, text):
+		def request(want, text, other=None):
 		    global failed
 		    with socket.create_connection(("127.0.0.1", 10125), 60) as sock:
 		        sock.sendall(text.replace("\n", "\r\n").encode())
@@ -492,7 +492,8 @@ formats() {
 		        while data := sock.recv(65536):
 		            answer += data
 		    head, _, page = answer.partition(b"\r\n\r\n")
-		    if not head.startswith(b"HTTP/1.1 %d " % want) or b"\r\nConnection: close" not in head:
+		    status = int(head.split()[1]) if head.startswith(b"HTTP/1.1 ") else None
+		    if status not in (want, other or want) or b"\r\nConnection: close" not in head:
 		        print(want, repr(text[:200]), head, file=sys.stderr)
 		        failed = True
 		    return head, page
@@ -529,7 +530,8 @@ formats() {
 		request(400, "GET /metrics HTTP/1.1\nHost: x/y\n\n")
 		request(400, get + "Host: x\n\n")
 		request(400, get + "Accept : text/plain\n\n")
-		request(400, get + "Accept: text/plain,\n application/openmetrics-text\n\n")
+		# libmicrohttpd 1.0 unfolds a line; earlier ones refuse it.
+		request(400, get + "Accept: text/plain,\n application/openmetrics-text\n\n", other=200)
 		request(400, "GET /metrics HTTP/1.0\nHost: x\nHost: y\n\n")
 		request(400, get + "Content-Length: 5\nContent-Length: 6\n\nhello")
 		request(400, get + "Content-Length: 5x\n\nhello")

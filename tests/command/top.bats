@@ -262,17 +262,18 @@ pid() {
 
 @test "top: restores the terminal when it is stopped, and works again when it is continued" {
 	terminal new-session -d -x 80 -y 24 "set -m; stty -a >$TEST_DIR/stty.before
-		conncount top; stty -a >$TEST_DIR/stty.after; read x; fg; exec sleep 1000"
+		conncount top; echo exit status \$?; stty -a >$TEST_DIR/stty.after; read x; fg; exec sleep 1000"
 	wait_until shows SESSIONS
 	keys C-z
-	wait_until shows Stopped
+	# 128 + SIGTSTP
+	wait_until shows 'exit status 148'
 	restored
 	keys Enter
 	wait_until rows '3 10.1.2.3/32' '2 2001:db8:1:2::/64' '1 10.1.2.4/32'
 	keys s
 	wait_until shows 'grown most first'
 	keys q
-	wait_until shows Stopped
+	wait_until shows 'exit status 148'
 }
 
 @test "top: shows that nothing is loaded after an unload, and the networks again after a load" {

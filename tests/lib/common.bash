@@ -232,6 +232,11 @@ have() {
 		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
 			missing='no package python3-prometheus-client'
 		;;
+	clang-format-14)
+		# The version of Debian 12. Others break some lines differently.
+		clang-format --version 2>/dev/null | grep -q ' version 14\.' ||
+			missing='clang-format is not version 14'
+		;;
 	aarch64-linux-gnu-ld | bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
 		lintian | luarocks | mandoc | nft | openssl | prometheus | promtool | python3 | redis-server | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \

@@ -23,6 +23,11 @@ teardown() {
 	instance_teardown
 }
 
+# modules: prints LUA_CPATH for the Lua in HAProxy, which is 5.3 in Debian 12 and 5.4 in Debian 13.
+modules() {
+	haproxy -vv | sed -nE "s|^Built with Lua version : Lua ([0-9]+\.[0-9]+).*|$BUILD/lua/\1/?.so;;|p"
+}
+
 # in_tree: prints the configuration on stdin with the paths of this tree, and a group that every
 # machine has.
 in_tree() {
@@ -34,7 +39,7 @@ in_tree() {
 # privileges. Its configuration is the first example, edited by SED.
 haproxy_start() {
 	example conncount-servers.7 HAPROXY 1 | in_tree | sed "${1:-}" >"$TEST_DIR/haproxy.cfg"
-	server_start "$TEST_DIR/haproxy.log" env LUA_CPATH="$BUILD/lua/5.3/?.so;;" \
+	server_start "$TEST_DIR/haproxy.log" env LUA_CPATH="$(modules)" \
 		haproxy -W -f "$TEST_DIR/haproxy.cfg"
 	HAPROXY=$STARTED
 	wait_until listens 25
@@ -245,7 +250,7 @@ mta_start() {
 	mta_start
 	example conncount-servers.7 HAPROXY 1 | in_tree |
 		sed 's/^ *tcp-request.*/tcp-request connection reject if address_full/' >"$TEST_DIR/haproxy.cfg"
-	expect 0 env LUA_CPATH="$BUILD/lua/5.3/?.so;;" haproxy -c -f "$TEST_DIR/haproxy.cfg"
+	expect 0 env LUA_CPATH="$(modules)" haproxy -c -f "$TEST_DIR/haproxy.cfg"
 	expect_match "will never match .*'tcp-request connection'" "$errors"
 
 	haproxy_start 's/(32,128)/(32)/'

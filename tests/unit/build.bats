@@ -341,6 +341,7 @@ same_names=(README.md Makefile .gitattributes run)
 }
 
 @test "clang-format would change no C file" {
+	requires clang-format-14
 	expect 0 clang-format --dry-run --Werror "$ROOT"/bpf/*.[ch] "$ROOT"/user/*/*.[ch] \
 		"$ROOT"/lua/*.[ch] "$ROOT"/lua/*/*.[ch] "$ROOT"/vmlinux/trim.c "$ROOT"/tests/*/*.[ch]
 }

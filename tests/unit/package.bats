@@ -1,8 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The Debian packages: scripts/deb builds them, apt installs them in a fresh Debian 12 and purges
-# them. Once in a chroot, where no systemd runs, and once in a container that systemd boots, with
+# The Debian packages: scripts/deb builds them, apt installs them in a fresh Debian of this
+# machine's release and purges them. Once in a chroot, where no systemd runs, and once in a container that systemd boots, with
 # the units as installed: in a cgroup and a network namespace of its own.
 # shellcheck disable=SC2030,SC2031 # each test has its own $output
 
@@ -32,7 +32,7 @@ fresh() {
 	requires root bpf btf cgroup2 netns ip build dpkg-buildpackage debootstrap systemd-nspawn
 	if [ ! -d "$FRESH" ]; then
 		[ -z "${TESTS_NO_SKIP:-}" ] || fail "no Debian: $(<"$BATS_FILE_TMPDIR/root.log")" || return
-		skip "no Debian 12 to install in: $(<"$BATS_FILE_TMPDIR/root.log")"
+		skip "no Debian to install in: $(<"$BATS_FILE_TMPDIR/root.log")"
 	fi
 	TREE=$BATS_TEST_TMPDIR/tree
 	mkdir "$TREE" "$BATS_TEST_TMPDIR/upper" "$BATS_TEST_TMPDIR/work"

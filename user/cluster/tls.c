@@ -15,7 +15,9 @@
 
 const char *tls_reason(void)
 {
-	const char *text = ERR_reason_error_string(ERR_peek_last_error());
+	unsigned long error = ERR_peek_last_error();
+	const char *text = ERR_SYSTEM_ERROR(error) ? strerror(ERR_GET_REASON(error))
+						   : ERR_reason_error_string(error);
 
 	return text ? text : "unknown error";
 }
@@ -146,8 +148,11 @@ static ssize_t result(SSL *ssl, int n)
 	case SSL_ERROR_SYSCALL:
 		return errno ? -1 : 0;
 	}
-	/* A server that is killed does not say that it ends. */
-	if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+	/*
+	 * A server that is killed does not say that it ends. OpenSSL then sends it an alert; if
+	 * that fails, the queue has a second error (since 3.2).
+	 */
+	if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
 		return 0;
 	errno = EPROTO;
 	return -1;
