@@ -244,6 +244,32 @@ until(lambda: all(state(sock) == ESTABLISHED for sock in socks))'
 	nothing_left
 }
 
+@test "SO_REUSEPORT: a handshake that continues at another listener is limited as before" {
+	local share='options=[(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]'
+	[ -e /proc/sys/net/ipv4/tcp_migrate_req ] || skip 'the kernel has no tcp_migrate_req'
+	sysctl ipv4/tcp_migrate_req 1
+	actor server
+	actor client
+	act server "first = listen('192.0.2.1', 25, $share); door = listen('192.0.2.1', 25, $share)"
+	limits 'limit = /24,/64 over 4 reset'
+	act client '
+for i in range(10):
+    sock = bound("10.1.2.3")
+    sock.setblocking(False)
+    deaf(sock)
+    sock.connect_ex(("192.0.2.1", 25))
+    socks.append(sock)'
+	act server 'first.close()'
+	act client 'for sock in socks: hear(sock)
+until(lambda: all(state(sock) == ESTABLISHED for sock in socks))'
+	act server 'socks = accept(door, 4)'
+	counted 4
+	no_places
+	act client 'assert refused("10.1.2.4", "192.0.2.1", 25); reset(socks)'
+	act server 'close(socks); door.close()'
+	nothing_left
+}
+
 @test "a SYN to a socket in TIME_WAIT gets in below the limit, and is refused over it" {
 	pair
 	limits 'limit = /24,/64 over 1 reset'

@@ -6,6 +6,7 @@
 load ../lib/common
 load ../lib/actors
 load ../lib/limits
+load ../lib/proxies
 load ../lib/instance
 
 @test "with a limit of N, connection N + 1 is refused at once; after k sessions end, k more get in" {
@@ -299,6 +300,40 @@ def rush():
 	expect_limited 'refused 3 would 0' refusals
 	expect_limited 'held 0 nodes 0' places
 	expect_count 3 2>/dev/null
+}
+
+@test "windows of time count the connections that get in, beside limits that refuse and log" {
+	serve
+	limits_with 'window = 3600,1' 'limit = /32,/128 over 3 reset' 'limit = /32,/128 over 1 log'
+	opens 3 10.1.2.3 192.0.2.1:25
+	refused 10.1.2.3 192.0.2.1:25
+	sessions close server 1
+	opens 1 10.1.2.3 192.0.2.1:25
+	refused 10.1.2.3 192.0.2.1:25
+	expect_limited $'refused 2 would 0\nrefused 0 would 3' refusals
+	expect_count 4 --window 3600,1 10.1.2.3
+	counted 3
+}
+
+@test "a listener with proxies beside one with limits: headers are read, and limits in force" {
+	actor server
+	actor client
+	act server 'door = listen(None, 25); mx = listen(None, 26)'
+	act client "$HEADERS"
+	proxied_configure
+	printf '%s\n' '[direct]' 'listen = *:26' 'limit = /24,/64 over 2 reset' >>"$CONFIG"
+	load
+	act client '
+socks = connect("10.0.0.1", "192.0.2.1", 25, 3)
+for sock in socks: give(sock, v1("198.51.100.7"))
+socks += connect("10.0.0.1", "192.0.2.1", 26, 2)
+assert refused("10.0.0.2", "192.0.2.1", 26)'
+	act server 'socks = accept(door, 3) + accept(mx, 2)'
+	expect_count 3 198.51.100.7
+	expect_count 2 10.0.0.1
+	counted 5
+	act server 'close(socks)'
+	nothing_left
 }
 
 @test "a member of the group can read what is about limits but not the places; nobody else can" {
