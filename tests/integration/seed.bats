@@ -224,19 +224,6 @@ elsewhere_end() {
 	wait_until nothing_left
 }
 
-# in_new_ns COMMAND...: runs COMMAND with a new network namespace as the file net2.
-in_new_ns() {
-	local -r kept=$TEST_DIR
-	: >"$kept/net2"
-	unshare --net="$kept/net2" sh -e -c '
-		echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
-		exec ip -batch -' <<<"$NETWORK_UP"
-	"$@"
-	# From here on, only its processes hold the namespace.
-	umount "$kept/net2"
-	rm "$kept/net2"
-}
-
 second_start() {
 	tool_start sessions "$TEST_DIR/second.sock" "$TEST_DIR/net2"
 	SECOND=$STARTED

@@ -56,3 +56,31 @@ sysctl() {
 	# shellcheck disable=SC2016
 	in_ns sh -c 'echo "$2" >"/proc/sys/net/$1"' - "$1" "$2"
 }
+
+# fastopen: starts a server with TCP fast open, and a client that has its cookie.
+fastopen() {
+	sysctl ipv4/tcp_fastopen 3
+	actor server
+	actor client
+	act server "door = listen('192.0.2.1', 25, options=[(socket.IPPROTO_TCP, 23, 100)])"
+	act client '
+def fast(data=b"EHLO"):
+    sock = bound("10.1.2.3")
+    sock.setblocking(True)
+    sock.sendto(data, 0x20000000, ("192.0.2.1", 25))  # MSG_FASTOPEN
+    return sock
+def fast_deaf():
+    sock = bound("10.1.2.3")
+    sock.setblocking(False)
+    deaf(sock)
+    sock.sendto(b"EHLO", 0x20000000, ("192.0.2.1", 25))
+    return sock
+fast().close()'
+	act server 'close(accept(door))'
+	expect_count 0
+}
+
+# fastopens N: expects that the server has established N connections by TCP fast open.
+fastopens() {
+	expect_eq "$1" "$(act server "print(counter('TCPFastOpenPassive'))")" 'fast opens'
+}

@@ -105,6 +105,19 @@ enter_ns() {
 	exec nsenter --net="$TEST_DIR/net" -- "$@"
 }
 
+# in_new_ns COMMAND...: runs COMMAND with a new network namespace as the file net2.
+in_new_ns() {
+	local -r kept=$TEST_DIR
+	: >"$kept/net2"
+	unshare --net="$kept/net2" sh -e -c '
+		echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
+		exec ip -batch -' <<<"$NETWORK_UP"
+	"$@"
+	# From here on, only its processes hold the namespace.
+	umount "$kept/net2"
+	rm "$kept/net2"
+}
+
 # configure: writes $CONFIG: stdin, after a [conncount] section with a group that every machine has.
 # `configure raw` writes stdin without that section. Tests load from outside their network
 # namespace, so unless stdin sets `namespaces`, all are counted.
@@ -158,9 +171,10 @@ load_shared() {
 	[ "$SCALE" -eq 1 ] || echo "$TEST_DIR" >"$BATS_FILE_TMPDIR/shared"
 }
 
-# remember: records the BPF programs now attached to the test's cgroup, with their links and maps.
+# remember: records the BPF programs now attached to the test's cgroup or network namespace, with
+# their links and maps.
 remember() {
-	"$BUILD/tests/objects" attached "$CGROUP_PATH" >>"$TEST_DIR/bpf-ids"
+	"$BUILD/tests/objects" attached "$CGROUP_PATH" "$TEST_DIR/net" >>"$TEST_DIR/bpf-ids"
 }
 
 # nursery ORDER...: sends an order to tests/tools/nursery.py, of which each file runs one.
@@ -376,7 +390,7 @@ leaks() {
 	for left in "$CGROUP_PATH"/*/; do
 		[ ! -d "$left" ] || echo "cgroup: $left"
 	done
-	"$BUILD/tests/objects" left "$CGROUP_PATH" <"$TEST_DIR/bpf-ids"
+	"$BUILD/tests/objects" left "$CGROUP_PATH" "$TEST_DIR/net" <"$TEST_DIR/bpf-ids"
 }
 
 # no_leaks: fails if there are leaks, and names them.

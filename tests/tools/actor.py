@@ -9,6 +9,7 @@ order. The code can use the names below, and those that earlier orders have set.
 import builtins
 import contextlib
 import ctypes
+import errno
 import io
 import os
 import socket
@@ -19,8 +20,10 @@ import traceback
 import orders
 
 ESTABLISHED, SYN_SENT, SYN_RECV, CLOSED, CLOSE_WAIT = 1, 2, 3, 7, 8
+ACK = 0x10  # a segment's flag
 MPTCP = 262
 IP_BIND_ADDRESS_NO_PORT = 24
+CPUS = sorted(os.sched_getaffinity(0))
 TIMEOUT = 30  # seconds for any single thing to happen
 
 
@@ -74,6 +77,23 @@ def connect(src, dst, port, count=1, proto=0):
     return socks
 
 
+def refused(src, dst, port):
+    """Whether a connection is refused at once."""
+    with bound(src) as sock:
+        return sock.connect_ex((dst, port)) == errno.ECONNREFUSED
+
+
+def is_open(sock):
+    """Whether the server's end of a connected socket is open: then it acknowledges a byte."""
+    def told():
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        unacked, again = struct.unpack_from("=I72xI", info, 24)
+        return (not unacked, again > 1)
+    sock.send(b"x")
+    until(lambda: any(told()))
+    return told()[0]
+
+
 def accept(listener, count=1):
     """A list of accepted sockets."""
     socks = []
@@ -118,6 +138,28 @@ def deaf(sock):
 def hear(sock):
     """Takes the filter away again."""
     sock.setsockopt(socket.SOL_SOCKET, 27, 0)  # SO_DETACH_FILTER
+
+
+def stay(cpu):
+    """From now on runs on one CPU, 0 or -1: the first or the last. The kernel then handles what
+    is sent over lo on it, too."""
+    os.sched_setaffinity(0, {CPUS[cpu]})
+
+
+def forge(src, sport, dst, dport, flags, seq=1, ack=1):
+    """Sends a TCP segment without a socket, as anybody can who forges addresses."""
+    six = ":" in src
+    family = socket.AF_INET6 if six else socket.AF_INET
+    segment = struct.pack(">HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 65535, 0, 0)
+    summed = (socket.inet_pton(family, src) + socket.inet_pton(family, dst) +
+              struct.pack(">II", len(segment), socket.IPPROTO_TCP) + segment)
+    total = sum(struct.unpack(">%dH" % (len(summed) // 2), summed))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    segment = segment[:16] + struct.pack(">H", ~total & 0xffff) + segment[18:]
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as sock:
+        sock.bind((src, 0))
+        sock.sendto(segment, (dst, 0))
 
 
 def disconnect(sock):

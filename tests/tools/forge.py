@@ -13,9 +13,9 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bpf import OBJ_GET, bpf, info  # pylint: disable=wrong-import-position
+from bpf import Map, bpf  # pylint: disable=wrong-import-position
 
-MAP_CREATE, MAP_UPDATE, PROG_LOAD, OBJ_PIN = 0, 2, 5, 6
+MAP_CREATE, PROG_LOAD, OBJ_PIN = 0, 5, 6
 ARRAY_OF_MAPS, HASH_OF_MAPS = 12, 13
 
 
@@ -45,16 +45,11 @@ def pin(path, fd):
 
 def fill_configs(path):
     """All texts without an end, all numbers as great as they can be, and every listener in use."""
-    text = ctypes.create_string_buffer(path.encode())
-    fd = bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(text), 0, 0))[0]
-    size = struct.unpack_from("=I", info(fd, 80), 12)[0]
+    configs = Map(path)
     head = b"A" * (32 + 4096) + b"\xff" * (32 + 56)
     listener = b"A" * 128 + struct.pack("=II", 1, 0)
-    value = ctypes.create_string_buffer((head + listener * 1024)[:size], size)
     for number in range(2):
-        key = ctypes.create_string_buffer(struct.pack("=I", number), 4)
-        bpf(MAP_UPDATE, struct.pack("=IIQQQ", fd, 0, ctypes.addressof(key),
-                                    ctypes.addressof(value), 0))
+        configs[struct.pack("=I", number)] = (head + listener * 1024)[:configs.value_size]
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 /*
  * objects - print which BPF objects exist.
  *
- *	objects attached CGROUP	the programs that links attach to a cgroup directory, with their
- *				links and maps, a line each: `prog 12`, `link 3`, `map 45`;
- *				`own 46` is a map of the programs' variables, not pinned
- *	objects left CGROUP	the same; and of such lines on stdin, those of objects that still
- *				exist after a second
+ *	objects attached PLACE...	the programs that links attach to PLACE, a cgroup directory
+ *					or a file that is a network namespace, with their links and
+ *					maps, a line each: `prog 12`, `link 3`, `map 45`; `own 46`
+ *is a map of the programs' variables, not pinned objects left PLACE...		the same; and of
+ *such lines on stdin, those of objects that still exist after a second
  */
 #include <bpf/bpf.h>
 #include <err.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,13 +54,22 @@ static void print_program(__u32 id)
 	close(fd);
 }
 
-static void attached(const char *cgroup)
+/* Whether a link is attached to the place with this inode number. Those of cgroups and of network
+ * namespaces do not overlap: the latter begin at 0xf0000000. */
+static bool is_attached_to(const struct bpf_link_info *link, ino_t place)
+{
+	if (link->type == BPF_LINK_TYPE_NETNS)
+		return link->netns.netns_ino == place;
+	return link->type == BPF_LINK_TYPE_CGROUP && link->cgroup.cgroup_id == place;
+}
+
+static void attached(const char *place)
 {
 	struct stat st;
 	__u32 id = 0;
 
-	if (stat(cgroup, &st))
-		err(1, "objects: %s", cgroup);
+	if (stat(place, &st))
+		err(1, "objects: %s", place);
 	while (!bpf_link_get_next_id(id, &id)) {
 		struct bpf_link_info info = { 0 };
 		__u32 size = sizeof(info);
@@ -70,7 +80,7 @@ static void attached(const char *cgroup)
 		if (bpf_obj_get_info_by_fd(fd, &info, &size))
 			err(1, "objects: link %u", id);
 		close(fd);
-		if (info.type != BPF_LINK_TYPE_CGROUP || info.cgroup.cgroup_id != st.st_ino)
+		if (!is_attached_to(&info, st.st_ino))
 			continue;
 		printf("link %u\n", id);
 		print_program(info.prog_id);
@@ -147,14 +157,13 @@ static void left(void)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && !strcmp(argv[1], "attached")) {
-		attached(argv[2]);
-	} else if (argc == 3 && !strcmp(argv[1], "left")) {
-		attached(argv[2]);
-		left();
-	} else {
-		fprintf(stderr, "usage: objects attached|left CGROUP\n");
+	if (argc < 3 || (strcmp(argv[1], "attached") && strcmp(argv[1], "left"))) {
+		fprintf(stderr, "usage: objects attached|left PLACE...\n");
 		return 2;
 	}
+	for (int i = 2; i < argc; i++)
+		attached(argv[i]);
+	if (!strcmp(argv[1], "left"))
+		left();
 	return 0;
 }

@@ -17,14 +17,13 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bpf import OBJ_GET, bpf, info  # pylint: disable=wrong-import-position
+from bpf import RDONLY, bpf, info, obj_get  # pylint: disable=wrong-import-position
 
 MAP_UPDATE, MAP_DELETE, OBJ_PIN, GET_NEXT_KEY = 2, 3, 6, 4
 MAP_FREEZE, UPDATE_BATCH, DELETE_BATCH = 22, 26, 27
 RAW_TRACEPOINT_OPEN = 17
 LINK_UPDATE, LINK_DETACH = 29, 34
 PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, LINK_GET_FD_BY_ID = 13, 14, 30
-RDONLY = 8  # BPF_F_RDONLY
 LPM_TRIE = 11
 
 
@@ -40,9 +39,8 @@ def attempt(what, do, *args):
 
 def opened(path, flags):
     """A descriptor of a pinned object, or None."""
-    text = ctypes.create_string_buffer(path.encode())
     try:
-        return bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(text), 0, flags))[0]
+        return obj_get(path, flags)
     except OSError:
         return None
 

@@ -32,17 +32,15 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bpf import OBJ_GET, bpf  # pylint: disable=wrong-import-position
+from bpf import RDONLY, bpf, obj_get  # pylint: disable=wrong-import-position
 
 PROG_TEST_RUN, RAW_TRACEPOINT_OPEN = 10, 17
-RDONLY = 8  # BPF_F_RDONLY
 AF_INET, AF_INET6 = 2, 10  # as the library has them
 
 
 def opened(directory):
     """The program, as a reader opens it."""
-    path = ctypes.create_string_buffer((directory + "/live/sum").encode())
-    return bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, RDONLY))[0]
+    return obj_get(directory + "/live/sum", RDONLY)
 
 
 def count_key(network):
