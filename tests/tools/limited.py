@@ -24,6 +24,8 @@ from bpf import Map  # pylint: disable=wrong-import-position
 LISTENERS_MAX = 1024  # CC_LISTENERS_MAX
 PLACE_SHIFT, PLACE_BITS = 11, 14  # CC_COUNT_PLACE_*
 PLACE_TAKEN, PLACE_LEVELS = 2, 36  # CC_PLACE_TAKEN; where `levels` is in struct cc_place
+LIMITS, LIMIT_SIZE = 16, 12  # of `limit` in struct cc_limits
+TOTAL = 9  # where `total` is in struct cc_limit
 LOST = 32  # where `lost` is in struct cc_tally
 SEEDING, GENERATION, INEXACT = 4, 8, 16  # where these are in struct cc_control
 
@@ -39,9 +41,9 @@ def print_refusals(listener=0):
     config = struct.unpack_from("=Q", control, GENERATION)[0] & 1
     limits = opened("limits")[struct.pack("=I", config * LISTENERS_MAX + listener)]
     totals = opened("refusals")[struct.pack("=I", listener)]
-    values = struct.unpack("=8Q", totals)
     for i in range(struct.unpack_from("=I", limits)[0]):
-        print("refused %d would %d" % values[2 * i:2 * i + 2])
+        total = limits[LIMITS + i * LIMIT_SIZE + TOTAL]
+        print("refused %d would %d" % struct.unpack_from("=QQ", totals, 16 * total))
 
 
 def print_refused():
