@@ -427,7 +427,7 @@ struct cc_gated {
  */
 struct cc_place {
 	__u64 turn;
-	__u64 since; /* ns of CLOCK_MONOTONIC */
+	__u64 since; /* ns of CLOCK_MONOTONIC at the last tick of its clock */
 	__be16 listener;
 	__be16 family;
 	__be32 addr[4]; /* peer */

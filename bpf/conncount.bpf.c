@@ -263,8 +263,7 @@ int conncount_ack_gate(struct __sk_buff *skb)
 	/* First of all: of packets of connections this is the only question. */
 	if (!sk || sk->state != BPF_TCP_LISTEN)
 		return 1;
-	sk = bpf_sk_fullsock(sk);
-	return !sk || sk->protocol != IPPROTO_TCP || packet_is_admitted(skb, sk);
+	return packet_is_admitted(skb, sk);
 }
 
 /* A function of its own for each family: the compiler would merge the reads of both. */

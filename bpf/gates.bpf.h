@@ -95,7 +95,7 @@ static __always_inline bool packet_can_open(const struct packet *packet, struct 
 		return false;
 	if (!(packet->flags & TCP_FLAG_SYN))
 		return packet->flags & TCP_FLAG_ACK;
-	return BPF_CORE_READ(icsk, icsk_accept_queue.fastopenq.max_qlen) > 0;
+	return icsk->icsk_accept_queue.fastopenq.max_qlen > 0;
 }
 
 /*

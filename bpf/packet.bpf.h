@@ -52,60 +52,66 @@ struct packet {
 };
 
 /* Read the addresses of an IPv4 packet. Returns the length of its header; 0 if there is none. */
-static __always_inline __u32 ipv4_read(struct __sk_buff *skb, struct packet *ret)
+static __always_inline __u32 ipv4_read(const struct ipv4_packet *ip, const void *end,
+				       struct packet *ret)
 {
-	struct ipv4_packet ip;
-
-	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
+	if ((const void *)(ip + 1) > end)
 		return 0;
 	ret->local.family = ret->peer.family = CC_IPV4;
-	ret->local.addr[0] = ip.destination;
-	ret->peer.addr[0] = ip.source;
-	return (ip.length & 15) * 4;
+	ret->local.addr[0] = ip->destination;
+	ret->peer.addr[0] = ip->source;
+	return (ip->length & 15) * 4;
 }
 
 /* The same for IPv6. Returns the length of its header with all extensions. */
-static __always_inline __u32 ipv6_read(struct __sk_buff *skb, struct packet *ret)
+static __always_inline __u32 ipv6_read(const struct ipv6_packet *ip, const void *end,
+				       struct packet *ret)
 {
-	struct ipv6_packet ip;
-	__u32 length = sizeof(ip);
+	__u32 length = sizeof(*ip);
+	__u8 next;
 
-	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
+	if ((const void *)(ip + 1) > end)
 		return 0;
 	ret->local.family = ret->peer.family = CC_IPV6;
-	__builtin_memcpy(ret->local.addr, ip.destination, sizeof(ip.destination));
-	__builtin_memcpy(ret->peer.addr, ip.source, sizeof(ip.source));
-	for (int i = 0; i < EXTENSIONS_MAX && ip.next != IPPROTO_TCP; i++) {
-		__u8 extension[2]; /* the next one's type; length in 8 bytes, less 1 */
+	__builtin_memcpy(ret->local.addr, ip->destination, sizeof(ip->destination));
+	__builtin_memcpy(ret->peer.addr, ip->source, sizeof(ip->source));
+	next = ip->next;
+	for (int i = 0; i < EXTENSIONS_MAX && next != IPPROTO_TCP; i++) {
+		/* the next one's type; length in 8 bytes, less 1 */
+		const __u8 *extension = (const void *)ip + length;
 
-		if (ip.next != NEXTHDR_HOP && ip.next != NEXTHDR_ROUTING && ip.next != NEXTHDR_DEST)
+		if (next != NEXTHDR_HOP && next != NEXTHDR_ROUTING && next != NEXTHDR_DEST)
 			return 0;
-		if (bpf_skb_load_bytes(skb, length, extension, sizeof(extension)))
+		if ((const void *)(extension + 2) > end)
 			return 0;
-		ip.next = extension[0];
+		next = extension[0];
 		length += (extension[1] + 1) * 8;
 	}
-	return ip.next == IPPROTO_TCP ? length : 0;
+	return next == IPPROTO_TCP ? length : 0;
 }
 
 /*
- * packet_read() - read a packet of TCP. Returns false if it cannot be read.
+ * packet_read() - read a packet of TCP. Returns false if it cannot be read: the kernel has its
+ * headers in one piece by now.
  *
  * A function of its own: its stack is free again before the caller's other calls.
  */
 static __noinline bool packet_read(struct __sk_buff *skb, struct packet *ret)
 {
-	struct tcp_packet tcp;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct tcp_packet *tcp;
 	__u32 at;
 
-	at = skb->protocol == bpf_htons(ETH_P_IP) ? ipv4_read(skb, ret) : ipv6_read(skb, ret);
-	if (!at || bpf_skb_load_bytes(skb, at, &tcp, sizeof(tcp)))
+	at = skb->protocol == bpf_htons(ETH_P_IP) ? ipv4_read(data, end, ret)
+						  : ipv6_read(data, end, ret);
+	tcp = data + at;
+	if (!at || (void *)(tcp + 1) > end)
 		return false;
-	ret->local_port = tcp.destination;
-	ret->peer_port = tcp.source;
-	ret->seq = tcp.seq;
-	ret->flags = tcp.flags;
-	ret->data = at + (tcp.length >> 4) * 4;
+	ret->local_port = tcp->destination;
+	ret->peer_port = tcp->source;
+	ret->seq = tcp->seq;
+	ret->flags = tcp->flags;
+	ret->data = at + (tcp->length >> 4) * 4;
 	if (skb->len > ret->data)
 		ret->size = skb->len - ret->data;
 	return true;

@@ -171,7 +171,7 @@ static __always_inline bool place_note(const struct cc_session *of, __u32 levels
 	if (place_state(turn) != CC_PLACE_FREE ||
 	    __sync_val_compare_and_swap(&place->turn, turn, turn | CC_PLACE_WRITTEN) != turn)
 		return false;
-	place->since = bpf_ktime_get_ns();
+	place->since = bpf_ktime_get_coarse_ns();
 	place->listener = of->listener;
 	place->family = of->family;
 	__builtin_memcpy(place->addr, of->addr, sizeof(place->addr));
@@ -185,6 +185,7 @@ static __always_inline bool place_note(const struct cc_session *of, __u32 levels
 
 /* Whose places to give back; for bpf_loop(), over all CPUs. */
 struct place_sweep {
+	__s64 now; /* as in `since` */
 	__be16 listener, family;
 	bool all; /* of all listeners and ages */
 };
@@ -195,8 +196,8 @@ static long place_sweep(__u32 cpu, const struct place_sweep *wanted)
 	struct cc_place *place = bpf_map_lookup_elem(&places, &cpu);
 	struct cc_session of = {};
 	__u64 turn;
-	__s64 age;
 	__u32 levels;
+	__s64 age;
 
 	if (!place)
 		return 1;
@@ -204,8 +205,8 @@ static long place_sweep(__u32 cpu, const struct place_sweep *wanted)
 	turn = __sync_fetch_and_add(&place->turn, 0);
 	if (place_state(turn) != CC_PLACE_TAKEN)
 		return 0;
-	/* The clock of the other CPU may be a little ahead: then the age is below 0, not huge. */
-	age = (__s64)(bpf_ktime_get_ns() - place->since);
+	/* Less than 0 if it has been taken since. */
+	age = wanted->now - (__s64)place->since;
 	levels = place_read(place, &of);
 	if (!wanted->all && (of.listener != wanted->listener || of.family != wanted->family ||
 			     age < PLACE_STALE_NS))
@@ -226,6 +227,7 @@ int places_reclaim(const struct cc_session *of)
 
 	if (!of)
 		return 0;
+	wanted.now = (__s64)bpf_ktime_get_coarse_ns();
 	wanted.listener = of->listener;
 	wanted.family = of->family;
 	bpf_loop(places_max, place_sweep, &wanted, 0);
