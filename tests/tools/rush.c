@@ -6,7 +6,9 @@
  *
  * It executes the orders that tests/tools/tell sends, until killed. Each begins with a verb:
  *
- *  listen ADDR PORT BACKLOG  the server listens there, and not where it did before
+ *  listen ADDR PORT BACKLOG [group]
+ *                            the server listens there, and not where it did before. `group`: with
+ *                            SO_REUSEPORT
  *  clients N ADDR SOURCES    from now on there are N clients, at SOURCES addresses from ADDR on.
  * All that earlier ones had open is closed connect [held]            they call connect(2). `held`:
  * the answers reach them only when all have called. Prints `connected N refused N` syn they only
@@ -74,6 +76,7 @@ enum state {
 	CLIENT_NEW,
 	CLIENT_ANSWERED, /* by a SYN-ACK */
 	CLIENT_REFUSED,  /* by a RST */
+	CLIENT_RESET,    /* by a SYN-ACK, then by a RST */
 	CLIENT_IN,       /* accepted */
 };
 
@@ -317,11 +320,20 @@ static void client_decide(struct client *client)
 	}
 	if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &err, &size))
 		die("SO_ERROR");
-	if (err && err != ECONNREFUSED) {
+	switch (err) {
+	case 0:
+		client->state = CLIENT_ANSWERED;
+		break;
+	case ECONNREFUSED:
+		client->state = CLIENT_REFUSED;
+		break;
+	case ECONNRESET:
+		client->state = CLIENT_RESET;
+		break;
+	default:
 		errno = err;
 		die("connect");
 	}
-	client->state = err ? CLIENT_REFUSED : CLIENT_ANSWERED;
 }
 
 static void connect_part(unsigned part)
@@ -553,7 +565,7 @@ static void flood_part(unsigned part)
 /* --- the server --------------------------------------------------------------------------------
  */
 
-static void server_listen(const char *address, unsigned port, unsigned backlog)
+static void server_listen(const char *address, unsigned port, unsigned backlog, int in_group)
 {
 	const int on = 1;
 	union sockaddrs as;
@@ -566,6 +578,7 @@ static void server_listen(const char *address, unsigned port, unsigned backlog)
 	as = sockaddrs(&server, &size);
 	listener = socket(server.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener < 0 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &in_group, sizeof(in_group)) ||
 	    bind(listener, &as.any, size) || listen(listener, (int)backlog))
 		die("listen");
 	receiver_open();
@@ -661,8 +674,8 @@ static bool is_order(char **words, int n, const char *verb, int least, int most)
 /* Execute an order, and write the answer. Returns false if there is no such order. */
 static bool obey(char **words, int n, FILE *to)
 {
-	if (is_order(words, n, "listen", 3, 3)) {
-		server_listen(words[1], number(words[2]), number(words[3]));
+	if (is_order(words, n, "listen", 3, 4)) {
+		server_listen(words[1], number(words[2]), number(words[3]), n == 5);
 	} else if (is_order(words, n, "clients", 3, 3)) {
 		clients_replace(number(words[1]), words[2], number(words[3]));
 	} else if (is_order(words, n, "more", 1, 1)) {
@@ -673,8 +686,8 @@ static bool obey(char **words, int n, FILE *to)
 		if (connect_held)
 			on_each_cpu(release_part);
 		on_each_cpu(decide_part);
-		fprintf(to, "connected %u refused %u\n", clients_in(CLIENT_ANSWERED),
-			clients_in(CLIENT_REFUSED));
+		fprintf(to, "connected %u refused %u reset %u\n", clients_in(CLIENT_ANSWERED),
+			clients_in(CLIENT_REFUSED), clients_in(CLIENT_RESET));
 	} else if (is_order(words, n, "syn", 0, 0)) {
 		on_each_cpu(syn_part);
 		while (clients_in(CLIENT_NEW) && answer_receive())
