@@ -21,6 +21,9 @@
 #include "connections.bpf.h"
 #include "packet.bpf.h"
 
+/* The network namespace of the packet, for bpf_skc_lookup_tcp(): BPF_F_CURRENT_NETNS. */
+enum { NETNS_OWN = -1 };
+
 /* The fields used of a listening socket: how many connections may wait that began with data. */
 struct fastopen_queue___conncount {
 	int max_qlen;
@@ -32,6 +35,16 @@ struct request_sock_queue___conncount {
 
 struct inet_connection_sock___conncount {
 	struct request_sock_queue___conncount icsk_accept_queue;
+} __attribute__((preserve_access_index));
+
+/* The field used of a half-open connection: the sequence number of its SYN-ACK. */
+struct tcp_request_sock___conncount {
+	__u32 snt_isn;
+} __attribute__((preserve_access_index));
+
+/* The field used of listeners that share a port: when they last sent a SYN cookie, or 0. */
+struct sock_reuseport___conncount {
+	unsigned synq_overflow_ts;
 } __attribute__((preserve_access_index));
 
 /* A connection at a gate: its listener and address, and the listener's limits. */
@@ -86,16 +99,66 @@ static __always_inline bool syn_is_refused(struct arrival *arrival)
 /* --- the ACK gate --------------------------------------------------------------------------------
  */
 
+/*
+ * Whether a listener may have sent a SYN cookie: then a handshake can end without a half-open
+ * connection.
+ */
+static __always_inline bool listener_sent_cookies(struct tcp_sock *listener)
+{
+	struct sock_reuseport___conncount *group =
+		(void *)BPF_CORE_READ((struct sock *)listener, sk_reuseport_cb);
+
+	return BPF_CORE_READ(listener, rx_opt.ts_recent_stamp) ||
+	       (group && BPF_CORE_READ(group, synq_overflow_ts));
+}
+
+/*
+ * Whether an ACK answers a SYN-ACK of a listener. A forged one has the wrong number, or belongs to
+ * no half-open connection: it must not reserve a place, since a few of them could hold one on every
+ * CPU. If another CPU has just ended the same handshake, neither does this ACK open anything. A SYN
+ * cookie cannot be checked here: it is taken for right. A function of its own, as packet_read().
+ */
+static __noinline bool ack_is_expected(struct __sk_buff *skb, const struct packet *packet,
+				       struct tcp_sock *listener)
+{
+	struct tcp_request_sock___conncount *request;
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *found;
+	bool expected;
+
+	if (packet->peer.family == CC_IPV4) {
+		tuple.ipv4.saddr = packet->peer.addr[0];
+		tuple.ipv4.daddr = packet->local.addr[0];
+		tuple.ipv4.sport = packet->peer_port;
+		tuple.ipv4.dport = packet->local_port;
+		found = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), NETNS_OWN, 0);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, packet->peer.addr, sizeof(tuple.ipv6.saddr));
+		__builtin_memcpy(tuple.ipv6.daddr, packet->local.addr, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.sport = packet->peer_port;
+		tuple.ipv6.dport = packet->local_port;
+		found = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), NETNS_OWN, 0);
+	}
+	if (!found)
+		return listener_sent_cookies(listener);
+	request = (void *)bpf_skc_to_tcp_request_sock(found);
+	expected = request ? request->snt_isn + 1 == bpf_ntohl(packet->ack)
+			   : listener_sent_cookies(listener);
+	bpf_sk_release(found);
+	return expected;
+}
+
 /* Whether a packet to a listener may open a connection: a SYN does so only by TCP fast open. */
-static __always_inline bool packet_can_open(const struct packet *packet, struct tcp_sock *listener)
+static __always_inline bool packet_can_open(struct __sk_buff *skb, const struct packet *packet,
+					    struct tcp_sock *listener)
 {
 	struct inet_connection_sock___conncount *icsk = (void *)listener;
 
 	if (packet->flags & TCP_FLAG_RST)
 		return false;
-	if (!(packet->flags & TCP_FLAG_SYN))
-		return packet->flags & TCP_FLAG_ACK;
-	return icsk->icsk_accept_queue.fastopenq.max_qlen > 0;
+	if (packet->flags & TCP_FLAG_SYN)
+		return icsk->icsk_accept_queue.fastopenq.max_qlen > 0;
+	return packet->flags & TCP_FLAG_ACK && ack_is_expected(skb, packet, listener);
 }
 
 /*
@@ -157,8 +220,9 @@ static __noinline bool packet_find(struct __sk_buff *skb, struct tcp_sock *liste
 {
 	struct packet packet = {};
 
-	return packet_read(skb, &packet) && packet_can_open(&packet, listener) &&
-	       arrival_find(&packet.local, bpf_ntohs(packet.local_port), &packet.peer, ret);
+	return packet_read(skb, &packet) &&
+	       arrival_find(&packet.local, bpf_ntohs(packet.local_port), &packet.peer, ret) &&
+	       packet_can_open(skb, &packet, listener);
 }
 
 /* Whether a packet to a listener may go on to TCP. */

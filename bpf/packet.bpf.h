@@ -47,6 +47,7 @@ struct packet {
 	struct endpoint local, peer;
 	__be16 local_port, peer_port;
 	__be32 seq;       /* of its first byte, or of its SYN */
+	__be32 ack;       /* if flags have TCP_FLAG_ACK: which byte comes next from the listener */
 	__u32 data, size; /* where its data begins, and how many bytes that is */
 	__u8 flags;       /* TCP_FLAG_* */
 };
@@ -110,6 +111,7 @@ static __noinline bool packet_read(struct __sk_buff *skb, struct packet *ret)
 	ret->local_port = tcp->destination;
 	ret->peer_port = tcp->source;
 	ret->seq = tcp->seq;
+	ret->ack = tcp->ack;
 	ret->flags = tcp->flags;
 	ret->data = at + (tcp->length >> 4) * 4;
 	if (skb->len > ret->data)

@@ -13,7 +13,7 @@
  *  - A node with a place is not deleted: its word is not 0. Nor does the gate take a place in a
  *    node that is about to go: it looks the key up again. So no place is ever carried over. If the
  *    program that deletes the node is stopped meanwhile, the gate drops the packet.
- *  - A handshake can fail after the gate: the ACK was not valid, or the accept queue is full. So a
+ *  - A handshake can fail after the gate: the accept queue is full, or a SYN cookie is wrong. So a
  *    CPU notes its place in its slot of `places`. The CPU's next packet to a listener gives it
  *    back, or that event itself, if the connection has not been counted. If neither comes, it is
  *    stale, and a program that finds a network full because of it gives it back.

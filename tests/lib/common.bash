@@ -218,13 +218,17 @@ have() {
 		missing=$("$ROOT/scripts/vm" "${machine[@]}" --fetch 2>&1) && missing= ||
 			missing=${missing##*$'\n'}
 		;;
+	ct-count)
+		unshare --net nft 'table t { chain c { ct count over 1 drop; }; }' 2>/dev/null ||
+			missing='nft or the kernel has no ct count'
+		;;
 	timens)
 		unshare -T -- true 2>/dev/null || missing='this kernel has no time namespaces'
 		;;
-	churn | openers)
+	churn | openers | rush)
 		[ -x "$BUILD/tests/$1" ] || missing="$BUILD/tests/$1 is not built"
 		;;
-	dovecot-core | dovecot-imapd | exim4-daemon-heavy | exim4-daemon-light | opensmtpd | postfix)
+	dovecot-core | dovecot-imapd | exim4-daemon-heavy | exim4-daemon-light | iptables | opensmtpd | postfix)
 		missing=$("$TOOLS/debian-package" "$1" 2>&1 >/dev/null)
 		;;
 	openmetrics)

@@ -9,14 +9,21 @@
  * difficult part. At the end every socket is closed, the listener too.
  *
  * usage: churn --connections N --to ADDR:PORT --from-base ADDR [--procs N] [--addresses N]
- *              [--end mix|close|reset] [--seconds N] [--headers N]
+ *              [--end mix|close|reset] [--seconds N] [--headers N] [--limited] [--in-turn]
  *
  * With --headers the clients are proxies: they begin most connections with a PROXY header of either
  * version, which names one of N clients of each family. Some headers are cut, wrong or missing, and
  * some come with the end of the handshake.
  *
- * Prints how many connections were opened and accepted, how many processes were killed, and
- * the most sessions that can have been open at once.
+ * Without --limited, a connection that is refused is a failure. With it, the client ends one of its
+ * own in place of it.
+ *
+ * With --in-turn, each client has one session at a time, which the server ends at once: so there
+ * are never more than half as many sessions as processes.
+ *
+ * Prints how many connections were opened, accepted and refused, how many processes were killed,
+ * the most sessions that can have been open at once, and the most that the servers have had. (These
+ * include sessions that the client has reset, or that end because a server is killed.)
  * Exit status 1 if it took longer than --seconds (120) or something failed. IPv4 only.
  */
 #include <arpa/inet.h>
@@ -51,7 +58,8 @@ enum {
 	IN_FLIGHT_BARE = 3, /* the same while none are held */
 	KILL_EVERY = 1000,  /* connections of a process, on average, before it is killed */
 	DRAIN_MS = 200,     /* the accept queue is empty if nothing comes for so long */
-	HEADER_MAX = 128,   /* bytes of a PROXY header */
+	YIELD_MS = 1,     /* the same, before a server of a listener with a limit ends a session */
+	HEADER_MAX = 128, /* bytes of a PROXY header */
 };
 
 enum end { END_MIX, END_CLOSE, END_RESET };
@@ -61,7 +69,10 @@ struct shared {
 	unsigned long opened;
 	unsigned long accepted;
 	unsigned long retried; /* connects that found no free port */
-	int drain;             /* no more clients: accept what is left and end */
+	unsigned long refused;
+	long held; /* by servers */
+	long peak; /* the most of these */
+	int drain; /* no more clients: accept what is left and end */
 };
 
 static struct {
@@ -72,11 +83,13 @@ static struct {
 	int procs;
 	int seconds;
 	unsigned headers;
+	int limited, in_turn;
 	enum end end;
 } options = { .addresses = 4, .procs = 8, .seconds = 120 };
 
 static struct shared *shared;
 static int listener = -1;
+static int serving; /* whether this process accepts */
 
 static void die(const char *format, ...)
 {
@@ -111,8 +124,21 @@ static void end_session(int fd)
 
 	if (by_reset && setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)))
 		die("setsockopt SO_LINGER");
+	if (serving)
+		__atomic_add_fetch(&shared->held, -1, __ATOMIC_RELAXED);
 	if (close(fd))
 		die("close");
+}
+
+/* A server has one more session. */
+static void count_held(void)
+{
+	long held = __atomic_add_fetch(&shared->held, 1, __ATOMIC_RELAXED);
+	long peak = __atomic_load_n(&shared->peak, __ATOMIC_RELAXED);
+
+	while (held > peak && !__atomic_compare_exchange_n(&shared->peak, &peak, held, 0,
+							   __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
 }
 
 /* Whether sessions are to be held now. */
@@ -140,6 +166,10 @@ static void hold(int *held, int fd)
 
 	if (options.end == END_MIX && random_below(KILL_EVERY) == 0)
 		raise(SIGKILL);
+	if (options.in_turn) {
+		end_session(fd);
+		return;
+	}
 	if (!holding()) {
 		end_session(fd);
 		end_all(held);
@@ -152,6 +182,16 @@ static void hold(int *held, int fd)
 	if (held[place] >= 0)
 		end_session(held[place]);
 	held[place] = fd;
+}
+
+/* A connection was refused: end another one, if there is one in a place chosen at random. */
+static void end_one(int *held)
+{
+	unsigned place = random_below(HELD);
+
+	if (held[place] >= 0)
+		end_session(held[place]);
+	held[place] = -1;
 }
 
 static void none_held(int *held)
@@ -209,8 +249,20 @@ static void header_send(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 }
 
-/* Returns a connected socket, or -1 where no port was free. */
-static int open_session(void)
+/* Wait until the server has ended a session. */
+static void await_end(int fd)
+{
+	char byte;
+
+	if (read(fd, &byte, 1) && errno != ECONNRESET)
+		die("read");
+}
+
+/*
+ * Returns a connected socket, or -1 where no port was free. A connection that is refused costs one
+ * of those held.
+ */
+static int open_session(int *held)
 {
 	const int on = 1, off = 0;
 	struct sockaddr_in from = { .sin_family = AF_INET };
@@ -232,8 +284,14 @@ static int open_session(void)
 			header_send(fd);
 		return fd;
 	}
+	if (options.limited && errno == ECONNREFUSED) {
+		__atomic_add_fetch(&shared->refused, 1, __ATOMIC_RELAXED);
+		close(fd);
+		end_one(held);
+		return -1;
+	}
 	/* The other side may have accepted and reset it before connect(2) returned. */
-	if (errno != EADDRNOTAVAIL && errno != ECONNRESET)
+	if (errno != EADDRNOTAVAIL && errno != ECONNRESET && errno != EPIPE)
 		die("connect");
 	__atomic_add_fetch(&shared->retried, 1, __ATOMIC_RELAXED);
 	close(fd);
@@ -253,17 +311,23 @@ static void client(void)
 
 		if (accepted >= options.connections)
 			break;
-		/* May both be of different moments, and so the difference be negative. */
-		if ((long)(opened - accepted) > (holding() ? IN_FLIGHT : IN_FLIGHT_BARE)) {
+		/*
+		 * May both be of different moments, and so the difference be negative. Where
+		 * connections are refused, it says nothing, and the accept queue is short.
+		 */
+		if (!options.limited && !options.in_turn &&
+		    (long)(opened - accepted) > (holding() ? IN_FLIGHT : IN_FLIGHT_BARE)) {
 			sched_yield();
 			continue;
 		}
-		fd = open_session();
+		fd = open_session(held);
 		if (fd < 0) {
 			usleep(1000);
 			continue;
 		}
 		__atomic_add_fetch(&shared->opened, 1, __ATOMIC_RELAXED);
+		if (options.in_turn)
+			await_end(fd);
 		hold(held, fd);
 	}
 	end_all(held);
@@ -274,12 +338,14 @@ static void server(void)
 	struct pollfd ready = { .fd = listener, .events = POLLIN };
 	int held[HELD];
 
+	serving = 1;
 	none_held(held);
 	for (;;) {
-		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), drain;
 
 		if (fd >= 0) {
 			__atomic_add_fetch(&shared->accepted, 1, __ATOMIC_RELAXED);
+			count_held();
 			hold(held, fd);
 			continue;
 		}
@@ -287,9 +353,14 @@ static void server(void)
 			continue;
 		if (errno != EAGAIN)
 			die("accept");
-		if (poll(&ready, 1, DRAIN_MS) == 0 &&
-		    __atomic_load_n(&shared->drain, __ATOMIC_RELAXED))
+		drain = __atomic_load_n(&shared->drain, __ATOMIC_RELAXED);
+		if (poll(&ready, 1, options.limited && !drain ? YIELD_MS : DRAIN_MS) > 0)
+			continue;
+		if (drain)
 			break;
+		/* Perhaps nobody gets in because of those that are held. */
+		if (options.limited)
+			end_one(held);
 	}
 	end_all(held);
 }
@@ -442,12 +513,16 @@ static void parse(int argc, char **argv)
 		{ "end", required_argument, NULL, 'e' },
 		{ "seconds", required_argument, NULL, 's' },
 		{ "headers", required_argument, NULL, 'h' },
+		{ "limited", no_argument, &options.limited, 1 },
+		{ "in-turn", no_argument, &options.in_turn, 1 },
 		{ 0 },
 	};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (option) {
+		case 0:
+			break;
 		case 'c':
 			options.connections = number(optarg, 1000000000);
 			break;
@@ -507,8 +582,10 @@ int main(int argc, char **argv)
 	killed = supervise();
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	close(listener);
-	printf("opened=%lu accepted=%lu killed=%lu retried=%lu most=%lu seconds=%.1f\n",
+	printf("opened=%lu accepted=%lu killed=%lu retried=%lu most=%lu refused=%lu peak=%ld "
+	       "seconds=%.1f\n",
 	       shared->opened, shared->accepted, killed, shared->retried, most_open(),
+	       shared->refused, shared->peak,
 	       (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9);
 	return 0;
 }
