@@ -6,19 +6,20 @@
  *
  * It executes the orders that tests/tools/tell sends, until killed. Each begins with a verb:
  *
- *  listen ADDR PORT BACKLOG [group]
- *                            the server listens there, and not where it did before. `group`: with
- *                            SO_REUSEPORT
- *  clients N ADDR SOURCES    from now on there are N clients, at SOURCES addresses from ADDR on.
- * All that earlier ones had open is closed connect [held]            they call connect(2). `held`:
- * the answers reach them only when all have called. Prints `connected N refused N` syn they only
- * send their SYN. Prints `answered N refused N` ack                       those who were answered,
- * and are not in, send the ACK that ends the handshake: more than once if it is ordered again
- *  accept                    the server accepts all that come. Prints how many sessions it has
- *  close N                   the server resets N of them. Prints how many are left
- *  flood syn|ack ADDR [N]    send N packets from ports and sequence numbers chosen at random, at 32
- *                            addresses from ADDR on; without N, until `calm`
- *  calm                      end the flood. Prints how many packets it had
+ * - `listen ADDR PORT BACKLOG [group]`: the server listens there, and not where it did before.
+ *   `group`: with SO_REUSEPORT.
+ * - `clients N ADDR SOURCES`: from now on there are N clients, at SOURCES addresses from ADDR on.
+ *   All that earlier ones had open is closed.
+ * - `connect [held]`: they call connect(2). `held`: the answers reach them only when all have
+ *   called. Prints `connected N refused N`.
+ * - `syn`: they only send their SYN, again if no answer comes. Prints `answered N refused N`.
+ * - `ack`: those who were answered, and are not in, send the ACK that ends the handshake: more than
+ *   once if it is ordered again.
+ * - `accept`: the server accepts all that come. Prints how many sessions it has.
+ * - `close N`: the server resets N of them. Prints how many are left.
+ * - `flood syn|ack ADDR [N]`: send N packets from ports and sequence numbers chosen at random, at
+ * 32 addresses from ADDR on; without N, until `calm`.
+ * - `calm`: end the flood. Prints how many packets it had.
  *
  * Each of the first four is done by threads that begin at the same moment, one on each CPU, and
  * so is the flood. The clients of an address are on all of them.
@@ -62,6 +63,7 @@ enum {
 	FLOOD_SOURCES = 32,
 	PATIENCE_MS = 30000, /* for a connect(2) to be decided */
 	ANSWER_MS = 2000,    /* until no answer is expected any more */
+	SYN_TRIES = 4,       /* as often is a SYN sent */
 	QUIET_MS = 20,       /* the accept queue is empty if nothing comes for so long */
 	RECEIVE_BYTES = 64 << 20,
 };
@@ -689,9 +691,11 @@ static bool obey(char **words, int n, FILE *to)
 		fprintf(to, "connected %u refused %u reset %u\n", clients_in(CLIENT_ANSWERED),
 			clients_in(CLIENT_REFUSED), clients_in(CLIENT_RESET));
 	} else if (is_order(words, n, "syn", 0, 0)) {
-		on_each_cpu(syn_part);
-		while (clients_in(CLIENT_NEW) && answer_receive())
-			;
+		for (int i = 0; i < SYN_TRIES && clients_in(CLIENT_NEW); i++) {
+			on_each_cpu(syn_part);
+			while (clients_in(CLIENT_NEW) && answer_receive())
+				;
+		}
 		fprintf(to, "answered %u refused %u\n", clients_in(CLIENT_ANSWERED),
 			clients_in(CLIENT_REFUSED));
 	} else if (is_order(words, n, "ack", 0, 0)) {
