@@ -4,28 +4,33 @@
  *
  * usage: rush SOCKET
  *
- * It executes the orders that tests/tools/tell sends, until killed. Each begins with a verb:
+ * It executes the orders that tests/tools/tell sends, until killed. An order is a verb and words:
  *
  *  listen ADDR PORT BACKLOG [group]
- *                            the server listens there, and not where it did before. `group`: with
- *                            SO_REUSEPORT
- *  clients N ADDR SOURCES    from now on there are N clients, at SOURCES addresses from ADDR on.
- * All that earlier ones had open is closed connect [held]            they call connect(2). `held`:
- * the answers reach them only when all have called. Prints `connected N refused N` syn they only
- * send their SYN. Prints `answered N refused N` ack                       those who were answered,
- * and are not in, send the ACK that ends the handshake: more than once if it is ordered again
- *  accept                    the server accepts all that come. Prints how many sessions it has
- *  close N                   the server resets N of them. Prints how many are left
- *  flood syn|ack ADDR [N]    send N packets from ports and sequence numbers chosen at random, at 32
- *                            addresses from ADDR on; without N, until `calm`
- *  calm                      end the flood. Prints how many packets it had
+ *                         listen there, and not where the server did before. `group`: with
+ *                         SO_REUSEPORT
+ *  clients N ADDR SOURCES
+ *                         close all sockets of earlier clients; from now on there are N others, at
+ *                         SOURCES addresses from ADDR on
+ *  more N                 there are N more clients, beside these
+ *  connect [held]         the new clients call connect(2). `held`: answers reach them only when all
+ *                         have called. Prints `connected N refused N reset N`; reset are those who
+ *                         got a SYN-ACK before the RST
+ *  syn                    the new clients only send their SYN. Prints `answered N refused N`
+ *  ack                    those who were answered, and are not in, send the ACK that ends the
+ *                         handshake; again if it is ordered again
+ *  accept                 accept all that come. Prints how many sessions the server has
+ *  close N                reset N sessions of the server. Prints how many are left
+ *  flood syn|ack ADDR [N]
+ *                         send N packets from random ports, with random numbers, at 32 addresses
+ *                         from ADDR on; without N, until `calm`
+ *  calm                   end the flood. Prints how many packets it had
  *
- * Each of the first four is done by threads that begin at the same moment, one on each CPU, and
- * so is the flood. The clients of an address are on all of them.
+ * Clients act on all CPUs at once: a thread on each has a share of those of every address.
  *
- * Clients that connect(2) have addresses that are local. For `syn`, `ack` and `flood`, which write
- * and read packets at the loopback interface, addresses must be routed to it, and not be local:
- * else the kernel answers the server's SYN-ACK by a RST.
+ * `syn`, `ack` and `flood` write and read packets at the loopback interface. No socket of ours has
+ * their addresses, so that the kernel would answer the server's SYN-ACK by a RST. For it, there
+ * must be no route: by a rule for these addresses that exempts our packets, which have the mark 1.
  */
 #include <arpa/inet.h>
 #include <errno.h>
