@@ -290,7 +290,8 @@ static int open_session(int *held)
 		end_one(held);
 		return -1;
 	}
-	/* The other side may have accepted and reset it before connect(2) returned. */
+	/* The other side may have accepted and reset it, or closed and reset it (EPIPE), before
+	   connect(2) returned. */
 	if (errno != EADDRNOTAVAIL && errno != ECONNRESET && errno != EPIPE)
 		die("connect");
 	__atomic_add_fetch(&shared->retried, 1, __ATOMIC_RELAXED);
