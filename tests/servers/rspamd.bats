@@ -21,9 +21,11 @@ setup() {
 	LOCAL=$TEST_DIR/rspamd
 	mkdir -p "$LOCAL/local.d" "$LOCAL/db"
 	chown _rspamd "$LOCAL/db"
+	# Its user may not be able to read this tree.
+	install -D -t "$LOCAL/lua" "$ROOT/lua/servers/rspamd/rspamd.lua" "$BUILD/lua/5.1/conncount.so"
+	install -D -t "$LOCAL/lua/conncount" "$ROOT/lua/conncount/ask.lua"
 	example conncount-servers.7 RSPAMD 1 |
-		sed "s|/usr/share/conncount/rspamd.lua|$ROOT/lua/servers/rspamd/rspamd.lua|" \
-			>"$LOCAL/rspamd.local.lua"
+		sed "s|/usr/share/conncount/rspamd.lua|$LOCAL/lua/rspamd.lua|" >"$LOCAL/rspamd.local.lua"
 }
 
 teardown() {
@@ -45,7 +47,7 @@ rspamd_start() {
 	printf 'lang_detection { languages = "$LOCAL_CONFDIR/languages"; }\n' >>"$LOCAL/rspamd.conf.local"
 	printf 'type = "console";\n' >"$LOCAL/local.d/logging.inc"
 	server_start "$TEST_DIR/rspamd.log" setpriv --reuid=_rspamd --regid=_rspamd --groups="$1" \
-		env LUA_CPATH="$BUILD/lua/5.1/?.so;;" rspamd -f -c /etc/rspamd/rspamd.conf \
+		env LUA_PATH="$LOCAL/lua/?.lua;;" LUA_CPATH="$LOCAL/lua/?.so;;" rspamd -f -c /etc/rspamd/rspamd.conf \
 		--var=LOCAL_CONFDIR="$LOCAL" --var=DBDIR="$LOCAL/db" --var=RUNDIR="$LOCAL/db" \
 		--var=LOGDIR="$LOCAL/db"
 	wait_until -t 60 listens 11333
