@@ -90,7 +90,8 @@ int refusal_add(const struct cc_count_key *network, __u32 total, bool would)
 	struct cc_refusals *totals;
 	__u32 listener;
 
-	if (!network || total >= CC_LIMIT_TOTALS)
+	/* Up to Linux 6.1 the verifier checks global functions that nothing calls. */
+	if (!network || !has_limits || total >= CC_LIMIT_TOTALS)
 		return 0;
 	listener = bpf_ntohs(network->listener);
 	totals = bpf_map_lookup_elem(&refusals, &listener);
@@ -129,7 +130,7 @@ int limits_log(const struct cc_session *session)
 	struct cc_limits *found;
 	__u32 level;
 
-	if (!session || !control)
+	if (!session || !control || !has_limits)
 		return 0;
 	peer.family = bpf_ntohs(session->family);
 	__builtin_memcpy(peer.addr, session->addr, sizeof(peer.addr));

@@ -225,7 +225,7 @@ int places_reclaim(const struct cc_session *of)
 {
 	struct place_sweep wanted = {};
 
-	if (!of)
+	if (!of || !has_limits)
 		return 0;
 	wanted.now = (__s64)bpf_ktime_get_coarse_ns();
 	wanted.listener = of->listener;
