@@ -116,7 +116,9 @@ static __always_inline bool listener_sent_cookies(struct tcp_sock *listener)
  * Whether an ACK answers a SYN-ACK of a listener. A forged one has the wrong number, or belongs to
  * no half-open connection: it must not reserve a place, since a few of them could hold one on every
  * CPU. If another CPU has just ended the same handshake, neither does this ACK open anything. A SYN
- * cookie cannot be checked here: it is taken for right. A function of its own, as packet_read().
+ * cookie cannot be checked here, nor the number of a half-open connection of a listener of MPTCP,
+ * or in a sockmap, whose protocol's functions are others: they are taken for right. A function of
+ * its own, as packet_read().
  */
 static __noinline bool ack_is_expected(struct __sk_buff *skb, const struct packet *packet,
 				       struct tcp_sock *listener)
@@ -142,8 +144,10 @@ static __noinline bool ack_is_expected(struct __sk_buff *skb, const struct packe
 	if (!found)
 		return listener_sent_cookies(listener);
 	request = (void *)bpf_skc_to_tcp_request_sock(found);
-	expected = request ? request->snt_isn + 1 == bpf_ntohl(packet->ack)
-			   : listener_sent_cookies(listener);
+	if (request)
+		expected = request->snt_isn + 1 == bpf_ntohl(packet->ack);
+	else
+		expected = found->state == BPF_TCP_NEW_SYN_RECV || listener_sent_cookies(listener);
 	bpf_sk_release(found);
 	return expected;
 }

@@ -30,9 +30,21 @@ forgers() {
 	act client 'stay(-1)'
 }
 
+# cookied: from now on the server answers each SYN by a cookie. The ACK gate cannot tell whether an ACK
+# has a right one, and reserves a place for all.
+cookied() {
+	sysctl ipv4/tcp_syncookies 2
+	act client "extra = connect('10.77.0.1', '192.0.2.1', 25)"
+	act server 'close(accept(door))'
+	act client 'close(extra)'
+	wait_until expect_count 0
+	no_places
+}
+
 @test "forged ACKs hold one place on their CPU, until another connection needs it" {
 	forgers
 	limits 'limit = /24,/64 over 1 reset' 'limit = /16,/48 over 5 reset'
+	cookied
 	act forger 'for i in range(1, 100): forge("10.1.2.%d" % i, 99, "192.0.2.1", 25, ACK)'
 	expect_limited 'held 2 nodes 2' places # in a /24 and its /16
 	counted 0
@@ -56,6 +68,7 @@ forgers() {
 	forgers
 	act client 'stay(0)'
 	limits 'limit = /24,/64 over 1 reset'
+	cookied
 	act forger 'forge("10.1.2.9", 99, "192.0.2.1", 25, ACK)'
 	expect_limited 'held 1 nodes 1' places
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25)"
@@ -74,7 +87,7 @@ forgers() {
 	nothing_left
 }
 
-@test "a handshake that a wrong ACK ends leaves one place, which is reclaimed" {
+@test "an ACK with a wrong number reserves no place, and the half-open connection gets in" {
 	forgers
 	limits 'limit = /32,/128 over 1 reset'
 	act client "
@@ -87,7 +100,7 @@ for i in range(10):
 print(*(sock.getsockname()[1] for sock in socks))" >"$TEST_DIR/ports"
 	no_places
 	act forger "for port in map(int, '$(<"$TEST_DIR/ports")'.split()): forge('10.1.2.3', port, '192.0.2.1', 25, ACK)"
-	expect_limited 'held 1 nodes 1' places
+	no_places
 	counted 0
 	act client "hear(socks[0]); reset(socks[1:])
 until(lambda: state(socks[0]) == ESTABLISHED)"
@@ -103,6 +116,7 @@ until(lambda: state(socks[0]) == ESTABLISHED)"
 @test "verify finds no difference while places are left, and nothing lists their networks" {
 	forgers
 	limits 'limit = /32,/128 over 2 reset' 'limit = /24,/64 over 2 reset'
+	cookied
 	act client "socks = connect('10.1.2.3', '192.0.2.1', 25)"
 	act server 'socks = accept(door)'
 	act forger 'forge("10.1.2.3", 99, "192.0.2.1", 25, ACK)'
