@@ -294,7 +294,7 @@ same_names=(README.md Makefile .gitattributes run)
 }
 
 @test "a folder of user/ includes headers only from itself and from lower layers" {
-	local -A levels=([lib]=0 [common]=1 [load]=2 [metrics]=2 [top]=2 [exporter]=3 [cluster]=3 [cmd]=3)
+	local -A levels=([lib]=0 [common]=1 [load]=2 [metrics]=2 [top]=2 [json]=3 [exporter]=4 [cluster]=4 [cmd]=4)
 	local -A folders
 	local file header from to wrong=''
 	cd "$ROOT/user"

@@ -37,7 +37,7 @@ sources() {
 	[ "$1" = proxy_header ] || printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
 	config) printf '%s\n' user/load/config.c user/common/lines.c user/lib/window_text.c ;;
-	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window_text.c) ;;
+	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/json/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window_text.c) ;;
 	lua) (cd "$ROOT" && printf '%s\n' lua/*.c user/lib/window_text.c) ;;
 	proxy_header) echo bpf/proxy_header.h ;;
 	esac
@@ -53,7 +53,7 @@ build() {
 		-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 		-I"${3:-$ROOT}/bpf" -I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/common" -I"$ROOT/user/load" -I"$ROOT/lua")
 	[ "$1" != command ] || flags+=(-Dmain=conncount_main -Wno-missing-prototypes
-		-I"$ROOT/user/metrics" -I"$ROOT/user/top" -I"$ROOT/user/cmd"
+		-I"$ROOT/user/metrics" -I"$ROOT/user/top" -I"$ROOT/user/json" -I"$ROOT/user/cmd"
 		"${wrapped[@]/#/-Wl,--wrap=}")
 	mapfile -t files < <(sources "$1" | grep '\.c$')
 	read -ra libraries <<<"$(pkg-config --cflags --libs lua5.4 jansson ncursesw)"
