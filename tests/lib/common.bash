@@ -232,6 +232,9 @@ have() {
 		/usr/bin/python3 -I -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
 			missing='no package python3-prometheus-client'
 		;;
+	jsonschema)
+		/usr/bin/python3 -I -c 'import jsonschema' 2>/dev/null || missing='no package python3-jsonschema'
+		;;
 	aarch64-linux-gnu-ld | bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
 		lintian | luarocks | mandoc | nft | openssl | prometheus | promtool | python3 | redis-server | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \

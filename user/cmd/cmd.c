@@ -171,36 +171,12 @@ bool lengths_check(const struct command *command, struct lengths *lengths)
 	return true;
 }
 
-/* Report an unknown listener, with the names of the known ones. */
-static void report_unknown_listener(struct conncount *cc, const char *name)
-{
-	struct conncount_listener *listeners = NULL;
-	char known[1024] = "";
-	size_t n = 0, used = 0;
-
-	if (conncount_listeners(cc, &listeners, &n))
-		n = 0;
-	for (size_t i = 0; i < n && used < sizeof(known); i++)
-		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
-					 listeners[i].name);
-	free(listeners);
-	report("listener '%s': there is no such listener (known: %s)", name, known);
-}
-
 int query_failed(const char *dir, struct conncount *cc, const struct target *target, int err)
 {
-	char text[1024];
+	char text[2048];
 
-	if (err != -ESRCH) {
-		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
-		return STATUS_FAILED;
-	}
-	if (target->listener)
-		report_unknown_listener(cc, target->listener);
-	else
-		report("service '%s': unknown service type (known: %s)", target->service,
-		       conncount_services(cc, text, sizeof(text)));
-	return STATUS_USAGE;
+	report("%s", target_strerror(dir, cc, target, err, text, sizeof(text)));
+	return err == -ESRCH ? STATUS_USAGE : STATUS_FAILED;
 }
 
 void report_inexact(struct conncount *cc, const struct conncount_answer *answer)
