@@ -204,8 +204,8 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 	load
 	exporter
 	expect 0 get '/api/history?limit=720'
-	expect_match '"step":60,"steps":20,' "$output"
-	((${#output} < 400000)) || fail "${#output} bytes"
+	expect_match '"step":60,"steps":10,' "$output"
+	((${#output} < 100000)) || fail "${#output} bytes"
 	expect_match '"step":60,"steps":720,' "$(get '/api/history?limit=720&listener=listener-7')"
 	expect 0 exporter_stop
 }

@@ -21,8 +21,8 @@ enum {
 	HISTORY_SECONDS = 300,
 	HISTORY_MINUTES = 720,
 	HISTORY_STEPS_MOST = HISTORY_MINUTES,
-	/* Of all listeners in an answer: with more than 333 of them, it has fewer than 60 steps. */
-	HISTORY_POINTS_MOST = 20000,
+	/* Of all listeners in an answer: with more than 166 of them, it has fewer than 60 steps. */
+	HISTORY_POINTS_MOST = 10000,
 };
 
 struct history;
