@@ -477,7 +477,7 @@ formats() {
 		request(200, get + "Connection: keep-alive\n\n" + get + "\n")
 		request(404, "GET /metrics/ HTTP/1.1\nHost: x\n\n")
 		request(404, "GET /metrics%00 HTTP/1.1\nHost: x\n\n")
-		request(200, "GET http://x HTTP/1.1\nHost: x\n\n")
+		request(200, "GET http://localhost HTTP/1.1\nHost: localhost\n\n")
 		request(404, "GET https://x/metrics HTTP/1.1\nHost: x\n\n")
 		for method in "OPTIONS", "POST", "PUT", "TRACE", "get", "FOO":
 		    if b"\r\nAllow: GET, HEAD" not in request(405, method + " /metrics HTTP/1.1\nHost: x\n\n")[0]:
@@ -485,7 +485,7 @@ formats() {
 		request(405, "OPTIONS * HTTP/1.1\nHost: x\n\n")
 		request(405, "POST /metrics HTTP/1.1\nHost: x\nExpect: 100-continue\nContent-Length: 5\n\n")
 		for path, status in ("/metrics", 200), ("/", 200), ("/x", 404):
-		    head, page = request(status, "HEAD " + path + " HTTP/1.1\nHost: x\n\n")
+		    head, page = request(status, "HEAD " + path + " HTTP/1.1\nHost: localhost\n\n")
 		    if page or b"\r\nContent-Length: 0" in head:
 		        sys.exit("HEAD: %r %r" % (head, page))
 		request(400, "GET /metrics HTTP/1.1\n\n")

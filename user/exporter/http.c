@@ -26,6 +26,7 @@
 #include "api.h"
 #include "clock.h"
 #include "etag.h"
+#include "host.h"
 #include "http.h"
 #include "metrics.h"
 #include "page.h"
@@ -222,22 +223,33 @@ static enum MHD_Result respond_api(struct server *server, struct MHD_Connection 
 	return result;
 }
 
+static int socket_of(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
 /* Whatever is not metrics. */
 static enum MHD_Result respond_page(struct server *server, struct MHD_Connection *connection,
-				    const char *path)
+				    const char *path, const char *host)
 {
 	static const char api[] = "/api/";
 	const struct page_file *file = page_find(path);
+	bool is_api = !strncmp(path, api, strlen(api));
 
 	if (!server->api.history)
 		return respond_text(connection, MHD_HTTP_NOT_FOUND,
 				    "conncount exporter: the metrics are at /metrics\n");
-	if (!strncmp(path, api, strlen(api)))
-		return respond_api(server, connection, path + strlen(api));
-	if (!file)
+	if (!file && !is_api)
 		return respond_text(connection, MHD_HTTP_NOT_FOUND,
 				    "conncount exporter: the page is at /, the metrics are at "
 				    "/metrics\n");
+	if (host_is_foreign(socket_of(connection), host))
+		return respond_text(connection, MHD_HTTP_MISDIRECTED_REQUEST,
+				    "conncount exporter: on this host itself, the page is at "
+				    "localhost or 127.0.0.1 (make a proxy send such a Host "
+				    "field)\n");
+	if (is_api)
+		return respond_api(server, connection, path + strlen(api));
 	return respond_part(connection, MHD_HTTP_OK, file->type, file->size, file->data,
 			    MHD_RESPMEM_PERSISTENT);
 }
@@ -248,6 +260,7 @@ static enum MHD_Result respond_page(struct server *server, struct MHD_Connection
 struct fields {
 	struct accept accept;
 	unsigned hosts;
+	const char *host;   /* Host; NULL: none */
 	const char *length; /* Content-Length; NULL: none */
 	const char *coding; /* the last Transfer-Encoding; NULL: none */
 	bool malformed;
@@ -275,6 +288,7 @@ static enum MHD_Result on_field(void *arg, enum MHD_ValueKind kind, const char *
 		accept_read(&fields->accept, value);
 	} else if (!strcasecmp(name, MHD_HTTP_HEADER_HOST)) {
 		fields->hosts++;
+		fields->host = value;
 		fields->malformed |= !consists_of(value, "-._~%!$&'()*+,;=:[]");
 	} else if (!strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
 		fields->malformed |= fields->length && strcmp(fields->length, value) != 0;
@@ -339,7 +353,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 				    "conncount exporter: only GET and HEAD\n");
 	if (!strcmp(path_of(target), "/metrics"))
 		return respond_metrics(arg, connection, &fields.accept);
-	return respond_page(arg, connection, path_of(target));
+	return respond_page(arg, connection, path_of(target), fields.host);
 }
 
 /* --- connections ----------------------------------------------------------------------------- */
@@ -361,8 +375,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 			entry = &server->connections[i];
 	if (!entry)
 		return; /* libmicrohttpd allows no more */
-	entry->fd =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	entry->fd = socket_of(connection);
 	entry->deadline_ms = now_ms() + MAX_MS;
 	*slot = entry;
 }
