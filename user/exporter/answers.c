@@ -10,14 +10,19 @@
 #include "clock.h"
 
 enum {
-	SHARE = 20,          /* one of so many parts of a processor */
-	IN_USE_S = 10,       /* an answer is in use so long after it was asked for */
-	OLDEST_S = IN_USE_S, /* and no older than this */
+	SHARE = 20,    /* one of so many parts of a processor */
+	IN_USE_S = 10, /* an answer is in use so long after it was asked for */
+	OLDEST_S = 60, /* and no older than this, whatever it costs */
 };
 
 static int64_t now_ns(void)
 {
 	return (int64_t)boot_ns();
+}
+
+int64_t answers_age_s(const struct kept_answer *answer)
+{
+	return (now_ns() - answer->made_ns) / (int64_t)NS_PER_S;
 }
 
 static int64_t in_use(const struct answers *answers, int64_t now)

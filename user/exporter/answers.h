@@ -3,8 +3,9 @@
  * answers.h - answers that were made lately, so that many pages cost little more than one.
  *
  * An answer is given again until 20 times its own cost has passed, times the number of answers in
- * use. So making them takes at most a twentieth of a processor, whatever pages ask; one that
- * costs 0.3 ms is 6 ms old at most.
+ * use. So making them takes about a twentieth of a processor at most, whatever pages ask: an
+ * answer that costs 0.3 ms is 6 ms old at most, and one that costs 0.2 s, for 20 pages that all
+ * ask something else, a minute.
  */
 #ifndef CONNCOUNT_ANSWERS_H
 #define CONNCOUNT_ANSWERS_H
@@ -13,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-	ANSWERS_MOST = 16,
+	ANSWERS_MOST = 32,     /* as many as there can be connections */
 	ANSWER_KEY_SIZE = 512, /* with its NUL */
 };
 
@@ -23,6 +24,9 @@ struct kept_answer {
 	size_t size;
 	int64_t made_ns, used_ns, cost_ns;
 };
+
+/* answers_age_s() - how old an answer is, in seconds. */
+int64_t answers_age_s(const struct kept_answer *answer);
 
 /* Empty if all is 0. */
 struct answers {

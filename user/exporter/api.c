@@ -38,7 +38,7 @@ static int answer_object(json_t *object, unsigned status, struct api_answer *ret
 	json_decref(object);
 	if (!text)
 		return -ENOMEM;
-	*ret = (struct api_answer){ status, text, strlen(text), text };
+	*ret = (struct api_answer){ status, text, strlen(text), 0, text };
 	return 0;
 }
 
@@ -82,7 +82,8 @@ static int64_t processor_ns(void)
 
 static int answer_kept(const struct kept_answer *kept, struct api_answer *ret)
 {
-	*ret = (struct api_answer){ MHD_HTTP_OK, kept->text, kept->size, NULL };
+	*ret = (struct api_answer){ MHD_HTTP_OK, kept->text, kept->size, answers_age_s(kept),
+				    NULL };
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #define CONNCOUNT_API_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "answers.h"
 #include "history.h"
@@ -25,7 +26,8 @@ struct api_answer {
 	unsigned status; /* of HTTP */
 	const char *text;
 	size_t size;
-	char *owned; /* the same, if the caller must free() it; otherwise NULL */
+	int64_t age_s; /* since it was made */
+	char *owned;   /* the same, if the caller must free() it; otherwise NULL */
 };
 
 /*

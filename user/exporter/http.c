@@ -8,6 +8,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -158,14 +159,22 @@ static enum MHD_Result respond_metrics(struct server *server, struct MHD_Connect
 		       response);
 }
 
+/* A file of the page, or an answer of its API. */
+struct part {
+	unsigned status;
+	const char *type;
+	const void *data;
+	size_t size;
+	int64_t age_s; /* since it was made */
+	enum MHD_ResponseMemoryMode mode;
+};
+
 /*
  * Respond with a part of the page, or say that the client has it already. A browser must ask
  * whether it is still the same, take it for nothing else than it is, run no script from elsewhere,
  * and show it in no other page.
  */
-static enum MHD_Result respond_part(struct MHD_Connection *connection, unsigned status,
-				    const char *type, size_t size, const void *data,
-				    enum MHD_ResponseMemoryMode mode)
+static enum MHD_Result respond_part(struct MHD_Connection *connection, const struct part *part)
 {
 	static const char *const headers[][2] = {
 		{ MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache" },
@@ -179,19 +188,22 @@ static enum MHD_Result respond_part(struct MHD_Connection *connection, unsigned 
 	const char *had = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
 						      MHD_HTTP_HEADER_IF_NONE_MATCH);
 	struct MHD_Response *response;
-	char etag[ETAG_SIZE];
+	unsigned status = part->status;
+	char etag[ETAG_SIZE], age[32];
 
-	etag_of(data, size, etag);
+	etag_of(part->data, part->size, etag);
+	snprintf(age, sizeof(age), "%" PRId64, part->age_s);
 	if (status == MHD_HTTP_OK && etag_matches(had, etag))
 		status = MHD_HTTP_NOT_MODIFIED;
 	/* libmicrohttpd sends no body with that status. */
-	response = MHD_create_response_from_buffer(size, (void *)data, mode);
+	response = MHD_create_response_from_buffer(part->size, (void *)part->data, part->mode);
 	if (!response)
 		return MHD_NO;
 	for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++)
 		MHD_add_response_header(response, headers[i][0], headers[i][1]);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_AGE, age);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, etag);
-	return respond(connection, status, type, response);
+	return respond(connection, status, part->type, response);
 }
 
 static enum MHD_Result add_parameter(void *arg, enum MHD_ValueKind kind, const char *name,
@@ -217,8 +229,14 @@ static enum MHD_Result respond_api(struct server *server, struct MHD_Connection 
 	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, add_parameter, &parameters);
 	if (api_answer(&server->api, path, &parameters, &answer))
 		return respond_no_memory(connection);
-	result = respond_part(connection, answer.status, "application/json", answer.size,
-			      answer.text, MHD_RESPMEM_MUST_COPY);
+	result = respond_part(connection, &(struct part){
+						  .status = answer.status,
+						  .type = "application/json",
+						  .data = answer.text,
+						  .size = answer.size,
+						  .age_s = answer.age_s,
+						  .mode = MHD_RESPMEM_MUST_COPY,
+					  });
 	free(answer.owned);
 	return result;
 }
@@ -250,8 +268,13 @@ static enum MHD_Result respond_page(struct server *server, struct MHD_Connection
 				    "field)\n");
 	if (is_api)
 		return respond_api(server, connection, path + strlen(api));
-	return respond_part(connection, MHD_HTTP_OK, file->type, file->size, file->data,
-			    MHD_RESPMEM_PERSISTENT);
+	return respond_part(connection, &(struct part){
+						.status = MHD_HTTP_OK,
+						.type = file->type,
+						.data = file->data,
+						.size = file->size,
+						.mode = MHD_RESPMEM_PERSISTENT,
+					});
 }
 
 /* --- requests ------------------------------------------------------------------------------ */

@@ -248,6 +248,8 @@ async function fetchAnswer(path, parameters) {
 
 	if (!response.ok)
 		throw Object.assign(new Error(answer.error), {status: response.status});
+	// With very many networks, the exporter gives an answer again for a while.
+	answer.age = Number(response.headers.get('Age'));
 	return answer;
 }
 
@@ -615,7 +617,8 @@ function showNetworks() {
 
 	showAll(find('entries').tBodies[0], entries, (entry) => entry.cidr, createEntry, updateEntry);
 	setText(find('summary'), `${whole.format(entries.length)} of ${whole.format(answer.prefixes)} networks, ` +
-		`with ${whole.format(answer.total)} sessions in all.`);
+		`with ${whole.format(answer.total)} sessions in all` +
+		(answer.age > 2 ? `; ${whole.format(answer.age)} seconds ago.` : '.'));
 	find('more').hidden = answer.prefixes <= entries.length || entries.length >= MOST;
 	document.title = `${whole.format(answer.total)} sessions - conncount`;
 }
