@@ -13,7 +13,6 @@ setup() {
 	requires curl openmetrics
 	instance_setup
 	configure_smtp
-	EXPORTER=
 }
 
 teardown() {

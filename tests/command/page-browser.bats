@@ -13,7 +13,6 @@ time_limit 300
 setup() {
 	requires speed chromium playwright
 	instance_setup
-	EXPORTER=
 }
 
 teardown() {

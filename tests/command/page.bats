@@ -13,7 +13,6 @@ setup() {
 	requires curl
 	instance_setup
 	configure_smtp
-	EXPORTER=
 }
 
 teardown() {
@@ -381,7 +380,7 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 	for host in localhost LOCALHOST:10125 mail.localhost 127.0.0.1 127.0.0.1:1 '[::1]' '[::1]:10125'; do
 		expect_eq 200 "$(status_of / -H "Host: $host")" "$host"
 	done
-	BASE=http://[::1]:10125
+	BASE='http://[::1]:10125'
 	expect_eq 421 "$(status_of / -H 'Host: evil.example')" '::1'
 	expect_eq 200 "$(status_of / -H 'Host: [::1]')" '::1'
 	# Whoever serves an address that others reach has given it the name.

@@ -1,8 +1,10 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# exporting.bash - an exporter in a test's place. Load common.bash and instance.bash first. setup()
-# sets EXPORTER to '', and teardown() calls exporter_stop.
+# exporting.bash - an exporter in a test's place. Load common.bash and instance.bash first. teardown()
+# calls exporter_stop before instance_teardown.
+
+EXPORTER= # its process
 
 # exporter [OPTION...]: starts an exporter; its messages go to $TEST_DIR/log.
 exporter() {
