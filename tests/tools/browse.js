@@ -154,7 +154,21 @@ const visits = {
 			check('its curve', /most [1-9]/.test(await page.textContent('#curve-text')), true);
 			socket.destroy();
 
+			// The map: each cell is a network, and a click goes into it.
+			await open(page, '/?map=1');
+			await page.locator('#cells rect:not([fill-opacity="0"])').first().waitFor();
+			check('cells with sessions', await page.locator('#cells rect:not([fill-opacity="0"])').count(), ask('list', '-4', '8').entries.length);
+			await page.focus('#cells');
+			await page.keyboard.press('ArrowDown');
+			check('below the first cell', await page.textContent('#cell'), '3.0.0.0/8: 0 sessions');
+			await accessible(page, 'the map');
+			await page.locator('#cells rect').nth(10).click();
+			await eventually('inside', () => networks(page), () => ask('list', '-4', '16').entries.filter((entry) => entry.cidr.startsWith('10.')));
+			await page.locator('#cells rect').nth(9).hover();
+			await eventually('under the pointer', () => page.textContent('#cell'), () => '10.9.0.0/16: 31 sessions');
+
 			// Copying.
+			await open(page, '/?service=submission');
 			await page.click('[aria-label="Copy as text: 10.20.0.0/24"]');
 			await eventually('copied', () => page.evaluate(() => navigator.clipboard.readText()), () => '10.20.0.0/24');
 			await page.click('[aria-label="Copy as a limit line: 10.20.0.0/24"]');

@@ -18,11 +18,11 @@ const LEVELS = {ipv4: [8, 16, 24, 32], ipv6: [8, 16, 24, 32, 40, 48, 56, 64, 128
 const STEPS_DOWN = {ipv4: [8, 16, 24, 32], ipv6: [32, 48, 56, 64, 128]};
 const DEFAULTS = {
 	service: '', listener: '', family: '', v4: '24', v6: '64', within: '', limit: '100',
-	sort: 'count', span: '5m',
+	sort: 'count', span: '5m', map: '',
 };
 
 const view = {...DEFAULTS}; // what the address says
-const last = {status: null, networks: null, history: null, hour: null, hourAt: -Infinity};
+const last = {status: null, networks: null, map: null, history: null, hour: null, hourAt: -Infinity};
 let timer = 0;
 let round = 0; // of questions: the answers of an earlier one are dropped
 let paused = false;
@@ -280,6 +280,27 @@ async function askNetworks() {
 	}
 }
 
+// The network that the map is of: that of the view, with a whole number of bytes.
+function mapBase() {
+	const all = view.family === 'ipv6' ? '::/0' : '0.0.0.0/0';
+	const network = parseNetwork(view.within || all);
+	const longest = network.family === 'ipv4' ? 24 : 56;
+	const length = Math.min(longest, network.length & ~7);
+
+	return parseNetwork(networkAround(network, length));
+}
+
+async function askMap() {
+	if (!view.map)
+		return null;
+	const base = mapBase();
+
+	return fetchAnswer('api/networks', {
+		...target(), within: networkAround(base, base.length), limit: 256,
+		[base.family === 'ipv4' ? 'v4' : 'v6']: base.length + 8,
+	});
+}
+
 async function askHistory() {
 	const {step, limit} = SPANS[view.span];
 	const asked = {step, limit, ...(view.listener && {listener: view.listener})};
@@ -303,12 +324,13 @@ async function askAll(mine) {
 	const hour = now - last.hourAt < HOUR_MS ? last.hour
 		: await fetchAnswer('api/history', {limit: 60});
 	const [networks, history] = await Promise.all([askNetworks(), askHistory()]);
+	const map = networks.wrong ? null : await askMap();
 
 	if (mine !== round)
 		return;
 	if (hour !== last.hour)
 		last.hourAt = now;
-	Object.assign(last, {networks, history, hour});
+	Object.assign(last, {networks, history, hour, map});
 	show();
 }
 
@@ -452,6 +474,7 @@ function showForm() {
 	for (const name of ['family', 'v4', 'v6', 'within'])
 		if (document.activeElement !== find(name) || !find(name).value)
 			find(name).value = view[name];
+	find('map').open = view.map !== '';
 	for (const radio of document.querySelectorAll('#span input'))
 		radio.checked = radio.value === view.span;
 }
@@ -524,6 +547,106 @@ function showCurve() {
 
 	setText(find('curve-text'), `Of ${format.format(begin)} to ${format.format(end)}: ${curveText(sessions)} ` +
 		`sessions; ${whole.format(began)} were opened.`);
+}
+
+// --- showing: the map ---------------------------------------------------------------------------------
+
+const SIDE = 16; // cells, of the map: one for each value of a byte
+
+// Where the Hilbert curve is after this many steps.
+function hilbert(step) {
+	let x = 0, y = 0;
+
+	for (let side = 1; side < SIDE; side *= 2) {
+		const right = step >> 1 & 1, up = (step ^ right) & 1;
+
+		if (!up) {
+			if (right)
+				[x, y] = [side - 1 - x, side - 1 - y];
+			[x, y] = [y, x];
+		}
+		x += side * right;
+		y += side * up;
+		step >>= 2;
+	}
+	return {x, y};
+}
+
+// The cells are made once; `here` is the one that the pointer or the keyboard is at.
+const map = {cells: [], at: new Map(), here: 0};
+
+function makeMap() {
+	for (let i = 0; i < SIDE * SIDE; i++) {
+		const {x, y} = hilbert(i);
+
+		map.cells.push(drawing('rect', {x, y, width: 1, height: 1}));
+		map.at.set(`${x} ${y}`, i);
+		map.cells[i].addEventListener('pointermove', () => moveTo(i));
+		map.cells[i].addEventListener('click', () => enterCell(i));
+	}
+	find('cells').append(...map.cells);
+}
+
+function cellNetwork(i) {
+	const base = mapBase();
+	const bytes = [...base.bytes];
+
+	bytes[base.length / 8] = i;
+	return {...base, bytes, length: base.length + 8};
+}
+
+function cellCount(i) {
+	const {length, bytes} = cellNetwork(i);
+	const cidr = `${formatAddress(bytes)}/${length}`;
+
+	return {cidr, count: last.map?.entries.find((entry) => entry.cidr === cidr)?.count || 0};
+}
+
+function moveTo(i) {
+	map.cells[map.here].classList.remove('here');
+	map.here = i;
+	map.cells[i].classList.add('here');
+	const {cidr, count} = cellCount(i);
+
+	setText(find('cell'), `${cidr}: ${whole.format(count)} sessions`);
+}
+
+function enterCell(i) {
+	const changes = viewInside(cellNetwork(i), cellCount(i).cidr);
+
+	if (changes)
+		go(addressOf(changes));
+}
+
+function moveByKey(event) {
+	const {x, y} = hilbert(map.here);
+	const moves = {
+		ArrowLeft: [x - 1, y], ArrowRight: [x + 1, y], ArrowUp: [x, y - 1], ArrowDown: [x, y + 1],
+	};
+	const to = map.at.get(moves[event.key]?.join(' '));
+
+	if (event.key === 'Enter')
+		enterCell(map.here);
+	if (moves[event.key])
+		event.preventDefault();
+	if (to !== undefined)
+		moveTo(to);
+}
+
+function showMap() {
+	if (!last.map)
+		return;
+	const entries = last.map.entries;
+	const most = Math.log1p(Math.max(1, ...entries.map((entry) => entry.count)));
+	const byte = mapBase().length / 8;
+	const counts = new Map(entries.map((entry) => [parseNetwork(entry.cidr).bytes[byte], entry.count]));
+
+	map.cells.forEach((cell, i) => {
+		const count = counts.get(i) || 0;
+
+		setAttribute(cell, 'fill-opacity', count ? (.2 + .8 * Math.log1p(count) / most).toFixed(2) : 0);
+	});
+	moveTo(map.here);
 }
 
 // --- showing: networks -------------------------------------------------------------------------------
@@ -683,6 +806,7 @@ function show() {
 	showListeners();
 	showTargets();
 	showCurve();
+	showMap();
 	showNetworks();
 	showCluster();
 	showLimits();
@@ -712,6 +836,12 @@ function start() {
 		go(addressOf({service: '', listener: '', [kind]: name.join(' ')}));
 	});
 	find('span').addEventListener('change', (event) => go(addressOf({span: event.target.value})));
+	makeMap();
+	find('cells').addEventListener('keydown', moveByKey);
+	find('map').addEventListener('toggle', () => {
+		if (find('map').open !== (view.map !== ''))
+			go(addressOf({map: find('map').open ? '1' : ''}));
+	});
 	find('more').addEventListener('click', () => go(addressOf({limit: String(MOST)})));
 	for (const head of document.querySelectorAll('#entries [data-sort]'))
 		head.firstElementChild.addEventListener('click', () => go(addressOf({sort: head.dataset.sort})));
