@@ -8,7 +8,7 @@ load ../lib/common
 load ../lib/instance
 load ../lib/exporting
 
-time_limit 300
+time_limit $((300 + ${CONNCOUNT_PICTURE:+600} + 0))
 
 setup() {
 	requires speed chromium playwright
@@ -18,6 +18,17 @@ setup() {
 teardown() {
 	exporter_stop || :
 	instance_teardown
+}
+
+# traffic_for_a_picture: sessions come and go for as long as the page's curve shows.
+traffic_for_a_picture() {
+	local i
+	in_ns curl -s 'http://127.0.0.1:10125/api/history?step=1' >/dev/null
+	for i in {1..290}; do
+		sessions open $((RANDOM % 4 + 1)) "203.0.113.$((RANDOM % 250 + 1))" 192.0.2.1:25
+		((i % 40)) || sessions close both "from=203.0.113.$((RANDOM % 2 * 128))/25" || :
+		sleep 1
+	done >/dev/null
 }
 
 # browse VISIT [ARGUMENT...]: visits the page as tests/tools/browse.js says.
@@ -51,6 +62,7 @@ browse() {
 		open 2 10.20.0.1 192.0.2.1:587
 	END
 	exporter
+	[ -z "${CONNCOUNT_PICTURE:-}" ] || traffic_for_a_picture
 	browse exact '192.0.2.1 587' ${CONNCOUNT_PICTURE:+"$CONNCOUNT_PICTURE"}
 	expect 0 exporter_stop
 }

@@ -357,6 +357,7 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 		expect_match $'\nReferrer-Policy: no-referrer\n' "$output"$'\n'
 		expect_match $'\nCross-Origin-Resource-Policy: same-origin\n' "$output"$'\n'
 		expect_match $'\nCache-Control: no-cache\n' "$output"$'\n'
+		expect_match $'\nAge: 0\n' "$output"$'\n'
 		[[ ${output,,} != *set-cookie* ]] || fail 'it sets a cookie'
 	done
 	expect_match 'Content-Type: text/html; charset=utf-8' "$(get / -I)"

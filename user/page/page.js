@@ -534,15 +534,16 @@ function showCurve() {
 	const begin = new Date((history.end - (history.steps - 1) * history.step) * 1000);
 	const end = new Date(history.end * 1000);
 	const format = history.step === 1 ? clock : minutes;
-	const path = curvePath(sessions, most, 800, 130);
+	const width = svg.clientWidth || 800; // so that text has its size on a phone, too
 	const graph = drawing('g', {transform: 'translate(0 20)'});
 
-	graph.append(drawing('path', {class: 'grid', d: 'M0 0H800M0 65H800M0 130H800'}),
-		drawing('path', {class: 'stroke', d: path}));
+	setAttribute(svg, 'viewBox', `0 0 ${width} 180`);
+	graph.append(drawing('path', {class: 'grid', d: `M0 0H${width}M0 65H${width}M0 130H${width}`}),
+		drawing('path', {class: 'stroke', d: curvePath(sessions, most, width, 130)}));
 	svg.replaceChildren(graph,
 		drawing('text', {x: 4, y: 14}, whole.format(most)),
 		drawing('text', {x: 4, y: 170}, format.format(begin)),
-		drawing('text', {x: 796, y: 170, 'text-anchor': 'end'}, format.format(end)));
+		drawing('text', {x: width - 4, y: 170, 'text-anchor': 'end'}, format.format(end)));
 	const began = opened.reduce((all, value) => all + (value || 0), 0);
 
 	setText(find('curve-text'), `Of ${format.format(begin)} to ${format.format(end)}: ${curveText(sessions)} ` +
