@@ -6,6 +6,7 @@
 load ../lib/common
 load ../lib/instance
 load ../lib/exporting
+load ../lib/servers
 
 BASE=http://127.0.0.1:10125
 
@@ -145,6 +146,25 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 	expect_match '"entries":\[\{"cidr":"10.0.0.0/8","count":11\}\],"prefixes":1,"total":11,' "$output"
 	expect 0 get '/api/networks?within=192.0.2.0/24'
 	expect_match '"entries":\[\],"prefixes":0,"total":0,' "$output"
+	expect 0 exporter_stop
+}
+
+@test "api: the example in conncount-exporter(8) prints what is shown there, as one line" {
+	local command want
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 25 198.51.100.7 192.0.2.1:25
+		open 2 198.51.7.7 192.0.2.1:25
+		open 9 203.0.113.7 192.0.2.1:25
+	END
+	exporter
+	example conncount-exporter.8 EXAMPLES 1 | sed "s/\\\\(aq/'/g" >"$TEST_DIR/example"
+	read -r _ command <"$TEST_DIR/example"
+	want=$(sed 1d "$TEST_DIR/example" | tr -d '\n')
+	expect 0 in_ns bash -c "$command"
+	expect_eq "$want" "$output" 'the example'
 	expect 0 exporter_stop
 }
 
