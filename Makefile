@@ -74,7 +74,7 @@ endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/common \
-	-Iuser/load -Iuser/metrics -Iuser/top -Iuser/exporter -Iuser/cluster -Iuser/cmd -I$(BUILD)/bpf
+	-Iuser/load -Iuser/metrics -Iuser/top -Iuser/json -Iuser/exporter -Iuser/cluster -Iuser/cmd -I$(BUILD)/bpf -I$(BUILD)/page
 # Nobody replaces one function of the library: so they can be inlined in each other.
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-semantic-interposition -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
@@ -84,7 +84,7 @@ FTS_LIBS := $(shell $(PKG_CONFIG) --libs musl-fts 2>/dev/null)
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
 CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) $(FTS_LIBS) -pthread
 CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis libssl libcrypto) -pthread
-EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf libmicrohttpd libmnl) $(FTS_LIBS) -pthread
+EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) $(FTS_LIBS) -pthread
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
 
@@ -105,7 +105,8 @@ LIB_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/lib/*.c))
 CMD_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
 	$(filter-out user/lib/% user/exporter/% user/cluster/%,$(wildcard user/*/*.c)))
 EXPORTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,\
-	$(wildcard user/common/*.c user/metrics/*.c user/exporter/*.c))
+	$(wildcard user/common/*.c user/metrics/*.c user/json/*.c user/exporter/*.c))
+PAGE := $(patsubst user/page/%,$(BUILD)/page/%.inc,$(wildcard user/page/*))
 CLUSTER_OBJS := $(patsubst user/%.c,$(BUILD)/user/%.o,$(wildcard user/common/*.c user/cluster/*.c))
 # The versions that a module can be built for (5.1 5.3 5.4), and the flags for one of them.
 lua_version = $(patsubst lua%,%,$(subst luajit,lua5.1,$(1)))
@@ -186,6 +187,14 @@ $(addprefix $(BUILD)/user/load/,load.o verify.o windows.o): $(BUILD)/bpf/conncou
 $(BUILD)/conncount: $(CMD_OBJS) $(BUILD)/libconncount.a
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMD_LIBS)
+
+# The files of the page, as the numbers of a C array.
+$(BUILD)/page/%.inc: user/page/% Makefile
+	$(call say,PAGE)
+	@mkdir -p $(@D)
+	$(Q)od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' > $@
+
+$(BUILD)/user/exporter/page.o: $(PAGE)
 
 # What `conncount exporter` becomes.
 $(BUILD)/conncount-exporter: $(EXPORTER_OBJS) $(BUILD)/libconncount.a

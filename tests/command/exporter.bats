@@ -5,6 +5,7 @@
 
 load ../lib/common
 load ../lib/instance
+load ../lib/exporting
 
 URL=http://127.0.0.1:10125/metrics
 
@@ -12,27 +13,11 @@ setup() {
 	requires curl openmetrics
 	instance_setup
 	configure_smtp
-	EXPORTER=
 }
 
 teardown() {
 	exporter_stop || :
 	instance_teardown
-}
-
-# exporter [OPTION...]: starts an exporter; its messages go to $TEST_DIR/log.
-exporter() {
-	start_in_ns conncount exporter "$@" 2>"$TEST_DIR/log"
-	EXPORTER=$STARTED
-	wait_until grep -q serving "$TEST_DIR/log"
-}
-
-# exporter_stop: ends the exporter with SIGTERM, and returns its exit status.
-exporter_stop() {
-	local pid=$EXPORTER
-	[ -n "$pid" ] || return 0
-	EXPORTER=
-	kill "$pid" && wait "$pid"
 }
 
 # get [ARGUMENT...]: runs curl in the test's network namespace.
@@ -161,7 +146,7 @@ value_is() {
 @test "exporter: other paths get 404, other methods 405, and random bytes do no harm" {
 	load
 	exporter
-	expect 0 get -o /dev/null -w '%{http_code}' http://127.0.0.1:10125/
+	expect 0 get -o /dev/null -w '%{http_code}' http://127.0.0.1:10125/metric
 	expect_eq 404 "$output"
 	expect 0 get -i -X POST --data x "$URL"
 	expect_match '^HTTP/1.1 405 ' "$output"
@@ -513,15 +498,15 @@ formats() {
 		request(200, get + "Connection: keep-alive\n\n" + get + "\n")
 		request(404, "GET /metrics/ HTTP/1.1\nHost: x\n\n")
 		request(404, "GET /metrics%00 HTTP/1.1\nHost: x\n\n")
-		request(404, "GET http://x HTTP/1.1\nHost: x\n\n")
+		request(200, "GET http://localhost HTTP/1.1\nHost: localhost\n\n")
 		request(404, "GET https://x/metrics HTTP/1.1\nHost: x\n\n")
 		for method in "OPTIONS", "POST", "PUT", "TRACE", "get", "FOO":
 		    if b"\r\nAllow: GET, HEAD" not in request(405, method + " /metrics HTTP/1.1\nHost: x\n\n")[0]:
 		        sys.exit(method + ": nothing allowed")
 		request(405, "OPTIONS * HTTP/1.1\nHost: x\n\n")
 		request(405, "POST /metrics HTTP/1.1\nHost: x\nExpect: 100-continue\nContent-Length: 5\n\n")
-		for path, status in ("/metrics", 200), ("/", 404):
-		    head, page = request(status, "HEAD " + path + " HTTP/1.1\nHost: x\n\n")
+		for path, status in ("/metrics", 200), ("/", 200), ("/x", 404):
+		    head, page = request(status, "HEAD " + path + " HTTP/1.1\nHost: localhost\n\n")
 		    if page or b"\r\nContent-Length: 0" in head:
 		        sys.exit("HEAD: %r %r" % (head, page))
 		request(400, "GET /metrics HTTP/1.1\n\n")

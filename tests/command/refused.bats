@@ -74,16 +74,14 @@ values() {
 # set_word MAP ID OFFSET VALUE: writes a word of 64 bits into a value of an array.
 set_word() {
 	python3 -I -S -B - "$TOOLS" "$CONNCOUNT_DIR" "$@" <<-'END'
-		import ctypes, struct, sys
+		import struct, sys
 		tools, directory, name, number, offset, word = sys.argv[1:]
 		sys.path.insert(0, tools)
-		import proxied
-		fd = proxied.opened(directory, name)
-		key = ctypes.create_string_buffer(struct.pack("=I", int(number)), 4)
-		value = ctypes.create_string_buffer(4096)
-		proxied.on_map(proxied.MAP_LOOKUP, fd, key, value)
+		import bpf
+		values, key = bpf.Map(directory + "/live/" + name), struct.pack("=I", int(number))
+		value = bytearray(values[key])
 		struct.pack_into("=Q", value, int(offset), int(word))
-		proxied.on_map(proxied.MAP_UPDATE, fd, key, value)
+		values[key] = bytes(value)
 	END
 }
 

@@ -577,7 +577,7 @@ int refusals_read(const struct snapshot *snapshot, struct refusals *ret)
 				.length = { 255, 255 },
 				.action = i,
 			};
-		to->refusals.limit[0].refused = UINT64_MAX;
+		to->totals[0].refused = UINT64_MAX;
 		to->why_not = world & WORLD_NOT_EXACT ? "why" : NULL;
 	}
 	return 0;

@@ -148,6 +148,15 @@ cgroup2_root() {
 	return 1
 }
 
+# playwright, axe: print the paths of the modules by which tests use Chromium.
+playwright() {
+	"$TOOLS/npm-package" playwright-core 1.65.1
+}
+
+axe() {
+	"$TOOLS/npm-package" axe-core 4.14.1
+}
+
 # have WORD: succeeds if this machine has what WORD stands for; otherwise sets $missing to the
 # reason. Returns 2 for an unknown word.
 have() {
@@ -241,7 +250,12 @@ have() {
 		clang-format --version 2>/dev/null | grep -q ' version 14\.' ||
 			missing='clang-format is not version 14'
 		;;
-	aarch64-linux-gnu-ld | bpftool | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
+	jsonschema)
+		/usr/bin/python3 -I -c 'import jsonschema' 2>/dev/null || missing='no package python3-jsonschema'
+		;;
+	playwright)
+		missing=$({ playwright && axe; } 2>&1 >/dev/null) ;;
+	aarch64-linux-gnu-ld | bpftool | chromium | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
 		lintian | luarocks | mandoc | nft | openssl | prometheus | promtool | python3 | redis-server | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \
 		tmux | valgrind | zsh)

@@ -133,6 +133,7 @@ make_in() {
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
 		./usr/share/doc/conncount/examples/conncount.rules.yml
+		./usr/share/doc/conncount/examples/conncount.schema.json
 		./usr/share/doc/conncount/examples/server/CMakeLists.txt
 		./usr/share/doc/conncount/examples/server/Makefile
 		./usr/share/doc/conncount/examples/server/limits.lua
@@ -160,6 +161,7 @@ make_in() {
 		./usr/share/man/man7/conncount-servers.7
 		./usr/share/man/man7/conncount-troubleshooting.7
 		./usr/share/man/man8/conncount-cluster.8
+		./usr/share/man/man8/conncount-exporter.8
 		./usr/share/man/man8/conncount-policyd.8
 		./usr/share/zsh/site-functions/_conncount
 	END
@@ -294,7 +296,7 @@ same_names=(README.md Makefile .gitattributes run)
 }
 
 @test "a folder of user/ includes headers only from itself and from lower layers" {
-	local -A levels=([lib]=0 [common]=1 [load]=2 [metrics]=2 [top]=2 [exporter]=3 [cluster]=3 [cmd]=3)
+	local -A levels=([lib]=0 [common]=1 [load]=2 [metrics]=2 [top]=2 [json]=3 [exporter]=4 [cluster]=4 [cmd]=4)
 	local -A folders
 	local file header from to wrong=''
 	cd "$ROOT/user"
@@ -315,7 +317,7 @@ same_names=(README.md Makefile .gitattributes run)
 	while read -r file; do
 		case ${file#"$ROOT"/} in
 		user/dist/debian/copyright | user/dist/debian/source/format) continue ;;
-		*.md | LICENSE | .gitignore | vmlinux/types | *.pc.in | *.map | *.txt | *.json | *.svg | tests/fuzz/*/*)
+		*.md | LICENSE | .gitignore | vmlinux/types | *.pc.in | *.map | *.txt | *.json | *.svg | *.png | tests/fuzz/*/*)
 			continue ;;
 		vmlinux/vmlinux.h) want='GPL-2.0 ' ;;
 		bpf/* | *.bpf.c) want='GPL-2.0 OR BSD-2-Clause' ;;

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Fuzzing with libFuzzer, AddressSanitizer and UBSan: addresses and networks, configurations, Lua
-# arguments, PROXY headers, and the options, arguments and environment of the command. The targets
+# arguments, PROXY headers, requests to the exporter's API, and the options, arguments and environment of the command. The targets
 # and their assertions are in tests/fuzz/. CONNCOUNT_FUZZ_SECONDS says how long they run.
 
 load ../lib/common
 
-targets=(cidr command config lua proxy_header)
+targets=(cidr command config lua proxy_header question)
 fuzz=$ROOT/tests/fuzz
 seconds=${CONNCOUNT_FUZZ_SECONDS:-60}
 
@@ -37,9 +37,10 @@ sources() {
 	[ "$1" = proxy_header ] || printf '%s\n' user/lib/cidr.c user/lib/mask.h
 	case $1 in
 	config) printf '%s\n' user/load/config.c user/common/{lines,limit_text,number}.c user/lib/window_text.c ;;
-	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window_text.c) ;;
+	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/json/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window_text.c) ;;
 	lua) (cd "$ROOT" && printf '%s\n' lua/*.c user/lib/window_text.c) ;;
 	proxy_header) echo bpf/proxy_header.h ;;
+	question) printf '%s\n' user/exporter/{question,etag}.c user/common/number.c ;;
 	esac
 }
 
@@ -51,9 +52,9 @@ build() {
 	local files libraries flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -D_GNU_SOURCE
 		"-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=all
 		-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-		-I"${3:-$ROOT}/bpf" -I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/common" -I"$ROOT/user/load" -I"$ROOT/lua")
+		-I"${3:-$ROOT}/bpf" -I"$ROOT/bpf" -I"$ROOT/user/lib" -I"$ROOT/user/common" -I"$ROOT/user/load" -I"$ROOT/user/exporter" -I"$ROOT/lua")
 	[ "$1" != command ] || flags+=(-Dmain=conncount_main -Wno-missing-prototypes
-		-I"$ROOT/user/metrics" -I"$ROOT/user/top" -I"$ROOT/user/cmd"
+		-I"$ROOT/user/metrics" -I"$ROOT/user/top" -I"$ROOT/user/json" -I"$ROOT/user/cmd"
 		"${wrapped[@]/#/-Wl,--wrap=}")
 	mapfile -t files < <(sources "$1" | grep '\.c$')
 	read -ra libraries <<<"$(pkg-config --cflags --libs lua5.4 jansson ncursesw)"
@@ -203,6 +204,14 @@ planted() {
 	planted lua $connections 's/start < end ? end : start/end/' 'not so: .*window'
 	planted lua $connections 's/answer->most - answer->count/answer->most/' 'not so'
 	planted lua $lua 's/= ccl_test_accept(L, 1)/= lua_touserdata(L, 1)/' 'not so|AddressS'
+}
+
+@test "planted bugs in the reading of the exporter's parameters are found" {
+	local question=user/exporter/question.c
+	planted question $question 's/most, &number) || \*at ||/2 * most, \&number) || *at ||/' 'not so'
+	planted question $question 's/number < least/0/' 'not so: question.limit'
+	planted question $question 's/within->prefixlen > length/0/' 'not so'
+	planted question user/exporter/etag.c 's/return strstr(field, etag) /return strstr(field, etag + 1) /' 'not so: !etag'
 }
 
 @test "planted bugs in the reading of PROXY headers are found" {

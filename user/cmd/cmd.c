@@ -171,36 +171,12 @@ bool lengths_check(const struct command *command, struct lengths *lengths)
 	return true;
 }
 
-/* Report an unknown listener, with the names of the known ones. */
-static void report_unknown_listener(struct conncount *cc, const char *name)
-{
-	struct conncount_listener *listeners = NULL;
-	char known[1024] = "";
-	size_t n = 0, used = 0;
-
-	if (conncount_listeners(cc, &listeners, &n))
-		n = 0;
-	for (size_t i = 0; i < n && used < sizeof(known); i++)
-		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
-					 listeners[i].name);
-	free(listeners);
-	report("listener '%s': there is no such listener (known: %s)", name, known);
-}
-
 int query_failed(const char *dir, struct conncount *cc, const struct target *target, int err)
 {
-	char text[1024];
+	char text[2048];
 
-	if (err != -ESRCH) {
-		report("%s", conncount_strerror(dir, err, text, sizeof(text)));
-		return STATUS_FAILED;
-	}
-	if (target->listener)
-		report_unknown_listener(cc, target->listener);
-	else
-		report("service '%s': unknown service type (known: %s)", target->service,
-		       conncount_services(cc, text, sizeof(text)));
-	return STATUS_USAGE;
+	report("%s", target_strerror(dir, cc, target, err, text, sizeof(text)));
+	return err == -ESRCH ? STATUS_USAGE : STATUS_FAILED;
 }
 
 void report_inexact(struct conncount *cc, const struct conncount_answer *answer)
@@ -209,49 +185,6 @@ void report_inexact(struct conncount *cc, const struct conncount_answer *answer)
 
 	if (!(answer->flags & CONNCOUNT_EXACT))
 		report("%s", inexact_text(cc, answer, text, sizeof(text)));
-}
-
-void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost)
-{
-	json_object_set_new(object, "exact", json_boolean(exact));
-	json_object_set_new(object, "uncounted", json_integer(uncounted));
-	json_object_set_new(object, "lost", json_integer((json_int_t)lost));
-}
-
-json_t *json_text(const char *text)
-{
-	json_t *string = json_string(text);
-	char *copy;
-
-	if (string)
-		return string;
-	copy = strdup(text);
-	if (!copy)
-		return NULL;
-	for (char *c = copy; *c; c++)
-		if ((unsigned char)*c >= 0x80)
-			*c = '?';
-	string = json_string(copy);
-	free(copy);
-	return string;
-}
-
-void add_target(json_t *object, const struct target *target)
-{
-	if (target->listener)
-		json_object_set_new(object, "listener", json_text(target->listener));
-	else
-		json_object_set_new(object, "service", json_text(target->service));
-}
-
-json_t *entry_json(const struct conncount_entry *entry)
-{
-	json_t *object = json_object();
-	char text[CONNCOUNT_CIDR_SIZE];
-
-	json_object_set_new(object, "cidr", json_string(conncount_cidr_format(&entry->cidr, text)));
-	json_object_set_new(object, "count", json_integer(entry->count));
-	return object;
 }
 
 int print_json(json_t *object)

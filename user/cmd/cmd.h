@@ -46,6 +46,7 @@ enum {
 	OPTION_PREFIX,
 	OPTION_LIMIT,
 	OPTION_LISTEN,
+	OPTION_NO_PAGE,
 	OPTION_TREE,
 	OPTION_OVER,
 	OPTION_INTERVAL,
@@ -153,21 +154,6 @@ void report_inexact(struct conncount *cc, const struct conncount_answer *answer)
  * Returns, on failure only, the exit status.
  */
 int become(const char *program, const char *first, const char *second, const char *remedy);
-
-/* add_exactness() - add the fields of a JSON answer that say whether it is exact. */
-void add_exactness(json_t *object, bool exact, int64_t uncounted, uint64_t lost);
-
-/*
- * json_text() - a JSON string. If @text is not UTF-8, for example a path, each byte that is not
- * ASCII becomes a '?'. Returns NULL if there is no memory.
- */
-json_t *json_text(const char *text);
-
-/* add_target() - add the field of a JSON answer that names its target. */
-void add_target(json_t *object, const struct target *target);
-
-/* entry_json() - {"cidr": ..., "count": ...} */
-json_t *entry_json(const struct conncount_entry *entry);
 
 /*
  * print_json() - print an object on a line of its own, and free it.

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "answer_json.h"
 #include "window.h"
 
 /* The question that the arguments ask. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cmd_exporter.c - conncount exporter: the metrics over HTTP.
+ * cmd_exporter.c - conncount exporter: the metrics and the page over HTTP.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -85,19 +85,20 @@ static int take_passed(unsigned long n)
 }
 
 /* Execute the program that serves (user/exporter/). Returns only on failure. */
-static int become_server(const char *dir, int fd)
+static int become_server(const char *dir, bool page, int fd)
 {
 	if (fd != STDIN_FILENO && dup2(fd, STDIN_FILENO) < 0) {
 		report("exporter: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
-	return become("conncount-exporter", dir, NULL, "reinstall conncount");
+	return become("conncount-exporter", dir, page ? NULL : "--no-page", "reinstall conncount");
 }
 
 static int run(const struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
+		{ "no-page", no_argument, NULL, OPTION_NO_PAGE },
 		LONG_DIR,
 		LONG_HELP,
 		LONG_END,
@@ -106,11 +107,14 @@ static int run(const struct command *command, int argc, char **argv)
 	unsigned long passed = passed_sockets();
 	struct conncount_cidr addr;
 	uint16_t port;
+	bool page = true;
 	int option, fd;
 
 	while ((option = next_option(command, argc, argv, "", options)) != -1) {
 		if (option == OPTION_LISTEN)
 			text = optarg;
+		else if (option == OPTION_NO_PAGE)
+			page = false;
 		else
 			dir = optarg;
 	}
@@ -126,15 +130,16 @@ static int run(const struct command *command, int argc, char **argv)
 	fd = passed ? take_passed(passed) : listen_on(text, &addr, port);
 	if (fd < 0)
 		return STATUS_FAILED;
-	return become_server(conncount_dir(dir), fd);
+	return become_server(conncount_dir(dir), page, fd);
 }
 
 const struct command exporter_command = {
 	.name = "exporter",
-	.arguments = "[--listen ADDR:PORT] [--dir DIR]",
-	.summary = "Serve the metrics over HTTP, at /metrics, until SIGTERM",
+	.arguments = "[--listen ADDR:PORT] [--no-page] [--dir DIR]",
+	.summary = "Serve the metrics and a page over HTTP, until SIGTERM",
 	.help = "  --listen ADDR:PORT  the address and port to listen on (default: " EXPORTER_LISTEN
 		")\n"
+		"  --no-page           serve only the metrics, not the page and its API\n"
 		"  --dir DIR           the instance (default: $CONNCOUNT_DIR or " CONNCOUNT_DIR
 		")\n"
 		"If a service manager passes a listening socket (LISTEN_FDS), the exporter serves "

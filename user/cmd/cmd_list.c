@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "answer_json.h"
 #include "listing.h"
 #include "tree.h"
 #include "window.h"
@@ -23,31 +24,6 @@ struct question {
 /* --- sessions that are open --------------------------------------------------------------------
  */
 
-/* Print the object with the entries. Takes ownership of @entries. */
-static int print_listing_object(const struct target *target, const struct listing *listing,
-				json_t *entries)
-{
-	json_t *object = json_object();
-
-	json_object_set_new(object, "entries", entries);
-	json_object_set_new(object, "prefixes", json_integer((json_int_t)listing->n));
-	json_object_set_new(object, "total", json_integer(listing->answer.count));
-	add_exactness(object, listing->answer.flags & CONNCOUNT_EXACT, listing->answer.uncounted,
-		      listing->answer.lost);
-	add_target(object, target);
-	return print_json(object);
-}
-
-static int print_listing_json(const struct target *target, const struct listing *listing,
-			      size_t shown)
-{
-	json_t *entries = json_array();
-
-	for (size_t i = 0; i < shown; i++)
-		json_array_append_new(entries, entry_json(&listing->entries[i]));
-	return print_listing_object(target, listing, entries);
-}
-
 static void print_listing(const struct listing *listing, size_t shown)
 {
 	char text[CONNCOUNT_CIDR_SIZE];
@@ -63,7 +39,7 @@ static int print(const struct target *target, struct listing *listing, size_t li
 		limit = listing->n;
 	listing_sort(listing, limit);
 	if (json)
-		return print_listing_json(target, listing, limit);
+		return print_json(listing_json(target, listing, entries_json(listing, limit)));
 	print_listing(listing, limit);
 	return STATUS_DONE;
 }
@@ -83,7 +59,7 @@ static int print_tree(const struct target *target, const struct listing *listing
 		tree_collapse(&tree);
 	tree_sort(&tree, limit);
 	if (json)
-		status = print_listing_object(target, listing, tree_json(&tree));
+		status = print_json(listing_json(target, listing, tree_json(&tree)));
 	else
 		tree_print(&tree);
 	tree_free(&tree);

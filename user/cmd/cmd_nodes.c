@@ -6,19 +6,8 @@
 #include <stdio.h>
 
 #include "cmd.h"
+#include "nodes_json.h"
 #include "snapshot.h"
-
-static const char *state_name(int state)
-{
-	static const char *const names[] = {
-		[CONNCOUNT_NODE_OK] = "ok",
-		[CONNCOUNT_NODE_RESYNC] = "resync",
-		[CONNCOUNT_NODE_STALE] = "stale",
-		[CONNCOUNT_NODE_GONE] = "gone",
-	};
-
-	return state >= CONNCOUNT_NODE_OK && state <= CONNCOUNT_NODE_GONE ? names[state] : "?";
-}
 
 /* Whether all is well. */
 static bool is_well(const struct cluster_snapshot *cluster)
@@ -27,38 +16,6 @@ static bool is_well(const struct cluster_snapshot *cluster)
 		if (cluster->nodes[i].state != CONNCOUNT_NODE_OK)
 			return false;
 	return !cluster->state.reason;
-}
-
-static json_t *node_json(const struct conncount_node *node)
-{
-	json_t *object = json_object();
-
-	json_object_set_new(object, "name", json_text(node->name));
-	json_object_set_new(object, "state", json_string(state_name(node->state)));
-	json_object_set_new(object, "self", json_boolean(node->self));
-	json_object_set_new(object, "exact", json_boolean(node->exact));
-	json_object_set_new(object, "age_ms",
-			    node->heard ? json_integer((json_int_t)node->age_ms) : json_null());
-	json_object_set_new(object, "lag_ms", json_integer((json_int_t)node->lag_ms));
-	json_object_set_new(object, "sessions", json_integer(node->sessions));
-	json_object_set_new(object, "networks", json_integer(node->networks));
-	return object;
-}
-
-static int print_cluster_json(const struct cluster_snapshot *cluster)
-{
-	json_t *object = json_object(), *nodes = json_array();
-
-	for (size_t i = 0; i < cluster->n; i++)
-		json_array_append_new(nodes, node_json(&cluster->nodes[i]));
-	json_object_set_new(object, "cluster",
-			    cluster->state.joined ? json_text(cluster->state.name) : json_null());
-	json_object_set_new(object, "exact", json_boolean(!cluster->state.reason));
-	json_object_set_new(object, "reason",
-			    *cluster->why ? json_text(cluster->why) : json_null());
-	json_object_set_new(object, "age_ms", json_integer((json_int_t)cluster->state.age_ms));
-	json_object_set_new(object, "nodes", nodes);
-	return print_json(object);
 }
 
 static void print_cluster(const struct cluster_snapshot *cluster)
@@ -72,8 +29,9 @@ static void print_cluster(const struct cluster_snapshot *cluster)
 		if (node->heard)
 			snprintf(age, sizeof(age), "%.1fs", (double)node->age_ms / 1000);
 		printf("%-20s %-7s %8s %5" PRIu64 "ms %9" PRId64 " %9" PRId64 "%s%s\n", node->name,
-		       state_name(node->state), age, node->lag_ms, node->sessions, node->networks,
-		       node->self ? "  this host" : "", node->exact ? "" : "  not exact");
+		       node_state_name(node->state), age, node->lag_ms, node->sessions,
+		       node->networks, node->self ? "  this host" : "",
+		       node->exact ? "" : "  not exact");
 	}
 	if (*cluster->why)
 		report("not exact: %s", cluster->why);
@@ -94,7 +52,7 @@ static int nodes(const char *dir, bool json)
 		goto cleanup;
 	}
 	if (json) {
-		status = print_cluster_json(&cluster);
+		status = print_json(nodes_json(&cluster));
 	} else if (!cluster.state.joined) {
 		report("%s: this host is in no cluster (start the daemon: conncount cluster)",
 		       conncount_dir(dir));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer_json.h"
 #include "cmd.h"
 #include "refusals.h"
 

@@ -10,179 +10,19 @@
 #include "cmd.h"
 #include "origin.h"
 #include "outside.h"
+#include "reasons.h"
 #include "refusals.h"
 #include "snapshot.h"
+#include "status_json.h"
 #include "status_limits.h"
 #include "window.h"
-
-static struct conncount_tally sum(const struct conncount_listener *listener)
-{
-	const struct conncount_tally *a = &listener->ipv4, *b = &listener->ipv6;
-
-	return (struct conncount_tally){
-		.live = a->live + b->live,
-		.opened = a->opened + b->opened,
-		.closed = a->closed + b->closed,
-		.uncounted = a->uncounted + b->uncounted,
-		.lost = a->lost + b->lost,
-	};
-}
-
-/* --- JSON --------------------------------------------------------------------------------- */
-
-static void add_tally(json_t *object, const struct conncount_tally *tally)
-{
-	json_object_set_new(object, "live", json_integer(tally->live));
-	json_object_set_new(object, "opened", json_integer((json_int_t)tally->opened));
-	json_object_set_new(object, "closed", json_integer((json_int_t)tally->closed));
-	json_object_set_new(object, "uncounted", json_integer(tally->uncounted));
-	json_object_set_new(object, "lost", json_integer((json_int_t)tally->lost));
-}
-
-static json_t *totals_json(const struct conncount_proxied *proxied)
-{
-	json_t *object = json_object();
-
-	json_object_set_new(object, "identified", json_integer((json_int_t)proxied->identified));
-	json_object_set_new(object, "own", json_integer((json_int_t)proxied->own));
-	json_object_set_new(object, "absent", json_integer((json_int_t)proxied->absent));
-	json_object_set_new(object, "malformed", json_integer((json_int_t)proxied->malformed));
-	json_object_set_new(object, "split", json_integer((json_int_t)proxied->split));
-	json_object_set_new(object, "unread", json_integer((json_int_t)proxied->unread));
-	return object;
-}
-
-static json_t *listener_json(const struct snapshot *snapshot, const struct refusals *refusals,
-			     const struct conncount_listener *listener)
-{
-	json_t *object = json_object(), *listens = json_array();
-	json_t *ipv4 = json_object(), *ipv6 = json_object();
-	struct conncount_tally both = sum(listener);
-	char text[LISTEN_SIZE];
-
-	for (size_t i = 0; i < snapshot->n_listens; i++)
-		if (!strcmp(snapshot->listens[i].name, listener->name))
-			json_array_append_new(
-				listens, json_string(listen_format(&snapshot->listens[i], text)));
-	json_object_set_new(object, "name", json_string(listener->name));
-	json_object_set_new(object, "service", json_string(listener->service));
-	json_object_set_new(object, "active", json_boolean(listener->active));
-	json_object_set_new(object, "listen", listens);
-	add_tally(object, &both);
-	add_tally(ipv4, &listener->ipv4);
-	add_tally(ipv6, &listener->ipv6);
-	json_object_set_new(object, "ipv4", ipv4);
-	json_object_set_new(object, "ipv6", ipv6);
-	json_object_set_new(object, "awaiting", json_integer(listener->proxied.awaiting));
-	json_object_set_new(object, "unidentified", json_integer(listener->proxied.unidentified));
-	json_object_set_new(object, "proxied", totals_json(&listener->proxied));
-	json_object_set_new(object, "limits", limits_json(refusals, listener->name));
-	return object;
-}
-
-/* The cluster that this host is in, or null. */
-static json_t *cluster_json(const struct snapshot *snapshot)
-{
-	const struct conncount_cluster *cluster = &snapshot->cluster.state;
-	const struct {
-		const char *name;
-		uint64_t value;
-	} numbers[] = {
-		{ "nodes", snapshot->cluster.n },
-		{ "age_ms", cluster->age_ms },
-		{ "sessions", (uint64_t)cluster->sessions },
-		{ "prefixes", cluster->prefixes },
-		{ "max_prefixes", cluster->max_prefixes },
-		{ "changes", cluster->applied },
-		{ "resyncs", cluster->resyncs },
-		{ "mended", cluster->mended },
-		{ "diverged", cluster->diverged },
-		{ "unnoted", cluster->unnoted },
-	};
-	json_t *object = json_object();
-
-	if (!cluster->joined) {
-		json_decref(object);
-		return json_null();
-	}
-	json_object_set_new(object, "name", json_text(cluster->name));
-	json_object_set_new(object, "exact", json_boolean(!cluster->reason));
-	json_object_set_new(object, "reason",
-			    cluster->reason ? json_text(snapshot->cluster.why) : json_null());
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-		json_object_set_new(object, numbers[i].name,
-				    json_integer((json_int_t)numbers[i].value));
-	return object;
-}
-
-/* The windows of time, or null. */
-static json_t *windows_json(const struct conncount_windows *windows)
-{
-	json_t *object, *lengths;
-	char text[CONNCOUNT_WINDOW_SIZE];
-
-	if (!windows->n)
-		return json_null();
-	object = json_object();
-	lengths = json_array();
-	for (uint32_t i = 0; i < windows->n; i++) {
-		json_t *length = json_object();
-
-		json_object_set_new(
-			length, "window",
-			json_string(conncount_window_format(&windows->window[i], text)));
-		json_object_set_new(length, "error", json_integer((json_int_t)windows->error[i]));
-		json_array_append_new(lengths, length);
-	}
-	json_object_set_new(object, "configured", lengths);
-	json_object_set_new(object, "networks", json_integer((json_int_t)windows->networks));
-	json_object_set_new(object, "max_networks",
-			    json_integer((json_int_t)windows->max_networks));
-	json_object_set_new(object, "evicted", json_integer((json_int_t)windows->evicted));
-	return object;
-}
-
-static int print_snapshot_json(const struct snapshot *snapshot, const struct refusals *refusals)
-{
-	char when[ORIGIN_TIME_SIZE], group[ORIGIN_GROUP_SIZE];
-	json_t *object = json_object(), *listeners = json_array();
-
-	for (size_t i = 0; i < snapshot->n_listeners; i++)
-		json_array_append_new(listeners,
-				      listener_json(snapshot, refusals, &snapshot->listeners[i]));
-	json_object_set_new(object, "loaded", json_true());
-	json_object_set_new(object, "dir", json_text(snapshot->dir));
-	json_object_set_new(object, "loaded_at",
-			    origin_time(snapshot->dir, when) ? json_string(when) : json_null());
-	json_object_set_new(object, "group",
-			    origin_group(snapshot->dir, group) ? json_text(group) : json_null());
-	json_object_set_new(object, "cgroup", json_text(snapshot->state.cgroup));
-	json_object_set_new(object, "namespaces",
-			    json_string(snapshot->state.netns ? "own" : "all"));
-	json_object_set_new(object, "netns", json_integer(snapshot->state.netns));
-	json_object_set_new(object, "build", json_string(snapshot->state.build));
-	json_object_set_new(object, "kernel", json_string(snapshot->host.release));
-	json_object_set_new(object, "generation",
-			    json_integer((json_int_t)snapshot->state.generation));
-	json_object_set_new(object, "nodes", json_integer(snapshot->state.nodes));
-	json_object_set_new(object, "max_prefixes", json_integer(snapshot->state.max_prefixes));
-	add_exactness(object, snapshot_is_exact(snapshot), snapshot->uncounted, snapshot->lost);
-	json_object_set_new(object, "seeding", json_boolean(snapshot->state.seeding));
-	json_object_set_new(object, "detached", json_boolean(snapshot->state.detached));
-	json_object_set_new(object, "listeners", listeners);
-	json_object_set_new(object, "cluster", cluster_json(snapshot));
-	json_object_set_new(object, "windows", windows_json(&snapshot->windows));
-	json_object_set_new(object, "namespaces_without_syn_gate", ungated_json(refusals));
-	outside_add(object, snapshot);
-	return print_json(object);
-}
 
 /* --- text --------------------------------------------------------------------------------- */
 
 static void print_listener(const struct snapshot *snapshot,
 			   const struct conncount_listener *listener)
 {
-	struct conncount_tally both = sum(listener);
+	struct conncount_tally both = tally_sum(listener);
 	char text[LISTEN_SIZE];
 
 	printf("%-16s %-12s %9" PRId64 " %9" PRId64 " %9" PRId64 " %12" PRIu64 " %9" PRId64
@@ -306,32 +146,10 @@ static void print_snapshot(const struct snapshot *snapshot, const struct refusal
 	outside_tell(snapshot, print_line);
 }
 
-/* Report what is wrong with the counts, and what to do. Returns the exit status. */
-static int judge(const struct snapshot *snapshot, const struct refusals *refusals)
+static void report_reason(void *arg, const char *reason)
 {
-	const struct conncount_state *state = &snapshot->state;
-
-	if (snapshot->uncounted)
-		report("%" PRId64 " open sessions are not counted: the table of prefixes was full "
-		       "(%" PRId64 " of %" PRIu32
-		       " in use; raise max_prefixes and load again), or the kernel was out of "
-		       "memory (load again when there is enough)",
-		       snapshot->uncounted, state->nodes, state->max_prefixes);
-	if (snapshot->lost)
-		report("%" PRIu64 " changes of a count were lost, so counts are wrong (to count "
-		       "again, without a gap: conncount load)",
-		       snapshot->lost);
-	if (state->seeding)
-		report("sessions that were already open are still being counted (if no load is "
-		       "running, one has died: conncount load)");
-	if (state->detached)
-		report_detached(state->cgroup);
-	limits_report(refusals);
-	if (*snapshot->cluster.why)
-		report("service '" CONNCOUNT_SERVICE_CLUSTER "': not exact: %s (see: conncount "
-		       "nodes)",
-		       snapshot->cluster.why);
-	return snapshot_is_exact(snapshot) ? STATUS_DONE : STATUS_FAILED;
+	(void)arg;
+	report("%s", reason);
 }
 
 /* Print what there is to say of an instance. Returns the exit status. */
@@ -340,10 +158,12 @@ static int tell(const struct snapshot *snapshot, const struct refusals *refusals
 	int result = STATUS_DONE;
 
 	if (json)
-		result = print_snapshot_json(snapshot, refusals);
+		result = print_json(status_json(snapshot, refusals));
 	else
 		print_snapshot(snapshot, refusals);
-	if (judge(snapshot, refusals))
+	reasons_tell(snapshot, report_reason, NULL);
+	limits_report(refusals);
+	if (!snapshot_is_exact(snapshot))
 		result = STATUS_FAILED;
 	return result;
 }

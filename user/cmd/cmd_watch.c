@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "answer_json.h"
 #include "listing.h"
 #include "window.h"
 

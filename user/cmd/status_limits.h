@@ -5,8 +5,6 @@
 #ifndef CONNCOUNT_STATUS_LIMITS_H
 #define CONNCOUNT_STATUS_LIMITS_H
 
-#include <jansson.h>
-
 #include "refusals.h"
 
 /* limits_print() - print a table of the limits, and notes on them; nothing if there are none. */
@@ -14,11 +12,5 @@ void limits_print(const struct refusals *refusals);
 
 /* limits_report() - report limits that are not in force, on stderr. */
 void limits_report(const struct refusals *refusals);
-
-/* limits_json() - the limits of the listener @name, an array. */
-json_t *limits_json(const struct refusals *refusals, const char *name);
-
-/* ungated_json() - the network namespaces without a SYN gate, an array. */
-json_t *ungated_json(const struct refusals *refusals);
 
 #endif

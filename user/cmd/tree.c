@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd.h"
+#include "answer_json.h"
 #include "levels.h"
 #include "tree.h"
 

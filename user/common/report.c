@@ -35,11 +35,13 @@ void report(const char *format, ...)
 	va_end(args);
 }
 
-void report_detached(const char *cgroup)
+char *detached_text(const char *cgroup, char *buf, size_t size)
 {
-	report("cgroup %s: it was removed, so nothing is counted any more (a restarted service has "
-	       "a new cgroup; to count there: conncount load)",
-	       cgroup);
+	snprintf(buf, size,
+		 "cgroup %s: it was removed, so nothing is counted any more (a restarted service "
+		 "has a new cgroup; to count there: conncount load)",
+		 cgroup);
+	return buf;
 }
 
 char *inexact_text(struct conncount *cc, const struct conncount_answer *answer, char *buf,

@@ -15,8 +15,8 @@ void __attribute__((format(printf, 1, 2))) report(const char *format, ...);
 
 void __attribute__((format(printf, 1, 0))) vreport(const char *format, va_list args);
 
-/* report_detached() - report that the counted cgroup was removed, and what to do. */
-void report_detached(const char *cgroup);
+/* detached_text() - that the counted cgroup was removed, and what to do. Returns @buf. */
+char *detached_text(const char *cgroup, char *buf, size_t size);
 
 /* inexact_text() - why an answer of @cc is not exact. CONNCOUNT_ERROR_SIZE bytes suffice. Returns
  * @buf. */

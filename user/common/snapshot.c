@@ -102,6 +102,19 @@ void snapshot_free(struct snapshot *snapshot)
 	cluster_snapshot_free(&snapshot->cluster);
 }
 
+struct conncount_tally tally_sum(const struct conncount_listener *listener)
+{
+	const struct conncount_tally *a = &listener->ipv4, *b = &listener->ipv6;
+
+	return (struct conncount_tally){
+		.live = a->live + b->live,
+		.opened = a->opened + b->opened,
+		.closed = a->closed + b->closed,
+		.uncounted = a->uncounted + b->uncounted,
+		.lost = a->lost + b->lost,
+	};
+}
+
 bool snapshot_is_exact(const struct snapshot *snapshot)
 {
 	return !snapshot->uncounted && !snapshot->lost && !snapshot->state.seeding &&

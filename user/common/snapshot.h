@@ -57,6 +57,9 @@ int snapshot_take(struct conncount *cc, const char *dir, struct snapshot *ret_sn
 
 void snapshot_free(struct snapshot *snapshot);
 
+/* tally_sum() - the totals of a listener, for both families together. */
+struct conncount_tally tally_sum(const struct conncount_listener *listener);
+
 /* snapshot_is_exact() - whether every count of this host is exact. */
 bool snapshot_is_exact(const struct snapshot *snapshot);
 

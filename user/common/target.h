@@ -19,6 +19,17 @@ struct target {
 int target_count(struct conncount *cc, const struct target *target,
 		 const struct conncount_cidr *cidr, struct conncount_answer *ret_answer);
 
+/*
+ * target_strerror() - what a negative errno of a query about a target means, with the names that
+ * are known if its name is not.
+ * @dir: as given to conncount_open().
+ * @cc: NULL if it is not open.
+ *
+ * Cut if @size is too small. Returns @buf.
+ */
+char *target_strerror(const char *dir, struct conncount *cc, const struct target *target, int err,
+		      char *buf, size_t size);
+
 /* Lengths of the networks to list. */
 struct lengths {
 	int ipv4; /* -1: not this family */

@@ -5,8 +5,10 @@
  * A separate program, because loading libmicrohttpd, which brings GnuTLS, takes longer than a
  * query. The command has parsed the options, created the socket and set SIGPIPE to be ignored.
  *
- * usage: conncount-exporter DIR, with the listening socket as standard input
+ * usage: conncount-exporter DIR [--no-page], with the listening socket as standard input
  */
+#include <stdbool.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "http.h"
@@ -14,9 +16,11 @@
 
 int main(int argc, char **argv)
 {
-	if (argc != 2) {
+	bool page = argc == 2;
+
+	if (!page && (argc != 3 || strcmp(argv[2], "--no-page"))) {
 		report("conncount-exporter: cannot be run directly (use: conncount exporter)");
 		return 2;
 	}
-	return http_serve(argv[1], STDIN_FILENO) ? 1 : 0;
+	return http_serve(argv[1], page, STDIN_FILENO) ? 1 : 0;
 }

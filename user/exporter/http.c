@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * http.c - answer GET /metrics over HTTP, by libmicrohttpd.
+ * http.c - answer GET over HTTP, by libmicrohttpd: the metrics, and the page with its API.
  *
  * One thread, and one request per connection. The resources of clients are limited: connections in
  * total and per address, the size of a request, and the time until the client has its answer,
@@ -8,6 +8,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,9 +24,13 @@
 #include <microhttpd.h>
 
 #include "accept.h"
+#include "api.h"
 #include "clock.h"
+#include "etag.h"
+#include "host.h"
 #include "http.h"
 #include "metrics.h"
+#include "page.h"
 #include "report.h"
 
 enum {
@@ -51,6 +56,7 @@ struct server {
 	int64_t retry_ms;     /* when to accept again after a failure */
 	int64_t quiet_ms;     /* when to report a failure to accept again */
 	struct conncount *cc; /* NULL until an instance was loaded */
+	struct api api;       /* its history is NULL if the page is off */
 	int err;              /* the last reported error: why it cannot be read, */
 	int queues_err;       /* and why the queues are missing */
 	struct connection connections[MAX_CONNECTIONS];
@@ -80,7 +86,7 @@ static char *make_page(struct server *server, enum metrics_format format, size_t
 {
 	struct metrics metrics = { .n_programs = 0 };
 	char *page = NULL;
-	int err = server->cc ? 0 : conncount_open(server->dir, &server->cc);
+	int err = api_open(&server->api);
 	FILE *out;
 
 	if (!err)
@@ -100,6 +106,7 @@ static char *make_page(struct server *server, enum metrics_format format, size_t
 	return page;
 }
 
+/* Takes ownership of @response; NULL: there was no memory for it. */
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
 			       struct MHD_Response *response)
 {
@@ -111,8 +118,6 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-	if (status == MHD_HTTP_OK) /* for caches: another client may get another format */
-		MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
 	result = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);
 	return result;
@@ -126,22 +131,150 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 						       MHD_RESPMEM_PERSISTENT));
 }
 
+static enum MHD_Result respond_no_memory(struct MHD_Connection *connection)
+{
+	return respond_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
+			    "conncount exporter: out of memory\n");
+}
+
 /* A client that understands OpenMetrics asks for it; others get the older format. */
 static enum MHD_Result respond_metrics(struct server *server, struct MHD_Connection *connection,
 				       const struct accept *accept)
 {
 	enum metrics_format format = accept_format(accept);
+	struct MHD_Response *response;
 	size_t size;
 	char *page = make_page(server, format, &size);
 
 	if (!page)
-		return respond_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
-				    "conncount exporter: out of memory\n");
+		return respond_no_memory(connection);
+	response = MHD_create_response_from_buffer(size, page, MHD_RESPMEM_MUST_FREE);
+	/* For caches: another client may get another format. */
+	if (response)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
 	return respond(connection, MHD_HTTP_OK,
 		       format == METRICS_OPENMETRICS
 			       ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
 			       : "text/plain; version=0.0.4; charset=utf-8",
-		       MHD_create_response_from_buffer(size, page, MHD_RESPMEM_MUST_FREE));
+		       response);
+}
+
+/* A file of the page, or an answer of its API. */
+struct part {
+	unsigned status;
+	const char *type;
+	const void *data;
+	size_t size;
+	int64_t age_s; /* since it was made */
+	enum MHD_ResponseMemoryMode mode;
+};
+
+/*
+ * Respond with a part of the page, or say that the client has it already. A browser must ask
+ * whether it is still the same, take it for nothing else than it is, run no script from elsewhere,
+ * and show it in no other page.
+ */
+static enum MHD_Result respond_part(struct MHD_Connection *connection, const struct part *part)
+{
+	static const char *const headers[][2] = {
+		{ MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache" },
+		{ "Content-Security-Policy",
+		  "default-src 'self'; base-uri 'none'; form-action 'none'; "
+		  "frame-ancestors 'none'" },
+		{ "Cross-Origin-Resource-Policy", "same-origin" },
+		{ "Referrer-Policy", "no-referrer" },
+		{ "X-Content-Type-Options", "nosniff" },
+	};
+	const char *had = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+						      MHD_HTTP_HEADER_IF_NONE_MATCH);
+	struct MHD_Response *response;
+	unsigned status = part->status;
+	char etag[ETAG_SIZE], age[32];
+
+	etag_of(part->data, part->size, etag);
+	snprintf(age, sizeof(age), "%" PRId64, part->age_s);
+	if (status == MHD_HTTP_OK && etag_matches(had, etag))
+		status = MHD_HTTP_NOT_MODIFIED;
+	/* libmicrohttpd sends no body with that status. */
+	response = MHD_create_response_from_buffer(part->size, (void *)part->data, part->mode);
+	if (!response)
+		return MHD_NO;
+	for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++)
+		MHD_add_response_header(response, headers[i][0], headers[i][1]);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_AGE, age);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, etag);
+	return respond(connection, status, part->type, response);
+}
+
+static enum MHD_Result add_parameter(void *arg, enum MHD_ValueKind kind, const char *name,
+				     const char *value)
+{
+	struct parameters *parameters = arg;
+
+	(void)kind;
+	if (parameters->n < PARAMETERS_MOST)
+		parameters->parameter[parameters->n] =
+			(struct parameter){ name, value ? value : "" };
+	parameters->n++;
+	return MHD_YES;
+}
+
+static enum MHD_Result respond_api(struct server *server, struct MHD_Connection *connection,
+				   const char *path)
+{
+	struct parameters parameters = { .n = 0 };
+	enum MHD_Result result;
+	struct api_answer answer;
+
+	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, add_parameter, &parameters);
+	if (api_answer(&server->api, path, &parameters, &answer))
+		return respond_no_memory(connection);
+	result = respond_part(connection, &(struct part){
+						  .status = answer.status,
+						  .type = "application/json",
+						  .data = answer.text,
+						  .size = answer.size,
+						  .age_s = answer.age_s,
+						  .mode = MHD_RESPMEM_MUST_COPY,
+					  });
+	free(answer.owned);
+	return result;
+}
+
+static int socket_of(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+/* Whatever is not metrics. */
+static enum MHD_Result respond_page(struct server *server, struct MHD_Connection *connection,
+				    const char *path, const char *host)
+{
+	static const char api[] = "/api/";
+	const struct page_file *file = page_find(path);
+	bool is_api = !strncmp(path, api, strlen(api));
+
+	if (!server->api.history)
+		return respond_text(connection, MHD_HTTP_NOT_FOUND,
+				    "conncount exporter: the metrics are at /metrics\n");
+	if (!file && !is_api)
+		return respond_text(connection, MHD_HTTP_NOT_FOUND,
+				    "conncount exporter: the page is at /, the metrics are at "
+				    "/metrics\n");
+	if (host_is_foreign(socket_of(connection), host))
+		return respond_text(connection, MHD_HTTP_MISDIRECTED_REQUEST,
+				    "conncount exporter: on this host itself, the page is at "
+				    "localhost or 127.0.0.1 (make a proxy send such a Host "
+				    "field)\n");
+	if (is_api)
+		return respond_api(server, connection, path + strlen(api));
+	return respond_part(connection, &(struct part){
+						.status = MHD_HTTP_OK,
+						.type = file->type,
+						.data = file->data,
+						.size = file->size,
+						.mode = MHD_RESPMEM_PERSISTENT,
+					});
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -150,6 +283,7 @@ static enum MHD_Result respond_metrics(struct server *server, struct MHD_Connect
 struct fields {
 	struct accept accept;
 	unsigned hosts;
+	const char *host;   /* Host; NULL: none */
 	const char *length; /* Content-Length; NULL: none */
 	const char *coding; /* the last Transfer-Encoding; NULL: none */
 	bool malformed;
@@ -177,6 +311,7 @@ static enum MHD_Result on_field(void *arg, enum MHD_ValueKind kind, const char *
 		accept_read(&fields->accept, value);
 	} else if (!strcasecmp(name, MHD_HTTP_HEADER_HOST)) {
 		fields->hosts++;
+		fields->host = value;
 		fields->malformed |= !consists_of(value, "-._~%!$&'()*+,;=:[]");
 	} else if (!strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
 		fields->malformed |= fields->length && strcmp(fields->length, value) != 0;
@@ -239,10 +374,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
 		return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 				    "conncount exporter: only GET and HEAD\n");
-	if (strcmp(path_of(target), "/metrics"))
-		return respond_text(connection, MHD_HTTP_NOT_FOUND,
-				    "conncount exporter: the metrics are at /metrics\n");
-	return respond_metrics(arg, connection, &fields.accept);
+	if (!strcmp(path_of(target), "/metrics"))
+		return respond_metrics(arg, connection, &fields.accept);
+	return respond_page(arg, connection, path_of(target), fields.host);
 }
 
 /* --- connections ----------------------------------------------------------------------------- */
@@ -264,8 +398,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 			entry = &server->connections[i];
 	if (!entry)
 		return; /* libmicrohttpd allows no more */
-	entry->fd =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	entry->fd = socket_of(connection);
 	entry->deadline_ms = now_ms() + MAX_MS;
 	*slot = entry;
 }
@@ -345,6 +478,13 @@ static int next_timeout(const struct server *server, struct MHD_Daemon *daemon)
 
 	if (any)
 		least = server->retry_ms - now;
+	if (server->api.history) {
+		int64_t due = history_due_ms(server->api.history);
+
+		if (!any || due < least)
+			least = due;
+		any = true;
+	}
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
 		int64_t left = server->connections[i].deadline_ms - now;
 
@@ -369,6 +509,17 @@ static int fail_to_wait(int err)
 {
 	report("exporter: cannot wait for requests: %s", strerror(-err));
 	return err;
+}
+
+/* Note the totals in the history, if it is time to. */
+static void sample(struct server *server)
+{
+	struct history *history = server->api.history;
+
+	if (!history || history_due_ms(history) > 0)
+		return;
+	api_open(&server->api);
+	history_sample(history, server->cc);
 }
 
 /*
@@ -402,6 +553,7 @@ static int serve(struct server *server, struct MHD_Daemon *daemon, int signals)
 		if (FD_ISSET(server->listen_fd, &reading))
 			accept_connection(server, daemon);
 		cut_connections(server);
+		sample(server);
 		MHD_run_from_select(daemon, &reading, &writing, &failing);
 	}
 }
@@ -426,7 +578,7 @@ static int start_and_serve(struct server *server, int signals)
 	return err;
 }
 
-int http_serve(const char *dir, int listen_fd)
+int http_serve(const char *dir, bool page, int listen_fd)
 {
 	struct server server = { .dir = dir, .listen_fd = listen_fd };
 	sigset_t stop;
@@ -434,6 +586,14 @@ int http_serve(const char *dir, int listen_fd)
 
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
 		server.connections[i].fd = -1;
+	server.api = (struct api){ .dir = dir, .cc = &server.cc };
+	if (page) {
+		server.api.history = history_new();
+		if (!server.api.history) {
+			report("exporter: out of memory");
+			return -ENOMEM;
+		}
+	}
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
 	sigaddset(&stop, SIGINT);
@@ -442,11 +602,14 @@ int http_serve(const char *dir, int listen_fd)
 	if (signals < 0) {
 		err = -errno;
 		report("exporter: signals: %s", strerror(-err));
-		return err;
+		goto cleanup;
 	}
 	server.most = connections_allowed(signals + 1);
 	err = start_and_serve(&server, signals);
 	close(signals);
 	conncount_close(server.cc);
+cleanup:
+	answers_free(&server.api.answers);
+	history_free(server.api.history);
 	return err;
 }

@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -389,8 +390,10 @@ static void note_difference(struct conncount_bpf *skel)
  */
 static int counted_cgroup_open(struct view *view, struct cgroup *ret_cgroup)
 {
+	char text[PATH_MAX + CONNCOUNT_ERROR_SIZE];
+
 	if (view_is_detached(view)) {
-		report_detached(view->config.cgroup);
+		report("%s", detached_text(view->config.cgroup, text, sizeof(text)));
 		return -ESTALE;
 	}
 	return cgroup_open_below(view->config.cgroup_root_id, view->config.cgroup, ret_cgroup);

@@ -76,9 +76,11 @@ static const struct conncount_listen *find_listen(const struct work *work,
 static const struct listening *find_sockets(const struct work *work,
 					    const struct conncount_listen *place)
 {
-	const struct listening *found = bsearch(place, work->sockets, work->n_sockets,
-						sizeof(*work->sockets), compare_to_socket);
+	const struct listening *found = NULL;
 
+	if (work->n_sockets) /* otherwise there is no array */
+		found = bsearch(place, work->sockets, work->n_sockets, sizeof(*work->sockets),
+				compare_to_socket);
 	while (found && found > work->sockets && same_place(&found[-1].at, place))
 		found--;
 	return found;

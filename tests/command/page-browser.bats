@@ -1,0 +1,87 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The exporter's page in Chromium: what it shows, compared with what the command prints, and whether
+# everybody can use it. With CONNCOUNT_PICTURE=FILE, also the README's picture of it.
+
+load ../lib/common
+load ../lib/instance
+load ../lib/exporting
+
+time_limit $((300 + ${CONNCOUNT_PICTURE:+600} + 0))
+
+setup() {
+	requires speed chromium playwright
+	instance_setup
+}
+
+teardown() {
+	exporter_stop || :
+	instance_teardown
+}
+
+# traffic_for_a_picture: sessions come and go for as long as the page's curve shows.
+traffic_for_a_picture() {
+	local i
+	in_ns curl -s 'http://127.0.0.1:10125/api/history?step=1' >/dev/null
+	for i in {1..290}; do
+		sessions open $((RANDOM % 4 + 1)) "203.0.113.$((RANDOM % 250 + 1))" 192.0.2.1:25
+		((i % 40)) || sessions close both "from=203.0.113.$((RANDOM % 2 * 128))/25" || :
+		sleep 1
+	done >/dev/null
+}
+
+# browse VISIT [ARGUMENT...]: visits the page as tests/tools/browse.js says.
+browse() {
+	expect 0 in_ns env HOME="$TEST_DIR" node "$TOOLS/browse.js" "$(playwright)" "$(axe)" http://127.0.0.1:10125 "$@"
+}
+
+@test "page: shows what the command prints, follows it, and breaks no rule of accessibility" {
+	configure <<-'END'
+		[smtp]
+		listen = *:25
+		service = SMTP
+		[msa]
+		listen = *:587
+		service = submission
+	END
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		listen *:587
+		open 50 10.1.2.3 192.0.2.1:25
+		open 17 10.1.2.77 192.0.2.1:25
+		open 8 10.1.3.4 192.0.2.1:25
+		open 31 10.9.0.1 192.0.2.1:25
+		open 12 198.51.100.9 192.0.2.1:25
+		open 23 2001:db8:1::1 [2001:db8::5]:25
+		open 4 2001:db8:1:0:ff::1 [2001:db8::5]:25
+		open 1 10.1.2.3 192.0.2.1:587
+		open 3 10.7.7.7 192.0.2.1:587
+		open 2 10.20.0.1 192.0.2.1:587
+	END
+	exporter
+	[ -z "${CONNCOUNT_PICTURE:-}" ] || traffic_for_a_picture
+	browse exact '192.0.2.1 587' ${CONNCOUNT_PICTURE:+"$CONNCOUNT_PICTURE"}
+	expect 0 exporter_stop
+}
+
+@test "page: says in red what is not exact, and what to do" {
+	configure_smtp_with 'max_prefixes = 64'
+	load
+	sessions_start
+	sessions listen '*:25'
+	sessions open 100 10.0.0.1+ 192.0.2.1:25
+	exporter
+	browse inexact
+	expect 0 exporter_stop
+}
+
+@test "page: shows markup in a name as text" {
+	local dir
+	dir="$TEST_DIR/<b>x<img src=x onerror=alert(1)>"
+	exporter --dir "$dir"
+	browse unloaded "$dir"
+	expect 0 exporter_stop
+}

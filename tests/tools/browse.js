@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// usage: node browse.js PLAYWRIGHT AXE BASE VISIT [ARGUMENT...]
+//
+// Visit the exporter's page with Chromium, and compare what it shows with what conncount prints. The
+// page must not write to the console, ask another host, or break a rule of axe-core. VISIT is one of
+// those at the end of this file.
+'use strict';
+
+const {execFileSync} = require('child_process');
+const fs = require('fs');
+const net = require('net');
+const [playwright, axe, base, visit, ...words] = process.argv.slice(2);
+const {chromium} = require(playwright);
+const found = []; // what is wrong
+
+function check(what, got, want) {
+	const [a, b] = [JSON.stringify(got), JSON.stringify(want)];
+
+	if (a !== b)
+		found.push(`${what}: ${a}, not ${b}`);
+}
+
+const ask = (...args) => JSON.parse(execFileSync('conncount', [...args, '--json'], {stdio: ['ignore', 'pipe', 'ignore']}));
+const number = (text) => Number(text.replaceAll(',', ''));
+
+// Forget what Chromium says of answers with this status, which are meant to be.
+function forgive(status) {
+	found.splice(0, found.length, ...found.filter((text) => !text.includes(`responded with a status of ${status} `)));
+}
+
+// Repeat a function until what it returns is right, or 20 s have passed.
+async function eventually(what, get, want) {
+	const end = Date.now() + 20000;
+	let got;
+
+	do {
+		got = await get();
+		if (JSON.stringify(got) === JSON.stringify(want()))
+			return;
+		await new Promise((resolve) => setTimeout(resolve, 100));
+	} while (Date.now() < end);
+	check(what, got, want());
+}
+
+const cells = (page, table, columns) => page.locator(`${table} tbody tr`).evaluateAll((rows, wanted) =>
+	rows.map((row) => wanted.map((i) => row.children[i].textContent)), columns);
+
+// The networks that the page shows, in its order.
+const networks = async (page) => (await cells(page, '#entries', [0, 1])).map(([cidr, count]) => ({cidr, count: number(count)}));
+
+async function accessible(page, what) {
+	// The page's own policy does not let a script in; the debugger does.
+	await page.evaluate(fs.readFileSync(`${axe}/axe.min.js`, 'utf8'));
+	const {violations} = await page.evaluate(() => globalThis.axe.run());
+
+	for (const {id, help, nodes} of violations)
+		found.push(`${what}: axe-core: ${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 120)).join(' ')}`);
+	const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+
+	if (wide > 0)
+		found.push(`${what}: ${wide} pixels wider than the screen`);
+}
+
+async function withPage(options, use) {
+	const browser = await chromium.launch({executablePath: '/usr/bin/chromium', args: ['--no-sandbox']});
+	const context = await browser.newContext({
+		locale: 'en-US', timezoneId: 'America/St_Johns', bypassCSP: false, viewport: {width: 1200, height: 1000}, ...options,
+	});
+	const page = await context.newPage();
+
+	page.on('console', (message) => found.push(`console: ${message.text()}`));
+	page.on('pageerror', (error) => found.push(`error: ${error.stack}`));
+	page.on('request', (request) => {
+		if (!request.url().startsWith(base))
+			found.push(`asks ${request.url()}`);
+	});
+	try {
+		await use(page, context);
+	} finally {
+		await browser.close();
+	}
+}
+
+async function open(page, address) {
+	await page.goto(base + address);
+	await page.locator('#entries tbody tr').first().waitFor();
+}
+
+const visits = {
+	// What is counted exactly. WORDS: an address to connect to; a file for a picture, or none.
+	async exact([server, picture]) {
+		await withPage({}, async (page, context) => {
+			await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+			await open(page, '/');
+			check('verdict', await page.textContent('#verdict'), 'Counts are exact');
+			check('alarm', await page.isVisible('#alarm'), false);
+			check('listeners', (await cells(page, '#listeners', [0, 1, 2, 4, 5])).map((row) => [...row.slice(0, 2), ...row.slice(2).map(number)]),
+				ask('status').listeners.map((l) => [l.name, l.service, l.live, l.ipv4.live, l.ipv6.live]));
+			check('networks', await networks(page), ask('list', '-4', '24', '-6', '64').entries);
+			check('title', await page.title(), `${ask('list').total} sessions - conncount`);
+			const loaded = new Date(ask('status').loaded_at);
+
+			check('time zone', await page.textContent('#instance dd'),
+				new Intl.DateTimeFormat('en-US', {dateStyle: 'medium', timeStyle: 'long', timeZone: 'America/St_Johns'}).format(loaded));
+			await accessible(page, 'all networks');
+			if (picture)
+				await page.screenshot({path: picture});
+
+			// Down the tree, and up again.
+			await page.click('#entries a >> text="10.1.2.0/24"');
+			await page.locator('#entries th >> text="10.1.2.3/32"').waitFor();
+			check('address', new URL(page.url()).search, '?v4=32&within=10.1.2.0%2F24');
+			check('inside', await networks(page), ask('list', '-4', '32').entries.filter((entry) => entry.cidr.startsWith('10.1.2.')));
+			check('path', await page.locator('#path a').allTextContents(),
+				['all networks', '10.0.0.0/8', '10.1.0.0/16', '10.1.2.0/24']);
+			await page.click('#path a >> text="10.0.0.0/8"');
+			await eventually('the middle', () => networks(page), () => ask('list', '-4', '16').entries.filter((entry) => entry.cidr.startsWith('10.')));
+			await page.goBack();
+			await page.locator('#entries th >> text="10.1.2.3/32"').waitFor();
+			await page.keyboard.press('Escape');
+			await eventually('a level up', () => networks(page), () => ask('list', '-4', '24').entries.filter((entry) => entry.cidr.startsWith('10.1.')));
+
+			// A deep link, sorted by address.
+			await open(page, '/?service=submission&v4=32&v6=128&sort=network');
+			check('by address', (await networks(page)).map((entry) => entry.cidr), ['10.1.2.3/32', '10.7.7.7/32', '10.20.0.1/32']);
+			check('sorted', await page.getAttribute('#entries th[data-sort=network]', 'aria-sort'), 'ascending');
+			await page.focus('#entries th[data-sort=count] button');
+			await page.keyboard.press('Enter');
+			await eventually('by sessions', () => networks(page), () => ask('list', '--service', 'submission').entries);
+
+			// The filters.
+			await page.selectOption('#of', 'listener smtp');
+			await eventually('of a listener', () => networks(page), () => ask('list', '--listener', 'smtp').entries);
+			await page.selectOption('#family', 'ipv6');
+			await eventually('of a family', () => networks(page), () => ask('list', '--listener', 'smtp', '-6', '128').entries);
+			await page.fill('#within', 'example.com');
+			await page.keyboard.press('Enter');
+			await page.locator('#within[aria-invalid]').waitFor();
+			forgive(400);
+			await page.fill('#within', '2001:db8::/32');
+			await page.keyboard.press('Enter');
+			await page.locator('#within:not([aria-invalid])').waitFor();
+
+			// Without a reload, and without taking the focus.
+			await open(page, '/?service=submission');
+			await page.focus('#entries a >> text="10.20.0.0/24"');
+			const [host, port] = server.split(' ');
+			const socket = net.connect({host, port: Number(port), localAddress: '10.30.0.1'});
+
+			await new Promise((resolve) => socket.on('connect', resolve));
+			await eventually('a new session', () => networks(page), () => ask('list', '--service', 'submission', '-4', '24', '-6', '64').entries);
+			check('the focus', await page.evaluate(() => document.activeElement.textContent), '10.20.0.0/24');
+			check('its curve', /most [1-9]/.test(await page.textContent('#curve-text')), true);
+			socket.destroy();
+
+			// The map: each cell is a network, and a click goes into it.
+			await open(page, '/?map=1');
+			await page.locator('#cells rect:not([fill-opacity="0"])').first().waitFor();
+			check('cells with sessions', await page.locator('#cells rect:not([fill-opacity="0"])').count(), ask('list', '-4', '8').entries.length);
+			await page.focus('#cells');
+			await page.keyboard.press('ArrowDown');
+			check('below the first cell', await page.textContent('#cell'), '3.0.0.0/8: 0 sessions');
+			await accessible(page, 'the map');
+			await page.locator('#cells rect').nth(10).click();
+			await eventually('inside', () => networks(page), () => ask('list', '-4', '16').entries.filter((entry) => entry.cidr.startsWith('10.')));
+			await page.locator('#cells rect').nth(9).hover();
+			await eventually('under the pointer', () => page.textContent('#cell'), () => '10.9.0.0/16: 31 sessions');
+
+			// Copying.
+			await open(page, '/?service=submission');
+			await page.click('[aria-label="Copy as text: 10.20.0.0/24"]');
+			await eventually('copied', () => page.evaluate(() => navigator.clipboard.readText()), () => '10.20.0.0/24');
+			await page.click('[aria-label="Copy as a limit line: 10.20.0.0/24"]');
+			await eventually('a limit', () => page.evaluate(() => navigator.clipboard.readText()), () => 'limit = /24,/64 over 2 log');
+
+			// A page that pauses asks nothing.
+			await page.click('#pause');
+			await page.waitForLoadState('networkidle');
+			let asked = 0;
+
+			page.on('request', () => asked++);
+			await page.waitForTimeout(5000);
+			check('questions while it pauses', asked, 0);
+		});
+		await withPage({viewport: {width: 360, height: 740}, colorScheme: 'dark', hasTouch: true, isMobile: true}, async (page) => {
+			await open(page, '/');
+			await accessible(page, 'a phone');
+		});
+	},
+
+	// What is not exact.
+	async inexact() {
+		await withPage({}, async (page) => {
+			await open(page, '/');
+			check('verdict', await page.textContent('#verdict'), 'Counts are not exact');
+			check('alarm', /are not counted: the table of prefixes was full.*raise max_prefixes/.test(await page.textContent('#alarm')), true);
+			check('role', await page.getAttribute('#alarm', 'role'), 'alert');
+			await accessible(page, 'not exact');
+		});
+	},
+
+	// An instance that is not loaded; WORDS: its directory.
+	async unloaded([dir]) {
+		await withPage({}, async (page) => {
+			await page.goto(base + '/');
+			await page.locator('#alarm >> text="What is below is old, or missing"').waitFor();
+			check('alarm', (await page.textContent('#alarm')).includes(`${dir}: not loaded`), true);
+			check('elements', await page.locator('#alarm b, #alarm img').count(), 0);
+			forgive(503);
+			await accessible(page, 'not loaded');
+		});
+	},
+};
+
+visits[visit](words).catch((error) => found.push(error.stack)).finally(() => {
+	for (const text of found)
+		console.error(text);
+	process.exit(found.length ? 1 : 0);
+});

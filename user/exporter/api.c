@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * api.c - the answers below /api/.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <microhttpd.h>
+
+#include "answer_json.h"
+#include "api.h"
+#include "clock.h"
+#include "nodes_json.h"
+#include "queues.h"
+#include "reasons.h"
+#include "status_json.h"
+
+/* Bytes of an error: one names all services or listeners that there are, up to a bound. */
+enum { ERROR_SIZE = 2048 };
+
+int api_open(struct api *api)
+{
+	return *api->cc ? 0 : conncount_open(api->dir, api->cc);
+}
+
+/* --- errors ------------------------------------------------------------------------------------
+ */
+
+static int answer_object(json_t *object, unsigned status, struct api_answer *ret)
+{
+	char *text = json_dumps(object, JSON_COMPACT);
+
+	json_decref(object);
+	if (!text)
+		return -ENOMEM;
+	*ret = (struct api_answer){ status, text, strlen(text), 0, text };
+	return 0;
+}
+
+static int __attribute__((format(printf, 3, 4)))
+answer_error(unsigned status, struct api_answer *ret, const char *format, ...)
+{
+	json_t *object = json_object();
+	char text[ERROR_SIZE];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	json_object_set_new(object, "error", json_text(text));
+	return answer_object(object, status, ret);
+}
+
+/* The answer to a query of the library that failed. */
+static int answer_failure(const struct api *api, const struct target *target, int err,
+			  struct api_answer *ret)
+{
+	char text[ERROR_SIZE];
+
+	if (err == -ENOMEM)
+		return err;
+	return answer_error(err == -ESRCH ? MHD_HTTP_NOT_FOUND : MHD_HTTP_SERVICE_UNAVAILABLE, ret,
+			    "%s",
+			    target_strerror(api->dir, *api->cc, target, err, text, sizeof(text)));
+}
+
+/* --- answers that are kept ----------------------------------------------------------------------
+ */
+
+static int64_t processor_ns(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return (int64_t)used.tv_sec * (int64_t)NS_PER_S + used.tv_nsec;
+}
+
+static int answer_kept(const struct kept_answer *kept, struct api_answer *ret)
+{
+	*ret = (struct api_answer){ MHD_HTTP_OK, kept->text, kept->size, answers_age_s(kept),
+				    NULL };
+	return 0;
+}
+
+/* Keep the answer that was begun at @began_ns. */
+static int keep(struct api *api, const char *key, json_t *object, int64_t began_ns,
+		struct api_answer *ret)
+{
+	char *text = json_dumps(object, JSON_COMPACT);
+
+	json_decref(object);
+	if (!text)
+		return -ENOMEM;
+	return answer_kept(
+		answers_keep(&api->answers, key, text, strlen(text), processor_ns() - began_ns),
+		ret);
+}
+
+/* --- /api/status --------------------------------------------------------------------------------
+ */
+
+static void append_reason(void *arg, const char *reason)
+{
+	json_array_append_new(arg, json_text(reason));
+}
+
+static json_t *queue_json(const struct accept_queue *queue)
+{
+	char socket[LISTEN_SIZE];
+
+	return json_pack("{s:s, s:s?, s:I, s:I}", "listener", queue->at.name, "socket",
+			 queue->others ? NULL : listen_format(&queue->at, socket), "waiting",
+			 (json_int_t)queue->waiting, "limit", (json_int_t)queue->limit);
+}
+
+/* Add the accept queues; null, and why, if they cannot be read here. */
+static void add_queues(json_t *object, const struct snapshot *snapshot)
+{
+	struct queues queues;
+	json_t *array;
+	int err = queues_read(&snapshot->state, snapshot->listens, snapshot->n_listens, false,
+			      &queues);
+
+	json_object_set_new(object, "queues_why",
+			    err ? json_string(queues_strerror(err)) : json_null());
+	if (err) {
+		json_object_set_new(object, "queues", json_null());
+		return;
+	}
+	array = json_array();
+	for (size_t i = 0; i < queues.n_queues; i++)
+		json_array_append_new(array, queue_json(&queues.queues[i]));
+	json_object_set_new(object, "queues", array);
+	queues_free(&queues);
+}
+
+static json_t *instance_json(const struct snapshot *snapshot, const struct refusals *refusals)
+{
+	json_t *object = json_object(), *reasons = json_array();
+
+	reasons_tell(snapshot, append_reason, reasons);
+	json_object_set_new(object, "status", status_json(snapshot, refusals));
+	json_object_set_new(object, "reasons", reasons);
+	json_object_set_new(object, "nodes",
+			    snapshot->cluster.state.joined ? nodes_json(&snapshot->cluster)
+							   : json_null());
+	add_queues(object, snapshot);
+	return object;
+}
+
+static int answer_status(struct api *api, const struct parameters *parameters,
+			 struct api_answer *ret)
+{
+	static const char key[] = "status";
+	const struct kept_answer *kept = answers_find(&api->answers, key);
+	const struct target none = { NULL, NULL };
+	struct snapshot snapshot = { .n_listeners = 0 };
+	int64_t began = processor_ns();
+	char why[QUESTION_ERROR_SIZE];
+	struct refusals refusals;
+	json_t *object = NULL;
+	int err = question_none(parameters, why);
+
+	if (err)
+		return answer_error(MHD_HTTP_BAD_REQUEST, ret, "%s", why);
+	if (kept)
+		return answer_kept(kept, ret);
+	err = snapshot_take(*api->cc, api->dir, &snapshot);
+	if (!err)
+		err = refusals_read(&snapshot, &refusals);
+	if (!err) {
+		object = instance_json(&snapshot, &refusals);
+		refusals_free(&refusals);
+	}
+	snapshot_free(&snapshot);
+	return err ? answer_failure(api, &none, err, ret) : keep(api, key, object, began, ret);
+}
+
+/* --- /api/networks ------------------------------------------------------------------------------
+ */
+
+/* Leave the networks inside of @within, and make the total that of theirs. */
+static void narrow(struct listing *listing, const struct conncount_cidr *within)
+{
+	size_t kept = 0;
+
+	listing->answer.count = 0;
+	for (size_t i = 0; i < listing->n; i++) {
+		struct conncount_cidr around = listing->entries[i].cidr;
+
+		conncount_cidr_mask(&around, within->prefixlen);
+		if (network_compare(&around, within))
+			continue;
+		listing->answer.count += listing->entries[i].count;
+		listing->entries[kept++] = listing->entries[i];
+	}
+	listing->n = kept;
+}
+
+static json_t *length_json(int length)
+{
+	return length < 0 ? json_null() : json_integer(length);
+}
+
+static json_t *networks_json(const struct networks_question *question, struct listing *listing)
+{
+	size_t shown = question->limit;
+	char text[CONNCOUNT_CIDR_SIZE];
+	json_t *object;
+
+	if (question->has_within)
+		narrow(listing, &question->within);
+	if (shown > listing->n)
+		shown = listing->n;
+	listing_sort(listing, shown);
+	object = listing_json(&question->target, listing, entries_json(listing, shown));
+	json_object_set_new(object, "v4", length_json(question->lengths.ipv4));
+	json_object_set_new(object, "v6", length_json(question->lengths.ipv6));
+	json_object_set_new(object, "within",
+			    question->has_within
+				    ? json_string(conncount_cidr_format(&question->within, text))
+				    : json_null());
+	return object;
+}
+
+/* Two questions with the same key have the same answer. */
+static void networks_key(const struct networks_question *question, char *ret)
+{
+	const struct target *target = &question->target;
+	char within[CONNCOUNT_CIDR_SIZE] = "";
+
+	if (question->has_within)
+		conncount_cidr_format(&question->within, within);
+	snprintf(ret, ANSWER_KEY_SIZE, "networks %d %d %zu %s %s %.300s", question->lengths.ipv4,
+		 question->lengths.ipv6, question->limit, within,
+		 target->listener ? "listener" : "service",
+		 target->listener ? target->listener : target->service);
+}
+
+static int answer_networks(struct api *api, const struct parameters *parameters,
+			   struct api_answer *ret)
+{
+	int64_t began = processor_ns();
+	struct networks_question question;
+	const struct kept_answer *kept;
+	char why[QUESTION_ERROR_SIZE];
+	char key[ANSWER_KEY_SIZE];
+	struct listing listing;
+	json_t *object;
+	int err = question_networks(parameters, &question, why);
+
+	if (err)
+		return answer_error(MHD_HTTP_BAD_REQUEST, ret, "%s", why);
+	networks_key(&question, key);
+	kept = answers_find(&api->answers, key);
+	if (kept)
+		return answer_kept(kept, ret);
+	err = listing_take(*api->cc, &question.target, &question.lengths, &listing);
+	if (err)
+		return answer_failure(api, &question.target, err, ret);
+	object = networks_json(&question, &listing);
+	listing_free(&listing);
+	return keep(api, key, object, began, ret);
+}
+
+/* --- /api/history -------------------------------------------------------------------------------
+ */
+
+static int answer_history(struct api *api, const struct parameters *parameters,
+			  struct api_answer *ret)
+{
+	struct history_question question;
+	char why[QUESTION_ERROR_SIZE];
+	struct target target;
+	json_t *object;
+	int err = question_history(parameters, &question, why);
+
+	if (err)
+		return answer_error(MHD_HTTP_BAD_REQUEST, ret, "%s", why);
+	history_wanted(api->history);
+	history_sample(api->history, *api->cc);
+	object = history_json(api->history, &question);
+	if (object)
+		return answer_object(object, MHD_HTTP_OK, ret);
+	target = (struct target){ .listener = question.listener };
+	return answer_failure(api, &target, -ESRCH, ret);
+}
+
+/* --- all ----------------------------------------------------------------------------------------
+ */
+
+int api_answer(struct api *api, const char *path, const struct parameters *parameters,
+	       struct api_answer *ret)
+{
+	static const struct {
+		const char *path;
+		int (*answer)(struct api *api, const struct parameters *parameters,
+			      struct api_answer *ret);
+	} answers[] = {
+		{ "status", answer_status },
+		{ "networks", answer_networks },
+		{ "history", answer_history },
+	};
+	const struct target none = { NULL, NULL };
+
+	for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+		int err;
+
+		if (strcmp(path, answers[i].path))
+			continue;
+		err = api_open(api);
+		return err ? answer_failure(api, &none, err, ret)
+			   : answers[i].answer(api, parameters, ret);
+	}
+	return answer_error(MHD_HTTP_NOT_FOUND, ret,
+			    "there is no such answer (known: /api/status, /api/networks, "
+			    "/api/history)");
+}
