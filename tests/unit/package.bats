@@ -43,6 +43,13 @@ fresh() {
 	cp "$DEBS"/conncount-policyd_*.deb "$TREE/root/conncount-policyd.deb"
 	cp "$DEBS"/lua-conncount_*.deb "$TREE/root/lua-conncount.deb"
 	cp "$TOOLS/hold.py" "$TREE/root/"
+	# Also removes libraries that other packages suggest, as systemd of Debian 13 does.
+	cat >"$TREE/root/purge" <<-'END'
+		#!/bin/sh
+		exec apt-get -q purge -y --autoremove -o APT::AutoRemove::RecommendsImportant=0 \
+			-o APT::AutoRemove::SuggestsImportant=0 "$@"
+	END
+	chmod 755 "$TREE/root/purge"
 	GROUP=$(mktemp -u conncount-package.XXXXXX)
 	mapfile -t GROUPS_OF < <(awk '$3 == "cgroup2" || $4 ~ /name=systemd/ { print $2 }' /proc/mounts)
 	for hierarchy in "${GROUPS_OF[@]}"; do
@@ -70,7 +77,7 @@ snapshot() {
 		-path ./root -o -path ./var/tmp -o -path ./var/log -o -path ./var/cache -o \
 		-path ./var/backups -o -path ./var/lib/apt -o -path ./var/lib/dpkg \
 		-o -path ./run \) -prune -o -printf '%p %y %m %U %G %l\n' |
-		grep -vE '^\./(etc/(passwd|group|shadow|gshadow|subuid|subgid)-|etc/\.pwd\.lock|etc/(machine-id|hostname)|etc/apt/apt.conf.d) ' |
+		grep -vE '^\./(etc/(passwd|group|shadow|gshadow|subuid|subgid)-|etc/\.pwd\.lock|(etc|var)/\.updated|etc/(machine-id|hostname)|etc/apt/apt.conf.d) ' |
 		grep -vE '^\./var/lib/(private|systemd/(random-seed|catalog.*|timers.*|timesync.*|coredump)|pam|logrotate)|\.pyc |__pycache__' |
 		sort)
 	# Users, groups and installed packages.
@@ -183,7 +190,7 @@ in_chroot() {
 		useradd -G conncount asks
 		su asks -s /bin/sh -c "conncount count 127.0.0.0/8" | sed "s/^/asks /"
 		userdel asks
-		apt-get -q purge -y --autoremove conncount
+		/root/purge conncount
 		grep conncount /proc/mounts && exit 1
 		ls /run | grep conncount && exit 1
 		kill %1'
@@ -209,9 +216,8 @@ container_start() {
 			--drop-capability=CAP_SYS_MODULE --console=pipe
 	) >"$BATS_TEST_TMPDIR/console" 2>&1 </dev/null 3>&- &
 	NSPAWN=$!
-	wait_until -t 30 find_leader
+	wait_until -t 90 container_is_up || fail "$(<"$BATS_TEST_TMPDIR/console")"
 	LEADER=$(find_leader)
-	wait_until -t 60 container_is_up
 }
 
 # find_leader: prints the process ID of the container's first process.
@@ -219,7 +225,10 @@ find_leader() {
 	tr -d ' ' <"/proc/$NSPAWN/task/$NSPAWN/children" | grep .
 }
 
+# container_is_up: whether all is started. At first, nspawn's child is another process.
 container_is_up() {
+	local LEADER
+	LEADER=$(find_leader)
 	[ "$(inside systemctl is-system-running)" = running ]
 }
 
@@ -372,7 +381,7 @@ expect_inside() {
 	[[ $(inside systemctl show -P MainPID conncount-policyd.service) != "$pid" ]] ||
 		fail 'not started again'
 
-	expect 0 inside apt-get -q purge -y --autoremove conncount conncount-policyd lua-conncount
+	expect 0 inside /root/purge conncount conncount-policyd lua-conncount
 	expect_inside '' sh -c 'systemctl list-units --all --no-legend "conncount*"; getent group conncount || :'
 	expect 0 inside systemctl stop mail
 	container_stop
@@ -515,7 +524,7 @@ print(b"".join(iter(lambda: s.recv(65536), b"")).decode())'
 	expect 0 inside conncount status
 	expect_match '^mx +SMTP +3 +3 +0 +3 ' "$(tail -n 1 <<<"$output")" 'opened'
 
-	expect 0 inside apt-get -q purge -y --autoremove conncount
+	expect 0 inside /root/purge conncount
 	expect_inside '' sh -c 'systemctl list-units --all --no-legend "conncount*"; getent group conncount || :'
 	expect 1 inside grep conncount /proc/mounts
 	expect_inside running systemctl is-system-running
