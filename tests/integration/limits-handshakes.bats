@@ -49,12 +49,16 @@ cookied() {
 	expect_limited 'held 2 nodes 2' places # in a /24 and its /16
 	counted 0
 	act client "socks = connect('10.1.2.200', '192.0.2.1', 25)"
+	# While the place is fresh, the client's ACK is dropped. After a cookie the server repeats nothing,
+	# but the client does.
+	act client 'socks[0].send(b"EHLO")'
 	wait_until expect_count 1
 	no_places
 	act forger 'for i in range(1, 100): forge("2001:db8:7::%x" % i, 99, "2001:db8::1", 25, ACK)'
 	expect_limited 'held 2 nodes 2' places
 	counted 1
-	act client "socks += connect('2001:db8:7::200', '2001:db8::1', 25)"
+	act client "socks += connect('2001:db8:7::200', '2001:db8::1', 25)
+socks[1].send(b'EHLO')"
 	wait_until expect_count 2
 	no_places
 	# While a network is full, they hold none.
