@@ -118,7 +118,7 @@ LUA_OBJS := $(patsubst lua/%.c,%.o,$(wildcard lua/*.c))
 LUA_MODULES := $(LUA_VERSIONS:%=$(BUILD)/lua/%/conncount.so)
 LUA_LIBRARIES := $(LUA_VERSIONS:%=$(BUILD)/libconncount-lua%.a)
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(filter-out %.bpf.c,$(wildcard tests/tools/*.c)))
-BENCHES := $(patsubst %,$(BUILD)/bench/%,ask cycle daemons live runtime split transfer trie)
+BENCHES := $(patsubst %,$(BUILD)/bench/%,ask cycle daemons live runtime split spoof transfer trie)
 EMBEDS := $(LUAS:%=$(BUILD)/tests/embed-%)
 EXAMPLE := $(BUILD)/tests/server
 

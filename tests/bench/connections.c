@@ -3,10 +3,12 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -171,7 +173,27 @@ void move_to(const char *cgroup)
 		err(1, "%s", path);
 }
 
-int attach_empty(const char *cgroup, const char *name, enum bpf_prog_type type,
+void stay_on(int cpu)
+{
+	cpu_set_t cpus;
+
+	if (cpu < 0)
+		return;
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		err(1, "CPU %d", cpu);
+}
+
+double cpu_ns(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &at);
+	return (double)at.tv_sec * 1e9 + (double)at.tv_nsec;
+}
+
+int attach_empty(const char *to, const char *name, enum bpf_prog_type type,
 		 enum bpf_attach_type attach)
 {
 	/* r0 = 1; exit */
@@ -179,13 +201,13 @@ int attach_empty(const char *cgroup, const char *name, enum bpf_prog_type type,
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	int directory = open(cgroup, O_RDONLY | O_CLOEXEC);
+	int target = open(to, O_RDONLY | O_CLOEXEC);
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach);
 	int program = bpf_prog_load(type, name, "GPL", instructions,
 				    sizeof(instructions) / sizeof(*instructions), &opts);
 
-	if (directory < 0 || program < 0 || bpf_link_create(program, directory, attach, NULL) < 0)
-		err(1, "a program that does nothing, in %s", cgroup);
-	close(directory);
+	if (target < 0 || program < 0 || bpf_link_create(program, target, attach, NULL) < 0)
+		err(1, "a program that does nothing, at %s", to);
+	close(target);
 	return program;
 }

@@ -55,11 +55,18 @@ int accept_from(int listener);
  */
 void move_to(const char *cgroup);
 
+/* stay_on() - keep this process on a CPU. @cpu: its number; less than 0: any. */
+void stay_on(int cpu);
+
+/* cpu_ns() - nanoseconds of CPU time that this process has taken. */
+double cpu_ns(void);
+
 /*
- * attach_empty() - attach a program that does nothing to a cgroup, for as long as this process
- * lives. Returns the program.
+ * attach_empty() - attach a program that does nothing, for as long as this process lives.
+ * @to: the directory of a cgroup, or the file of a network namespace.
+ * Returns the program.
  */
-int attach_empty(const char *cgroup, const char *name, enum bpf_prog_type type,
+int attach_empty(const char *to, const char *name, enum bpf_prog_type type,
 		 enum bpf_attach_type attach);
 
 #endif

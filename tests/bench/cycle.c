@@ -3,7 +3,7 @@
  * cycle.c - measures what a connection on loopback costs: connect, accept, close at both ends.
  *
  *	cycle [--clients CGROUP] [--sources N] [--cpu N] [--server N] [--header 1|2 [--proxy]]
- *	      4|6 PORT CONNECTIONS
+ *	      [--empty CGROUP] 4|6 PORT CONNECTIONS
  *
  * One thread does all of it, so that no process waits for another: the kernel handles each packet
  * within the system call that sends it. The client closes first, as most do.
@@ -17,17 +17,17 @@
  *	--header 1|2       send a PROXY header of that version, which names the client; the server
  *	                   reads it, and closes first
  *	--proxy            connect from the proxy's address
+ *	--empty CGROUP     attach programs that do nothing where the gates of limits are: to that
+ *	                   cgroup, and to this network namespace
  *
  * Prints how many nanoseconds of CPU time a connection takes: the median over slices of
  * SLICE connections, so that neither other processes nor interrupts count.
  */
 #include <err.h>
 #include <getopt.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "connections.h"
@@ -44,14 +44,6 @@ static struct {
 	uint16_t port;
 	unsigned long connections;
 } options = { .sources = 65000, .cpu = -1, .server = 1 };
-
-static double cpu_ns(void)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &at);
-	return (double)at.tv_sec * 1e9 + (double)at.tv_nsec;
-}
 
 static void cycle(int listener, const union address *from, const union address *to)
 {
@@ -118,6 +110,7 @@ static void parse(int argc, char **argv)
 		{ "server", required_argument, NULL, 'n' },
 		{ "header", required_argument, NULL, 'h' },
 		{ "proxy", no_argument, &options.proxy, 1 },
+		{ "empty", required_argument, NULL, 'e' },
 		{ 0 },
 	};
 	int option;
@@ -138,6 +131,12 @@ static void parse(int argc, char **argv)
 		case 'p':
 			options.cpu = atoi(optarg);
 			break;
+		case 'e':
+			attach_empty(optarg, "empty", BPF_PROG_TYPE_CGROUP_SKB,
+				     BPF_CGROUP_INET_INGRESS);
+			attach_empty("/proc/self/ns/net", "empty", BPF_PROG_TYPE_SK_LOOKUP,
+				     BPF_SK_LOOKUP);
+			break;
 		case 'n':
 			options.server = (unsigned)strtoul(optarg, NULL, 10);
 			break;
@@ -147,7 +146,8 @@ static void parse(int argc, char **argv)
 	}
 	if (optind + 3 != argc)
 		errx(2, "usage: cycle [--clients CGROUP] [--sources N] [--cpu N] "
-			"[--server N] [--header 1|2 [--proxy]] 4|6 PORT CONNECTIONS");
+			"[--server N] [--header 1|2 [--proxy]] [--empty CGROUP] "
+			"4|6 PORT CONNECTIONS");
 	options.family = strcmp(argv[optind], "6") ? AF_INET : AF_INET6;
 	options.port = (uint16_t)strtoul(argv[optind + 1], NULL, 10);
 	options.connections = strtoul(argv[optind + 2], NULL, 10);
@@ -157,15 +157,8 @@ static void parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	cpu_set_t cpus;
-
 	parse(argc, argv);
-	CPU_ZERO(&cpus);
-	if (options.cpu >= 0) {
-		CPU_SET(options.cpu, &cpus);
-		if (sched_setaffinity(0, sizeof(cpus), &cpus))
-			err(1, "CPU %d", options.cpu);
-	}
+	stay_on(options.cpu);
 	measure();
 	return 0;
 }

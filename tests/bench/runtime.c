@@ -11,7 +11,9 @@
  *
  * The kernel reads the clock before and after each run, and that takes time as well: as much as a
  * program that does nothing appears to take. Such a program is attached to CGROUP, and printed as
- * `empty`; while the ingress program is attached, another as `empty_ingress`.
+ * `empty`; while the ingress program or the ACK gate is attached, another as `empty_ingress`.
+ *
+ * The SYN gate is that of the network namespace that runtime is started in.
  */
 #include <err.h>
 #include <errno.h>
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,22 +33,40 @@
 #include "conncount.h"
 #include "connections.h"
 
-enum { INGRESS = 2, EMPTY, EMPTY_INGRESS, PROGRAMS };
+/* Of those up to RELEASE every instance has one. */
+enum { RELEASE = 1, INGRESS, ACK_GATE, SYN_GATE, EMPTY, EMPTY_INGRESS, PROGRAMS };
 
-static const char *const names[PROGRAMS] = { CC_PIN_SOCKOPS, CC_PIN_RELEASE, CC_PIN_INGRESS,
-					     "empty", "empty_ingress" };
+static const char *const names[PROGRAMS] = {
+	CC_PIN_SOCKOPS,  CC_PIN_RELEASE, CC_PIN_INGRESS,  CC_PIN_ACK_GATE,
+	CC_PIN_SYN_GATE, "empty",        "empty_ingress",
+};
+
+/* Where the link of a program is pinned. */
+static void pin_of(int program, char path[PATH_MAX])
+{
+	static const char own[] = "/proc/self/ns/net";
+	int n = snprintf(path, PATH_MAX, "%s/" CC_DIR_LIVE "/%s", conncount_dir(NULL),
+			 names[program]);
+	struct stat netns;
+
+	if (program != SYN_GATE)
+		return;
+	if (stat(own, &netns))
+		err(1, own);
+	snprintf(path + n, PATH_MAX - (size_t)n, "-%lu", (unsigned long)netns.st_ino);
+}
 
 /* The program that an instance's link has attached. Returns -1 if the instance needs none. */
-static int program_of(const char *pin)
+static int program_of(int name)
 {
 	struct bpf_link_info info = { 0 };
 	__u32 size = sizeof(info);
 	char path[PATH_MAX];
 	int link, program;
 
-	snprintf(path, sizeof(path), "%s/" CC_DIR_LIVE "/%s", conncount_dir(NULL), pin);
+	pin_of(name, path);
 	link = bpf_obj_get(path);
-	if (link < 0 && errno == ENOENT && !strcmp(pin, CC_PIN_INGRESS))
+	if (link < 0 && errno == ENOENT && name > RELEASE)
 		return -1;
 	if (link < 0 || bpf_obj_get_info_by_fd(link, &info, &size))
 		err(1, "%s", path);
@@ -114,11 +135,11 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		errx(2, "usage: runtime CGROUP COMMAND...");
 	for (int i = 0; i < EMPTY; i++)
-		program[i] = program_of(names[i]);
+		program[i] = program_of(i);
 	program[EMPTY] =
 		attach_empty(argv[1], names[EMPTY], BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS);
 	program[EMPTY_INGRESS] = -1;
-	if (program[INGRESS] >= 0)
+	if (program[INGRESS] >= 0 || program[ACK_GATE] >= 0)
 		program[EMPTY_INGRESS] =
 			attach_empty(argv[1], names[EMPTY_INGRESS], BPF_PROG_TYPE_CGROUP_SKB,
 				     BPF_CGROUP_INET_INGRESS);

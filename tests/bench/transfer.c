@@ -21,25 +21,15 @@
  */
 #include <err.h>
 #include <getopt.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "connections.h"
 
 enum { CHUNK_MAX = 64 * 1024, MEGABYTE = 1000 * 1000 };
-
-static double cpu_ns(void)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &at);
-	return (double)at.tv_sec * 1e9 + (double)at.tv_nsec;
-}
 
 static void transfer(int from, int to, size_t bytes, size_t chunk)
 {
@@ -122,17 +112,13 @@ int main(int argc, char **argv)
 		{ "back", no_argument, &options.back, 1 },
 		{ 0 },
 	};
-	cpu_set_t cpus;
 	int option;
 
-	CPU_ZERO(&cpus);
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		if (option == 'c') {
 			options.clients = optarg;
 		} else if (option == 'p') {
-			CPU_SET(atoi(optarg), &cpus);
-			if (sched_setaffinity(0, sizeof(cpus), &cpus))
-				err(1, "CPU %s", optarg);
+			stay_on(atoi(optarg));
 		} else if (option == 'e') {
 			attach_empty(optarg, "empty", BPF_PROG_TYPE_CGROUP_SKB,
 				     BPF_CGROUP_INET_INGRESS);

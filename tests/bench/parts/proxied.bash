@@ -20,20 +20,6 @@ proxied_start() {
 	load_build
 }
 
-# packets SIZE: has loopback carry packets of so many bytes; up to 64 KB, as network cards merge them,
-# or each by itself.
-packets() {
-	local segments=65535
-	[ "$1" -gt 1500 ] || segments=1
-	in_ns ip link set lo mtu "$1" gso_max_segs $segments
-}
-
-# chunk SIZE: how many bytes to send at once: one of the large packets, or eleven of the small ones.
-# (With many more of these, the kernel compacts the receiver's queue, which takes most of the time.)
-chunk() {
-	[ "$1" -gt 1500 ] && echo 65000 || echo 15900
-}
-
 # time_header WHAT ROUND 4|6 VERSION PORT [OPTION]: a whole connection from one address.
 time_header() {
 	note proxied connection "$3" "$4" "$1" "$2" "$(cycle --sources 1 --header "$4" "${@:6}" "$3" "$5")"
@@ -59,8 +45,7 @@ time_ingress() {
 		key+=("$1")
 		shift
 	done
-	in_ns "$BENCH/runtime" "$CGROUP_PATH" "$BENCH/$3" --cpu 0 --clients "$CLIENTS" "${@:4}" |
-		awk -v n="$2" 'NR > 1 { print $1, $2 / n, $3 / n, $4, $5 }' | noted proxied "${key[@]}"
+	programs "$2" "$BENCH/$3" --cpu 0 --clients "$CLIENTS" "${@:4}" | noted proxied "${key[@]}"
 }
 
 # time_headers 4|6: the programs, of a connection.

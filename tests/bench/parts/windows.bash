@@ -31,9 +31,9 @@ windows_fill() {
 
 # windows_programs 4|6 SOURCES: nanoseconds of a connection in the two programs that it needs.
 windows_programs() {
-	in_ns "$BENCH/runtime" "$CGROUP_PATH" \
+	programs "$connections" \
 		"$BENCH/cycle" --cpu 0 --clients "$CLIENTS" --sources "$2" "$1" 25 "$connections" |
-		awk -v n="$connections" '$1 == "sockops" || $1 == "release" { ns += $3 } END { print ns / n }'
+		awk '$1 == "sockops" || $1 == "release" { ns += $3 } END { print ns }'
 }
 
 # time_windows NAME ROUND 4|6 SOURCES: a connection, and the programs of another one.
