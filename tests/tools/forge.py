@@ -47,9 +47,9 @@ def fill_configs(path):
     """All texts without an end, all numbers as great as they can be, and every listener in use."""
     configs = Map(path)
     head = b"A" * (32 + 4096) + b"\xff" * (32 + 56)
-    listener = b"A" * 128 + struct.pack("=II", 1, 0)
+    listener = b"A" * 128 + struct.pack("=IIQ", 1, 0, 0)
     for number in range(2):
-        configs[struct.pack("=I", number)] = (head + listener * 1024)[:configs.value_size]
+        configs[struct.pack("=I", number)] = head + listener * 1024
 
 
 if __name__ == "__main__":
