@@ -38,7 +38,8 @@
  * still get theirs. Then note the leaf for the cluster's daemon.
  *
  * @limit: at most how many levels the address has.
- * @places: on which levels the session has a place, which +1 makes a count (places.bpf.h).
+ * @places: on which levels the session has a place, which +1 makes a count (places.bpf.h). Where +1
+ * was not entered, the place is given back.
  *
  * A global function, so that the verifier checks it once and not for every path to every call: a
  * tenth of the work. In return the verifier knows nothing of the arguments.
@@ -70,8 +71,11 @@ __u32 levels_add(const struct cc_session *session, __u32 limit, int n, __u32 pla
 		err = count_change(&key, by, place ? 0 : absent, cacheable, &evicted);
 		if (err < 0 || evicted.prefixlen)
 			err = count_finish(&key, by, err, &evicted);
-		if (err < 0)
+		if (err < 0) {
+			if (has_limits && places)
+				places_return(session, places << done);
 			break;
+		}
 		absent = err;
 	}
 	if (done == level_count(session) && cluster_is_joined())
@@ -148,16 +152,14 @@ static __always_inline __u32 session_enter(const struct cc_session *session)
 {
 	struct cc_tally *tally =
 		tally_get(bpf_ntohs(session->listener), bpf_ntohs(session->family));
-	__u32 places = place_claim(session);
-	__u32 all = level_count(session), done = levels_add(session, all, 1, places);
+	__u32 all = level_count(session);
+	__u32 done = levels_add(session, all, 1, place_claim(session));
 
 	if (!tally)
 		return CC_SESSION_UNCOUNTED;
 	origin_add(session, 1);
 	if (done < all) {
 		levels_add(session, done, -1, 0);
-		if (has_limits)
-			places_return(session, places & ~((1U << done) - 1));
 		uncounted_add(tally, 1);
 		return CC_SESSION_UNCOUNTED;
 	}

@@ -785,12 +785,13 @@ static bool session_enter(struct proc *proc, int listener)
 	CALL(levels_add(proc, listener, options.levels, 1, proc->session.places));
 	proc->session.done = proc->ret;
 	if (proc->session.done != options.levels && rule(RULE_UNCOUNTED_STATE)) {
+		/* In the code levels_add() does it, as the last of the first call. */
+		CALL(places_return(proc, listener,
+				   proc->session.places & ~((1 << proc->session.done) - 1)));
 		if (!rule(RULE_UNDO_LIMIT))
 			proc->session.done = options.levels;
 		if (rule(RULE_LEVEL_UNDO))
 			CALL(levels_add(proc, listener, proc->session.done, -1, 0));
-		CALL(places_return(proc, listener,
-				   proc->session.places & ~((1 << proc->session.done) - 1)));
 		now.uncounted++;
 		RETURN(UNCOUNTED);
 	}

@@ -712,10 +712,11 @@ static bool session_enter(struct proc *proc)
 	CALL(levels_add(proc, options.levels, 1, proc->places));
 	proc->done = proc->ret;
 	if (proc->done < options.levels) {
-		CALL(levels_add(proc, proc->done, -1, 0));
+		/* In the code levels_add() does it, as the last of the first call. */
 		if (rule(RULE_UNDO_RETURN))
 			CALL(places_return(proc, proc->owner,
 					   proc->places & ~((1 << proc->done) - 1)));
+		CALL(levels_add(proc, proc->done, -1, 0));
 		RETURN(UNCOUNTED);
 	}
 	RETURN(COUNTED);
