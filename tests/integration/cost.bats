@@ -52,7 +52,7 @@ expect_runs() {
 		[ "$stack" -le 512 ] || fail "$name: $stack bytes of stack"
 		((++programs))
 	done <<<"$output"
-	expect_eq 9 $programs programs
+	expect_eq 13 $programs programs
 }
 
 # calls N ADDRESS: opens and closes a session from ADDRESS, N times.
