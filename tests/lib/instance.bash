@@ -171,10 +171,19 @@ load_shared() {
 	[ "$SCALE" -eq 1 ] || echo "$TEST_DIR" >"$BATS_FILE_TMPDIR/shared"
 }
 
+# attachable: prints where a test's BPF programs can be: its cgroup and, if it still has one, its
+# network namespace.
+attachable() {
+	echo "$CGROUP_PATH"
+	[ ! -e "$TEST_DIR/net" ] || echo "$TEST_DIR/net"
+}
+
 # remember: records the BPF programs now attached to the test's cgroup or network namespace, with
 # their links and maps.
 remember() {
-	"$BUILD/tests/objects" attached "$CGROUP_PATH" "$TEST_DIR/net" >>"$TEST_DIR/bpf-ids"
+	local at
+	mapfile -t at < <(attachable)
+	"$BUILD/tests/objects" attached "${at[@]}" >>"$TEST_DIR/bpf-ids"
 }
 
 # nursery ORDER...: sends an order to tests/tools/nursery.py, of which each file runs one.
@@ -390,7 +399,9 @@ leaks() {
 	for left in "$CGROUP_PATH"/*/; do
 		[ ! -d "$left" ] || echo "cgroup: $left"
 	done
-	"$BUILD/tests/objects" left "$CGROUP_PATH" "$TEST_DIR/net" <"$TEST_DIR/bpf-ids"
+	local at
+	mapfile -t at < <(attachable)
+	"$BUILD/tests/objects" left "${at[@]}" <"$TEST_DIR/bpf-ids"
 }
 
 # no_leaks: fails if there are leaks, and names them.
