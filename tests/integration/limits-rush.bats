@@ -518,24 +518,42 @@ gated() {
 	verified 0
 }
 
+# at_most_are_in N: expects that at most N sessions are counted, and all others that got in are
+# uncounted; or that a change of the count was lost, and the limit not in force for that reason.
+at_most_are_in() {
+	local in counted
+	in=$(rush a accept)
+	if [ "$(state lost)" -gt 0 ]; then
+		expect_eq 'changes of its counts were lost' "$(state listeners.0.limits.0.reason)"
+		return
+	fi
+	counted=$(conncount count 2>/dev/null) || :
+	((counted <= $1)) || fail "$counted sessions at a limit of $1" || return
+	expect_eq "$in" $((counted + $(state uncounted))) 'sessions counted or uncounted'
+}
+
 @test "if map operations fail, no more sessions than the limit are counted, and no place is left" {
-	local faults in
+	local faults full=0
 	rush_start a
 	rush a listen "$SERVER4" 25 8192
 	limit 20
 	for faults in 3 5 7; do
-		"$BUILD/tests/faults-$faults/conncount" load -c "$CONFIG" --cgroup "$CGROUP"
-		remember
 		for _ in 1 2 3; do
+			"$BUILD/tests/faults-$faults/conncount" load -c "$CONFIG" --cgroup "$CGROUP"
+			remember
 			rush a clients 200 "$PACKETS4" "$SOURCES"
 			rush a syn
 			rush a ack
-			in=$(rush a accept)
-			expect_eq 20 "$(conncount count 2>/dev/null)" 'sessions counted'
-			expect_eq "$in" $((20 + $(state uncounted))) 'sessions counted or uncounted'
-			free
+			wait_until at_most_are_in 20
+			if [ "$(state lost)" -eq 0 ]; then
+				free
+				# If operations fail in step with the sessions, all are uncounted.
+				[ "$(conncount count 2>/dev/null)" -lt 20 ] || ((++full))
+			fi
+			rush a clients 0 "$PACKETS4" "$SOURCES"
 		done
-		rush a clients 0 "$PACKETS4" "$SOURCES"
+		[ "$(state lost)" -eq 0 ] || load
 		settled
 	done
+	((full > 0)) || fail 'the limit was reached in no round'
 }
