@@ -195,6 +195,7 @@ socks += connect('10.1.2.4', '192.0.2.1', 25); assert refused('10.1.2.4', '192.0
 	local n
 	n=$(scaled 40 8)
 	sysctl ipv4/tcp_syncookies 0
+	sysctl ipv4/tcp_max_syn_backlog 4096
 	pair
 	limits "limit = /24,/64 over $n reset"
 	act client "

@@ -238,9 +238,11 @@ int gates_detach(const char *dir)
 int gates_reclaim(struct conncount_bpf *skel)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
-	int err = clear_gated(bpf_map__fd(skel->maps.gated));
+	int err = programs_wait();
 
-	programs_wait();
+	if (err)
+		return err;
+	err = clear_gated(bpf_map__fd(skel->maps.gated));
 	if (!err)
 		err = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.conncount_reclaim), &opts);
 	if (err)

@@ -650,7 +650,8 @@ static int bring_up_to_date(struct conncount_bpf *skel, const struct config_maps
 		err = sockets_seed(skel, cgroup, counted);
 		/* A release program that found no record may not have checked yet whether it needs
 		 * one. */
-		programs_wait();
+		if (!err)
+			err = programs_wait();
 		/* And a header may have found no record, just before its session got one. */
 		if (!err && config_has_proxies(config))
 			err = sockets_seed(skel, cgroup, counted);

@@ -12,11 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
-#include <linux/membarrier.h>
 
 #include "clock.h"
 #include "mapping.h"
@@ -388,10 +386,30 @@ static int clear_tallies(int stats_fd, const struct cc_config *from, const struc
 	return err;
 }
 
-/* Programs run in RCU read sections, and this is an RCU grace period. */
-void programs_wait(void)
+/*
+ * Programs run in RCU read sections, and a change of a map of maps waits for an RCU grace period for
+ * their sake (Linux commit 1ae80cf31938). membarrier(2) does, too, but fails where a CPU is
+ * nohz_full.
+ */
+int programs_wait(void)
 {
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	__u32 key = 0;
+	int inner, outer, err;
+
+	inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(__u32), sizeof(__u32), 1, NULL);
+	opts.inner_map_fd = inner < 0 ? 0 : (__u32)inner;
+	outer = inner < 0 ? inner :
+			    bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, NULL, sizeof(__u32),
+					   sizeof(__u32), 1, &opts);
+	err = outer < 0 ? outer : bpf_map_update_elem(outer, &key, &inner, BPF_ANY);
+	if (outer >= 0)
+		close(outer);
+	if (inner >= 0)
+		close(inner);
+	if (err)
+		report("programs that still run cannot be waited for: %s", strerror(-err));
+	return err;
 }
 
 /*
@@ -420,8 +438,7 @@ static int publish(const struct config_maps *maps, const struct config *config,
 	if (seeds)
 		__atomic_store_n(&maps->control->seeding, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&maps->control->generation, generation, __ATOMIC_RELEASE);
-	programs_wait();
-	return 0;
+	return programs_wait();
 }
 
 /* Whether two configurations have the same active listeners, under the same ids. */

@@ -61,7 +61,8 @@ int config_carry_totals(const struct config_maps *maps, const struct config_maps
 
 /*
  * programs_wait() - wait until all runs of programs that began before this call have ended.
+ * Returns 0, or a negative errno after a message.
  */
-void programs_wait(void);
+int programs_wait(void);
 
 #endif
