@@ -586,6 +586,18 @@ static void server_listen(const char *address, unsigned port, unsigned backlog, 
 	receiver_open();
 }
 
+/* Close a socket at once, with a RST. */
+static void socket_reset(int *fd)
+{
+	const struct linger reset = { .l_onoff = 1 };
+
+	if (*fd < 0)
+		return;
+	if (setsockopt(*fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) || close(*fd))
+		die("close");
+	*fd = -1;
+}
+
 static void server_accept(void)
 {
 	struct pollfd ready = { .fd = listener, .events = POLLIN };
@@ -609,25 +621,14 @@ static void server_accept(void)
 			at.port = ntohs(peer.in.sin_port);
 		}
 		client = client_at(&at);
+		/* Its client has been closed while the connection waited here. */
 		if (!client) {
-			errno = EINVAL;
-			die("accept: a connection that no client has opened");
+			socket_reset(&fd);
+			continue;
 		}
 		client->accepted = fd;
 		client->state = CLIENT_IN;
 	}
-}
-
-/* Close a socket at once, with a RST. */
-static void socket_reset(int *fd)
-{
-	const struct linger reset = { .l_onoff = 1 };
-
-	if (*fd < 0)
-		return;
-	if (setsockopt(*fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) || close(*fd))
-		die("close");
-	*fd = -1;
 }
 
 /* Close sessions: those that were opened last, as clients of all CPUs are among them. */
