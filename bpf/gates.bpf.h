@@ -9,8 +9,8 @@
  *    It compares the count with the limit and reserves nothing, so that a SYN from a forged address
  *    uses up nothing.
  *  - The ACK gate, in the cgroup. It sees the packet that ends the handshake, whose socket is still
- *    the listener, and reserves a place (places.bpf.h) or drops the packet. Then, for the kernel,
- *    the ACK was lost: it repeats its SYN-ACK, and the client gets in if a place is free by then.
+ *    the listener, and reserves a place (places.bpf.h) or drops the packet. The kernel takes a
+ *    dropped ACK for lost: it repeats its SYN-ACK, and the client gets in if a place is free then.
  *    This gate makes the limit exact: many SYNs can pass the first one before one of them counts.
  *
  * Both let everything through while counts may be too large, or are being entered.
@@ -113,12 +113,13 @@ static __always_inline bool listener_sent_cookies(struct tcp_sock *listener)
 }
 
 /*
- * Whether an ACK answers a SYN-ACK of a listener. A forged one has the wrong number, or belongs to
- * no half-open connection: it must not reserve a place, since a few of them could hold one on every
- * CPU. If another CPU has just ended the same handshake, neither does this ACK open anything. A SYN
- * cookie cannot be checked here, nor the number of a half-open connection of a listener of MPTCP,
- * or in a sockmap, whose protocol's functions are others: they are taken for right. A function of
- * its own, as packet_read().
+ * Whether an ACK answers a SYN-ACK of a listener. A forged ACK has the wrong number, or belongs to
+ * no half-open connection. It must not reserve a place: a few of them could hold one on every CPU.
+ * If another CPU has just ended the same handshake, this ACK opens nothing either.
+ *
+ * Two kinds cannot be checked here, and are taken for right. One is a SYN cookie. The other answers
+ * a listener that is of MPTCP or in a sockmap: bpf_skc_to_tcp_request_sock() does not know its
+ * half-open connections. A function of its own, as packet_read().
  */
 static __noinline bool ack_is_expected(struct __sk_buff *skb, const struct packet *packet,
 				       struct tcp_sock *listener)
@@ -166,8 +167,8 @@ static __always_inline bool packet_can_open(struct __sk_buff *skb, const struct 
 }
 
 /*
- * Reserve a place in each network of a connection that has a limit. Returns 0; or PLACE_FULL or
- * PLACE_HELD of the first in which there is none: then no place is reserved.
+ * Reserve a place in each network of a connection that has a limit. Returns 0. If a network has no
+ * room, returns its result, PLACE_FULL or PLACE_HELD, and reserves no place in any.
  * @last: refuse the connection also for PLACE_HELD.
  * A function of its own, as packet_read().
  */

@@ -37,8 +37,8 @@ static __always_inline struct cc_limits *limits_find(__u32 listener, __be16 conf
 }
 
 /*
- * The limit of a family that is @i-th in the order in which they are asked, and its key. Returns
- * NULL if there is none.
+ * Get the @i-th limit in the order in which those of the session's family are compared, and the key
+ * of its network. Returns NULL if there are no more.
  */
 static __always_inline struct cc_limit *limit_get(const struct cc_session *as,
 						  struct cc_limits *limits, __u32 i,
@@ -64,8 +64,8 @@ static __always_inline struct cc_limit *limit_get(const struct cc_session *as,
 }
 
 /*
- * Whether a network has @n sessions or more. Places are no sessions: while the ACK gate does not
- * know whether a connection will be counted, no other client gets a RST for it.
+ * Whether a network has @n sessions or more. Places do not count: it is not known yet whether their
+ * connections will be counted, so no other client may get a RST because of them.
  */
 static __always_inline bool network_has(const struct cc_count_key *network, __u32 n)
 {
@@ -80,7 +80,8 @@ static __always_inline bool network_has(const struct cc_count_key *network, __u3
 /*
  * refusal_add() - count a connection that a limit refuses, or would refuse.
  * @network: over the limit.
- * @total: of the limit.
+ * @total: which totals are the limit's.
+ * @would: the limit only counts what it would refuse.
  * A global function, as levels_add(). Returns 0.
  */
 int refusal_add(const struct cc_count_key *network, __u32 total, bool would)
@@ -119,8 +120,8 @@ int refusal_add(const struct cc_count_key *network, __u32 total, bool would)
 }
 
 /*
- * limits_log() - count a session that has just been counted for each limit that would have refused
- * it, but only counts. A global function, as levels_add(). Returns 0.
+ * limits_log() - add a session that has just been counted to the totals of each limit of the action
+ * CC_LIMIT_LOG that would have refused it. A global function, as levels_add(). Returns 0.
  */
 int limits_log(const struct cc_session *session)
 {

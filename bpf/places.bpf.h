@@ -10,22 +10,28 @@
  *  - A node's word has its places beside its count. The gate compares the sum of both with the
  *    limit, and adds a place, by one compare-and-swap. Counting adds a session and subtracts the
  *    place in one addition. So at no moment is a connection missing from the sum, or in it twice.
- *  - A node with a place is not deleted: its word is not 0. Nor does the gate take a place in a
- *    node that is about to go: it looks the key up again. So no place is ever carried over. If the
- *    program that deletes the node is stopped meanwhile, the gate drops the packet.
+ *  - A node with a place is not deleted, because its word is not 0. If a node is being deleted, the
+ *    gate reserves nothing in it, and looks the key up again. So no place is ever carried over. If
+ *    the program that deletes the node is stopped meanwhile, the gate drops the packet.
  *  - A handshake can fail after the gate: the accept queue is full, or a SYN cookie is wrong. So a
- *    CPU notes its place in its slot of `places`. The CPU's next packet to a listener gives it
- *    back, or that event itself, if the connection has not been counted. If neither comes, it is
- *    stale, and a program that finds a network full because of it gives it back.
- *  - Whoever changes the slot's `turn` from TAKEN owns the place: the session that is being
- *    counted, or the program that gives it back.
+ *    CPU notes its place in its slot of `places`. If the connection is established but not counted,
+ *    the sockops program gives the place back; otherwise the gate does, at the CPU's next packet to
+ *    a listener. If neither runs, the place becomes stale. A gate that finds a network full because
+ *    of a stale place gives it back.
+ *  - The program that changes the slot's `turn` from TAKEN owns the place: it counts the session,
+ *    or gives the place back.
  *
  * At most one place for each CPU is held by connections that will not be counted, and none for
- * longer than PLACE_STALE_NS if another connection wants it. A program that the kernel, or the host
- * of a virtual machine, stops for longer between the gate and the count finds its place gone, and
- * counts its connection all the same: so a network can get one session more than the limit. It also
- * can if a program preempts another one of its CPU there (PREEMPT_RT), and if a session without a
- * place, of an exempt address for instance, is being carried over when it ends (counts.bpf.h).
+ * longer than PLACE_STALE_NS if another connection wants it.
+ *
+ * A network can get one session more than its limit in three cases:
+ *
+ *  - The kernel, or the host of a virtual machine, stops a CPU for longer than PLACE_STALE_NS
+ *    between the gate and the count. The place is gone by then, and the connection is counted all
+ *    the same.
+ *  - A program preempts another one of its CPU between the two (PREEMPT_RT).
+ *  - A session without a place, of an exempt address for instance, is being carried over when it
+ *    ends (counts.bpf.h).
  *
  * tests/model/ checks this, over every interleaving.
  */
@@ -36,10 +42,10 @@
 #include "levels.bpf.h"
 
 enum {
-	/* The end of a handshake takes some microseconds; the server repeats its part of it after 1
-	   s. */
+	/* Longer than the microseconds that the end of a handshake takes, and shorter than the
+	 * second after which the server repeats its SYN-ACK. */
 	PLACE_STALE_NS = 200000000,
-	/* As COUNT_RETRIES; but here a comparison, not only a node, can fail to stand still. */
+	/* More than COUNT_RETRIES: here any change of the word makes a compare-and-swap fail. */
 	PLACE_RETRIES = 64,
 };
 
@@ -190,7 +196,7 @@ struct place_sweep {
 	bool all; /* of all listeners and ages */
 };
 
-/* Give back the place of a CPU, if it has one that is wanted. */
+/* Give back the place of a CPU, if it has one that the sweep is for. */
 static long place_sweep(__u32 cpu, const struct place_sweep *wanted)
 {
 	struct cc_place *place = bpf_map_lookup_elem(&places, &cpu);

@@ -9,6 +9,7 @@
 load ../lib/common
 load ../lib/example
 load ../lib/instance
+load ../lib/servers
 
 setup() {
 	instance_setup
@@ -50,6 +51,9 @@ try() {
 	'README.md:# conncount load') console "$2" ;;
 	*':systemd-sysusers '*) ;; # would change this machine; unit/package.bats has a container
 	'README.md:limit{ '*) ;; # servers/postfix.bats runs Postfix with these limits
+	'README.md:smtpd_delay_reject = no') # servers/postfix.bats runs Postfix with the manual's
+		expect_eq "$(example conncount-policyd.8 POSTFIX 1)" "$(<"$2")"
+		;;
 	'README.md:-- At most 20 sessions '*) policy "$2" ;;
 	'.github/CONTRIBUTING.md:          client  '*) ;; # a picture
 	'.github/CONTRIBUTING.md:'*) dry "$2" ;;

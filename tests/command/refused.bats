@@ -251,7 +251,7 @@ smtp /24,/64 over 1 log 0 2 yes' "$(table "$output" | tail -n 2)"
 	expect_eq 'mx /24,/64 over 2 reset 0 0 no: changes of its counts were lost
 mx /32,/128 over 1 log 0 0 no: changes of its counts were lost
 msa /16,/48 over 1 log 0 0 yes' "$(table "$output" | tail -n +2)"
-	expect_match 'changes of a count were lost.*conncount load' "$errors"
+	expect_match '^conncount: LOST: 1 changes of a count were lost.*conncount load' "$errors"
 	expect_match 'limits that are not in force, and refuse nothing: 2 ' "$errors"
 	expect 1 conncount status --json
 	expect_eq 'false changes of its counts were lost' "$(values listeners.0.limits.0.{in_force,reason})"

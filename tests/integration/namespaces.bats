@@ -111,12 +111,26 @@ forge() {
 	expect_match 'conncount_sockets_visible 1' "$output"
 	expect 0 conncount metrics
 	expect_match 'conncount_sockets_visible 0' "$output"
+	expect_match 'HELP conncount_sockets_visible .*another one is counted.*Read the metrics where' "$output"
 	[[ $output != *accept_queue_limit\{* ]] || fail 'queues of another network namespace'
 	expect_match 'another network namespace is counted' "$errors"
 	expect 0 conncount status
 	expect_match 'note: cannot tell whether a server listens outside of .*: another network namespace' "$output"
 	expect 0 nsenter --net="$TEST_DIR/net" -- conncount status
 	[[ $output != *note:* ]] || fail "$output"
+}
+
+@test "all: metrics have the accept queues of the network namespace that reads them, and say so" {
+	smtp all
+	load
+	sessions_start
+	sessions listen '*:25'
+	expect 0 nsenter --net="$TEST_DIR/net" -- conncount metrics
+	expect_match 'conncount_accept_queue_limit.*socket="\*:25"' "$output"
+	expect 0 conncount metrics
+	expect_match 'conncount_sockets_visible 1' "$output"
+	[[ $output != *accept_queue_limit\{* ]] || fail 'queues of another network namespace'
+	expect_match "HELP conncount_sockets_visible .*those of this network namespace only" "$output"
 }
 
 @test "own and all: after a change, exactly the open sessions of the new choice are counted" {

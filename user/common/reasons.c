@@ -20,18 +20,19 @@ void reasons_tell(const struct snapshot *snapshot, void (*tell)(void *arg, const
 
 	if (snapshot->uncounted) {
 		snprintf(text, sizeof(text),
-			 "%" PRId64
+			 "UNCOUNTED: %" PRId64
 			 " open sessions are not counted: the table of prefixes was full "
 			 "(%" PRId64 " of %" PRIu32
-			 " in use; raise max_prefixes and load again), or the kernel was out of "
-			 "memory (load again when there is enough)",
+			 " in use; raise max_prefixes and load again), the kernel was out of "
+			 "memory, or the server had not accepted them when load ran (load again)",
 			 snapshot->uncounted, state->nodes, state->max_prefixes);
 		tell(arg, text);
 	}
 	if (snapshot->lost) {
 		snprintf(text, sizeof(text),
-			 "%" PRIu64 " changes of a count were lost, so counts are wrong (to count "
-			 "again, without a gap: conncount load)",
+			 "LOST: %" PRIu64
+			 " changes of a count were lost, so counts are wrong (to count again, "
+			 "without a gap: conncount load)",
 			 snapshot->lost);
 		tell(arg, text);
 	}

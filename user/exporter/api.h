@@ -17,7 +17,7 @@
 
 struct api {
 	const char *dir;
-	struct conncount **cc; /* NULL until it was opened: whoever needs it opens it */
+	struct conncount **cc; /* NULL until the first answer that needs it opens it */
 	struct history *history;
 	struct answers answers;
 };

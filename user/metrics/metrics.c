@@ -653,8 +653,9 @@ static void print_all_sockets(const struct page *page, const struct metrics *met
 {
 	static const struct family visible = {
 		.name = "conncount_sockets_visible",
-		.help = "1 if the listening sockets can be read here, 0 if not: then their metrics "
-			"are absent.",
+		.help = "1 if listening sockets and accept queues can be read: those of this "
+			"network namespace only. 0 if another one is counted: then their metrics "
+			"are absent. Read the metrics where the server listens.",
 	};
 
 	print_single(page, &visible, !metrics->queues_err);

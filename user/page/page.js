@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // The page: it asks the API below api/, and shows what it says. All text gets into the document as
-// text, never as HTML. What is shown is in the address of the page, as far as it is not the default.
+// text, never as HTML. The address of the page says what is shown, except for defaults.
 'use strict';
 
 const POLL_MS = 2000; // between an answer and the next question
@@ -13,7 +13,7 @@ const SPANS = {
 	'1h': {step: 60, limit: 60},
 	'12h': {step: 60, limit: 720},
 };
-// The lengths that a limit may have, and that a click goes down by.
+// The lengths that a limit may have. Below them, the lengths that clicks on networks lead to.
 const LEVELS = {ipv4: [8, 16, 24, 32], ipv6: [8, 16, 24, 32, 40, 48, 56, 64, 128]};
 const STEPS_DOWN = {ipv4: [8, 16, 24, 32], ipv6: [32, 48, 56, 64, 128]};
 const DEFAULTS = {
@@ -182,7 +182,7 @@ function viewInside(network, cidr) {
 		: {within: cidr, [network.family === 'ipv4' ? 'v4' : 'v6']: String(next)};
 }
 
-// A line of the configuration for networks as large as this one: a dry run, which it reaches.
+// A line for the configuration: a dry run, for networks of this length with more sessions than this.
 function limitLine(entry) {
 	const network = parseNetwork(entry.cidr);
 	const level = (family, length) => LEVELS[family].find((known) => known >= length);
