@@ -70,6 +70,9 @@ make_in() {
 		'files with other directories'
 	expect 0 env PKG_CONFIG_SYSROOT_DIR="$dest" PKG_CONFIG_PATH="$dest/usr/LIBDIR/pkgconfig" pkg-config --cflags conncount
 	expect_match "^-I$dest/usr/INCLUDEDIR( |\$)" "$output"
+	# A package for all architectures, as conncount-policyd's, also comes where that directory is not.
+	expect_eq '3' "$(cat "$dest"/usr/SYSTEMDUNITDIR/*.service | grep -c '^ExecPaths=.* -/usr/LIBDIR$')" \
+		'units that start without LIBDIR'
 }
 
 @test "make install: under /usr, Lua says where its modules are; where it does not, below LIBDIR" {
