@@ -256,7 +256,7 @@ have() {
 	playwright)
 		missing=$({ playwright && axe; } 2>&1 >/dev/null) ;;
 	aarch64-linux-gnu-ld | bpftool | chromium | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
-		lintian | luarocks | mandoc | nft | openssl | prometheus | promtool | python3 | redis-server | \
+		lintian | luarocks | mandoc | musl-gcc | nft | openssl | prometheus | promtool | python3 | redis-server | \
 		rpmbuild | rpmlint | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \
 		tmux | valgrind | zsh)

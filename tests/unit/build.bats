@@ -27,6 +27,31 @@ make_in() {
 	make_in "$BATS_TEST_TMPDIR/clang" CC=clang CFLAGS=-O0 tools
 }
 
+@test "musl has what the library, the programs and the Lua module use" {
+	local dir=$BATS_TEST_TMPDIR/headers arch header files
+	requires musl-gcc
+	arch=/usr/include/$(cc -print-multiarch)
+	# Beside musl's own: the kernel's, and those of other libraries.
+	mkdir -p "$dir/sys" "$dir/openssl"
+	for header in asm-generic bpf curses.h fts.h gelf.h hiredis jansson.h libelf.h libmnl linux lua5.4 microhttpd.h \
+		ncurses.h ncurses_dll.h unctrl.h; do
+		ln -s "/usr/include/$header" "$dir"
+	done
+	ln -s "$arch"/{asm,jansson_config.h,lua5.4-deb-multiarch.h} "$dir"
+	ln -s /usr/include/openssl/* "$arch"/openssl/* "$dir/openssl"
+	# What glibc's fts.h wants; musl's other library of fts has a header of its own.
+	printf '#define %s\n' __BEGIN_DECLS __END_DECLS __THROW '__nonnull(x)' '__REDIRECT(name, type, alias) name type' \
+		>"$dir/sys/cdefs.h"
+	cd "$ROOT"
+	files=(user/*/*.c lua/*.c)
+	# In musl since 1.2.5.
+	grep -q 'struct statx' "/usr/include/$(uname -m)-linux-musl/sys/stat.h" ||
+		mapfile -t files < <(grep -L 'struct statx' "${files[@]}")
+	# shellcheck disable=SC2046 # words
+	expect 0 musl-gcc -fsyntax-only -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -DCONNCOUNT_VERSION='""' \
+		$(printf -- '-I%s ' user/*/) -Ibpf -I"$BUILD"/{bpf,page} -idirafter "$dir" -idirafter "$dir/lua5.4" "${files[@]}"
+}
+
 @test "a changed header rebuilds what includes it, in BPF and in user space" {
 	# By the relative name: so the files in it name each other.
 	expect 0 make -s -j"$(nproc)" -C "$ROOT" BUILD=build all
