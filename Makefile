@@ -2,7 +2,7 @@
 #
 # make                    everything, into build/
 # make check              the tests (scripts/check also installs what they need)
-# make install            DESTDIR=, PREFIX= (default /usr/local), and the directories below
+# make install            DESTDIR=, PREFIX= (default /usr/local), the directories below, LUA_PROGRAM=
 # make uninstall          removes what make install has installed, with the same variables
 # make dist               a tarball of the last commit, into build/: the same bytes every time
 # make bench              what it costs, into build/bench and tests/bench/README.md; QUICK=1: in a minute
@@ -26,8 +26,13 @@ VERSION := 0.1.0
 # The library's ABI: the number in its soname and in libconncount.map.
 ABI := 0
 
+# Programs find these by the way from one to the other, so PREFIX alone says where they are: bin,
+# lib/conncount, share/conncount. SBINDIR is beside them.
 PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
 LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+OPENSMTPDDIR ?= $(PREFIX)/libexec/opensmtpd
 SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
@@ -60,6 +65,9 @@ else
 LUA_CDIR ?= $(LIBDIR)/lua
 endif
 LUA_DIR ?= $(PREFIX)/share/lua
+# What runs the programs in Lua. It has as many names as pkg-config's module.
+LUA_PROGRAM ?= $(or $(shell for name in lua5.4 lua-5.4 lua54 lua; do program=$$(command -v $$name) && \
+	$$program -v 2>&1 | grep -q '^Lua 5\.4\.' && echo $$program && exit; done),/usr/bin/lua5.4)
 
 # bpftool and ldconfig are in sbin, which an ordinary user's PATH lacks on Debian.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -354,17 +362,22 @@ check: tests
 
 # --- installation ---------------------------------------------------------------------------
 
-# The way from LIBDIR up to PREFIX, which it is below.
+# The way from LIBDIR up to PREFIX, which it is below, and to INCLUDEDIR, if that is below, too.
 empty :=
 libdir_to_prefix = $(subst $(empty) $(empty),/,$(strip \
 	$(patsubst %,..,$(subst /, ,$(patsubst $(PREFIX)/%,%,$(LIBDIR))))))
+libdir_to_includedir = $(patsubst $(PREFIX)/%,$(libdir_to_prefix)/%,$(INCLUDEDIR))
 
 # Fill in a template: $(call fill,FROM,TO,VERSION OF LUA)
-fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
-	-e 's|@INCLUDEDIR@|$(PREFIX)/include|' -e 's|@VERSION@|$(VERSION)|' \
-	-e 's|@LUA@|$(3)|' -e 's|@ABI@|$(ABI)|' \
-	-e 's|@LIBDIR_TO_INCLUDEDIR@|$(libdir_to_prefix)/include|' \
-	$(1) > $(2)
+fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
+	-e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+	-e 's|@LUA@|$(3)|' -e 's|@LUA_PROGRAM@|$(LUA_PROGRAM)|' -e 's|@ABI@|$(ABI)|' \
+	-e 's|@LIBDIR_TO_INCLUDEDIR@|$(libdir_to_includedir)|' \
+	$(1) > $(2) && chmod 644 $(2)
+
+# A program in Lua: $(call install_lua_program,FILE,DIRECTORY)
+install_lua_program = sed '1s|^\#!.*|\#!$(LUA_PROGRAM)|' $(1) > $(DESTDIR)$(2)/$(notdir $(1)) && \
+	chmod 755 $(DESTDIR)$(2)/$(notdir $(1))
 
 # What there is of each version of Lua: $(call install_lua,VERSION)
 define install_lua
@@ -377,23 +390,23 @@ $(INSTALL) -m 644 lua/msys/extended/ac.lua $(DESTDIR)$(LUA_DIR)/$(1)/msys/extend
 endef
 
 install: all
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
-		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/conncount \
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SBINDIR) \
+		$(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(PREFIX)/lib/conncount \
 		$(DESTDIR)$(LIBDIR)/pkgconfig $(LUA_VERSIONS:%=$(DESTDIR)$(LUA_CDIR)/%) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/msys/extended) \
 		$(LUA_VERSIONS:%=$(DESTDIR)$(LUA_DIR)/%/conncount) \
-		$(DESTDIR)$(PREFIX)/share/conncount/policyd $(DESTDIR)$(PREFIX)/libexec/opensmtpd \
+		$(DESTDIR)$(PREFIX)/share/conncount/policyd $(DESTDIR)$(OPENSMTPDDIR) \
 		$(DESTDIR)$(SYSTEMDUNITDIR) \
 		$(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) \
 		$(MAN_SECTIONS:%=$(DESTDIR)$(MANDIR)/man%) \
 		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(DOCDIR)/examples
 	$(INSTALL) -m 755 $(BUILD)/conncount $(DESTDIR)$(PREFIX)/bin/
-	$(INSTALL) -m 755 lua/servers/policyd/conncount-policyd $(DESTDIR)$(PREFIX)/sbin/
+	$(call install_lua_program,lua/servers/policyd/conncount-policyd,$(SBINDIR))
 	$(INSTALL) -m 644 $(filter-out %/conncount-policy.lua,$(wildcard lua/servers/policyd/*.lua)) \
 		$(DESTDIR)$(PREFIX)/share/conncount/policyd/
 	$(INSTALL) -m 755 $(BUILD)/conncount-exporter $(BUILD)/conncount-cluster \
 		$(DESTDIR)$(PREFIX)/lib/conncount/
-	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(PREFIX)/include/
+	$(INSTALL) -m 644 user/lib/conncount.h lua/conncount_lua.h $(DESTDIR)$(INCLUDEDIR)/
 	$(INSTALL) -m 644 $(BUILD)/libconncount.a $(LUA_LIBRARIES) $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libconncount.so
@@ -406,7 +419,7 @@ install: all
 	ln -sf conncount-lua5.4.pc $(DESTDIR)$(LIBDIR)/pkgconfig/conncount-lua.pc
 	$(INSTALL) -m 644 lua/servers/haproxy/haproxy.lua $(DESTDIR)$(PREFIX)/share/conncount/haproxy.lua
 	$(INSTALL) -m 644 lua/servers/rspamd/rspamd.lua $(DESTDIR)$(PREFIX)/share/conncount/rspamd.lua
-	$(INSTALL) -m 755 lua/servers/opensmtpd/filter-conncount $(DESTDIR)$(PREFIX)/libexec/opensmtpd/
+	$(call install_lua_program,lua/servers/opensmtpd/filter-conncount,$(OPENSMTPDDIR))
 	$(foreach n,$(MAN_SECTIONS),$(INSTALL) -m 644 $(filter %.$(n),$(MAN)) \
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/dist/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount

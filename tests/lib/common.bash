@@ -256,7 +256,8 @@ have() {
 	playwright)
 		missing=$({ playwright && axe; } 2>&1 >/dev/null) ;;
 	aarch64-linux-gnu-ld | bpftool | chromium | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
-		lintian | luarocks | mandoc | nft | openssl | prometheus | promtool | python3 | redis-server | rspamd | setpriv | smtp-sink | \
+		lintian | luarocks | mandoc | musl-gcc | nft | openssl | prometheus | promtool | python3 | redis-server | \
+		rpmbuild | rpmlint | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \
 		tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"

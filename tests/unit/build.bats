@@ -27,6 +27,31 @@ make_in() {
 	make_in "$BATS_TEST_TMPDIR/clang" CC=clang CFLAGS=-O0 tools
 }
 
+@test "musl has what the library, the programs and the Lua module use" {
+	local dir=$BATS_TEST_TMPDIR/headers arch header files
+	requires musl-gcc
+	arch=/usr/include/$(cc -print-multiarch)
+	# Beside musl's own: the kernel's, and those of other libraries.
+	mkdir -p "$dir/sys" "$dir/openssl"
+	for header in asm-generic bpf curses.h fts.h gelf.h hiredis jansson.h libelf.h libmnl linux lua5.4 microhttpd.h \
+		ncurses.h ncurses_dll.h unctrl.h; do
+		ln -s "/usr/include/$header" "$dir"
+	done
+	ln -s "$arch"/{asm,jansson_config.h,lua5.4-deb-multiarch.h} "$dir"
+	ln -s /usr/include/openssl/* "$arch"/openssl/* "$dir/openssl"
+	# What glibc's fts.h wants; musl's other library of fts has a header of its own.
+	printf '#define %s\n' __BEGIN_DECLS __END_DECLS __THROW '__nonnull(x)' '__REDIRECT(name, type, alias) name type' \
+		>"$dir/sys/cdefs.h"
+	cd "$ROOT"
+	files=(user/*/*.c lua/*.c)
+	# In musl since 1.2.5.
+	grep -q 'struct statx' "/usr/include/$(uname -m)-linux-musl/sys/stat.h" ||
+		mapfile -t files < <(grep -L 'struct statx' "${files[@]}")
+	# shellcheck disable=SC2046 # words
+	expect 0 musl-gcc -fsyntax-only -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -DCONNCOUNT_VERSION='""' \
+		$(printf -- '-I%s ' user/*/) -Ibpf -I"$BUILD"/{bpf,page} -idirafter "$dir" -idirafter "$dir/lua5.4" "${files[@]}"
+}
+
 @test "a changed header rebuilds what includes it, in BPF and in user space" {
 	# By the relative name: so the files in it name each other.
 	expect 0 make -s -j"$(nproc)" -C "$ROOT" BUILD=build all
@@ -52,6 +77,67 @@ make_in() {
 			"$BATS_TEST_TMPDIR/none/lua/5.4/conncount.o"
 		expect_match " ${want% } .*-c lua/conncount.c" "$output" "$name"
 	done
+}
+
+@test "make install: each directory can be set, and all users can read what is in it" {
+	local dest=$BATS_TEST_TMPDIR/dest places=() name
+	for name in SBINDIR LIBDIR INCLUDEDIR OPENSMTPDDIR SYSTEMDUNITDIR SYSUSERSDIR TMPFILESDIR MANDIR \
+		BASHCOMPDIR ZSHCOMPDIR DOCDIR LUA_CDIR LUA_DIR; do
+		places+=("$name=/usr/$name")
+	done
+	(umask 077 && make -s -C "$ROOT" BUILD="$BUILD" DESTDIR="$dest" PREFIX=/usr "${places[@]}" install)
+	expect_eq "$(printf '%s\n' bin lib share "${places[@]%%=*}" | sort)" "$(find "$dest/usr" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort)" \
+		'directories in /usr'
+	expect_eq './bin/conncount ./lib/conncount/conncount-cluster ./lib/conncount/conncount-exporter' \
+		"$(cd "$dest/usr" && find bin lib -type f -printf './%p\n' | sort | xargs)" 'what only PREFIX moves'
+	expect_eq '' "$(find "$dest/usr" ! -type l ! -perm -444)" 'files that not all can read'
+	expect_eq '' "$(grep -rlE '/usr/(sbin|include|libexec)/|@[A-Z_]+@' "$dest"/usr/{LIBDIR/{pkgconfig,cmake},SYSTEMDUNITDIR})" \
+		'files with other directories'
+	expect 0 env PKG_CONFIG_SYSROOT_DIR="$dest" PKG_CONFIG_PATH="$dest/usr/LIBDIR/pkgconfig" pkg-config --cflags conncount
+	expect_match "^-I$dest/usr/INCLUDEDIR( |\$)" "$output"
+	# A package for all architectures, as conncount-policyd's, also comes where that directory is not.
+	expect_eq '3' "$(cat "$dest"/usr/SYSTEMDUNITDIR/*.service | grep -c '^ExecPaths=.* -/usr/LIBDIR$')" \
+		'units that start without LIBDIR'
+}
+
+@test "make install: under /usr, Lua says where its modules are; where it does not, below LIBDIR" {
+	local dir=$BATS_TEST_TMPDIR/pkgconfig
+	places() {
+		# shellcheck disable=SC2016 # make's variables
+		expect 0 make -s -C "$ROOT" PKG_CONFIG="env PKG_CONFIG_LIBDIR=$dir pkg-config" PREFIX=/usr "$@" \
+			--eval='places:; @echo $(LUA_CDIR) $(LUA_DIR)' places
+	}
+	mkdir "$dir"
+	places
+	expect_eq '/usr/lib/lua /usr/share/lua' "$output" 'without a Lua'
+	printf '%s\n' 'Name: Lua' 'Description: Lua' 'Version: 5.4.6' >"$dir/lua.pc"
+	places LIBDIR=/usr/lib64
+	expect_eq '/usr/lib64/lua /usr/share/lua' "$output" 'not said'
+	# shellcheck disable=SC2016 # pkg-config's variable
+	sed -i '1i V=5.4\nINSTALL_CMOD=/usr/lib64/lua/${V}' "$dir/lua.pc"
+	places
+	expect_eq '/usr/lib64/lua /usr/share/lua' "$output" 'said'
+}
+
+@test "make install: programs in Lua are run by Lua 5.4, whatever its name is" {
+	local dir=$BATS_TEST_TMPDIR/bin dest=$BATS_TEST_TMPDIR/dest name
+	mkdir "$dir"
+	# Only what the build needs, but for Lua.
+	for name in /usr/bin/* /usr/sbin/*; do
+		[[ ${name##*/} == lua* ]] || ln -sf "$name" "$dir"
+	done
+	ln -s "$(command -v lua5.1)" "$dir/lua"
+	for name in lua5.4 lua-5.4; do
+		[ "$name" = lua5.4 ] || ln -s "$(command -v lua5.4)" "$dir/$name"
+		expect 0 env PATH="$dir" make -s -C "$ROOT" BUILD="$BUILD" DESTDIR="$dest/$name" PREFIX=/usr install
+	done
+	expect_eq '#!/usr/bin/lua5.4' "$(head -n 1 "$dest/lua5.4/usr/sbin/conncount-policyd")" 'where none is 5.4'
+	for name in sbin/conncount-policyd libexec/opensmtpd/filter-conncount; do
+		expect_eq "#!$dir/lua-5.4" "$(head -n 1 "$dest/lua-5.4/usr/$name")" "$name"
+		[ -x "$dest/lua-5.4/usr/$name" ] || fail "$name is not executable"
+	done
+	expect_match "^ExecPaths=/usr/sbin/conncount-policyd $dir/lua-5.4 /bin/sh" \
+		"$(grep -m1 ^ExecPaths "$dest/lua-5.4/usr/lib/systemd/system/conncount-policyd.service")"
 }
 
 @test "make uninstall removes what make install has installed, and nothing else" {

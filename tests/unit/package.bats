@@ -156,6 +156,13 @@ in_chroot() {
 	! grep libhiredis <<<"$output" || fail 'conncount depends on libhiredis'
 }
 
+@test "README's line that installs conncount-policyd names all of our packages that it depends on" {
+	requires build dpkg-buildpackage
+	expect 0 dpkg-deb -f "$DEBS"/conncount-policyd_*.deb Depends
+	expect_eq "$({ echo conncount-policyd && grep -oE '[a-z-]*conncount[a-z0-9-]*' <<<"$output"; } | sort -u)" \
+		"$(sed -n 's|.* \./build/deb/{\(.*\)}_\*\.deb .*|\1|p' "$ROOT/README.md" | tr , '\n' | sort)" packages
+}
+
 @test "libconncount-dev: its example builds against the packaged files" {
 	local tree=$BATS_TEST_TMPDIR/dev name
 	requires build dpkg-buildpackage cmake gcc

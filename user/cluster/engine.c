@@ -286,7 +286,7 @@ static bool greet(struct engine *engine, const struct cluster_login *login, cons
 }
 
 /* Begin TLS, if it is configured. */
-static void encrypt(struct engine *engine, const char *host)
+static void start_tls(struct engine *engine, const char *host)
 {
 	char error[TLS_ERROR_SIZE];
 
@@ -314,7 +314,7 @@ static bool dial(struct engine *engine, const struct cluster_server *server)
 		redisSetTimeout(engine->context, timeout);
 		if (!server->path) {
 			redisEnableKeepAlive(engine->context);
-			encrypt(engine, server->host);
+			start_tls(engine, server->host);
 		}
 	}
 	return engine->context;

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -520,12 +521,18 @@ int instance_begin(const struct instance *instance)
 	return err;
 }
 
+#ifndef RENAME_EXCHANGE
+#define RENAME_EXCHANGE 2
+#endif
+
 int instance_switch(const struct instance *instance)
 {
 	int fd = instance->dir_fd;
 	bool replaces = !faccessat(fd, CC_DIR_LIVE, F_OK, 0);
 
-	if (!renameat2(fd, CC_DIR_NEXT, fd, CC_DIR_LIVE, replaces ? RENAME_EXCHANGE : 0))
+	/* Not every musl has renameat2(). */
+	if (!syscall(SYS_renameat2, fd, CC_DIR_NEXT, fd, CC_DIR_LIVE,
+		     replaces ? RENAME_EXCHANGE : 0))
 		return 0;
 
 	int err = -errno;
