@@ -473,3 +473,18 @@ counts_in() {
 	done
 	[ "$failed" -ge 4 ] || fail "only $failed failed"
 }
+
+@test "load: waits for running programs also where membarrier(2) cannot, as with nohz_full" {
+	requires strace
+	local waits
+	expect 0 strace -o "$TEST_DIR/trace" -e trace=bpf,membarrier -e inject=membarrier:error=EINVAL \
+		conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	waits=$(grep -c 'membarrier.*EINVAL' "$TEST_DIR/trace")
+	((waits > 0)) || fail 'it does not wait'
+	# The change of a map of maps waits, too.
+	expect_eq "$waits" "$(awk '
+		/membarrier/ { fails = 1 }
+		/BPF_MAP_CREATE.*ARRAY_OF_MAPS/ { map = fails ? $NF : "" }
+		map && /BPF_MAP_UPDATE_ELEM/ && index($0, "map_fd=" map ",") { changed++; map = ""; fails = 0 }
+		END { print changed + 0 }' "$TEST_DIR/trace")" 'changes of a map of maps'
+}

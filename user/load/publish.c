@@ -12,9 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <linux/membarrier.h>
 
 #include "clock.h"
 #include "mapping.h"
@@ -387,26 +389,39 @@ static int clear_tallies(int stats_fd, const struct cc_config *from, const struc
 }
 
 /*
- * Programs run in RCU read sections, and a change of a map of maps waits for an RCU grace period
- * for their sake (Linux commit 1ae80cf31938). membarrier(2) does, too, but fails where a CPU is
- * nohz_full.
+ * Change a map of maps: the kernel then waits for an RCU grace period, for the sake of programs
+ * that still use the former map (Linux commit 1ae80cf31938). Returns 0 or a negative errno.
  */
-int programs_wait(void)
+static int map_of_maps_change(void)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts);
 	__u32 key = 0;
-	int inner, outer, err;
+	int outer, err,
+		inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(__u32), sizeof(__u32), 1,
+				       NULL);
 
-	inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(__u32), sizeof(__u32), 1, NULL);
-	opts.inner_map_fd = inner < 0 ? 0 : (__u32)inner;
-	outer = inner < 0 ? inner
-			  : bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, NULL, sizeof(__u32),
-					   sizeof(__u32), 1, &opts);
+	if (inner < 0)
+		return inner;
+	opts.inner_map_fd = (__u32)inner;
+	outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, NULL, sizeof(__u32), sizeof(__u32), 1,
+			       &opts);
 	err = outer < 0 ? outer : bpf_map_update_elem(outer, &key, &inner, BPF_ANY);
 	if (outer >= 0)
 		close(outer);
-	if (inner >= 0)
-		close(inner);
+	close(inner);
+	return err;
+}
+
+/*
+ * Programs run in RCU read sections, and membarrier(2) waits for an RCU grace period; but it fails
+ * where a CPU is nohz_full.
+ */
+int programs_wait(void)
+{
+	int err = 0;
+
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+		err = map_of_maps_change();
 	if (err)
 		report("programs that still run cannot be waited for: %s", strerror(-err));
 	return err;
