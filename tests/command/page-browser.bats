@@ -11,7 +11,7 @@ load ../lib/exporting
 time_limit $((300 + ${CONNCOUNT_PICTURE:+600} + 0))
 
 setup() {
-	requires speed chromium playwright
+	requires speed chromium playwright nft
 	instance_setup
 }
 
@@ -43,6 +43,9 @@ browse() {
 		service = SMTP
 		[msa]
 		listen = *:587
+		listen = 192.0.2.1:588
+		listen = 192.0.2.1:590
+		listen = [2001:db8::5]:589
 		service = submission
 	END
 	load

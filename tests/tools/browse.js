@@ -62,6 +62,18 @@ async function accessible(page, what) {
 		found.push(`${what}: ${wide} pixels wider than the screen`);
 }
 
+// What becomes of a connection to this server from this address.
+function connects(server, from) {
+	const [host, port] = server.split(' ');
+
+	return new Promise((resolve) => {
+		const socket = net.connect({host, port: Number(port), localAddress: from});
+
+		socket.on('connect', () => socket.destroy() && resolve('connected'));
+		socket.on('error', (error) => resolve(error.code));
+	});
+}
+
 async function withPage(options, use) {
 	const browser = await chromium.launch({executablePath: '/usr/bin/chromium', args: ['--no-sandbox']});
 	const context = await browser.newContext({
@@ -173,6 +185,36 @@ const visits = {
 			await eventually('copied', () => page.evaluate(() => navigator.clipboard.readText()), () => '10.20.0.0/24');
 			await page.click('[aria-label="Copy as a limit line: 10.20.0.0/24"]');
 			await eventually('a limit', () => page.evaluate(() => navigator.clipboard.readText()), () => 'limit = /24,/64 over 2 log');
+
+			// Copied commands refuse what they say, and no more.
+			const nft = (...args) => execFileSync('nft', args, {encoding: 'utf8'});
+			const copied = async (address, cidr) => {
+				await open(page, address);
+				await page.click(`[aria-label="Copy as an nft command: ${cidr}"]`);
+				return page.evaluate(() => navigator.clipboard.readText());
+			};
+			const commands = await copied('/?service=submission', '10.20.0.0/24');
+
+			check('commands for nft', commands.split('\n'), ['tcp dport 587', 'ip daddr 192.0.2.1 tcp dport { 588, 590 }']
+				.map((to) => `nft insert rule inet filter input ip saddr 10.20.0.0/24 ${to} tcp flags syn / syn,ack reject with tcp reset`));
+			nft('add table inet filter; add chain inet filter input { type filter hook input priority 0; policy accept; }');
+			const before = await connects(server, '10.20.0.9');
+
+			execFileSync('sh', ['-ec', commands]);
+			check('before the commands, and after', [before, await connects(server, '10.20.0.9')], ['connected', 'ECONNREFUSED']);
+			check('from the network beside', await connects(server, '10.20.1.9'), 'connected');
+			check('what was open', ask('count', '--service', 'submission', '10.20.0.1').count, 2);
+			for (const [address, cidr, to] of [
+				['/?service=SMTP', '2001:db8:1::/64', 'ip6 saddr 2001:db8:1::/64 tcp dport 25'],
+				['/?service=SMTP&v4=0&v6=0', '0.0.0.0/0', 'ip saddr 0.0.0.0/0 tcp dport 25'],
+				['/?service=SMTP&v4=0&v6=0', '::/0', 'ip6 saddr ::/0 tcp dport 25'],
+			]) {
+				const command = await copied(address, cidr);
+
+				check('a command for nft', command.split(' tcp flags ')[0], `nft insert rule inet filter input ${to}`);
+				execFileSync('sh', ['-ec', command.replace(/^nft/, 'nft -c')]);
+			}
+			nft('delete table inet filter');
 
 			// A page that pauses asks nothing.
 			await page.click('#pause');

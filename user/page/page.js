@@ -192,6 +192,37 @@ function limitLine(entry) {
 	return `limit = /${ipv4},/${ipv6} over ${entry.count} log`;
 }
 
+// The addresses of listeners that sessions of a family call, each with its ports; '' is all of them.
+function calledAddresses(listeners, family) {
+	const ports = new Map();
+
+	for (const text of listeners.flatMap((listener) => listener.active ? listener.listen : [])) {
+		const [, address, port] = /^\[?(.*?)\]?:(\d+)$/.exec(text);
+		const any = {'*': family, '0.0.0.0': 'ipv4', '::': 'ipv6'}[address];
+
+		if ((any || (address.includes(':') ? 'ipv6' : 'ipv4')) !== family)
+			continue;
+		const key = any ? '' : address;
+
+		ports.set(key, [...(ports.get(key) || []), port]);
+	}
+	return ports;
+}
+
+// Commands for nft that refuse new connections of this network to what the view is of. Those that
+// are open stay: otherwise the server would not learn that their clients are gone.
+function nftCommands(entry) {
+	const of = target();
+	const {family} = parseNetwork(entry.cidr);
+	const ip = family === 'ipv4' ? 'ip' : 'ip6';
+	const called = calledAddresses(listenersOf(of.service === 'inbound_cidr' ? {service: 'SMTP'} : of), family);
+
+	return [...called].map(([address, ports]) =>
+		`nft insert rule inet filter input ${ip} saddr ${entry.cidr} ${address && `${ip} daddr ${address} `}` +
+		`tcp dport ${ports.length > 1 ? `{ ${ports.join(', ')} }` : ports[0]} ` +
+		'tcp flags syn / syn,ack reject with tcp reset').join('\n');
+}
+
 // --- what is shown, as an address ------------------------------------------------------------------
 
 function readView() {
@@ -262,6 +293,12 @@ function target() {
 	const services = last.status.status.listeners.map((listener) => listener.service);
 
 	return {service: services.includes('SMTP') || !services.length ? 'SMTP' : services[0]};
+}
+
+// The listeners of a target.
+function listenersOf(of) {
+	return last.status.status.listeners
+		.filter((listener) => of.listener ? listener.name === of.listener : listener.service === of.service);
 }
 
 async function askNetworks() {
@@ -507,10 +544,7 @@ function showTargets() {
 
 // The curve of the target: of a listener, or of all listeners of a service.
 function curveOf(history) {
-	const of = target();
-	const names = new Set(last.status.status.listeners
-		.filter((listener) => of.listener ? listener.name === of.listener : listener.service === of.service)
-		.map((listener) => listener.name));
+	const names = new Set(listenersOf(target()).map((listener) => listener.name));
 	const curves = history.listeners.filter((listener) => names.has(listener.name));
 	const sum = (values) => values.every((value) => value === null) ? null
 		: values.reduce((all, value) => all + (value || 0), 0);
@@ -689,18 +723,28 @@ async function copy(text) {
 	}
 }
 
+// What copies a network, and the text that it copies.
+const COPIES = [
+	{name: 'text', title: 'Copy as text', textOf: (entry) => entry.cidr},
+	{name: 'limit', title: 'Copy as a limit line', textOf: limitLine},
+	{name: 'nft', title: 'Copy as an nft command', textOf: nftCommands},
+];
+
 function createEntry(entry) {
 	const network = parseNetwork(entry.cidr);
-	const text = element('button', {type: 'button', 'aria-label': `Copy as text: ${entry.cidr}`}, 'text');
-	const limit = element('button', {type: 'button', 'aria-label': `Copy as a limit line: ${entry.cidr}`}, 'limit');
+	const copies = element('td', {});
 	const row = element('tr', {},
 		element('th', {scope: 'row'}, viewInside(network, entry.cidr) ? link(entry.cidr, {}) : entry.cidr),
 		element('td', {class: 'number'}),
 		element('td', {}, element('meter', {min: 0, max: 1, 'aria-label': 'share'}), ' ', element('span')),
-		element('td', {}, text, ' ', limit));
+		copies);
 
-	text.addEventListener('click', () => copy(entry.cidr));
-	limit.addEventListener('click', () => copy(limitLine(row.entry)));
+	for (const {name, title, textOf} of COPIES) {
+		const button = element('button', {type: 'button', 'aria-label': `${title}: ${entry.cidr}`}, name);
+
+		button.addEventListener('click', () => copy(textOf(row.entry)));
+		copies.append(button, ' ');
+	}
 	return row;
 }
 
