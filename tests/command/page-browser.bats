@@ -81,6 +81,19 @@ browse() {
 	expect 0 exporter_stop
 }
 
+@test "page: shows limits and the networks that they refused, as the command prints them" {
+	configure_smtp 'limit = /24,/64 over 4 reset' 'limit = /16,/48 over 1 log'
+	sessions_start
+	sessions listen '*:25'
+	load
+	sessions open 4 10.1.2.3 192.0.2.1:25
+	sessions open 3 2001:db8:1::1 '[2001:db8::5]:25'
+	expect 7 in_ns curl -sS --interface 'host!10.1.2.4' http://192.0.2.1:25
+	exporter
+	browse limited
+	expect 0 exporter_stop
+}
+
 @test "page: shows markup in a name as text" {
 	local dir
 	dir="$TEST_DIR/<b>x<img src=x onerror=alert(1)>"

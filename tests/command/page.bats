@@ -131,6 +131,28 @@ limited() {
 	expect 0 exporter_stop
 }
 
+@test "api: refused is what refused prints, of each listener and up to the limit" {
+	local query options
+	limited
+	exporter
+	expect_match '"refused": 2' "$(get /api/refused | member entries)"
+	while read -r query options; do
+		# shellcheck disable=SC2086 # options are words
+		expect 0 in_ns conncount refused --json $options
+		get "/api/refused$query" | python3 -I -c 'import json, sys
+answers = json.load(sys.stdin), json.loads(sys.argv[1])
+for entry in answers[0]["entries"] + answers[1]["entries"]:
+    del entry["age_ms"]
+sys.exit(answers[0] != answers[1] and "%s\n%s" % answers)' "$output" || fail "$query: not as refused $options"
+	done <<-'END'
+		?
+		?limit=1 --limit 1
+		?listener=smtp --listener smtp
+	END
+	expect_eq 404 "$(status_of '/api/refused?listener=smtps')" 'an unknown listener'
+	expect 0 exporter_stop
+}
+
 @test "api: networks is what list prints, for each target, pair of lengths and limit" {
 	local query options
 	traffic
@@ -269,11 +291,15 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 @test "api: every answer has the form that the schema describes" {
 	requires jsonschema
 	configure_smtp_with 'window = 60,4'
-	printf '%s\n' 'proxy = 192.0.2.7' '[msa]' 'listen = *:587' 'limit = /24,/64 over 100 reset' >>"$CONFIG"
+	printf '%s\n' 'proxy = 192.0.2.7' '[msa]' 'listen = *:587' 'limit = /24,/64 over 1 log' >>"$CONFIG"
 	load
+	sessions_start
+	sessions listen '*:587'
+	sessions open 2 10.1.2.3 192.0.2.1:587
 	exporter
 	valid status_answer /api/status
 	valid networks_answer /api/networks '/api/networks?within=10.0.0.0/8' '/api/networks?listener=smtp'
+	valid refused_answer /api/refused '/api/refused?listener=msa'
 	valid history_answer /api/history '/api/history?step=1&listener=smtp'
 	valid error_answer /api/ /api/networks/ '/api/networks?v4=33' '/api/networks?service=x'
 	expect 0 exporter_stop
@@ -310,6 +336,8 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 		networks?%3Cscript%3E	parameter '<script>': unknown (known: v4, v6, limit, service, listener, family, within)
 		networks?family=%FF	family '?': it must be ipv4 or ipv6
 		networks?family=%22%0A	family '\"\n': it must be ipv4 or ipv6
+		refused?limit=1001	limit '1001': it must be a number from 1 to 1000
+		refused?v4=8	parameter 'v4': unknown (known: limit, listener)
 		history?step=2	step '2': it must be 1 or 60 (seconds)
 		history?limit=721	limit '721': it must be a number from 1 to 720
 		history?v4=8	parameter 'v4': unknown (known: step, limit, listener)
@@ -337,7 +365,7 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 		for number in range(1500):
 		    query = "&".join(rng.choice(names) + rng.choice(("=", "", "%3D")) + rng.choice(values)
 		                     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 20))))
-		    path = rng.choice(("networks", "networks", "networks", "history", "status"))
+		    path = rng.choice(("networks", "networks", "networks", "refused", "history", "status"))
 		    with socket.create_connection(("127.0.0.1", 10125), 60) as sock:
 		        sock.sendall(("GET /api/%s?%s HTTP/1.0\r\n\r\n" % (path, query)).encode())
 		        answer = b""

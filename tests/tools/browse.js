@@ -107,6 +107,8 @@ const visits = {
 			await open(page, '/');
 			check('verdict', await page.textContent('#verdict'), 'Counts are exact');
 			check('alarm', await page.isVisible('#alarm'), false);
+			check('what is not configured', await page.locator('#refused, #limits, #proxied, #windows, #cluster').filter({visible: true}).count(), 0);
+			page.on('request', (request) => request.url().includes('refused') && found.push('asks for what limits refused, without any'));
 			check('listeners', (await cells(page, '#listeners', [0, 1, 2, 4, 5])).map((row) => [...row.slice(0, 2), ...row.slice(2).map(number)]),
 				ask('status').listeners.map((l) => [l.name, l.service, l.live, l.ipv4.live, l.ipv6.live]));
 			check('networks', await networks(page), ask('list', '-4', '24', '-6', '64').entries);
@@ -239,6 +241,23 @@ const visits = {
 			check('alarm', /are not counted: the table of prefixes was full.*raise max_prefixes/.test(await page.textContent('#alarm')), true);
 			check('role', await page.getAttribute('#alarm', 'role'), 'alert');
 			await accessible(page, 'not exact');
+		});
+	},
+
+	// Limits, which have refused networks of both families.
+	async limited() {
+		await withPage({}, async (page) => {
+			await open(page, '/');
+			check('limits', await cells(page, '#limits', [0, 1, 2, 3, 4]), ask('status').listeners.flatMap((listener) =>
+				listener.limits.map((limit) => [listener.name, limit.limit, `${limit.refused}`, `${limit.would_refuse}`, 'yes'])));
+			const {entries} = ask('refused');
+
+			check('refused', await cells(page, '#refused', [0, 1, 2, 3]), entries.map((entry) =>
+				[entry.cidr, entry.listener, `${entry.refused}`, `${entry.would_refuse}`]));
+			check('refused networks', entries.map((entry) => entry.cidr), ['10.1.2.0/24', '10.1.0.0/16', '2001:db8:1::/48']);
+			await accessible(page, 'refused');
+			await page.click('#refused a >> text="10.1.0.0/16"');
+			await eventually('inside', () => networks(page), () => ask('list', '--listener', 'smtp', '-4', '24').entries);
 		});
 	},
 

@@ -15,6 +15,7 @@
 #include "answer_json.h"
 #include "api.h"
 #include "clock.h"
+#include "limits_json.h"
 #include "nodes_json.h"
 #include "queues.h"
 #include "reasons.h"
@@ -268,6 +269,45 @@ static int answer_networks(struct api *api, const struct parameters *parameters,
 	return keep(api, key, object, began, ret);
 }
 
+/* --- /api/refused -------------------------------------------------------------------------------
+ */
+
+static int read_refused(const struct api *api, const struct target *target, struct refused *ret)
+{
+	int err = target_exists(*api->cc, target);
+
+	return err ? err : refused_read(conncount_dir(api->dir), target->listener, ret);
+}
+
+static int answer_refused(struct api *api, const struct parameters *parameters,
+			  struct api_answer *ret)
+{
+	int64_t began = processor_ns();
+	struct refused_question question;
+	const struct kept_answer *kept;
+	char why[QUESTION_ERROR_SIZE];
+	char key[ANSWER_KEY_SIZE];
+	struct refused refused;
+	const char *listener;
+	json_t *object;
+	int err = question_refused(parameters, &question, why);
+
+	if (err)
+		return answer_error(MHD_HTTP_BAD_REQUEST, ret, "%s", why);
+	listener = question.target.listener;
+	snprintf(key, sizeof(key), "refused %zu %.300s", question.limit, listener ? listener : "");
+	kept = answers_find(&api->answers, key);
+	if (kept)
+		return answer_kept(kept, ret);
+	err = read_refused(api, &question.target, &refused);
+	if (err)
+		return answer_failure(api, &question.target, err, ret);
+	object = refused_json(&refused, listener,
+			      question.limit < refused.n ? question.limit : refused.n);
+	refused_free(&refused);
+	return keep(api, key, object, began, ret);
+}
+
 /* --- /api/history -------------------------------------------------------------------------------
  */
 
@@ -304,6 +344,7 @@ int api_answer(struct api *api, const char *path, const struct parameters *param
 	} answers[] = {
 		{ "status", answer_status },
 		{ "networks", answer_networks },
+		{ "refused", answer_refused },
 		{ "history", answer_history },
 	};
 	const struct target none = { NULL, NULL };
@@ -319,5 +360,5 @@ int api_answer(struct api *api, const char *path, const struct parameters *param
 	}
 	return answer_error(MHD_HTTP_NOT_FOUND, ret,
 			    "there is no such answer (known: /api/status, /api/networks, "
-			    "/api/history)");
+			    "/api/refused, /api/history)");
 }

@@ -203,6 +203,21 @@ int question_networks(const struct parameters *parameters, struct networks_quest
 	return 0;
 }
 
+int question_refused(const struct parameters *parameters, struct refused_question *ret,
+		     char *ret_why)
+{
+	struct reader reader = {
+		.known = "limit, listener",
+		.networks = { .limit = NETWORKS_DEFAULT },
+		.why = ret_why,
+	};
+	int err = read_all(&reader, parameters);
+
+	if (!err)
+		*ret = (struct refused_question){ reader.networks.target, reader.networks.limit };
+	return err;
+}
+
 int question_history(const struct parameters *parameters, struct history_question *ret,
 		     char *ret_why)
 {

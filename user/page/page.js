@@ -7,6 +7,7 @@
 const POLL_MS = 2000; // between an answer and the next question
 const HOUR_MS = 60000; // between the questions for the last hour of all listeners
 const WAIT_MS = 15000; // for an answer
+const HALF_DAY_MS = 12 * 3600000;
 const MOST = 1000; // networks in an answer
 const SPANS = {
 	'5m': {step: 1, limit: 300},
@@ -22,7 +23,7 @@ const DEFAULTS = {
 };
 
 const view = {...DEFAULTS}; // what the address says
-const last = {status: null, networks: null, map: null, history: null, hour: null, hourAt: -Infinity};
+const last = {status: null, networks: null, refused: null, map: null, history: null, hour: null, hourAt: -Infinity};
 let timer = 0;
 let round = 0; // of questions: the answers of an earlier one are dropped
 let paused = false;
@@ -338,6 +339,12 @@ async function askMap() {
 	});
 }
 
+async function askRefused() {
+	const limited = last.status.status.listeners.some((listener) => listener.limits.length);
+
+	return limited ? fetchAnswer('api/refused', {}) : null;
+}
+
 async function askHistory() {
 	const {step, limit} = SPANS[view.span];
 	const asked = {step, limit, ...(view.listener && {listener: view.listener})};
@@ -360,14 +367,14 @@ async function askAll(mine) {
 	last.status = status;
 	const hour = now - last.hourAt < HOUR_MS ? last.hour
 		: await fetchAnswer('api/history', {limit: 60});
-	const [networks, history] = await Promise.all([askNetworks(), askHistory()]);
+	const [networks, history, refused] = await Promise.all([askNetworks(), askHistory(), askRefused()]);
 	const map = networks.wrong ? null : await askMap();
 
 	if (mine !== round)
 		return;
 	if (hour !== last.hour)
 		last.hourAt = now;
-	Object.assign(last, {networks, history, hour, map});
+	Object.assign(last, {networks, history, refused, hour, map});
 	show();
 }
 
@@ -730,11 +737,20 @@ const COPIES = [
 	{name: 'nft', title: 'Copy as an nft command', textOf: nftCommands},
 ];
 
+// A network as the heading of a row: a link to those inside of it, unless it is an address.
+function createHead(cidr) {
+	return element('th', {scope: 'row'}, viewInside(parseNetwork(cidr), cidr) ? link(cidr, {}) : cidr);
+}
+
+function updateHead(head, cidr, changes = {}) {
+	if (head.firstElementChild)
+		setAttribute(head.firstElementChild, 'href', addressOf({...viewInside(parseNetwork(cidr), cidr), ...changes}));
+}
+
 function createEntry(entry) {
-	const network = parseNetwork(entry.cidr);
 	const copies = element('td', {});
 	const row = element('tr', {},
-		element('th', {scope: 'row'}, viewInside(network, entry.cidr) ? link(entry.cidr, {}) : entry.cidr),
+		createHead(entry.cidr),
 		element('td', {class: 'number'}),
 		element('td', {}, element('meter', {min: 0, max: 1, 'aria-label': 'share'}), ' ', element('span')),
 		copies);
@@ -754,8 +770,7 @@ function updateEntry(row, entry) {
 	const part = total ? entry.count / total : 0;
 
 	row.entry = entry;
-	if (name.firstElementChild)
-		setAttribute(name.firstElementChild, 'href', addressOf(viewInside(parseNetwork(entry.cidr), entry.cidr)));
+	updateHead(name, entry.cidr);
 	setText(count, whole.format(entry.count));
 	setAttribute(share.firstElementChild, 'value', part.toFixed(3));
 	setText(share.lastElementChild, percent.format(part));
@@ -811,6 +826,30 @@ function showLimits() {
 		])));
 }
 
+function createRefused({cidr, listener}) {
+	return element('tr', {}, createHead(cidr), element('td', {}, listener),
+		element('td', {class: 'number'}), element('td', {class: 'number'}), element('td'));
+}
+
+function updateRefused(row, entry) {
+	const [name, , refused, wouldRefuse, time] = row.children;
+	const age = entry.age_ms + last.refused.age * 1000;
+
+	updateHead(name, entry.cidr, {listener: entry.listener, service: ''});
+	setText(refused, whole.format(entry.refused));
+	setText(wouldRefuse, whole.format(entry.would_refuse));
+	setText(time, (age < HALF_DAY_MS ? clock : day).format(new Date(Date.now() - age)));
+}
+
+function showRefused() {
+	const {entries, networks} = last.refused || {entries: []};
+
+	find('refused').hidden = !entries.length;
+	showAll(find('refused').querySelector('tbody'), entries, (entry) => `${entry.cidr} ${entry.listener}`,
+		createRefused, updateRefused);
+	setText(find('refused-summary'), `${whole.format(entries.length)} of ${whole.format(networks || 0)} networks.`);
+}
+
 function showProxied() {
 	const numbers = ({awaiting, unidentified, proxied: p}) =>
 		[awaiting, unidentified, p.identified, p.own, p.absent, p.malformed, p.split, p.unread];
@@ -855,6 +894,7 @@ function show() {
 	showNetworks();
 	showCluster();
 	showLimits();
+	showRefused();
 	showProxied();
 	showWindows();
 	showInstance();
