@@ -107,7 +107,7 @@ const visits = {
 			await open(page, '/');
 			check('verdict', await page.textContent('#verdict'), 'Counts are exact');
 			check('alarm', await page.isVisible('#alarm'), false);
-			check('what is not configured', await page.locator('#refused, #limits, #proxied, #windows, #cluster').filter({visible: true}).count(), 0);
+			check('what is not configured', await page.locator('#refused, #limits, #proxied, #windows, #cluster, #counted').filter({visible: true}).count(), 0);
 			page.on('request', (request) => request.url().includes('refused') && found.push('asks for what limits refused, without any'));
 			check('listeners', (await cells(page, '#listeners', [0, 1, 2, 4, 5])).map((row) => [...row.slice(0, 2), ...row.slice(2).map(number)]),
 				ask('status').listeners.map((l) => [l.name, l.service, l.live, l.ipv4.live, l.ipv6.live]));
@@ -258,6 +258,39 @@ const visits = {
 			await accessible(page, 'refused');
 			await page.click('#refused a >> text="10.1.0.0/16"');
 			await eventually('inside', () => networks(page), () => ask('list', '--listener', 'smtp', '-4', '24').entries);
+		});
+	},
+
+	// Windows of time.
+	async windows() {
+		const list = (...args) => ask('list', '--window', '86400,1', ...args).entries.map((entry) =>
+			[entry.cidr, `${entry.count} (${entry.least} or more)`]);
+		const shown = (page) => cells(page, '#entries', [0, 1]);
+
+		await withPage({}, async (page) => {
+			await open(page, '/');
+			check('open sessions', await networks(page), ask('list', '-4', '24', '-6', '64').entries);
+			check('choices', await page.locator('#counted option').allTextContents(), ['open sessions', 'opened in the current 1 d',
+				'opened in the 1 d before', 'opened in the last 1 d, estimated', 'opened in 2 times 1 d']);
+			await page.selectOption('#counted', 'opened in the current 1 d');
+			await eventually('opened', () => shown(page), () => list('-4', '24', '-6', '64'));
+			check('those that are closed, too', (await shown(page))[0], ['10.1.2.0/24', '5 (5 or more)']);
+			check('address', new URL(page.url()).search, '?window=86400%2C1');
+			check('reason', await page.textContent('#inexact'),
+				'not exact: there may have been more: the windows reach back before counting began');
+			check('title', await page.title(), '10 connections - conncount');
+			check('a limit', await page.locator('[aria-label^="Copy as a limit line"]').filter({visible: true}).count(), 0);
+			await accessible(page, 'a window');
+			await open(page, '/?window=86400%2C1+all&v4=8&map=1');
+			await eventually('a deep link', () => shown(page), () => list('--to', '1', '-4', '8', '-6', '64'));
+			await page.locator('#cells rect').nth(10).hover();
+			await eventually('the map', () => page.textContent('#cell'), () => '10.0.0.0/8: 7 connections');
+			await page.goto(base + '/?window=60%2C1');
+			await page.locator("#wrong >> text=window '60,1': not configured").waitFor();
+			forgive(404);
+			await page.selectOption('#counted', 'open sessions');
+			await eventually('open sessions', () => networks(page), () => ask('list', '-4', '24', '-6', '64').entries);
+			check('reason of exact ones', await page.textContent('#inexact'), '');
 		});
 	},
 

@@ -37,6 +37,8 @@ enum {
 struct networks_question {
 	struct target target; /* points into the parameters */
 	struct lengths lengths;
+	bool has_window; /* count the connections that were opened, not the open sessions */
+	struct conncount_window window;
 	bool has_within;
 	struct conncount_cidr within; /* only the networks inside this one */
 	size_t limit;

@@ -18,7 +18,7 @@ const SPANS = {
 const LEVELS = {ipv4: [8, 16, 24, 32], ipv6: [8, 16, 24, 32, 40, 48, 56, 64, 128]};
 const STEPS_DOWN = {ipv4: [8, 16, 24, 32], ipv6: [32, 48, 56, 64, 128]};
 const DEFAULTS = {
-	service: '', listener: '', family: '', v4: '24', v6: '64', within: '', limit: '100',
+	service: '', listener: '', family: '', v4: '24', v6: '64', within: '', window: '', limit: '100',
 	sort: 'count', span: '5m', map: '',
 };
 
@@ -302,8 +302,16 @@ function listenersOf(of) {
 		.filter((listener) => of.listener ? listener.name === of.listener : listener.service === of.service);
 }
 
+// What is asked of the windows of time: such as '60,1' and, after a blank, which of them.
+function windowAsked() {
+	const [window, range] = view.window.split(' ');
+	const ranges = {before: {from: 1, to: 1}, all: {to: window.split(',')[1]}, smooth: {smooth: 1}};
+
+	return window ? {window, ...ranges[range]} : {};
+}
+
 async function askNetworks() {
-	const asked = {...target(), v4: view.v4, v6: view.v6, limit: view.limit};
+	const asked = {...target(), v4: view.v4, v6: view.v6, limit: view.limit, ...windowAsked()};
 
 	if (view.family)
 		asked.family = view.family;
@@ -334,7 +342,7 @@ async function askMap() {
 	const base = mapBase();
 
 	return fetchAnswer('api/networks', {
-		...target(), within: networkAround(base, base.length), limit: 256,
+		...target(), ...windowAsked(), within: networkAround(base, base.length), limit: 256,
 		[base.family === 'ipv4' ? 'v4' : 'v6']: base.length + 8,
 	});
 }
@@ -547,6 +555,45 @@ function showTargets() {
 		find('of').value = value;
 }
 
+// A number of seconds in the largest unit that it is a whole number of.
+function duration(seconds) {
+	const [size, unit] = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']].find(([size]) => seconds % size === 0);
+
+	return `${seconds / size} ${unit}`;
+}
+
+// What can be counted of a window: which windows of it are added up.
+function windowChoices(window) {
+	const [seconds, more] = window.split(',').map(Number);
+	const length = duration(seconds);
+	const choices = [{value: window, text: `opened in the current ${length}`}];
+
+	if (more)
+		choices.push({value: `${window} before`, text: `opened in the ${length} before`},
+			{value: `${window} smooth`, text: `opened in the last ${length}, estimated`},
+			{value: `${window} all`, text: `opened in ${more + 1} times ${length}`});
+	return choices;
+}
+
+// The options for what is counted, where windows are configured.
+function showCounted() {
+	const configured = (last.status.status.windows?.configured || []).map(({window}) => window);
+	const choices = [{value: '', text: 'open sessions'}, ...configured.flatMap(windowChoices)];
+	const select = find('counted');
+
+	if (!choices.some(({value}) => value === view.window))
+		choices.push({value: view.window, text: `opened in ${view.window}`});
+	find('counted-label').hidden = choices.length < 2;
+	showAll(select, choices, ({value}) => value, ({value, text}) => element('option', {value}, text), () => {});
+	if (document.activeElement !== select)
+		select.value = view.window;
+}
+
+// What the numbers of networks are of.
+function unit() {
+	return view.window ? 'connections' : 'sessions';
+}
+
 // --- showing: the curve ------------------------------------------------------------------------------
 
 // The curve of the target: of a listener, or of all listeners of a service.
@@ -650,7 +697,7 @@ function moveTo(i) {
 	map.cells[i].classList.add('here');
 	const {cidr, count} = cellCount(i);
 
-	setText(find('cell'), `${cidr}: ${whole.format(count)} sessions`);
+	setText(find('cell'), `${cidr}: ${whole.format(count)} ${unit()}`);
 }
 
 function enterCell(i) {
@@ -764,16 +811,25 @@ function createEntry(entry) {
 	return row;
 }
 
+// A count, and between what it is if it is not exact.
+function countText({count, exact, least, most}) {
+	if (exact !== false)
+		return whole.format(count);
+	return `${whole.format(count)} (${whole.format(least)} ${most === null ? 'or more' : `to ${whole.format(most)}`})`;
+}
+
 function updateEntry(row, entry) {
-	const [name, count, share] = row.children;
+	const [name, count, share, copies] = row.children;
 	const {total} = last.networks.answer;
 	const part = total ? entry.count / total : 0;
 
 	row.entry = entry;
 	updateHead(name, entry.cidr);
-	setText(count, whole.format(entry.count));
+	setText(count, countText(entry));
 	setAttribute(share.firstElementChild, 'value', part.toFixed(3));
 	setText(share.lastElementChild, percent.format(part));
+	// Limits are of open sessions.
+	copies.children[1].hidden = view.window !== '';
 }
 
 function showWrong(text) {
@@ -799,11 +855,13 @@ function showNetworks() {
 	const entries = view.sort === 'network' ? [...answer.entries].sort(compareNetworks) : answer.entries;
 
 	showAll(find('entries').tBodies[0], entries, (entry) => entry.cidr, createEntry, updateEntry);
+	setText(find('unit'), view.window ? 'Connections' : 'Sessions');
+	setText(find('inexact'), answer.reason || '');
 	setText(find('summary'), `${whole.format(entries.length)} of ${whole.format(answer.prefixes)} networks, ` +
-		`with ${whole.format(answer.total)} sessions in all` +
+		`with ${whole.format(answer.total)} ${unit()} in all` +
 		(answer.age > 2 ? `; ${whole.format(answer.age)} seconds ago.` : '.'));
 	find('more').hidden = answer.prefixes <= entries.length || entries.length >= MOST;
-	document.title = `${whole.format(answer.total)} sessions - conncount`;
+	document.title = `${whole.format(answer.total)} ${unit()} - conncount`;
 }
 
 // --- showing: the rest -------------------------------------------------------------------------------
@@ -889,6 +947,7 @@ function show() {
 	showExactness();
 	showListeners();
 	showTargets();
+	showCounted();
 	showCurve();
 	showMap();
 	showNetworks();
@@ -920,6 +979,7 @@ function start() {
 
 		go(addressOf({service: '', listener: '', [kind]: name.join(' ')}));
 	});
+	find('counted').addEventListener('change', () => go(addressOf({window: find('counted').value})));
 	find('span').addEventListener('change', (event) => go(addressOf({span: event.target.value})));
 	makeMap();
 	find('cells').addEventListener('keydown', moveByKey);
