@@ -6,6 +6,7 @@
 load ../lib/common
 load ../lib/instance
 load ../lib/exporting
+load ../lib/hosts
 load ../lib/servers
 
 BASE=http://127.0.0.1:10125
@@ -18,6 +19,7 @@ setup() {
 
 teardown() {
 	exporter_stop || :
+	cluster_end
 	instance_teardown
 }
 
@@ -128,6 +130,25 @@ limited() {
 	expect_match '"limits": \[\{"in_force": true, "limit": "/24,/64 over 4 reset", "reason": null, "refused": 2, "would_refuse": 0\}, \{"in_force": true, "limit": "/16,/48 over 1 log", "reason": null, "refused": 0, "would_refuse": 3\}\]' "$want"
 	expect_match '"namespaces_without_syn_gate": \[\]' "$want"
 	expect_eq "$want" "$(get /api/status | member status)" status
+	expect 0 exporter_stop
+}
+
+@test "api: nodes is what nodes prints on a host of a cluster" {
+	local without
+	requires redis-server jsonschema
+	cluster_start a b
+	open_at a 3 10.1.2.3
+	open_at b 5 10.1.2.4
+	daemon_start a
+	daemon_start b
+	expect_all 8
+	on a exporter
+	# What depends on when it was asked.
+	without='s/"(age|lag)_ms": (null|[0-9]+)/"\1_ms"/g'
+	expect 0 on a conncount nodes --json
+	expect_eq "$(sort_keys <<<"$output" | sed -E "$without")" "$(get /api/status | member nodes | sed -E "$without")" nodes
+	expect_match '"sessions": 5' "$(get /api/status | member nodes)"
+	valid status_answer /api/status
 	expect 0 exporter_stop
 }
 

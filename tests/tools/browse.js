@@ -7,7 +7,7 @@
 // those at the end of this file.
 'use strict';
 
-const {execFileSync} = require('child_process');
+const {execFileSync, spawnSync} = require('child_process');
 const fs = require('fs');
 const net = require('net');
 const [playwright, axe, base, visit, ...words] = process.argv.slice(2);
@@ -21,7 +21,8 @@ function check(what, got, want) {
 		found.push(`${what}: ${a}, not ${b}`);
 }
 
-const ask = (...args) => JSON.parse(execFileSync('conncount', [...args, '--json'], {stdio: ['ignore', 'pipe', 'ignore']}));
+// What conncount prints; it fails where counts are not exact.
+const ask = (...args) => JSON.parse(spawnSync('conncount', [...args, '--json']).stdout);
 const number = (text) => Number(text.replaceAll(',', ''));
 
 // Forget what Chromium says of answers with this status, which are meant to be.
@@ -291,6 +292,44 @@ const visits = {
 			await page.selectOption('#counted', 'open sessions');
 			await eventually('open sessions', () => networks(page), () => ask('list', '-4', '24', '-6', '64').entries);
 			check('reason of exact ones', await page.textContent('#inexact'), '');
+		});
+	},
+
+	// Listeners with proxies, in a network namespace without a SYN gate.
+	async proxied() {
+		await withPage({}, async (page) => {
+			await open(page, '/');
+			const {listeners, namespaces_without_syn_gate: ungated} = ask('status');
+			const shown = await cells(page, '#proxied', [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+
+			check('proxied', shown, listeners.filter((listener) => listener.has_proxies).map(({name, awaiting, unidentified, proxied: p}) =>
+				[name, ...[awaiting, unidentified, p.identified, p.own, p.absent, p.malformed, p.split, p.unread].map(String)]));
+			check('listeners with proxies', shown.map((row) => row.slice(0, 4)), [['mx', '1', '1', '1'], ['unused', '0', '0', '0']]);
+			check('networks', await networks(page), ask('list', '-4', '24', '-6', '64').entries);
+			check('without a gate', (await page.textContent('#ungated')).startsWith(`No SYN gate in network namespace ${ungated[0]}: `), true);
+			await accessible(page, 'proxies');
+		});
+	},
+
+	// A cluster; WORDS: the state of the other node if it is not well.
+	async clustered([state]) {
+		await withPage({}, async (page) => {
+			await open(page, '/?service=inbound_cidr');
+			const nodes = () => ask('nodes').nodes.map((node) => [node.self ? `${node.name} (this host)` : node.name,
+				node.exact ? node.state : `${node.state}, not exact`, String(node.sessions), String(node.networks)]);
+			const {cluster, exact} = ask('nodes');
+
+			await eventually('nodes', () => cells(page, '#cluster', [0, 1, 2, 3]), nodes);
+			check('the other node', nodes()[1].slice(0, 3), ['b', state || 'ok', '5']);
+			check('summary', await page.textContent('#cluster-summary'), `${cluster}: 2 nodes, 5 sessions on the others.`);
+			check('of all nodes', await networks(page), ask('list', '--service', 'inbound_cidr', '-4', '24', '-6', '64').entries);
+			check('verdict', await page.textContent('#verdict'), `Counts are ${exact ? '' : 'not '}exact`);
+			check('alarm', (await page.textContent('#alarm')).includes("service 'inbound_cidr': not exact: "), !exact);
+			check('exact', exact, !state);
+			check('times', (await cells(page, '#cluster', [4, 5])).every(([seen, lag]) => /^\d+\.\d s$/.test(seen) && /^\d+ ms$/.test(lag)), true);
+			await accessible(page, 'a cluster');
+			await page.selectOption('#of', 'service SMTP');
+			await eventually('of this node', () => networks(page), () => ask('list', '-4', '24', '-6', '64').entries);
 		});
 	},
 

@@ -868,12 +868,16 @@ function showNetworks() {
 
 function showCluster() {
 	const nodes = last.status.nodes?.nodes || [];
+	const {cluster} = last.status.status;
 	const seconds = (ms) => ms === null ? 'never' : `${(ms / 1000).toFixed(1)} s`;
 
 	showTable(find('cluster'), nodes.map((node) => [
 		node.self ? `${node.name} (this host)` : node.name, node.exact ? node.state : `${node.state}, not exact`,
-		whole.format(node.sessions), whole.format(node.networks), seconds(node.age_ms), seconds(node.lag_ms),
+		whole.format(node.sessions), whole.format(node.networks), seconds(node.age_ms), `${whole.format(node.lag_ms)} ms`,
 	]));
+	if (cluster)
+		setText(find('cluster-summary'), `${cluster.name}: ${whole.format(cluster.nodes)} nodes, ` +
+			`${whole.format(cluster.sessions)} sessions on the others.`);
 }
 
 function showLimits() {
@@ -882,6 +886,12 @@ function showLimits() {
 			listener.name, limit.limit, whole.format(limit.refused), whole.format(limit.would_refuse),
 			limit.in_force ? 'yes' : `no: ${limit.reason}`,
 		])));
+	const ungated = last.status.status.namespaces_without_syn_gate;
+
+	find('ungated').hidden = !ungated.length;
+	setText(find('ungated'), `No SYN gate in network namespace ${ungated.slice(0, 20).join(', ')}` +
+		(ungated.length > 20 ? ` and ${whole.format(ungated.length - 20)} others` : '') +
+		': clients over a limit wait there instead of being refused (attach one: conncount load).');
 }
 
 function createRefused({cidr, listener}) {
@@ -913,7 +923,7 @@ function showProxied() {
 		[awaiting, unidentified, p.identified, p.own, p.absent, p.malformed, p.split, p.unread];
 
 	showTable(find('proxied'), last.status.status.listeners
-		.filter((listener) => numbers(listener).some((number) => number > 0))
+		.filter((listener) => listener.has_proxies)
 		.map((listener) => [listener.name, ...numbers(listener).map((number) => whole.format(number))]));
 }
 
