@@ -387,8 +387,8 @@ static int clear_tallies(int stats_fd, const struct cc_config *from, const struc
 }
 
 /*
- * Programs run in RCU read sections, and a change of a map of maps waits for an RCU grace period for
- * their sake (Linux commit 1ae80cf31938). membarrier(2) does, too, but fails where a CPU is
+ * Programs run in RCU read sections, and a change of a map of maps waits for an RCU grace period
+ * for their sake (Linux commit 1ae80cf31938). membarrier(2) does, too, but fails where a CPU is
  * nohz_full.
  */
 int programs_wait(void)
@@ -399,8 +399,8 @@ int programs_wait(void)
 
 	inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(__u32), sizeof(__u32), 1, NULL);
 	opts.inner_map_fd = inner < 0 ? 0 : (__u32)inner;
-	outer = inner < 0 ? inner :
-			    bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, NULL, sizeof(__u32),
+	outer = inner < 0 ? inner
+			  : bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, NULL, sizeof(__u32),
 					   sizeof(__u32), 1, &opts);
 	err = outer < 0 ? outer : bpf_map_update_elem(outer, &key, &inner, BPF_ANY);
 	if (outer >= 0)
