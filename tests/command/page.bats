@@ -6,6 +6,7 @@
 load ../lib/common
 load ../lib/instance
 load ../lib/exporting
+load ../lib/hosts
 load ../lib/servers
 
 BASE=http://127.0.0.1:10125
@@ -18,6 +19,7 @@ setup() {
 
 teardown() {
 	exporter_stop || :
+	cluster_end
 	instance_teardown
 }
 
@@ -131,6 +133,47 @@ limited() {
 	expect 0 exporter_stop
 }
 
+@test "api: nodes is what nodes prints on a host of a cluster" {
+	local without
+	requires redis-server jsonschema
+	cluster_start a b
+	open_at a 3 10.1.2.3
+	open_at b 5 10.1.2.4
+	daemon_start a
+	daemon_start b
+	expect_all 8
+	on a exporter
+	# What depends on when it was asked.
+	without='s/"(age|lag)_ms": (null|[0-9]+)/"\1_ms"/g'
+	expect 0 on a conncount nodes --json
+	expect_eq "$(sort_keys <<<"$output" | sed -E "$without")" "$(get /api/status | member nodes | sed -E "$without")" nodes
+	expect_match '"sessions": 5' "$(get /api/status | member nodes)"
+	valid status_answer /api/status
+	expect 0 exporter_stop
+}
+
+@test "api: refused is what refused prints, of each listener and up to the limit" {
+	local query options
+	limited
+	exporter
+	expect_match '"refused": 2' "$(get /api/refused | member entries)"
+	while read -r query options; do
+		# shellcheck disable=SC2086 # options are words
+		expect 0 in_ns conncount refused --json $options
+		get "/api/refused$query" | python3 -I -c 'import json, sys
+answers = json.load(sys.stdin), json.loads(sys.argv[1])
+for entry in answers[0]["entries"] + answers[1]["entries"]:
+    del entry["age_ms"]
+sys.exit(answers[0] != answers[1] and "%s\n%s" % answers)' "$output" || fail "$query: not as refused $options"
+	done <<-'END'
+		?
+		?limit=1 --limit 1
+		?listener=smtp --listener smtp
+	END
+	expect_eq 404 "$(status_of '/api/refused?listener=smtps')" 'an unknown listener'
+	expect 0 exporter_stop
+}
+
 @test "api: networks is what list prints, for each target, pair of lengths and limit" {
 	local query options
 	traffic
@@ -154,6 +197,48 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 		?family=ipv6&limit=1000 -6 64
 		?service=Control -4 24 -6 64 --service Control
 	END
+	expect 0 exporter_stop
+}
+
+@test "api: networks with a window is what list --window prints, and says why it is not exact" {
+	local query options
+	configure_smtp_with 'window = 86400,2'
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 5 10.1.2.3 192.0.2.1:25
+		open 2 10.1.3.4 192.0.2.1:25
+		open 3 2001:db8:1::1 [2001:db8::5]:25
+		close both from=10.1.2.0/24
+	END
+	exporter
+	while read -r query options; do
+		# shellcheck disable=SC2086 # options are words
+		expect 0 in_ns conncount list --window 86400,2 --json $options
+		get "/api/networks?window=86400,2$query" | python3 -I -c 'import json, sys
+api, command, errors = json.load(sys.stdin), json.loads(sys.argv[1]), sys.argv[2]
+for name in ("v4", "v6", "within"):
+    del api[name]
+reason = api.pop("reason")
+sys.exit((api != command or "conncount: %s" % reason != errors) and "%s\n%s %s" % (api, command, errors))' \
+			"$output" "$errors" || fail "$query: not as list $options"
+	done <<-'END'
+		&v4=32 -4 32 -6 64
+		&v4=8&v6=128&limit=1 -4 8 -6 128 --limit 1
+		&from=1&to=2 -4 24 -6 64 --from 1 --to 2
+		&smooth=1 -4 24 -6 64 --smooth
+		&listener=smtp&family=ipv6 -6 64 --listener smtp
+	END
+	expect 0 get '/api/networks?window=86400,2&within=10.1.0.0/16&limit=1'
+	expect_match '"entries":\[\{"cidr":"10.1.2.0/24","count":5,.*"prefixes":2,"total":7,.*"within":"10.1.0.0/16"' "$output"
+	expect 0 get '/api/networks?window=86400,3'
+	expect_match "^\\{\"error\":\"window '86400,3': not configured \\(configured: 86400,2;" "$output"
+	expect_eq 404 "$(status_of '/api/networks?window=86400,3')" 'a window that is not configured'
+	expect 0 get '/api/networks?window=86400,2&to=3'
+	expect_match "^\\{\"error\":\"to 3: '86400,2' keeps the windows 0 to 2" "$output"
+	expect_eq 400 "$(status_of '/api/networks?window=86400,2&to=3')" 'a window that is too old'
+	expect_eq 400 "$(status_of '/api/networks?window=86400,2&v6=100')" 'a length without windows'
 	expect 0 exporter_stop
 }
 
@@ -269,11 +354,16 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 @test "api: every answer has the form that the schema describes" {
 	requires jsonschema
 	configure_smtp_with 'window = 60,4'
-	printf '%s\n' 'proxy = 192.0.2.7' '[msa]' 'listen = *:587' 'limit = /24,/64 over 100 reset' >>"$CONFIG"
+	printf '%s\n' 'proxy = 192.0.2.7' '[msa]' 'listen = *:587' 'limit = /24,/64 over 1 log' >>"$CONFIG"
 	load
+	sessions_start
+	sessions listen '*:587'
+	sessions open 2 10.1.2.3 192.0.2.1:587
 	exporter
 	valid status_answer /api/status
 	valid networks_answer /api/networks '/api/networks?within=10.0.0.0/8' '/api/networks?listener=smtp'
+	valid opened_answer '/api/networks?window=60,4' '/api/networks?window=60,4&smooth=1' '/api/networks?window=60,4&from=1&to=1'
+	valid refused_answer /api/refused '/api/refused?listener=msa'
 	valid history_answer /api/history '/api/history?step=1&listener=smtp'
 	valid error_answer /api/ /api/networks/ '/api/networks?v4=33' '/api/networks?service=x'
 	expect 0 exporter_stop
@@ -303,13 +393,22 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 		networks?within=10.0.0.0/25	within: its length is 25, so no network of length 24 is in it (raise v4)
 		networks?within=2001:db8::/65	within: its length is 65, so no network of length 64 is in it (raise v6)
 		networks?service=SMTP&listener=smtp	listener and service cannot be combined
+		networks?window=60	window '60': not SECONDS,WINDOWS, such as 60,1
+		networks?window=60,1&to=1001	to '1001': it must be a number from 0 to 1000
+		networks?window=60,1&smooth=0	smooth '0': it must be a number from 1 to 1
+		networks?window=60,1&smooth=1&to=1	smooth excludes from and to
+		networks?window=60,1&from=2&to=1	from '2' is an older window than to '1'
+		networks?smooth=1	smooth needs window
+		networks?from=0	from or to needs window
 		networks?limit=1&limit=2	limit: it is given twice
-		networks?step=1	parameter 'step': unknown (known: v4, v6, limit, service, listener, family, within)
-		networks?v4+v6=1	parameter 'v4 v6': unknown (known: v4, v6, limit, service, listener, family, within)
-		networks?=1	parameter '': unknown (known: v4, v6, limit, service, listener, family, within)
-		networks?%3Cscript%3E	parameter '<script>': unknown (known: v4, v6, limit, service, listener, family, within)
+		networks?step=1	parameter 'step': unknown (known: v4, v6, limit, service, listener, family, within, window, from, to, smooth)
+		networks?v4+v6=1	parameter 'v4 v6': unknown (known: v4, v6, limit, service, listener, family, within, window, from, to, smooth)
+		networks?=1	parameter '': unknown (known: v4, v6, limit, service, listener, family, within, window, from, to, smooth)
+		networks?%3Cscript%3E	parameter '<script>': unknown (known: v4, v6, limit, service, listener, family, within, window, from, to, smooth)
 		networks?family=%FF	family '?': it must be ipv4 or ipv6
 		networks?family=%22%0A	family '\"\n': it must be ipv4 or ipv6
+		refused?limit=1001	limit '1001': it must be a number from 1 to 1000
+		refused?v4=8	parameter 'v4': unknown (known: limit, listener)
 		history?step=2	step '2': it must be 1 or 60 (seconds)
 		history?limit=721	limit '721': it must be a number from 1 to 720
 		history?v4=8	parameter 'v4': unknown (known: step, limit, listener)
@@ -331,13 +430,13 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 	expect 0 in_ns python3 -I - <<-'END'
 		import json, random, socket, sys
 		rng = random.Random(815)
-		names = ["v4", "v6", "limit", "within", "family", "service", "listener", "step", "x", ""]
+		names = ["v4", "v6", "window", "from", "to", "smooth", "limit", "within", "family", "service", "listener", "step", "x", ""]
 		values = ["0", "8", "32", "64", "128", "1000", "ipv4", "ipv6", "10.0.0.0/8", "2001:db8::/32", "::/0",
-		          "SMTP", "smtp", "inbound_cidr", "", "%00", "%", "%zz", "%C3%28", "%22%5C", "a" * 300]
+		          "60,1", "1", "SMTP", "smtp", "inbound_cidr", "", "%00", "%", "%zz", "%C3%28", "%22%5C", "a" * 300]
 		for number in range(1500):
 		    query = "&".join(rng.choice(names) + rng.choice(("=", "", "%3D")) + rng.choice(values)
 		                     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 20))))
-		    path = rng.choice(("networks", "networks", "networks", "history", "status"))
+		    path = rng.choice(("networks", "networks", "networks", "refused", "history", "status"))
 		    with socket.create_connection(("127.0.0.1", 10125), 60) as sock:
 		        sock.sendall(("GET /api/%s?%s HTTP/1.0\r\n\r\n" % (path, query)).encode())
 		        answer = b""

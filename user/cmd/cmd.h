@@ -118,7 +118,6 @@ unsigned long number_option(const struct command *command, unsigned long least, 
 
 enum {
 	INTERVAL_MOST = 86400, /* seconds, for --interval */
-	WINDOWS_MOST = 1000,   /* for --from and --to; the configuration has fewer */
 };
 
 /* target_option() - if @option is --listener or --service, note its value and return true. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "answer_json.h"
+#include "openers_json.h"
 #include "window.h"
 
 /* The question that the arguments ask. */
@@ -67,7 +68,7 @@ static int count_opened(struct conncount *cc, const struct question *question)
 
 		add_range(object, answer->count, answer->least, answer->most,
 			  answer->flags & CONNCOUNT_EXACT);
-		add_window(object, &question->window);
+		add_window(object, &question->window.window);
 		status = print_answer(question, object);
 	} else {
 		printf("%" PRId64 "\n", answer->count);

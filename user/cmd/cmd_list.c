@@ -8,6 +8,7 @@
 
 #include "answer_json.h"
 #include "listing.h"
+#include "openers_json.h"
 #include "tree.h"
 #include "window.h"
 
@@ -85,34 +86,6 @@ static int list_open(struct conncount *cc, const struct question *question)
 /* --- connections that were opened --------------------------------------------------------------
  */
 
-static json_t *opener_json(const struct conncount_opener *opener)
-{
-	json_t *object = json_object();
-	char text[CONNCOUNT_CIDR_SIZE];
-
-	json_object_set_new(object, "cidr",
-			    json_string(conncount_cidr_format(&opener->cidr, text)));
-	add_range(object, opener->count, opener->least, opener->most,
-		  opener->least == opener->most);
-	return object;
-}
-
-static int print_openers_json(const struct question *question, const struct openers *openers,
-			      size_t shown)
-{
-	json_t *object = json_object(), *entries = json_array();
-
-	for (size_t i = 0; i < shown; i++)
-		json_array_append_new(entries, opener_json(&openers->entries[i]));
-	json_object_set_new(object, "entries", entries);
-	json_object_set_new(object, "prefixes", json_integer((json_int_t)openers->n));
-	json_object_set_new(object, "total", json_integer(openers->all.sum.count));
-	json_object_set_new(object, "exact", json_boolean(openers_are_exact(openers)));
-	add_window(object, &question->window);
-	add_target(object, &question->target);
-	return print_json(object);
-}
-
 static void print_openers(const struct openers *openers, size_t shown)
 {
 	char text[CONNCOUNT_CIDR_SIZE];
@@ -135,7 +108,8 @@ static int list_opened(struct conncount *cc, const struct question *question)
 	openers_sort(&openers);
 	shown = question->limit < openers.n ? question->limit : openers.n;
 	if (question->json)
-		status = print_openers_json(question, &openers, shown);
+		status =
+			print_json(openers_json(target, &question->window.window, &openers, shown));
 	else
 		print_openers(&openers, shown);
 	report_missed(cc, target, &question->window, &openers.all);

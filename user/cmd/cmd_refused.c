@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "answer_json.h"
 #include "cmd.h"
-#include "refusals.h"
+#include "limits_json.h"
 
 /* The question that the arguments ask. */
 struct question {
@@ -19,37 +17,6 @@ struct question {
 	size_t limit;
 	bool json;
 };
-
-/* --- JSON --------------------------------------------------------------------------------- */
-
-static json_t *network_json(const struct refused_network *network)
-{
-	json_t *object = json_object();
-	char text[CONNCOUNT_CIDR_SIZE];
-
-	json_object_set_new(object, "cidr",
-			    json_string(conncount_cidr_format(&network->cidr, text)));
-	json_object_set_new(object, "listener", json_text(network->listener));
-	json_object_set_new(object, "refused", json_integer((json_int_t)network->refused));
-	json_object_set_new(object, "would_refuse",
-			    json_integer((json_int_t)network->would_refuse));
-	json_object_set_new(object, "age_ms", json_integer((json_int_t)network->age_ms));
-	return object;
-}
-
-static int print_refused_json(const struct question *question, const struct refused *refused,
-			      size_t shown)
-{
-	json_t *object = json_object(), *entries = json_array();
-	const char *listener = question->target.listener;
-
-	for (size_t i = 0; i < shown; i++)
-		json_array_append_new(entries, network_json(&refused->networks[i]));
-	json_object_set_new(object, "entries", entries);
-	json_object_set_new(object, "networks", json_integer((json_int_t)refused->n));
-	json_object_set_new(object, "listener", listener ? json_text(listener) : json_null());
-	return print_json(object);
-}
 
 /* --- text --------------------------------------------------------------------------------- */
 
@@ -100,26 +67,12 @@ static int tell(const struct question *question, const struct refused *refused)
 	int status = STATUS_DONE;
 
 	if (question->json)
-		status = print_refused_json(question, refused, shown);
+		status = print_json(refused_json(refused, question->target.listener, shown));
 	else
 		print_refused(refused, shown);
 	if (!refused->limited)
 		report("no listener has a limit (see limit in conncount.conf(5))");
 	return status;
-}
-
-/* Returns 0; -ESRCH if there is no such listener; or another negative errno. NULL: any listener. */
-static int find_listener(struct conncount *cc, const char *name)
-{
-	struct conncount_listener *listeners = NULL;
-	size_t n = 0;
-	bool found = !name;
-	int err = name ? conncount_listeners(cc, &listeners, &n) : 0;
-
-	for (size_t i = 0; i < n; i++)
-		found = found || !strcmp(listeners[i].name, name);
-	free(listeners);
-	return err || found ? err : -ESRCH;
 }
 
 static int refused(const struct question *question)
@@ -129,7 +82,7 @@ static int refused(const struct question *question)
 	int status, err = conncount_open(question->dir, &cc);
 
 	if (!err)
-		err = find_listener(cc, question->target.listener);
+		err = target_exists(cc, &question->target);
 	if (!err)
 		err = refused_read(conncount_dir(question->dir), question->target.listener,
 				   &refused);

@@ -15,6 +15,7 @@
 
 #include "answer_json.h"
 #include "listing.h"
+#include "openers_json.h"
 #include "window.h"
 
 struct watch {
@@ -55,7 +56,7 @@ static int print_event(const struct watch *watch, const char *event,
 	json_object_set_new(object, "event", json_string(event));
 	json_object_set_new(object, "over", json_integer(watch->over));
 	if (watch->window.given)
-		add_window(object, &watch->window);
+		add_window(object, &watch->window.window);
 	add_target(object, &watch->target);
 	return print_json(object);
 }

@@ -78,25 +78,3 @@ void report_missed(struct conncount *cc, const struct target *target,
 	if (opened_inexact_text(cc, target, &options->window, opened, text, sizeof(text)))
 		report("%s", text);
 }
-
-void add_range(json_t *object, int64_t count, int64_t least, int64_t most, bool exact)
-{
-	json_object_set_new(object, "count", json_integer(count));
-	json_object_set_new(object, "exact", json_boolean(exact));
-	json_object_set_new(object, "least", json_integer(least));
-	json_object_set_new(object, "most", most == INT64_MAX ? json_null() : json_integer(most));
-}
-
-void add_window(json_t *object, const struct window_options *options)
-{
-	const struct conncount_window *window = &options->window;
-	char text[CONNCOUNT_WINDOW_SIZE];
-
-	json_object_set_new(object, "window", json_string(conncount_window_format(window, text)));
-	if (window->smooth) {
-		json_object_set_new(object, "smooth", json_true());
-		return;
-	}
-	json_object_set_new(object, "from", json_integer(window->from));
-	json_object_set_new(object, "to", json_integer(window->to));
-}

@@ -47,11 +47,4 @@ int window_failed(const char *dir, struct conncount *cc, const struct target *ta
 void report_missed(struct conncount *cc, const struct target *target,
 		   const struct window_options *options, const struct opened *opened);
 
-/* add_range() - add the fields "count", "exact", "least" and "most" of a JSON answer. "most" is
- * null if it is not known. */
-void add_range(json_t *object, int64_t count, int64_t least, int64_t most, bool exact);
-
-/* add_window() - add the fields of a JSON answer that name its windows. */
-void add_window(json_t *object, const struct window_options *options);
-
 #endif

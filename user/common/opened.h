@@ -11,6 +11,8 @@
 #include "listing.h"
 #include "snapshot.h"
 
+enum { WINDOWS_MOST = 1000 }; /* for `from` and `to`; the configuration has fewer */
+
 /* Bytes of all windows as text, including its NUL. */
 enum { WINDOWS_SIZE = CONNCOUNT_WINDOWS_MAX * (CONNCOUNT_WINDOW_SIZE + sizeof(" and ")) };
 

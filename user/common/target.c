@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "target.h"
 
@@ -14,6 +15,19 @@ int target_count(struct conncount *cc, const struct target *target,
 	if (target->listener)
 		return conncount_count_listener(cc, target->listener, cidr, ret_answer);
 	return conncount_count_service(cc, target->service, cidr, ret_answer);
+}
+
+int target_exists(struct conncount *cc, const struct target *target)
+{
+	struct conncount_listener *listeners = NULL;
+	bool found = !target->listener;
+	size_t n = 0;
+	int err = found ? 0 : conncount_listeners(cc, &listeners, &n);
+
+	for (size_t i = 0; i < n; i++)
+		found = found || !strcmp(listeners[i].name, target->listener);
+	free(listeners);
+	return err || found ? err : -ESRCH;
 }
 
 /* The names of the listeners, separated by commas. */

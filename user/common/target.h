@@ -19,6 +19,10 @@ struct target {
 int target_count(struct conncount *cc, const struct target *target,
 		 const struct conncount_cidr *cidr, struct conncount_answer *ret_answer);
 
+/* target_exists() - whether there is the listener that @target names, if it names one. Returns 0;
+ * -ESRCH; or another negative errno. */
+int target_exists(struct conncount *cc, const struct target *target);
+
 /*
  * target_strerror() - what a negative errno of a query about a target means, with the names that
  * are known if its name is not.

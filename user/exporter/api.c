@@ -15,7 +15,9 @@
 #include "answer_json.h"
 #include "api.h"
 #include "clock.h"
+#include "limits_json.h"
 #include "nodes_json.h"
+#include "openers_json.h"
 #include "queues.h"
 #include "reasons.h"
 #include "status_json.h"
@@ -184,17 +186,24 @@ static int answer_status(struct api *api, const struct parameters *parameters,
 /* --- /api/networks ------------------------------------------------------------------------------
  */
 
-/* Leave the networks inside of @within, and make the total that of theirs. */
-static void narrow(struct listing *listing, const struct conncount_cidr *within)
+static bool is_within(const struct networks_question *question, const struct conncount_cidr *cidr)
+{
+	struct conncount_cidr around = *cidr;
+
+	if (!question->has_within)
+		return true;
+	conncount_cidr_mask(&around, question->within.prefixlen);
+	return !network_compare(&around, &question->within);
+}
+
+/* Leave the networks inside of what is asked, and make the total that of theirs. */
+static void narrow(const struct networks_question *question, struct listing *listing)
 {
 	size_t kept = 0;
 
 	listing->answer.count = 0;
 	for (size_t i = 0; i < listing->n; i++) {
-		struct conncount_cidr around = listing->entries[i].cidr;
-
-		conncount_cidr_mask(&around, within->prefixlen);
-		if (network_compare(&around, within))
+		if (!is_within(question, &listing->entries[i].cidr))
 			continue;
 		listing->answer.count += listing->entries[i].count;
 		listing->entries[kept++] = listing->entries[i];
@@ -202,42 +211,122 @@ static void narrow(struct listing *listing, const struct conncount_cidr *within)
 	listing->n = kept;
 }
 
+/* As narrow(). */
+static void narrow_openers(const struct networks_question *question, struct openers *openers)
+{
+	size_t kept = 0;
+
+	openers->all.sum.count = 0;
+	for (size_t i = 0; i < openers->n; i++) {
+		if (!is_within(question, &openers->entries[i].cidr))
+			continue;
+		openers->all.sum.count += openers->entries[i].count;
+		openers->entries[kept++] = openers->entries[i];
+	}
+	openers->n = kept;
+}
+
+static json_t *sessions_json(const struct networks_question *question, struct listing *listing)
+{
+	size_t shown = question->limit;
+
+	if (question->has_within)
+		narrow(question, listing);
+	if (shown > listing->n)
+		shown = listing->n;
+	listing_sort(listing, shown);
+	return listing_json(&question->target, listing, entries_json(listing, shown));
+}
+
+static int take_sessions(const struct api *api, const struct networks_question *question,
+			 json_t **ret)
+{
+	struct listing listing;
+	int err = listing_take(*api->cc, &question->target, &question->lengths, &listing);
+
+	if (err)
+		return err;
+	*ret = sessions_json(question, &listing);
+	listing_free(&listing);
+	return 0;
+}
+
+static json_t *opened_json(const struct api *api, const struct networks_question *question,
+			   struct openers *openers)
+{
+	char text[CONNCOUNT_ERROR_SIZE];
+	const char *why = opened_inexact_text(*api->cc, &question->target, &question->window,
+					      &openers->all, text, sizeof(text));
+	size_t shown = question->limit;
+	json_t *object;
+
+	if (question->has_within)
+		narrow_openers(question, openers);
+	if (shown > openers->n)
+		shown = openers->n;
+	openers_sort(openers);
+	object = openers_json(&question->target, &question->window, openers, shown);
+	json_object_set_new(object, "reason", why ? json_text(why) : json_null());
+	return object;
+}
+
+static int take_opened(const struct api *api, const struct networks_question *question,
+		       json_t **ret)
+{
+	struct openers openers;
+	int err = openers_take(*api->cc, &question->target, &question->lengths, &question->window,
+			       &openers);
+
+	if (err)
+		return err;
+	*ret = opened_json(api, question, &openers);
+	openers_free(&openers);
+	return 0;
+}
+
+/* The answer to a question about networks that failed. */
+static int answer_networks_failure(const struct api *api, const struct networks_question *question,
+				   int err, struct api_answer *ret)
+{
+	char text[CONNCOUNT_ERROR_SIZE];
+
+	if (!question->has_window ||
+	    !window_error_text(*api->cc, &question->window, err, text, sizeof(text)))
+		return answer_failure(api, &question->target, err, ret);
+	/* The command's options are parameters here. */
+	return answer_error(err == -ENODATA ? MHD_HTTP_NOT_FOUND : MHD_HTTP_BAD_REQUEST, ret, "%s",
+			    text + strspn(text, "-"));
+}
+
 static json_t *length_json(int length)
 {
 	return length < 0 ? json_null() : json_integer(length);
 }
 
-static json_t *networks_json(const struct networks_question *question, struct listing *listing)
+static void add_question(json_t *object, const struct networks_question *question)
 {
-	size_t shown = question->limit;
 	char text[CONNCOUNT_CIDR_SIZE];
-	json_t *object;
 
-	if (question->has_within)
-		narrow(listing, &question->within);
-	if (shown > listing->n)
-		shown = listing->n;
-	listing_sort(listing, shown);
-	object = listing_json(&question->target, listing, entries_json(listing, shown));
 	json_object_set_new(object, "v4", length_json(question->lengths.ipv4));
 	json_object_set_new(object, "v6", length_json(question->lengths.ipv6));
 	json_object_set_new(object, "within",
 			    question->has_within
 				    ? json_string(conncount_cidr_format(&question->within, text))
 				    : json_null());
-	return object;
 }
 
 /* Two questions with the same key have the same answer. */
 static void networks_key(const struct networks_question *question, char *ret)
 {
 	const struct target *target = &question->target;
+	const struct conncount_window *window = &question->window;
 	char within[CONNCOUNT_CIDR_SIZE] = "";
 
 	if (question->has_within)
 		conncount_cidr_format(&question->within, within);
-	snprintf(ret, ANSWER_KEY_SIZE, "networks %d %d %zu %s %s %.300s", question->lengths.ipv4,
-		 question->lengths.ipv6, question->limit, within,
+	snprintf(ret, ANSWER_KEY_SIZE, "networks %d %d %zu %s %u %u %u %u %u %s %.300s",
+		 question->lengths.ipv4, question->lengths.ipv6, question->limit, within,
+		 window->seconds, window->windows, window->from, window->to, window->smooth,
 		 target->listener ? "listener" : "service",
 		 target->listener ? target->listener : target->service);
 }
@@ -250,8 +339,7 @@ static int answer_networks(struct api *api, const struct parameters *parameters,
 	const struct kept_answer *kept;
 	char why[QUESTION_ERROR_SIZE];
 	char key[ANSWER_KEY_SIZE];
-	struct listing listing;
-	json_t *object;
+	json_t *object = NULL;
 	int err = question_networks(parameters, &question, why);
 
 	if (err)
@@ -260,11 +348,50 @@ static int answer_networks(struct api *api, const struct parameters *parameters,
 	kept = answers_find(&api->answers, key);
 	if (kept)
 		return answer_kept(kept, ret);
-	err = listing_take(*api->cc, &question.target, &question.lengths, &listing);
+	err = question.has_window ? take_opened(api, &question, &object)
+				  : take_sessions(api, &question, &object);
+	if (err)
+		return answer_networks_failure(api, &question, err, ret);
+	add_question(object, &question);
+	return keep(api, key, object, began, ret);
+}
+
+/* --- /api/refused -------------------------------------------------------------------------------
+ */
+
+static int read_refused(const struct api *api, const struct target *target, struct refused *ret)
+{
+	int err = target_exists(*api->cc, target);
+
+	return err ? err : refused_read(conncount_dir(api->dir), target->listener, ret);
+}
+
+static int answer_refused(struct api *api, const struct parameters *parameters,
+			  struct api_answer *ret)
+{
+	int64_t began = processor_ns();
+	struct refused_question question;
+	const struct kept_answer *kept;
+	char why[QUESTION_ERROR_SIZE];
+	char key[ANSWER_KEY_SIZE];
+	struct refused refused;
+	const char *listener;
+	json_t *object;
+	int err = question_refused(parameters, &question, why);
+
+	if (err)
+		return answer_error(MHD_HTTP_BAD_REQUEST, ret, "%s", why);
+	listener = question.target.listener;
+	snprintf(key, sizeof(key), "refused %zu %.300s", question.limit, listener ? listener : "");
+	kept = answers_find(&api->answers, key);
+	if (kept)
+		return answer_kept(kept, ret);
+	err = read_refused(api, &question.target, &refused);
 	if (err)
 		return answer_failure(api, &question.target, err, ret);
-	object = networks_json(&question, &listing);
-	listing_free(&listing);
+	object = refused_json(&refused, listener,
+			      question.limit < refused.n ? question.limit : refused.n);
+	refused_free(&refused);
 	return keep(api, key, object, began, ret);
 }
 
@@ -304,6 +431,7 @@ int api_answer(struct api *api, const char *path, const struct parameters *param
 	} answers[] = {
 		{ "status", answer_status },
 		{ "networks", answer_networks },
+		{ "refused", answer_refused },
 		{ "history", answer_history },
 	};
 	const struct target none = { NULL, NULL };
@@ -319,5 +447,5 @@ int api_answer(struct api *api, const char *path, const struct parameters *param
 	}
 	return answer_error(MHD_HTTP_NOT_FOUND, ret,
 			    "there is no such answer (known: /api/status, /api/networks, "
-			    "/api/history)");
+			    "/api/refused, /api/history)");
 }

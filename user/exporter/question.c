@@ -9,6 +9,7 @@
 
 #include "history.h"
 #include "number.h"
+#include "opened.h"
 #include "question.h"
 
 /* What is read, and where to: a question uses a part of it. */
@@ -17,6 +18,7 @@ struct reader {
 	struct networks_question networks;
 	struct history_question history;
 	const char *family;
+	bool has_range; /* from or to was given */
 	char *why;
 };
 
@@ -78,6 +80,31 @@ static int read_within(struct reader *reader, const struct parameter *parameter)
 	return 0;
 }
 
+static int read_window(struct reader *reader, const struct parameter *parameter)
+{
+	struct conncount_window *window = &reader->networks.window, read;
+
+	if (conncount_window_parse(parameter->value, &read))
+		return wrong(reader->why, "window '%.64s': not SECONDS,WINDOWS, such as 60,1",
+			     parameter->value);
+	window->seconds = read.seconds;
+	window->windows = read.windows;
+	reader->networks.has_window = true;
+	return 0;
+}
+
+/* Read which of the windows. */
+static int read_range(struct reader *reader, const struct parameter *parameter)
+{
+	struct conncount_window *window = &reader->networks.window;
+
+	if (!strcmp(parameter->name, "smooth"))
+		return read_number(reader, parameter, 1, 1, &window->smooth);
+	reader->has_range = true;
+	return read_number(reader, parameter, 0, WINDOWS_MOST,
+			   !strcmp(parameter->name, "from") ? &window->from : &window->to);
+}
+
 static int read_family(struct reader *reader, const struct parameter *parameter)
 {
 	if (strcmp(parameter->value, "ipv4") && strcmp(parameter->value, "ipv6"))
@@ -108,6 +135,10 @@ static int read_one(struct reader *reader, const struct parameter *parameter)
 		return read_limit(reader, parameter);
 	if (!strcmp(name, "within"))
 		return read_within(reader, parameter);
+	if (!strcmp(name, "window"))
+		return read_window(reader, parameter);
+	if (!strcmp(name, "from") || !strcmp(name, "to") || !strcmp(name, "smooth"))
+		return read_range(reader, parameter);
 	if (!strcmp(name, "family"))
 		return read_family(reader, parameter);
 	if (!strcmp(name, "step"))
@@ -180,11 +211,28 @@ static int narrow(struct reader *reader)
 	return 0;
 }
 
+/* Check that what is asked of windows fits together. */
+static int check_window(const struct reader *reader)
+{
+	const struct conncount_window *window = &reader->networks.window;
+
+	if (!reader->networks.has_window && (reader->has_range || window->smooth))
+		return wrong(reader->why, "%s needs window",
+			     window->smooth ? "smooth" : "from or to");
+	if (window->smooth && reader->has_range)
+		return wrong(reader->why, "smooth excludes from and to");
+	if (window->from > window->to)
+		return wrong(reader->why, "from '%u' is an older window than to '%u'", window->from,
+			     window->to);
+	return 0;
+}
+
 int question_networks(const struct parameters *parameters, struct networks_question *ret,
 		      char *ret_why)
 {
 	struct reader reader = {
-		.known = "v4, v6, limit, service, listener, family, within",
+		.known = "v4, v6, limit, service, listener, family, within, window, from, to, "
+			 "smooth",
 		.networks = { .lengths = { .ipv4 = 24, .ipv6 = 64 }, .limit = NETWORKS_DEFAULT },
 		.why = ret_why,
 	};
@@ -194,6 +242,8 @@ int question_networks(const struct parameters *parameters, struct networks_quest
 	if (!err && target->listener && target->service)
 		err = wrong(ret_why, "listener and service cannot be combined");
 	if (!err)
+		err = check_window(&reader);
+	if (!err)
 		err = narrow(&reader);
 	if (err)
 		return err;
@@ -201,6 +251,21 @@ int question_networks(const struct parameters *parameters, struct networks_quest
 		target->service = CONNCOUNT_SERVICE;
 	*ret = reader.networks;
 	return 0;
+}
+
+int question_refused(const struct parameters *parameters, struct refused_question *ret,
+		     char *ret_why)
+{
+	struct reader reader = {
+		.known = "limit, listener",
+		.networks = { .limit = NETWORKS_DEFAULT },
+		.why = ret_why,
+	};
+	int err = read_all(&reader, parameters);
+
+	if (!err)
+		*ret = (struct refused_question){ reader.networks.target, reader.networks.limit };
+	return err;
 }
 
 int question_history(const struct parameters *parameters, struct history_question *ret,

@@ -37,8 +37,16 @@ enum {
 struct networks_question {
 	struct target target; /* points into the parameters */
 	struct lengths lengths;
+	bool has_window; /* count the connections that were opened, not the open sessions */
+	struct conncount_window window;
 	bool has_within;
 	struct conncount_cidr within; /* only the networks inside this one */
+	size_t limit;
+};
+
+/* The networks that limits refused lately. */
+struct refused_question {
+	struct target target; /* of no listener: all of them */
 	size_t limit;
 };
 
@@ -50,7 +58,8 @@ struct history_question {
 };
 
 /*
- * question_networks(), question_history() - read a question from its parameters.
+ * question_networks(), question_refused(), question_history() - read a question from its
+ * parameters.
  * @ret: written only on success.
  * @ret_why: QUESTION_ERROR_SIZE bytes; on failure, what is wrong, and what would be right.
  *
@@ -58,6 +67,8 @@ struct history_question {
  */
 int question_networks(const struct parameters *parameters, struct networks_question *ret,
 		      char *ret_why);
+int question_refused(const struct parameters *parameters, struct refused_question *ret,
+		     char *ret_why);
 int question_history(const struct parameters *parameters, struct history_question *ret,
 		     char *ret_why);
 

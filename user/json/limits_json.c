@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "answer_json.h"
 #include "limit_text.h"
 #include "limits_json.h"
 
@@ -44,4 +45,31 @@ json_t *ungated_json(const struct refusals *refusals)
 	for (size_t i = 0; i < refusals->n_ungated; i++)
 		json_array_append_new(array, json_integer(refusals->ungated[i]));
 	return array;
+}
+
+static json_t *refused_network_json(const struct refused_network *network)
+{
+	json_t *object = json_object();
+	char text[CONNCOUNT_CIDR_SIZE];
+
+	json_object_set_new(object, "cidr",
+			    json_string(conncount_cidr_format(&network->cidr, text)));
+	json_object_set_new(object, "listener", json_text(network->listener));
+	json_object_set_new(object, "refused", json_integer((json_int_t)network->refused));
+	json_object_set_new(object, "would_refuse",
+			    json_integer((json_int_t)network->would_refuse));
+	json_object_set_new(object, "age_ms", json_integer((json_int_t)network->age_ms));
+	return object;
+}
+
+json_t *refused_json(const struct refused *refused, const char *listener, size_t shown)
+{
+	json_t *object = json_object(), *entries = json_array();
+
+	for (size_t i = 0; i < shown; i++)
+		json_array_append_new(entries, refused_network_json(&refused->networks[i]));
+	json_object_set_new(object, "entries", entries);
+	json_object_set_new(object, "networks", json_integer((json_int_t)refused->n));
+	json_object_set_new(object, "listener", listener ? json_text(listener) : json_null());
+	return object;
 }

@@ -33,8 +33,9 @@ static json_t *totals_json(const struct conncount_proxied *proxied)
 }
 
 static json_t *listener_json(const struct snapshot *snapshot, const struct refusals *refusals,
-			     const struct conncount_listener *listener)
+			     size_t at)
 {
+	const struct conncount_listener *listener = &snapshot->listeners[at];
 	json_t *object = json_object(), *listens = json_array();
 	json_t *ipv4 = json_object(), *ipv6 = json_object();
 	struct conncount_tally both = tally_sum(listener);
@@ -53,6 +54,7 @@ static json_t *listener_json(const struct snapshot *snapshot, const struct refus
 	add_tally(ipv6, &listener->ipv6);
 	json_object_set_new(object, "ipv4", ipv4);
 	json_object_set_new(object, "ipv6", ipv6);
+	json_object_set_new(object, "has_proxies", json_boolean(snapshot->proxied[at]));
 	json_object_set_new(object, "awaiting", json_integer(listener->proxied.awaiting));
 	json_object_set_new(object, "unidentified", json_integer(listener->proxied.unidentified));
 	json_object_set_new(object, "proxied", totals_json(&listener->proxied));
@@ -128,8 +130,7 @@ json_t *status_json(const struct snapshot *snapshot, const struct refusals *refu
 	json_t *object = json_object(), *listeners = json_array();
 
 	for (size_t i = 0; i < snapshot->n_listeners; i++)
-		json_array_append_new(listeners,
-				      listener_json(snapshot, refusals, &snapshot->listeners[i]));
+		json_array_append_new(listeners, listener_json(snapshot, refusals, i));
 	json_object_set_new(object, "loaded", json_true());
 	json_object_set_new(object, "dir", json_text(snapshot->dir));
 	json_object_set_new(object, "loaded_at",

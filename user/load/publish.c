@@ -396,10 +396,9 @@ static int map_of_maps_change(void)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts);
 	__u32 key = 0;
-	int outer, err,
-		inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(__u32), sizeof(__u32), 1,
-				       NULL);
+	int inner, outer, err;
 
+	inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(__u32), sizeof(__u32), 1, NULL);
 	if (inner < 0)
 		return inner;
 	opts.inner_map_fd = (__u32)inner;

@@ -7,6 +7,7 @@
 const POLL_MS = 2000; // between an answer and the next question
 const HOUR_MS = 60000; // between the questions for the last hour of all listeners
 const WAIT_MS = 15000; // for an answer
+const HALF_DAY_MS = 12 * 3600000;
 const MOST = 1000; // networks in an answer
 const SPANS = {
 	'5m': {step: 1, limit: 300},
@@ -17,12 +18,12 @@ const SPANS = {
 const LEVELS = {ipv4: [8, 16, 24, 32], ipv6: [8, 16, 24, 32, 40, 48, 56, 64, 128]};
 const STEPS_DOWN = {ipv4: [8, 16, 24, 32], ipv6: [32, 48, 56, 64, 128]};
 const DEFAULTS = {
-	service: '', listener: '', family: '', v4: '24', v6: '64', within: '', limit: '100',
+	service: '', listener: '', family: '', v4: '24', v6: '64', within: '', window: '', limit: '100',
 	sort: 'count', span: '5m', map: '',
 };
 
 const view = {...DEFAULTS}; // what the address says
-const last = {status: null, networks: null, map: null, history: null, hour: null, hourAt: -Infinity};
+const last = {status: null, networks: null, refused: null, map: null, history: null, hour: null, hourAt: -Infinity};
 let timer = 0;
 let round = 0; // of questions: the answers of an earlier one are dropped
 let paused = false;
@@ -192,6 +193,37 @@ function limitLine(entry) {
 	return `limit = /${ipv4},/${ipv6} over ${entry.count} log`;
 }
 
+// The addresses of listeners that sessions of a family call, each with its ports; '' is all of them.
+function calledAddresses(listeners, family) {
+	const ports = new Map();
+
+	for (const text of listeners.flatMap((listener) => listener.active ? listener.listen : [])) {
+		const [, address, port] = /^\[?(.*?)\]?:(\d+)$/.exec(text);
+		const any = {'*': family, '0.0.0.0': 'ipv4', '::': 'ipv6'}[address];
+
+		if ((any || (address.includes(':') ? 'ipv6' : 'ipv4')) !== family)
+			continue;
+		const key = any ? '' : address;
+
+		ports.set(key, [...(ports.get(key) || []), port]);
+	}
+	return ports;
+}
+
+// Commands for nft that refuse new connections of this network to what the view is of. Those that
+// are open stay: otherwise the server would not learn that their clients are gone.
+function nftCommands(entry) {
+	const of = target();
+	const {family} = parseNetwork(entry.cidr);
+	const ip = family === 'ipv4' ? 'ip' : 'ip6';
+	const called = calledAddresses(listenersOf(of.service === 'inbound_cidr' ? {service: 'SMTP'} : of), family);
+
+	return [...called].map(([address, ports]) =>
+		`nft insert rule inet filter input ${ip} saddr ${entry.cidr} ${address && `${ip} daddr ${address} `}` +
+		`tcp dport ${ports.length > 1 ? `{ ${ports.join(', ')} }` : ports[0]} ` +
+		'tcp flags syn / syn,ack reject with tcp reset').join('\n');
+}
+
 // --- what is shown, as an address ------------------------------------------------------------------
 
 function readView() {
@@ -264,8 +296,22 @@ function target() {
 	return {service: services.includes('SMTP') || !services.length ? 'SMTP' : services[0]};
 }
 
+// The listeners of a target.
+function listenersOf(of) {
+	return last.status.status.listeners
+		.filter((listener) => of.listener ? listener.name === of.listener : listener.service === of.service);
+}
+
+// What is asked of the windows of time: such as '60,1' and, after a blank, which of them.
+function windowAsked() {
+	const [window, range] = view.window.split(' ');
+	const ranges = {before: {from: 1, to: 1}, all: {to: window.split(',')[1]}, smooth: {smooth: 1}};
+
+	return window ? {window, ...ranges[range]} : {};
+}
+
 async function askNetworks() {
-	const asked = {...target(), v4: view.v4, v6: view.v6, limit: view.limit};
+	const asked = {...target(), v4: view.v4, v6: view.v6, limit: view.limit, ...windowAsked()};
 
 	if (view.family)
 		asked.family = view.family;
@@ -296,9 +342,15 @@ async function askMap() {
 	const base = mapBase();
 
 	return fetchAnswer('api/networks', {
-		...target(), within: networkAround(base, base.length), limit: 256,
+		...target(), ...windowAsked(), within: networkAround(base, base.length), limit: 256,
 		[base.family === 'ipv4' ? 'v4' : 'v6']: base.length + 8,
 	});
+}
+
+async function askRefused() {
+	const limited = last.status.status.listeners.some((listener) => listener.limits.length);
+
+	return limited ? fetchAnswer('api/refused', {}) : null;
 }
 
 async function askHistory() {
@@ -323,14 +375,14 @@ async function askAll(mine) {
 	last.status = status;
 	const hour = now - last.hourAt < HOUR_MS ? last.hour
 		: await fetchAnswer('api/history', {limit: 60});
-	const [networks, history] = await Promise.all([askNetworks(), askHistory()]);
+	const [networks, history, refused] = await Promise.all([askNetworks(), askHistory(), askRefused()]);
 	const map = networks.wrong ? null : await askMap();
 
 	if (mine !== round)
 		return;
 	if (hour !== last.hour)
 		last.hourAt = now;
-	Object.assign(last, {networks, history, hour, map});
+	Object.assign(last, {networks, history, refused, hour, map});
 	show();
 }
 
@@ -503,14 +555,50 @@ function showTargets() {
 		find('of').value = value;
 }
 
+// A number of seconds in the largest unit that it is a whole number of.
+function duration(seconds) {
+	const [size, unit] = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']].find(([size]) => seconds % size === 0);
+
+	return `${seconds / size} ${unit}`;
+}
+
+// What can be counted of a window: which windows of it are added up.
+function windowChoices(window) {
+	const [seconds, more] = window.split(',').map(Number);
+	const length = duration(seconds);
+	const choices = [{value: window, text: `opened in the current ${length}`}];
+
+	if (more)
+		choices.push({value: `${window} before`, text: `opened in the ${length} before`},
+			{value: `${window} smooth`, text: `opened in the last ${length}, estimated`},
+			{value: `${window} all`, text: `opened in ${more + 1} times ${length}`});
+	return choices;
+}
+
+// The options for what is counted, where windows are configured.
+function showCounted() {
+	const configured = (last.status.status.windows?.configured || []).map(({window}) => window);
+	const choices = [{value: '', text: 'open sessions'}, ...configured.flatMap(windowChoices)];
+	const select = find('counted');
+
+	if (!choices.some(({value}) => value === view.window))
+		choices.push({value: view.window, text: `opened in ${view.window}`});
+	find('counted-label').hidden = choices.length < 2;
+	showAll(select, choices, ({value}) => value, ({value, text}) => element('option', {value}, text), () => {});
+	if (document.activeElement !== select)
+		select.value = view.window;
+}
+
+// What the numbers of networks are of.
+function unit() {
+	return view.window ? 'connections' : 'sessions';
+}
+
 // --- showing: the curve ------------------------------------------------------------------------------
 
 // The curve of the target: of a listener, or of all listeners of a service.
 function curveOf(history) {
-	const of = target();
-	const names = new Set(last.status.status.listeners
-		.filter((listener) => of.listener ? listener.name === of.listener : listener.service === of.service)
-		.map((listener) => listener.name));
+	const names = new Set(listenersOf(target()).map((listener) => listener.name));
 	const curves = history.listeners.filter((listener) => names.has(listener.name));
 	const sum = (values) => values.every((value) => value === null) ? null
 		: values.reduce((all, value) => all + (value || 0), 0);
@@ -609,7 +697,7 @@ function moveTo(i) {
 	map.cells[i].classList.add('here');
 	const {cidr, count} = cellCount(i);
 
-	setText(find('cell'), `${cidr}: ${whole.format(count)} sessions`);
+	setText(find('cell'), `${cidr}: ${whole.format(count)} ${unit()}`);
 }
 
 function enterCell(i) {
@@ -689,32 +777,59 @@ async function copy(text) {
 	}
 }
 
+// What copies a network, and the text that it copies.
+const COPIES = [
+	{name: 'text', title: 'Copy as text', textOf: (entry) => entry.cidr},
+	{name: 'limit', title: 'Copy as a limit line', textOf: limitLine},
+	{name: 'nft', title: 'Copy as an nft command', textOf: nftCommands},
+];
+
+// A network as the heading of a row: a link to those inside of it, unless it is an address.
+function createHead(cidr) {
+	return element('th', {scope: 'row'}, viewInside(parseNetwork(cidr), cidr) ? link(cidr, {}) : cidr);
+}
+
+function updateHead(head, cidr, changes = {}) {
+	if (head.firstElementChild)
+		setAttribute(head.firstElementChild, 'href', addressOf({...viewInside(parseNetwork(cidr), cidr), ...changes}));
+}
+
 function createEntry(entry) {
-	const network = parseNetwork(entry.cidr);
-	const text = element('button', {type: 'button', 'aria-label': `Copy as text: ${entry.cidr}`}, 'text');
-	const limit = element('button', {type: 'button', 'aria-label': `Copy as a limit line: ${entry.cidr}`}, 'limit');
+	const copies = element('td', {});
 	const row = element('tr', {},
-		element('th', {scope: 'row'}, viewInside(network, entry.cidr) ? link(entry.cidr, {}) : entry.cidr),
+		createHead(entry.cidr),
 		element('td', {class: 'number'}),
 		element('td', {}, element('meter', {min: 0, max: 1, 'aria-label': 'share'}), ' ', element('span')),
-		element('td', {}, text, ' ', limit));
+		copies);
 
-	text.addEventListener('click', () => copy(entry.cidr));
-	limit.addEventListener('click', () => copy(limitLine(row.entry)));
+	for (const {name, title, textOf} of COPIES) {
+		const button = element('button', {type: 'button', 'aria-label': `${title}: ${entry.cidr}`}, name);
+
+		button.addEventListener('click', () => copy(textOf(row.entry)));
+		copies.append(button, ' ');
+	}
 	return row;
 }
 
+// A count, and between what it is if it is not exact.
+function countText({count, exact, least, most}) {
+	if (exact !== false)
+		return whole.format(count);
+	return `${whole.format(count)} (${whole.format(least)} ${most === null ? 'or more' : `to ${whole.format(most)}`})`;
+}
+
 function updateEntry(row, entry) {
-	const [name, count, share] = row.children;
+	const [name, count, share, copies] = row.children;
 	const {total} = last.networks.answer;
 	const part = total ? entry.count / total : 0;
 
 	row.entry = entry;
-	if (name.firstElementChild)
-		setAttribute(name.firstElementChild, 'href', addressOf(viewInside(parseNetwork(entry.cidr), entry.cidr)));
-	setText(count, whole.format(entry.count));
+	updateHead(name, entry.cidr);
+	setText(count, countText(entry));
 	setAttribute(share.firstElementChild, 'value', part.toFixed(3));
 	setText(share.lastElementChild, percent.format(part));
+	// Limits are of open sessions.
+	copies.children[1].hidden = view.window !== '';
 }
 
 function showWrong(text) {
@@ -740,23 +855,29 @@ function showNetworks() {
 	const entries = view.sort === 'network' ? [...answer.entries].sort(compareNetworks) : answer.entries;
 
 	showAll(find('entries').tBodies[0], entries, (entry) => entry.cidr, createEntry, updateEntry);
+	setText(find('unit'), view.window ? 'Connections' : 'Sessions');
+	setText(find('inexact'), answer.reason || '');
 	setText(find('summary'), `${whole.format(entries.length)} of ${whole.format(answer.prefixes)} networks, ` +
-		`with ${whole.format(answer.total)} sessions in all` +
+		`with ${whole.format(answer.total)} ${unit()} in all` +
 		(answer.age > 2 ? `; ${whole.format(answer.age)} seconds ago.` : '.'));
 	find('more').hidden = answer.prefixes <= entries.length || entries.length >= MOST;
-	document.title = `${whole.format(answer.total)} sessions - conncount`;
+	document.title = `${whole.format(answer.total)} ${unit()} - conncount`;
 }
 
 // --- showing: the rest -------------------------------------------------------------------------------
 
 function showCluster() {
 	const nodes = last.status.nodes?.nodes || [];
+	const {cluster} = last.status.status;
 	const seconds = (ms) => ms === null ? 'never' : `${(ms / 1000).toFixed(1)} s`;
 
 	showTable(find('cluster'), nodes.map((node) => [
 		node.self ? `${node.name} (this host)` : node.name, node.exact ? node.state : `${node.state}, not exact`,
-		whole.format(node.sessions), whole.format(node.networks), seconds(node.age_ms), seconds(node.lag_ms),
+		whole.format(node.sessions), whole.format(node.networks), seconds(node.age_ms), `${whole.format(node.lag_ms)} ms`,
 	]));
+	if (cluster)
+		setText(find('cluster-summary'), `${cluster.name}: ${whole.format(cluster.nodes)} nodes, ` +
+			`${whole.format(cluster.sessions)} sessions on the others.`);
 }
 
 function showLimits() {
@@ -765,6 +886,36 @@ function showLimits() {
 			listener.name, limit.limit, whole.format(limit.refused), whole.format(limit.would_refuse),
 			limit.in_force ? 'yes' : `no: ${limit.reason}`,
 		])));
+	const ungated = last.status.status.namespaces_without_syn_gate;
+
+	find('ungated').hidden = !ungated.length;
+	setText(find('ungated'), `No SYN gate in network namespace ${ungated.slice(0, 20).join(', ')}` +
+		(ungated.length > 20 ? ` and ${whole.format(ungated.length - 20)} others` : '') +
+		': clients over a limit wait there instead of being refused (attach one: conncount load).');
+}
+
+function createRefused({cidr, listener}) {
+	return element('tr', {}, createHead(cidr), element('td', {}, listener),
+		element('td', {class: 'number'}), element('td', {class: 'number'}), element('td'));
+}
+
+function updateRefused(row, entry) {
+	const [name, , refused, wouldRefuse, time] = row.children;
+	const age = entry.age_ms + last.refused.age * 1000;
+
+	updateHead(name, entry.cidr, {listener: entry.listener, service: ''});
+	setText(refused, whole.format(entry.refused));
+	setText(wouldRefuse, whole.format(entry.would_refuse));
+	setText(time, (age < HALF_DAY_MS ? clock : day).format(new Date(Date.now() - age)));
+}
+
+function showRefused() {
+	const {entries, networks} = last.refused || {entries: []};
+
+	find('refused').hidden = !entries.length;
+	showAll(find('refused').querySelector('tbody'), entries, (entry) => `${entry.cidr} ${entry.listener}`,
+		createRefused, updateRefused);
+	setText(find('refused-summary'), `${whole.format(entries.length)} of ${whole.format(networks || 0)} networks.`);
 }
 
 function showProxied() {
@@ -772,7 +923,7 @@ function showProxied() {
 		[awaiting, unidentified, p.identified, p.own, p.absent, p.malformed, p.split, p.unread];
 
 	showTable(find('proxied'), last.status.status.listeners
-		.filter((listener) => numbers(listener).some((number) => number > 0))
+		.filter((listener) => listener.has_proxies)
 		.map((listener) => [listener.name, ...numbers(listener).map((number) => whole.format(number))]));
 }
 
@@ -806,11 +957,13 @@ function show() {
 	showExactness();
 	showListeners();
 	showTargets();
+	showCounted();
 	showCurve();
 	showMap();
 	showNetworks();
 	showCluster();
 	showLimits();
+	showRefused();
 	showProxied();
 	showWindows();
 	showInstance();
@@ -836,6 +989,7 @@ function start() {
 
 		go(addressOf({service: '', listener: '', [kind]: name.join(' ')}));
 	});
+	find('counted').addEventListener('change', () => go(addressOf({window: find('counted').value})));
 	find('span').addEventListener('change', (event) => go(addressOf({span: event.target.value})));
 	makeMap();
 	find('cells').addEventListener('keydown', moveByKey);
