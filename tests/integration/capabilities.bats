@@ -123,3 +123,10 @@ in_bpffs() {
 	expect_match "^conncount: $CONNCOUNT_DIR: bpf\(2\) is not permitted \(the system call filter" "$errors"
 	expect_eq 1 "$(wc -l <<<"$errors")" lines
 }
+
+@test "a refusal with EACCES is a security module's, for root with all capabilities" {
+	requires strace
+	expect 1 strace -f -qq -o /dev/null -e trace=bpf -e inject=bpf:error=EACCES \
+		"$BUILD/conncount" load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match '^conncount: BPF: Permission denied \(a security module' "$errors"
+}

@@ -171,7 +171,7 @@ int kernel_check(void)
 	for (size_t i = 0; i < sizeof(features) / sizeof(*features); i++) {
 		int err = features[i].try();
 
-		if (err == -EPERM) {
+		if (err == -EPERM || err == -EACCES) {
 			report("BPF: %s%s", strerror(-err),
 			       permission_remedy(err, features[i].capability));
 			return err;

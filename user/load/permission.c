@@ -64,6 +64,8 @@ const char *permission_remedy(int err, int capability)
 		       "run as root of the host)";
 	if (!has(capability) && !(capability != CAP_CHOWN && has(CAP_SYS_ADMIN)))
 		return missing(capability);
+	if (err == -EACCES)
+		return " (a security module, such as AppArmor or SELinux, may forbid it)";
 	if (prctl(PR_GET_SECCOMP) == SECCOMP_MODE_FILTER)
 		return " (the system call filter of this container or unit may forbid it)";
 	return "";

@@ -140,9 +140,11 @@ served() {
 }
 
 @test "without a volume for the counts, load fails, for they would end with it" {
-	local volumes=(-v /etc/conncount.conf:/etc/conncount.conf:ro --security-opt=apparmor=unconfined)
-	expect 1 podman run "${LOADS[@]:0:6}" "${volumes[@]}" conncount load
+	local bare=("${LOADS[@]:0:6}" -v /etc/conncount.conf:/etc/conncount.conf:ro)
+	expect 1 podman run "${bare[@]}" --security-opt=apparmor=unconfined conncount load
 	expect_match '/run/conncount: counting would end with this command' "$errors"
+	expect 1 podman run "${bare[@]}" conncount load
+	expect_match 'cannot mount a bpffs: Permission denied \(a security module' "$errors"
 }
 
 @test "under AppArmor's profile, load fails for a namespace of an unconfined process, and says what permits it" {
