@@ -450,6 +450,7 @@ counts_in() {
 		conncount count
 		conncount unload"
 	expect_match $'counting started.*\n0\n.*stopped' "$output"
+	expect_match "^conncount: note: $CONNCOUNT_DIR: counting ends with this container" "$errors"
 }
 
 # --- shortages of the kernel --------------------------------------------------------------------

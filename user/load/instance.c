@@ -361,8 +361,10 @@ static int mount_bpffs(struct instance *instance)
 	if (err) {
 		unmount(instance);
 		rmdir(instance->path);
+		return err;
 	}
-	return err;
+	mount_note_container(device_of(instance), instance->dir);
+	return 0;
 }
 
 int instance_create(const char *dir, struct instance *ret)
