@@ -424,7 +424,8 @@ install: all
 		$(DESTDIR)$(MANDIR)/man$(n)/ &&) :
 	$(INSTALL) -m 644 user/dist/completions/conncount.bash $(DESTDIR)$(BASHCOMPDIR)/conncount
 	$(INSTALL) -m 644 user/dist/completions/conncount.zsh $(DESTDIR)$(ZSHCOMPDIR)/_conncount
-	$(INSTALL) -m 644 user/dist/*.conf user/dist/monitoring/* lua/servers/policyd/conncount-policy.lua \
+	$(INSTALL) -m 644 user/dist/*.conf user/dist/monitoring/* \
+		user/dist/container/*.container user/dist/container/*.yml lua/servers/policyd/conncount-policy.lua \
 		$(DESTDIR)$(DOCDIR)/examples/
 	$(foreach u,$(SERVICES),$(call fill,user/dist/systemd/$u.in,$(DESTDIR)$(SYSTEMDUNITDIR)/$u) &&) :
 	$(INSTALL) -m 644 user/dist/systemd/*.socket $(DESTDIR)$(SYSTEMDUNITDIR)/

@@ -419,6 +419,15 @@ counts_in() {
 	refused unshare -m -p -f --mount-proc "${load[@]}"
 }
 
+@test "load: fails in a bpffs that ends with the command" {
+	mkdir "$TEST_DIR/bpf"
+	CONNCOUNT_DIR=$TEST_DIR/bpf/i
+	# shellcheck disable=SC2016
+	refused unshare -m sh -c 'mount -t bpf -o mode=0700 none "$1"; shift; "$@"; exit $?' - "$TEST_DIR/bpf" \
+		conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	rmdir "$TEST_DIR/bpf"
+}
+
 @test "load: fails under ip netns exec, and names the nsenter command that works" {
 	local netns=${TEST_DIR##*/}
 	ip netns add "$netns"
@@ -442,6 +451,7 @@ counts_in() {
 		conncount count
 		conncount unload"
 	expect_match $'counting started.*\n0\n.*stopped' "$output"
+	expect_match "^conncount: note: $CONNCOUNT_DIR: counting ends with this container" "$errors"
 }
 
 # --- shortages of the kernel --------------------------------------------------------------------

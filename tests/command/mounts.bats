@@ -46,7 +46,7 @@ container() {
 		conncount verify; conncount unload'
 	local number
 	number=$(stat -c %i "$CGROUP_PATH/box")
-	expect_match "^conncount: note: $CGROUP2_ROOT shows only a part of the host's cgroups, number $number, as in a container: .*--cgroupns=host" \
+	expect_match "conncount: note: $CGROUP2_ROOT shows only a part of the host's cgroups, number $number, as in a container: .*--cgroupns=host" \
 		"$errors"
 	expect_match ': 1 listener, cgroup /'$'\n' "$output"
 	expect_match '^0 differences' "${output#*$'\n'}"

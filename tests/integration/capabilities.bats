@@ -1,7 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# conncount.service grants exactly the capabilities that its commands need.
+# conncount.service grants exactly the capabilities that its commands need, and a message names the
+# one that is missing.
 
 load ../lib/common
 load ../lib/instance
@@ -77,4 +78,55 @@ with() {
 	load
 	expect_count 2
 	expect 0 conncount status
+}
+
+# in_bpffs CAPABILITIES: loads for one network namespace in a bpffs that is there, as a container
+# does that has a part of the host's as a volume.
+in_bpffs() {
+	with "$1" conncount load -c "$TEST_DIR/own.conf" --cgroup "$CGROUP" --dir "$TEST_DIR/bpf/i"
+}
+
+@test "for one network namespace and in a bpffs that is there, four capabilities do; one that is missing is named" {
+	local needed=(bpf perfmon net_admin chown) dropped rest
+	sed '/^namespaces/d; /^proxy/d' "$CONFIG" >"$TEST_DIR/own.conf"
+	echo 'limit = /32,/128 over 20 reset' >>"$TEST_DIR/own.conf"
+	mkdir "$TEST_DIR/bpf"
+	mount -t bpf -o mode=0700 none "$TEST_DIR/bpf"
+	for dropped in "${needed[@]}"; do
+		rest=" ${needed[*]} "
+		expect 1 in_bpffs "${rest/ $dropped / }"
+		expect_match "Operation not permitted \(CAP_${dropped^^} is missing" "$errors" "without $dropped"
+	done
+	expect 0 in_bpffs "${needed[*]}"
+	expect 0 in_bpffs "${needed[*]}"
+	expect_match 'configuration unchanged' "$output"
+	expect 0 with "${needed[*]}" conncount verify --dir "$TEST_DIR/bpf/i"
+	expect 0 with "${needed[*]}" conncount unload --dir "$TEST_DIR/bpf/i"
+	expect 1 with "${needed[*]}" conncount load -c "$TEST_DIR/own.conf" --cgroup "$CGROUP"
+	expect_match 'cannot mount a bpffs: Operation not permitted \(CAP_SYS_ADMIN is missing\)' "$errors"
+	umount "$TEST_DIR/bpf"
+	rmdir "$TEST_DIR/bpf"
+}
+
+@test "root of a user namespace is told to be root of the host, and other users to be root" {
+	expect 1 unshare --user --map-root-user conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match 'not permitted \(root of a user namespace, .*: run as root of the host\)' "$errors"
+	expect 1 setpriv --reuid=daemon --regid=daemon --clear-groups conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match '\(run as root\)' "$errors"
+}
+
+@test "under a system call filter without bpf(2), load and readers name the filter, not the user" {
+	expect 1 python3 -I -S "$TOOLS/filtered.py" conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match '^conncount: BPF: Operation not permitted \(the system call filter' "$errors"
+	load
+	expect 1 python3 -I -S "$TOOLS/filtered.py" conncount count
+	expect_match "^conncount: $CONNCOUNT_DIR: bpf\(2\) is not permitted \(the system call filter" "$errors"
+	expect_eq 1 "$(wc -l <<<"$errors")" lines
+}
+
+@test "a refusal with EACCES is a security module's, for root with all capabilities" {
+	requires strace
+	expect 1 strace -f -qq -o /dev/null -e trace=bpf -e inject=bpf:error=EACCES \
+		"$BUILD/conncount" load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match '^conncount: BPF: Permission denied \(a security module' "$errors"
 }

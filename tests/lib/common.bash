@@ -157,6 +157,15 @@ axe() {
 	"$TOOLS/npm-package" axe-core 4.14.1
 }
 
+# npm_types, npm_typescript: print the paths of the modules by which tests check a manifest.
+npm_types() {
+	"$TOOLS/npm-package" kubernetes-types 1.30.0
+}
+
+npm_typescript() {
+	"$TOOLS/npm-package" typescript 5.9.3
+}
+
 # have WORD: succeeds if this machine has what WORD stands for; otherwise sets $missing to the
 # reason. Returns 2 for an unknown word.
 have() {
@@ -255,6 +264,8 @@ have() {
 		;;
 	playwright)
 		missing=$({ playwright && axe; } 2>&1 >/dev/null) ;;
+	npm-types)
+		missing=$({ npm_types && npm_typescript && python3 -c 'import yaml'; } 2>&1 >/dev/null) ;;
 	aarch64-linux-gnu-ld | bpftool | chromium | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
 		lintian | luarocks | mandoc | musl-gcc | nft | openssl | prometheus | promtool | python3 | redis-server | \
 		rpmbuild | rpmlint | rspamd | setpriv | smtp-sink | \

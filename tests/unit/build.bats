@@ -219,6 +219,9 @@ make_in() {
 		./usr/share/doc/conncount/examples/conncount.conf
 		./usr/share/doc/conncount/examples/conncount.dashboard.json
 		./usr/share/doc/conncount/examples/conncount.rules.yml
+		./usr/share/doc/conncount/examples/conncount.container
+		./usr/share/doc/conncount/examples/conncount-exporter.container
+		./usr/share/doc/conncount/examples/conncount.daemonset.yml
 		./usr/share/doc/conncount/examples/conncount.schema.json
 		./usr/share/doc/conncount/examples/server/CMakeLists.txt
 		./usr/share/doc/conncount/examples/server/Makefile
@@ -242,6 +245,7 @@ make_in() {
 		./usr/share/man/man3/conncount-lua.3
 		./usr/share/man/man3/libconncount.3
 		./usr/share/man/man5/conncount.conf.5
+		./usr/share/man/man7/conncount-containers.7
 		./usr/share/man/man7/conncount-metrics.7
 		./usr/share/man/man7/conncount-momentum.7
 		./usr/share/man/man7/conncount-servers.7

@@ -115,8 +115,9 @@ const char *conncount_dir(const char *dir);
  * The handle follows the instance through reloads, and through unload and load: queries return
  * -ENOENT while nothing is loaded, and work again after the next load.
  *
- * Returns 0; -ENOENT: nothing is loaded there; -EACCES or -EPERM: not permitted;
- * -EPROTO: loaded by a build with another layout of the maps; or another negative errno.
+ * Returns 0; -ENOENT: nothing is loaded there; -EACCES: the files are not for this user; -EPERM:
+ * bpf(2) is not permitted, for instance by a container's system call filter; -EPROTO: loaded by a
+ * build with another layout of the maps; or another negative errno.
  */
 int conncount_open(const char *dir, struct conncount **ret);
 

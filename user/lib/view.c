@@ -411,8 +411,13 @@ char *conncount_strerror(const char *dir, int err, char *buf, size_t size)
 		snprintf(buf, size, "%.256s: not loaded (start counting with: conncount load)",
 			 dir);
 		break;
+	case EPERM: /* what a filter of system calls says; file permissions give EACCES */
+		snprintf(buf, size,
+			 "%.256s: bpf(2) is not permitted (the system call filter of this "
+			 "container or unit must permit it)",
+			 dir);
+		break;
 	case EACCES:
-	case EPERM:
 		snprintf(buf, size,
 			 "%.256s: permission denied (only root and the members of the group '%s' "
 			 "may "

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <linux/types.h>
 
@@ -28,6 +29,7 @@
 #include "instance.h"
 #include "mapping.h"
 #include "mounts.h"
+#include "permission.h"
 #include "report.h"
 
 /* /run: only root can write to it. */
@@ -52,9 +54,10 @@ static bool is_bpffs(int fd)
 	return !fstatfs(fd, &fs) && fs.f_type == BPF_FS_MAGIC;
 }
 
+/* What to do about a file that could not be opened, made or removed. */
 static const char *remedy(int err)
 {
-	return err == -EACCES || err == -EPERM ? " (run as root)" : "";
+	return permission_remedy(err, CAP_DAC_OVERRIDE);
 }
 
 /* A stream of the entries of the directory behind @fd, which stays open. */
@@ -320,6 +323,15 @@ static int unmount(struct instance *instance)
 	return open_directory(instance);
 }
 
+/* Check that the bpffs does not end with this command. */
+static int check_lasts(const struct instance *instance)
+{
+	if (mount_lasts(device_of(instance)))
+		return 0;
+	mount_report_lost(instance->dir);
+	return -ENOTSUP;
+}
+
 /* Mount a bpffs over the directory. */
 static int mount_bpffs(struct instance *instance)
 {
@@ -337,21 +349,23 @@ static int mount_bpffs(struct instance *instance)
 		  "mode=0750")) {
 		err = -errno;
 		report("%s: cannot mount a bpffs: %s%s", instance->dir, strerror(-err),
-		       remedy(err));
+		       permission_remedy(err, CAP_SYS_ADMIN));
 		rmdir(instance->path); /* it is empty, and we hold the lock */
 		return err;
 	}
 	instance->mounted = true;
 	err = open_directory(instance);
-	if (!err && mount_lasts(device_of(instance)))
-		return 0;
 	if (err)
 		report("%s: %s", instance->dir, strerror(-err));
 	else
-		mount_report_lost(instance->dir);
-	unmount(instance);
-	rmdir(instance->path);
-	return err ? err : -ENOTSUP;
+		err = check_lasts(instance);
+	if (err) {
+		unmount(instance);
+		rmdir(instance->path);
+		return err;
+	}
+	mount_note_container(device_of(instance), instance->dir);
+	return 0;
 }
 
 int instance_create(const char *dir, struct instance *ret)
@@ -369,6 +383,8 @@ int instance_create(const char *dir, struct instance *ret)
 		report("%s: %s%s", dir, strerror(-err), remedy(err));
 	else if (!is_bpffs(instance.dir_fd))
 		err = mount_bpffs(&instance);
+	else if (getpid() != 1) /* the first process of a container cannot see the host's mounts */
+		err = check_lasts(&instance);
 	if (err)
 		instance_release(&instance);
 	else

@@ -11,8 +11,10 @@
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 
 #include "kernel.h"
+#include "permission.h"
 #include "report.h"
 
 enum { DESCRIPTORS = 64 };
@@ -109,17 +111,43 @@ static int try_atomics(void)
 	return try_program(BPF_PROG_TYPE_SOCKET_FILTER, insns, sizeof(insns) / sizeof(*insns));
 }
 
+/* A program that does nothing, of a type for which a capability of its own is needed. */
+static int try_type(enum bpf_prog_type type)
+{
+	const struct bpf_insn insns[] = {
+		/* r0 = 1 */
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+
+	return try_program(type, insns, sizeof(insns) / sizeof(*insns));
+}
+
+static int try_tracing(void)
+{
+	return try_type(BPF_PROG_TYPE_RAW_TRACEPOINT);
+}
+
+static int try_sockops(void)
+{
+	return try_type(BPF_PROG_TYPE_SOCK_OPS);
+}
+
 static const struct {
 	int (*try)(void);
 	const char *missing;
+	int capability; /* that is needed to use it */
 } features[] = {
-	{ try_descriptors, "files cannot be opened" },
-	{ try_map, "BPF maps cannot be created" },
-	{ try_btf, "it has no BTF (CONFIG_DEBUG_INFO_BTF; Debian's kernels have it)" },
+	{ try_descriptors, "files cannot be opened", CAP_DAC_OVERRIDE },
+	{ try_map, "BPF maps cannot be created", CAP_BPF },
+	{ try_btf, "it has no BTF (CONFIG_DEBUG_INFO_BTF; Debian's kernels have it)", CAP_BPF },
 	{ try_noexist,
-	  "its LPM tries do not honour BPF_NOEXIST (fixed in Linux 6.13, 6.12.5 and 6.1.120)" },
+	  "its LPM tries do not honour BPF_NOEXIST (fixed in Linux 6.13, 6.12.5 and 6.1.120)",
+	  CAP_BPF },
 	{ try_atomics,
-	  "its BPF programs have no atomic operations that fetch (added in Linux 5.12)" },
+	  "its BPF programs have no atomic operations that fetch (added in Linux 5.12)", CAP_BPF },
+	{ try_tracing, "it has no BPF programs that read the kernel", CAP_PERFMON },
+	{ try_sockops, "it has no BPF programs on the sockets of cgroups", CAP_NET_ADMIN },
 };
 
 /* Whether a try failed for want of resources, which says nothing about the kernel's features. */
@@ -143,8 +171,9 @@ int kernel_check(void)
 	for (size_t i = 0; i < sizeof(features) / sizeof(*features); i++) {
 		int err = features[i].try();
 
-		if (err == -EPERM) {
-			report("BPF: %s (run as root)", strerror(-err));
+		if (err == -EPERM || err == -EACCES) {
+			report("BPF: %s%s", strerror(-err),
+			       permission_remedy(err, features[i].capability));
 			return err;
 		}
 		if (is_shortage(err)) {

@@ -14,6 +14,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/capability.h>
 
 #include "conncount.skel.h"
 #include "gates.h"
@@ -23,6 +24,7 @@
 #include "maps.h"
 #include "mounts.h"
 #include "namespaces.h"
+#include "permission.h"
 #include "report.h"
 #include "sockets.h"
 #include "publish.h"
@@ -210,7 +212,8 @@ static int permit_one(const char *path, gid_t gid, mode_t mode)
 		return 0;
 
 	int err = -errno;
-	report("%s: cannot set permissions: %s", path, strerror(-err));
+	report("%s: cannot set permissions: %s%s", path, strerror(-err),
+	       permission_remedy(err, CAP_CHOWN));
 	return err;
 }
 

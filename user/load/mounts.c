@@ -18,6 +18,9 @@
 
 #define NETNS_DIR "/run/netns"
 
+/* The inode number of the initial PID namespace, the same on every kernel. */
+#define FIRST_PID_NAMESPACE 0xEFFFFFFCU
+
 /* --- ours ------------------------------------------------------------------------------------- */
 
 static int is_device(const struct mount_entry *entry, void *device)
@@ -98,6 +101,22 @@ bool mount_lasts(dev_t device)
 	if (getpid() == 1)
 		return mountinfo_each("self", is_shared, &device);
 	return mountinfo_each("1", is_device, &device) || (!has_first_root() && has_company());
+}
+
+/* Whether our process IDs are not the host's; false if that is unknown. */
+static bool is_in_pid_namespace(void)
+{
+	struct stat st;
+
+	return !stat("/proc/self/ns/pid", &st) && st.st_ino != FIRST_PID_NAMESPACE;
+}
+
+void mount_note_container(dev_t device, const char *dir)
+{
+	if (getppid() == 1 && is_in_pid_namespace() && !mountinfo_each("self", is_shared, &device))
+		report("note: %s: counting ends with this container (to have it go on, give the "
+		       "container a directory of the host's bpffs as a volume)",
+		       dir);
 }
 
 /* Find the `ip netns` name of our network namespace; writes @buf, of NAME_MAX + 1 bytes. */

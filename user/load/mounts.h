@@ -27,6 +27,12 @@ bool mount_lasts(dev_t device);
 void mount_report_lost(const char *dir);
 
 /*
+ * mount_note_container() - print a note if the first process of a container started this one, and
+ * the mount of @device on @dir is seen only there: it ends when that process does.
+ */
+void mount_note_container(dev_t device, const char *dir);
+
+/*
  * mount_warn_writable() - report each mounted bpffs that users other than root can write to:
  * members of @group, which can read the maps, could pin them there and open them for writing.
  */

@@ -26,6 +26,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/sockios.h>
 
@@ -33,6 +34,7 @@
 #include "conncount.skel.h"
 #include "iterator.h"
 #include "namespaces.h"
+#include "permission.h"
 #include "report.h"
 
 enum {
@@ -464,8 +466,9 @@ static int report_missing(const struct entry *entry, int err)
 		       entry->number, strerror(-err));
 	else if (err == -EPERM || err == -EACCES)
 		report("network namespace %u: its sockets cannot be listed: no permission to enter "
-		       "it through process %d (run as root, with CAP_SYS_PTRACE and CAP_NET_ADMIN; "
-		       "kernel.yama.ptrace_scope=3 also forbids it)",
+		       "it through process %d (needed: root with CAP_SYS_PTRACE and CAP_NET_ADMIN; "
+		       "kernel.yama.ptrace_scope=3 and a container's AppArmor profile also forbid "
+		       "it)",
 		       entry->number, (int)entry->pid);
 	else
 		report("network namespace %u: its sockets cannot be listed: no process visible "
@@ -616,8 +619,9 @@ int namespaces_enter(const struct namespaces *all, int (*in_it)(void *arg), void
 	for (size_t i = 0; !err && i < all->n; i++) {
 		if (setns(all->entries[i].fd, CLONE_NEWNET)) {
 			err = -errno;
-			report("network namespace %u: cannot be entered: %s",
-			       all->entries[i].number, strerror(-err));
+			report("network namespace %u: cannot be entered: %s%s",
+			       all->entries[i].number, strerror(-err),
+			       permission_remedy(err, CAP_SYS_ADMIN));
 			break;
 		}
 		err = in_it(arg);
