@@ -306,13 +306,16 @@ int conncount_count_listener(struct conncount *cc, const char *name,
 }
 
 int conncount_list(struct conncount *cc, const char *service, const char *listener, int family,
-		   unsigned prefixlen, struct conncount_entry **ret_entries, size_t *ret_n,
+		   unsigned prefixlen, const struct conncount_cidr *within,
+		   struct conncount_entry **ret_entries, size_t *ret_n,
 		   struct conncount_answer *ret)
 {
 	struct conncount_cidr cidr = { .family = family, .prefixlen = prefixlen };
 	int error = query(cc, service, listener, ret);
 
 	check_cidr(&cidr);
+	if (within)
+		check_cidr(within);
 	if (error)
 		return error;
 	*ret_n = prefixlen ? 2 : 1;

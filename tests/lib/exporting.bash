@@ -5,10 +5,11 @@
 # calls exporter_stop before instance_teardown.
 
 EXPORTER= # its process
+EXPORTER_UNDER=() # a command to start it with, whose process it becomes
 
 # exporter [OPTION...]: starts an exporter; its messages go to $TEST_DIR/log.
 exporter() {
-	start_in_ns conncount exporter "$@" 2>"$TEST_DIR/log"
+	start_in_ns "${EXPORTER_UNDER[@]}" conncount exporter "$@" 2>"$TEST_DIR/log"
 	EXPORTER=$STARTED
 	wait_until grep -q serving "$TEST_DIR/log"
 }

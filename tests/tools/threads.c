@@ -77,7 +77,7 @@ static void ask_lists(struct tally *tally)
 	size_t n = 0;
 	int err;
 
-	err = conncount_list(cc, NULL, NULL, CONNCOUNT_IPV4, 32, &entries, &n, &answer);
+	err = conncount_list(cc, NULL, NULL, CONNCOUNT_IPV4, 32, NULL, &entries, &n, &answer);
 	judge(tally, "list", err, answer.count, sessions, answer.flags);
 	if (!err)
 		judge(tally, "entries of list", 0, (int64_t)n, 1, answer.flags);

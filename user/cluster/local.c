@@ -96,8 +96,8 @@ static int list(const struct local *local, int family, unsigned length, struct t
 	struct conncount_entry *entries = NULL;
 	struct conncount_answer answer;
 	size_t n = 0;
-	int err = conncount_list(local->cc, local->service, NULL, family, length, &entries, &n,
-				 &answer);
+	int err = conncount_list(local->cc, local->service, NULL, family, length, NULL, &entries,
+				 &n, &answer);
 
 	for (size_t i = 0; !err && i < n; i++) {
 		struct count key = leaf((uint16_t)family, (const __be32 *)entries[i].cidr.addr);

@@ -41,7 +41,7 @@ static void add_answer(struct conncount_answer *to, const struct conncount_answe
 }
 
 static int add_family(struct conncount *cc, const struct target *target, int family, int length,
-		      struct listing *listing)
+		      const struct conncount_cidr *within, struct listing *listing)
 {
 	struct conncount_answer answer;
 	struct conncount_entry *entries;
@@ -51,7 +51,7 @@ static int add_family(struct conncount *cc, const struct target *target, int fam
 	if (length < 0)
 		return 0;
 	err = conncount_list(cc, target->listener ? NULL : target->service, target->listener,
-			     family, (unsigned)length, &entries, &n, &answer);
+			     family, (unsigned)length, within, &entries, &n, &answer);
 	if (err)
 		return err;
 	add_answer(&listing->answer, &answer);
@@ -59,13 +59,13 @@ static int add_family(struct conncount *cc, const struct target *target, int fam
 }
 
 int listing_take(struct conncount *cc, const struct target *target, const struct lengths *lengths,
-		 struct listing *ret_listing)
+		 const struct conncount_cidr *within, struct listing *ret_listing)
 {
 	struct listing listing = { .answer.flags = CONNCOUNT_EXACT };
-	int err = add_family(cc, target, CONNCOUNT_IPV4, lengths->ipv4, &listing);
+	int err = add_family(cc, target, CONNCOUNT_IPV4, lengths->ipv4, within, &listing);
 
 	if (!err)
-		err = add_family(cc, target, CONNCOUNT_IPV6, lengths->ipv6, &listing);
+		err = add_family(cc, target, CONNCOUNT_IPV6, lengths->ipv6, within, &listing);
 	if (err)
 		listing_free(&listing);
 	else

@@ -19,12 +19,13 @@ struct listing {
 /*
  * listing_take() - list the networks of @lengths that have sessions open: IPv4 before IPv6, each
  * in order of address.
+ * @within: NULL, or only the networks inside this one; @lengths has only its family then.
  * @ret_listing: the caller frees it with listing_free().
  *
  * Returns 0 or a negative errno, as conncount_list().
  */
 int listing_take(struct conncount *cc, const struct target *target, const struct lengths *lengths,
-		 struct listing *ret_listing);
+		 const struct conncount_cidr *within, struct listing *ret_listing);
 
 void listing_free(struct listing *listing);
 

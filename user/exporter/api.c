@@ -184,24 +184,6 @@ static int answer_status(struct api *api, const struct parameters *parameters,
 /* --- /api/networks ------------------------------------------------------------------------------
  */
 
-/* Leave the networks inside of @within, and make the total that of theirs. */
-static void narrow(struct listing *listing, const struct conncount_cidr *within)
-{
-	size_t kept = 0;
-
-	listing->answer.count = 0;
-	for (size_t i = 0; i < listing->n; i++) {
-		struct conncount_cidr around = listing->entries[i].cidr;
-
-		conncount_cidr_mask(&around, within->prefixlen);
-		if (network_compare(&around, within))
-			continue;
-		listing->answer.count += listing->entries[i].count;
-		listing->entries[kept++] = listing->entries[i];
-	}
-	listing->n = kept;
-}
-
 static json_t *length_json(int length)
 {
 	return length < 0 ? json_null() : json_integer(length);
@@ -213,8 +195,6 @@ static json_t *networks_json(const struct networks_question *question, struct li
 	char text[CONNCOUNT_CIDR_SIZE];
 	json_t *object;
 
-	if (question->has_within)
-		narrow(listing, &question->within);
 	if (shown > listing->n)
 		shown = listing->n;
 	listing_sort(listing, shown);
@@ -260,7 +240,8 @@ static int answer_networks(struct api *api, const struct parameters *parameters,
 	kept = answers_find(&api->answers, key);
 	if (kept)
 		return answer_kept(kept, ret);
-	err = listing_take(*api->cc, &question.target, &question.lengths, &listing);
+	err = listing_take(*api->cc, &question.target, &question.lengths,
+			   question.has_within ? &question.within : NULL, &listing);
 	if (err)
 		return answer_failure(api, &question.target, err, ret);
 	object = networks_json(&question, &listing);

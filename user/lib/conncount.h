@@ -335,17 +335,20 @@ struct conncount_entry {
  *                      service CONNCOUNT_SERVICE.
  * @family: CONNCOUNT_IPV4 or CONNCOUNT_IPV6.
  * @prefixlen: 0 to the family's length.
+ * @within: NULL, or only the networks inside this one, of the same family and not longer.
  * @ret_entries: an array the caller frees with free(), in order of address; NULL if empty.
- * @ret_answer: the sum and its exactness.
+ * @ret_answer: the sum of the entries, and its exactness.
  *
- * Walks the whole table: for people and dashboards, not for policies. Each network appears once.
- * While sessions come and go, the counts are not of one moment.
+ * Walks the table, in which it skips what is outside of @within, and most of what is longer than
+ * @prefixlen: for people and dashboards, not for policies. Each network appears once. While
+ * sessions come and go, the counts are not of one moment.
  *
- * Returns 0; -ESRCH; -EINVAL: a bad family or length; -ENOMEM; or an error of
+ * Returns 0; -ESRCH; -EINVAL: a bad family, length or @within; -ENOMEM; or an error of
  * conncount_open().
  */
 int conncount_list(struct conncount *cc, const char *service, const char *listener, int family,
-		   unsigned prefixlen, struct conncount_entry **ret_entries, size_t *ret_n,
+		   unsigned prefixlen, const struct conncount_cidr *within,
+		   struct conncount_entry **ret_entries, size_t *ret_n,
 		   struct conncount_answer *ret_answer);
 
 /* --- state -------------------------------------------------------------------------------- */
