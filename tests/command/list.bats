@@ -130,3 +130,23 @@ at_most() {
 	done
 	expect 0 exporter_stop
 }
+
+# few_walks: asks for the networks of eight lengths, with a limit that nobody has asked for before. Succeeds if
+# the exporter has begun to read the table at most three times for that.
+few_walks() {
+	: >"$TEST_DIR/trace"
+	limit=$((limit + 1))
+	in_ns curl -sSf "http://127.0.0.1:10125/api/networks?family=ipv4&v4=[25-32]&limit=$limit" >"$TEST_DIR/answers"
+	[ "$(grep -o '"total":3000,' "$TEST_DIR/answers" | wc -l)" = 8 ] || fail "$(<"$TEST_DIR/answers")"
+	[ "$(grep -c 'BPF_MAP_LOOKUP_BATCH.*in_batch=NULL' "$TEST_DIR/trace")" -le 3 ]
+}
+
+@test "page: networks of several lengths come from one look at the table" {
+	local limit=0
+	requires strace
+	sessions open 3000 10.0.0.1+ 192.0.2.1:25
+	EXPORTER_UNDER=(strace -D -f -qq -e trace=bpf -o "$TEST_DIR/trace")
+	exporter
+	wait_until few_walks
+	expect 0 exporter_stop
+}

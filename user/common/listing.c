@@ -58,6 +58,26 @@ static int add_family(struct conncount *cc, const struct target *target, int fam
 	return append(listing, entries, n);
 }
 
+int listing_add(struct listing *listing, const struct listing *from, unsigned length)
+{
+	struct conncount_entry *entries = malloc((from->n + 1) * sizeof(*entries));
+	size_t n = 0;
+
+	if (!entries)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->n; i++) {
+		struct conncount_entry entry = from->entries[i];
+
+		conncount_cidr_mask(&entry.cidr, length);
+		if (n && !network_compare(&entries[n - 1].cidr, &entry.cidr))
+			entries[n - 1].count += entry.count;
+		else
+			entries[n++] = entry;
+	}
+	add_answer(&listing->answer, &from->answer);
+	return append(listing, entries, n);
+}
+
 int listing_take(struct conncount *cc, const struct target *target, const struct lengths *lengths,
 		 const struct conncount_cidr *within, struct listing *ret_listing)
 {

@@ -27,6 +27,15 @@ struct listing {
 int listing_take(struct conncount *cc, const struct target *target, const struct lengths *lengths,
 		 const struct conncount_cidr *within, struct listing *ret_listing);
 
+/*
+ * listing_add() - append the networks of a length that those of a longer one are in.
+ * @listing: as listing_take() returned it; if it is new, its answer has the flag CONNCOUNT_EXACT.
+ * @from: of one family.
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int listing_add(struct listing *listing, const struct listing *from, unsigned length);
+
 void listing_free(struct listing *listing);
 
 /*
