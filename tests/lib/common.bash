@@ -157,6 +157,15 @@ axe() {
 	"$TOOLS/npm-package" axe-core 4.14.1
 }
 
+# grafana_types, typescript: print the paths of the modules by which tests check the dashboard.
+grafana_types() {
+	"$TOOLS/npm-package" @grafana/schema 13.2.3
+}
+
+typescript() {
+	"$TOOLS/npm-package" typescript 5.9.3
+}
+
 # have WORD: succeeds if this machine has what WORD stands for; otherwise sets $missing to the
 # reason. Returns 2 for an unknown word.
 have() {
@@ -253,10 +262,12 @@ have() {
 	jsonschema)
 		/usr/bin/python3 -I -c 'import jsonschema' 2>/dev/null || missing='no package python3-jsonschema'
 		;;
+	grafana-types)
+		missing=$({ grafana_types && typescript; } 2>&1 >/dev/null) ;;
 	playwright)
 		missing=$({ playwright && axe; } 2>&1 >/dev/null) ;;
 	aarch64-linux-gnu-ld | bpftool | chromium | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
-		lintian | luarocks | mandoc | nft | openssl | prometheus | promtool | python3 | redis-server | rspamd | setpriv | smtp-sink | \
+		lintian | luarocks | mandoc | nft | node | openssl | prometheus | promtool | python3 | redis-server | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \
 		tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"
