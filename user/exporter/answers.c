@@ -11,7 +11,7 @@
 #include "clock.h"
 
 enum {
-	SHARE = 20,    /* one of so many parts of a processor */
+	SHARE = 40,    /* one of so many parts of a processor */
 	IN_USE_S = 10, /* an answer is in use so long after it was asked for */
 	OLDEST_S = 60, /* and no older than this, whatever it costs */
 };

@@ -5,8 +5,8 @@
  *
  * Answers with networks of different lengths are made from one list, that of a level. Whatever is
  * kept is given again for a time that depends on its cost, and on that of all others in use: so
- * that making them takes a twentieth of a processor at most, whatever pages ask. Something that
- * costs 0.3 ms is 6 ms old at most; beside a list that costs 0.2 s, 0.2 s, and that list 4 s.
+ * that making them takes a fortieth of a processor at most, whatever pages ask. Something that
+ * costs 0.3 ms is 12 ms old at most; beside a list that costs 0.2 s, 0.3 s, and that list 8 s.
  */
 #ifndef CONNCOUNT_ANSWERS_H
 #define CONNCOUNT_ANSWERS_H
