@@ -54,7 +54,9 @@ at_most() {
 	local n
 	n=$(sed -n 's/.*BPF_MAP_LOOKUP_BATCH.*, count=\([0-9]*\), map_fd.*/\1/p' "$TEST_DIR/trace" | awk '{ n += $1 } END { print n + 0 }')
 	: >"$TEST_DIR/trace"
-	[ "$n" -gt 0 ] && [ "$n" -le "$1" ] || fail "read $n nodes, not 1 to $1"
+	if [ "$n" = 0 ] || [ "$n" -gt "$1" ]; then
+		fail "read $n nodes, not 1 to $1"
+	fi
 }
 
 @test "list: the addresses inside a network add up to its count, at each length, within any network" {
@@ -117,12 +119,10 @@ at_most() {
 
 @test "list: reads only what is within a network" {
 	local query
-	requires strace
 	sessions open 2000 10.0.0.1+ 192.0.2.1:25
 	sessions open 3 10.9.0.1 192.0.2.1:25
 	sessions open 2000 10.200.0.1+ 192.0.2.1:25
-	EXPORTER_UNDER=(strace -D -f -qq -e trace=bpf -o "$TEST_DIR/trace")
-	exporter
+	exporter_traced
 	for query in within=10.9.0.0/16 within=10.9.0.0/20 within=9.0.0.0/8 within=10.100.0.0/16 within=10.9.0.1/32; do
 		: >"$TEST_DIR/trace"
 		expect 0 in_ns curl -sS "http://127.0.0.1:10125/api/networks?v4=32&$query"
@@ -143,10 +143,8 @@ few_walks() {
 
 @test "page: networks of several lengths come from one look at the table" {
 	local limit=0
-	requires strace
 	sessions open 3000 10.0.0.1+ 192.0.2.1:25
-	EXPORTER_UNDER=(strace -D -f -qq -e trace=bpf -o "$TEST_DIR/trace")
-	exporter
+	exporter_traced
 	wait_until few_walks
 	expect 0 exporter_stop
 }
