@@ -92,7 +92,7 @@ FTS_LIBS := $(shell $(PKG_CONFIG) --libs musl-fts 2>/dev/null)
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
 CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) $(FTS_LIBS) -pthread
 CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis libssl libcrypto) -pthread
-EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) $(FTS_LIBS) -pthread
+EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) $(FTS_LIBS) -lm -pthread
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
 

@@ -305,14 +305,16 @@ int conncount_count_listener(struct conncount *cc, const char *name,
 	return query(cc, NULL, name, ret);
 }
 
-int conncount_list(struct conncount *cc, const char *service, const char *listener, int family,
-		   unsigned prefixlen, struct conncount_entry **ret_entries, size_t *ret_n,
-		   struct conncount_answer *ret)
+int conncount_list_within(struct conncount *cc, const char *service, const char *listener,
+			  const struct conncount_cidr *within, unsigned prefixlen,
+			  struct conncount_entry **ret_entries, size_t *ret_n,
+			  struct conncount_answer *ret)
 {
-	struct conncount_cidr cidr = { .family = family, .prefixlen = prefixlen };
+	struct conncount_cidr cidr = { .family = within->family, .prefixlen = prefixlen };
 	int error = query(cc, service, listener, ret);
 
 	check_cidr(&cidr);
+	check_cidr(within);
 	if (error)
 		return error;
 	*ret_n = prefixlen ? 2 : 1;

@@ -157,12 +157,17 @@ axe() {
 	"$TOOLS/npm-package" axe-core 4.14.1
 }
 
-# npm_types, npm_typescript: print the paths of the modules by which tests check a manifest.
-npm_types() {
+# kubernetes_types, grafana_types, typescript: print the paths of the modules by which tests check a
+# manifest and the dashboard.
+kubernetes_types() {
 	"$TOOLS/npm-package" kubernetes-types 1.30.0
 }
 
-npm_typescript() {
+grafana_types() {
+	"$TOOLS/npm-package" @grafana/schema 13.2.3
+}
+
+typescript() {
 	"$TOOLS/npm-package" typescript 5.9.3
 }
 
@@ -262,12 +267,14 @@ have() {
 	jsonschema)
 		/usr/bin/python3 -I -c 'import jsonschema' 2>/dev/null || missing='no package python3-jsonschema'
 		;;
+	grafana-types)
+		missing=$({ grafana_types && typescript; } 2>&1 >/dev/null) ;;
 	playwright)
 		missing=$({ playwright && axe; } 2>&1 >/dev/null) ;;
-	npm-types)
-		missing=$({ npm_types && npm_typescript && python3 -c 'import yaml'; } 2>&1 >/dev/null) ;;
+	kubernetes-types)
+		missing=$({ kubernetes_types && typescript && python3 -c 'import yaml'; } 2>&1 >/dev/null) ;;
 	aarch64-linux-gnu-ld | bpftool | chromium | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
-		lintian | luarocks | mandoc | musl-gcc | nft | openssl | prometheus | promtool | python3 | redis-server | \
+		lintian | luarocks | mandoc | musl-gcc | nft | node | openssl | prometheus | promtool | python3 | redis-server | \
 		rpmbuild | rpmlint | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \
 		tmux | valgrind | zsh)

@@ -8,7 +8,18 @@ EXPORTER= # its process
 
 # exporter [OPTION...]: starts an exporter; its messages go to $TEST_DIR/log.
 exporter() {
-	start_in_ns conncount exporter "$@" 2>"$TEST_DIR/log"
+	exporter_by conncount exporter "$@"
+}
+
+# exporter_traced: the same, under strace, which writes its calls of bpf(2) to $TEST_DIR/trace.
+exporter_traced() {
+	requires strace
+	exporter_by strace -D -f -qq -e trace=bpf -o "$TEST_DIR/trace" conncount exporter
+}
+
+# exporter_by COMMAND...: starts it by a command whose process it becomes.
+exporter_by() {
+	start_in_ns "$@" 2>"$TEST_DIR/log"
 	EXPORTER=$STARTED
 	wait_until grep -q serving "$TEST_DIR/log"
 }

@@ -8,9 +8,9 @@
 load ../lib/common
 
 setup() {
-	requires npm-types
+	requires kubernetes-types
 	mkdir "$BATS_TEST_TMPDIR/node_modules"
-	ln -s "$(npm_types)" "$BATS_TEST_TMPDIR/node_modules/kubernetes-types"
+	ln -s "$(kubernetes_types)" "$BATS_TEST_TMPDIR/node_modules/kubernetes-types"
 	MANIFEST=$ROOT/user/dist/container/conncount.daemonset.yml
 }
 
@@ -24,7 +24,7 @@ for n, document in enumerate(yaml.safe_load_all(open(sys.argv[1]))):
     print(f"import {{ {kind} as Kind{n} }} from \"kubernetes-types/{module}\";")
     print(f"export const document{n}: Kind{n} = {json.dumps(document)};")
 ' "$1" >"$BATS_TEST_TMPDIR/manifest.ts" &&
-		node "$(npm_typescript)/bin/tsc" --noEmit --strict "$BATS_TEST_TMPDIR/manifest.ts"
+		node "$(typescript)/bin/tsc" --noEmit --strict "$BATS_TEST_TMPDIR/manifest.ts"
 }
 
 # changed FROM TO: prints the manifest with TO in place of FROM.

@@ -142,6 +142,50 @@ metrics() {
 	expect_match "$(expressions | wc -l) rules found" "$output"
 }
 
+# check_types FILE: checks a dashboard with the types that Grafana publishes of dashboards, and of the options of
+# the kinds of panels that ours has. They have enumerations where JSON has strings and numbers.
+check_types() {
+	{
+		cat <<-'END'
+			import type {Dashboard, Panel} from '@grafana/schema/dist/types/raw/dashboard/x/types.gen';
+			import type * as gauge from '@grafana/schema/dist/types/raw/composable/gauge/panelcfg/x/types.gen';
+			import type * as stat from '@grafana/schema/dist/types/raw/composable/stat/panelcfg/x/types.gen';
+			import type * as timeseries from '@grafana/schema/dist/types/raw/composable/timeseries/panelcfg/x/types.gen';
+			type Plain<T> = T extends string ? `${T}` : T extends object ? {[K in keyof T]: Plain<T[K]>} : T;
+			type Some<T> = T extends (infer E)[] ? Some<E>[] : T extends object ? {[K in keyof T]?: Some<T[K]>} : T;
+			type Of<Type, Options, Custom = never> = Omit<Plain<Panel>, 'type' | 'options' | 'fieldConfig'> & {
+				type: Type;
+				options?: Some<Plain<Options>>;
+				fieldConfig: Plain<NonNullable<Panel['fieldConfig']>> & {defaults: {custom?: Some<Plain<Custom>>}};
+			};
+			type Panels = Of<'gauge', gauge.Options> | Of<'stat', stat.Options> |
+				Of<'timeseries', timeseries.Options, timeseries.FieldConfig>;
+			export const dashboard: Omit<Plain<Dashboard>, 'panels'> & {panels: Panels[]} =
+		END
+		cat "$1"
+	} >"$BATS_TEST_TMPDIR/dashboard.ts"
+	cat >"$BATS_TEST_TMPDIR/tsconfig.json" <<-END
+		{"compilerOptions": {"strict": true, "noEmit": true, "skipLibCheck": true, "types": [], "target": "es2022",
+			"module": "esnext", "moduleResolution": "bundler", "paths": {
+				"@grafana/schema": ["$(grafana_types)/dist/types/index.d.ts"],
+				"@grafana/schema/*": ["$(grafana_types)/*"]}},
+			"files": ["dashboard.ts"]}
+	END
+	node "$(typescript)/bin/tsc" -p "$BATS_TEST_TMPDIR"
+}
+
+@test "the dashboard has the types that Grafana publishes" {
+	requires node grafana-types
+	expect 0 check_types "$DASHBOARD"
+	# Whether they are checked at all: an unknown member, and options of a panel.
+	sed '0,/"title"/s//"titel"/' "$DASHBOARD" >"$BATS_TEST_TMPDIR/wrong.json"
+	expect 2 check_types "$BATS_TEST_TMPDIR/wrong.json"
+	expect_match "'\"titel\"' does not exist" "$output"
+	sed '0,/"graphMode": "[a-z]*"/s//"graphMode": "lines"/' "$DASHBOARD" >"$BATS_TEST_TMPDIR/wrong.json"
+	expect 2 check_types "$BATS_TEST_TMPDIR/wrong.json"
+	expect_match '"lines"' "$output"
+}
+
 @test "the rules and the dashboard name only metrics that exist" {
 	local name
 	for name in $({

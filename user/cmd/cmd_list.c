@@ -71,7 +71,7 @@ static int list_open(struct conncount *cc, const struct question *question)
 {
 	struct listing listing;
 	int status;
-	int err = listing_take(cc, &question->target, &question->lengths, &listing);
+	int err = listing_take(cc, &question->target, &question->lengths, NULL, &listing);
 
 	if (err)
 		return query_failed(question->dir, cc, &question->target, err);

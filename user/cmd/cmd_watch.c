@@ -172,7 +172,7 @@ static int take(struct watch *watch, struct listing *ret_listing)
 	int err;
 
 	if (!watch->window.given)
-		return listing_take(watch->cc, &watch->target, &watch->lengths, ret_listing);
+		return listing_take(watch->cc, &watch->target, &watch->lengths, NULL, ret_listing);
 	err = opened_listing(watch->cc, &watch->target, &watch->lengths, &watch->window.window,
 			     ret_listing, &opened);
 	if (!err)

@@ -41,8 +41,9 @@ static void add_answer(struct conncount_answer *to, const struct conncount_answe
 }
 
 static int add_family(struct conncount *cc, const struct target *target, int family, int length,
-		      struct listing *listing)
+		      const struct conncount_cidr *within, struct listing *listing)
 {
+	const struct conncount_cidr all = { .family = family };
 	struct conncount_answer answer;
 	struct conncount_entry *entries;
 	size_t n;
@@ -50,22 +51,43 @@ static int add_family(struct conncount *cc, const struct target *target, int fam
 
 	if (length < 0)
 		return 0;
-	err = conncount_list(cc, target->listener ? NULL : target->service, target->listener,
-			     family, (unsigned)length, &entries, &n, &answer);
+	err = conncount_list_within(cc, target->listener ? NULL : target->service,
+				    target->listener, within ? within : &all, (unsigned)length,
+				    &entries, &n, &answer);
 	if (err)
 		return err;
 	add_answer(&listing->answer, &answer);
 	return append(listing, entries, n);
 }
 
+int listing_add(struct listing *listing, const struct listing *from, unsigned length)
+{
+	struct conncount_entry *entries = malloc((from->n + 1) * sizeof(*entries));
+	size_t n = 0;
+
+	if (!entries)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->n; i++) {
+		struct conncount_entry entry = from->entries[i];
+
+		conncount_cidr_mask(&entry.cidr, length);
+		if (n && !network_compare(&entries[n - 1].cidr, &entry.cidr))
+			entries[n - 1].count += entry.count;
+		else
+			entries[n++] = entry;
+	}
+	add_answer(&listing->answer, &from->answer);
+	return append(listing, entries, n);
+}
+
 int listing_take(struct conncount *cc, const struct target *target, const struct lengths *lengths,
-		 struct listing *ret_listing)
+		 const struct conncount_cidr *within, struct listing *ret_listing)
 {
 	struct listing listing = { .answer.flags = CONNCOUNT_EXACT };
-	int err = add_family(cc, target, CONNCOUNT_IPV4, lengths->ipv4, &listing);
+	int err = add_family(cc, target, CONNCOUNT_IPV4, lengths->ipv4, within, &listing);
 
 	if (!err)
-		err = add_family(cc, target, CONNCOUNT_IPV6, lengths->ipv6, &listing);
+		err = add_family(cc, target, CONNCOUNT_IPV6, lengths->ipv6, within, &listing);
 	if (err)
 		listing_free(&listing);
 	else

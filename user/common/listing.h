@@ -19,12 +19,22 @@ struct listing {
 /*
  * listing_take() - list the networks of @lengths that have sessions open: IPv4 before IPv6, each
  * in order of address.
+ * @within: NULL, or only the networks inside this one; @lengths has only its family then.
  * @ret_listing: the caller frees it with listing_free().
  *
  * Returns 0 or a negative errno, as conncount_list().
  */
 int listing_take(struct conncount *cc, const struct target *target, const struct lengths *lengths,
-		 struct listing *ret_listing);
+		 const struct conncount_cidr *within, struct listing *ret_listing);
+
+/*
+ * listing_add() - append the networks of a length that those of a longer one are in.
+ * @listing: as listing_take() returned it; if it is new, its answer has the flag CONNCOUNT_EXACT.
+ * @from: of one family.
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int listing_add(struct listing *listing, const struct listing *from, unsigned length);
 
 void listing_free(struct listing *listing);
 

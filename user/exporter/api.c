@@ -15,6 +15,7 @@
 #include "answer_json.h"
 #include "api.h"
 #include "clock.h"
+#include "internal.h"
 #include "limits_json.h"
 #include "nodes_json.h"
 #include "openers_json.h"
@@ -24,6 +25,9 @@
 
 /* Bytes of an error: one names all services or listeners that there are, up to a bound. */
 enum { ERROR_SIZE = 2048 };
+
+/* Bytes of a target in a key; those of too long a name lead to no answer. */
+enum { TARGET_KEY_SIZE = 320 };
 
 int api_open(struct api *api)
 {
@@ -82,6 +86,12 @@ static int64_t processor_ns(void)
 	return (int64_t)used.tv_sec * (int64_t)NS_PER_S + used.tv_nsec;
 }
 
+/* That without the time for lists that are kept: their cost is their own. */
+static int64_t own_ns(const struct api *api)
+{
+	return processor_ns() - api->listed_ns;
+}
+
 static int answer_kept(const struct kept_answer *kept, struct api_answer *ret)
 {
 	*ret = (struct api_answer){ MHD_HTTP_OK, kept->text, kept->size, answers_age_s(kept),
@@ -89,8 +99,8 @@ static int answer_kept(const struct kept_answer *kept, struct api_answer *ret)
 	return 0;
 }
 
-/* Keep the answer that was begun at @began_ns. */
-static int keep(struct api *api, const char *key, json_t *object, int64_t began_ns,
+/* Keep the answer that was begun at @began_ns. @read_ns: as answers_keep() has it. */
+static int keep(struct api *api, const char *key, json_t *object, int64_t read_ns, int64_t began_ns,
 		struct api_answer *ret)
 {
 	char *text = json_dumps(object, JSON_COMPACT);
@@ -98,9 +108,9 @@ static int keep(struct api *api, const char *key, json_t *object, int64_t began_
 	json_decref(object);
 	if (!text)
 		return -ENOMEM;
-	return answer_kept(
-		answers_keep(&api->answers, key, text, strlen(text), processor_ns() - began_ns),
-		ret);
+	return answer_kept(answers_keep(&api->answers, key, text, strlen(text), read_ns,
+					own_ns(api) - began_ns),
+			   ret);
 }
 
 /* --- /api/status --------------------------------------------------------------------------------
@@ -162,7 +172,7 @@ static int answer_status(struct api *api, const struct parameters *parameters,
 	const struct kept_answer *kept = answers_find(&api->answers, key);
 	const struct target none = { NULL, NULL };
 	struct snapshot snapshot = { .n_listeners = 0 };
-	int64_t began = processor_ns();
+	int64_t began = own_ns(api);
 	char why[QUESTION_ERROR_SIZE];
 	struct refusals refusals;
 	json_t *object = NULL;
@@ -180,7 +190,7 @@ static int answer_status(struct api *api, const struct parameters *parameters,
 		refusals_free(&refusals);
 	}
 	snapshot_free(&snapshot);
-	return err ? answer_failure(api, &none, err, ret) : keep(api, key, object, began, ret);
+	return err ? answer_failure(api, &none, err, ret) : keep(api, key, object, 0, began, ret);
 }
 
 /* --- /api/networks ------------------------------------------------------------------------------
@@ -197,22 +207,7 @@ static bool is_within(const struct networks_question *question, const struct con
 }
 
 /* Leave the networks inside of what is asked, and make the total that of theirs. */
-static void narrow(const struct networks_question *question, struct listing *listing)
-{
-	size_t kept = 0;
-
-	listing->answer.count = 0;
-	for (size_t i = 0; i < listing->n; i++) {
-		if (!is_within(question, &listing->entries[i].cidr))
-			continue;
-		listing->answer.count += listing->entries[i].count;
-		listing->entries[kept++] = listing->entries[i];
-	}
-	listing->n = kept;
-}
-
-/* As narrow(). */
-static void narrow_openers(const struct networks_question *question, struct openers *openers)
+static void narrow(const struct networks_question *question, struct openers *openers)
 {
 	size_t kept = 0;
 
@@ -226,31 +221,6 @@ static void narrow_openers(const struct networks_question *question, struct open
 	openers->n = kept;
 }
 
-static json_t *sessions_json(const struct networks_question *question, struct listing *listing)
-{
-	size_t shown = question->limit;
-
-	if (question->has_within)
-		narrow(question, listing);
-	if (shown > listing->n)
-		shown = listing->n;
-	listing_sort(listing, shown);
-	return listing_json(&question->target, listing, entries_json(listing, shown));
-}
-
-static int take_sessions(const struct api *api, const struct networks_question *question,
-			 json_t **ret)
-{
-	struct listing listing;
-	int err = listing_take(*api->cc, &question->target, &question->lengths, &listing);
-
-	if (err)
-		return err;
-	*ret = sessions_json(question, &listing);
-	listing_free(&listing);
-	return 0;
-}
-
 static json_t *opened_json(const struct api *api, const struct networks_question *question,
 			   struct openers *openers)
 {
@@ -261,7 +231,7 @@ static json_t *opened_json(const struct api *api, const struct networks_question
 	json_t *object;
 
 	if (question->has_within)
-		narrow_openers(question, openers);
+		narrow(question, openers);
 	if (shown > openers->n)
 		shown = openers->n;
 	openers_sort(openers);
@@ -315,30 +285,125 @@ static void add_question(json_t *object, const struct networks_question *questio
 				    : json_null());
 }
 
+/* What questions about a target have in their keys. */
+static const char *target_key(const struct target *target, char *buf)
+{
+	snprintf(buf, TARGET_KEY_SIZE, "%s %.300s", target->listener ? "listener" : "service",
+		 target->listener ? target->listener : target->service);
+	return buf;
+}
+
+/*
+ * Find or take the list of a level of a target: its networks of other lengths can be made from it.
+ * @ret: valid until something is kept.
+ */
+static int find_level(struct api *api, const struct target *target, int family, unsigned level,
+		      const struct kept_answer **ret)
+{
+	bool six = family == CONNCOUNT_IPV6;
+	struct lengths lengths = { six ? -1 : (int)level, six ? (int)level : -1, false, false };
+	char key[ANSWER_KEY_SIZE], buf[TARGET_KEY_SIZE];
+	int64_t began = processor_ns();
+	struct listing listing;
+	int err;
+
+	snprintf(key, sizeof(key), "level %d %u %s", family, level, target_key(target, buf));
+	*ret = answers_find(&api->answers, key);
+	if (*ret)
+		return 0;
+	err = listing_take(*api->cc, target, &lengths, NULL, &listing);
+	if (err)
+		return err;
+	*ret = answers_keep_listing(&api->answers, key, &listing, processor_ns() - began);
+	api->listed_ns += (*ret)->cost_ns;
+	return 0;
+}
+
+/* Add the networks of a family. @read_ns: when the first of what is in the list was read; 0:
+ * nothing. */
+static int add_family(struct api *api, const struct target *target, int family, int length,
+		      struct listing *listing, int64_t *read_ns)
+{
+	const struct kept_answer *level;
+	int err;
+
+	if (length < 0)
+		return 0;
+	err = find_level(api, target, family, level_from(family, (unsigned)length), &level);
+	if (err)
+		return err;
+	if (!*read_ns || level->read_ns < *read_ns)
+		*read_ns = level->read_ns;
+	return listing_add(listing, &level->listing, (unsigned)length);
+}
+
 /* Two questions with the same key have the same answer. */
 static void networks_key(const struct networks_question *question, char *ret)
 {
-	const struct target *target = &question->target;
 	const struct conncount_window *window = &question->window;
-	char within[CONNCOUNT_CIDR_SIZE] = "";
+	char within[CONNCOUNT_CIDR_SIZE] = "", target[TARGET_KEY_SIZE];
 
 	if (question->has_within)
 		conncount_cidr_format(&question->within, within);
-	snprintf(ret, ANSWER_KEY_SIZE, "networks %d %d %zu %s %u %u %u %u %u %s %.300s",
+	snprintf(ret, ANSWER_KEY_SIZE, "networks %d %d %zu %s %u %u %u %u %u %s",
 		 question->lengths.ipv4, question->lengths.ipv6, question->limit, within,
 		 window->seconds, window->windows, window->from, window->to, window->smooth,
-		 target->listener ? "listener" : "service",
-		 target->listener ? target->listener : target->service);
+		 target_key(&question->target, target));
+}
+
+/*
+ * The list that the answer to a question is made from. What is within a network is read each time:
+ * that is little.
+ */
+static int take_networks(struct api *api, const struct networks_question *question,
+			 struct listing *ret, int64_t *ret_read_ns)
+{
+	const struct lengths *lengths = &question->lengths;
+	struct listing listing = { .answer.flags = CONNCOUNT_EXACT };
+	int err;
+
+	*ret_read_ns = 0;
+	if (question->has_within && question->within.prefixlen)
+		return listing_take(*api->cc, &question->target, lengths, &question->within, ret);
+	err = add_family(api, &question->target, CONNCOUNT_IPV4, lengths->ipv4, &listing,
+			 ret_read_ns);
+	if (!err)
+		err = add_family(api, &question->target, CONNCOUNT_IPV6, lengths->ipv6, &listing,
+				 ret_read_ns);
+	if (err)
+		listing_free(&listing);
+	else
+		*ret = listing;
+	return err;
+}
+
+/* @ret_read_ns: when the first of what is in the answer was read; 0: now. */
+static int take_sessions(struct api *api, const struct networks_question *question, json_t **ret,
+			 int64_t *ret_read_ns)
+{
+	size_t shown = question->limit;
+	struct listing listing;
+	int err = take_networks(api, question, &listing, ret_read_ns);
+
+	if (err)
+		return err;
+	if (shown > listing.n)
+		shown = listing.n;
+	listing_sort(&listing, shown);
+	*ret = listing_json(&question->target, &listing, entries_json(&listing, shown));
+	listing_free(&listing);
+	return 0;
 }
 
 static int answer_networks(struct api *api, const struct parameters *parameters,
 			   struct api_answer *ret)
 {
-	int64_t began = processor_ns();
+	int64_t began = own_ns(api);
 	struct networks_question question;
 	const struct kept_answer *kept;
 	char why[QUESTION_ERROR_SIZE];
 	char key[ANSWER_KEY_SIZE];
+	int64_t read_ns = 0;
 	json_t *object = NULL;
 	int err = question_networks(parameters, &question, why);
 
@@ -349,11 +414,11 @@ static int answer_networks(struct api *api, const struct parameters *parameters,
 	if (kept)
 		return answer_kept(kept, ret);
 	err = question.has_window ? take_opened(api, &question, &object)
-				  : take_sessions(api, &question, &object);
+				  : take_sessions(api, &question, &object, &read_ns);
 	if (err)
 		return answer_networks_failure(api, &question, err, ret);
 	add_question(object, &question);
-	return keep(api, key, object, began, ret);
+	return keep(api, key, object, read_ns, began, ret);
 }
 
 /* --- /api/refused -------------------------------------------------------------------------------
@@ -369,7 +434,7 @@ static int read_refused(const struct api *api, const struct target *target, stru
 static int answer_refused(struct api *api, const struct parameters *parameters,
 			  struct api_answer *ret)
 {
-	int64_t began = processor_ns();
+	int64_t began = own_ns(api);
 	struct refused_question question;
 	const struct kept_answer *kept;
 	char why[QUESTION_ERROR_SIZE];
@@ -392,7 +457,7 @@ static int answer_refused(struct api *api, const struct parameters *parameters,
 	object = refused_json(&refused, listener,
 			      question.limit < refused.n ? question.limit : refused.n);
 	refused_free(&refused);
-	return keep(api, key, object, began, ret);
+	return keep(api, key, object, 0, began, ret);
 }
 
 /* --- /api/history -------------------------------------------------------------------------------

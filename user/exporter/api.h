@@ -20,6 +20,7 @@ struct api {
 	struct conncount **cc; /* NULL until the first answer that needs it opens it */
 	struct history *history;
 	struct answers answers;
+	int64_t listed_ns; /* processor time that lists have taken that were kept */
 };
 
 struct api_answer {

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +41,7 @@ enum {
 	MAX_MS = 10000,              /* from the start of a connection to its end */
 	RETRY_MS = 1000,             /* after accept(2) has failed */
 	QUIET_MS = 60000,            /* a failure is not reported again within this time */
+	MAPPED_LEAST = 262144,       /* bytes of memory that is the kernel's again when freed */
 	/* Descriptors to make a page: those of the library, twice during a reload. */
 	PAGE_DESCRIPTORS = 24,
 };
@@ -518,6 +520,7 @@ static void sample(struct server *server)
 
 	if (!history || history_due_ms(history) > 0)
 		return;
+	answers_drop_unused(&server->api.answers);
 	api_open(&server->api);
 	history_sample(history, server->cc);
 }
@@ -583,6 +586,9 @@ int http_serve(const char *dir, bool page, int listen_fd)
 	struct server server = { .dir = dir, .listen_fd = listen_fd };
 	sigset_t stop;
 	int signals, err;
+
+	/* Otherwise what long lists have needed is not given back, nor used again. */
+	mallopt(M_MMAP_THRESHOLD, MAPPED_LEAST);
 
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
 		server.connections[i].fd = -1;

@@ -337,10 +337,11 @@ struct conncount_entry {
  * @family: CONNCOUNT_IPV4 or CONNCOUNT_IPV6.
  * @prefixlen: 0 to the family's length.
  * @ret_entries: an array the caller frees with free(), in order of address; NULL if empty.
- * @ret_answer: the sum and its exactness.
+ * @ret_answer: the sum of the entries, and its exactness.
  *
- * Walks the whole table: for people and dashboards, not for policies. Each network appears once.
- * While sessions come and go, the counts are not of one moment.
+ * Walks the table, in which it skips most of what is longer than @prefixlen: for people and
+ * dashboards, not for policies. Each network appears once. While sessions come and go, the counts
+ * are not of one moment.
  *
  * Returns 0; -ESRCH; -EINVAL: a bad family or length; -ENOMEM; or an error of
  * conncount_open().
@@ -348,6 +349,16 @@ struct conncount_entry {
 int conncount_list(struct conncount *cc, const char *service, const char *listener, int family,
 		   unsigned prefixlen, struct conncount_entry **ret_entries, size_t *ret_n,
 		   struct conncount_answer *ret_answer);
+
+/*
+ * conncount_list_within() - as conncount_list(), but only of the networks inside @within, which
+ * says the family, too. It skips what is outside of it.
+ * @prefixlen: not shorter than that of @within; else -EINVAL.
+ */
+int conncount_list_within(struct conncount *cc, const char *service, const char *listener,
+			  const struct conncount_cidr *within, unsigned prefixlen,
+			  struct conncount_entry **ret_entries, size_t *ret_n,
+			  struct conncount_answer *ret_answer);
 
 /* --- state -------------------------------------------------------------------------------- */
 

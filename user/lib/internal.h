@@ -148,12 +148,16 @@ int counts_fd_of(const struct view *view, uint32_t listener);
  * @fd: of counts_fd_of().
  * @start: visit only the nodes after this key; NULL: all.
  * @visit: called with each key and its count; returns 0 to continue, anything else to stop.
+ * @skip: NULL, or called with some of the keys; returns the `prefixlen` of a level, at most the
+ *        key's own: of the nodes inside the network of that length around the key, none has to be
+ *        visited any more. The network's own node has to be.
  *
  * Nodes that are inserted or deleted during the walk may be missed.
  * Returns 0, what @visit returned, or a negative errno.
  */
 int counts_walk(int fd, const struct cc_count_key *start,
-		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg), void *arg);
+		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg),
+		unsigned (*skip)(const struct cc_count_key *key, void *arg), void *arg);
 
 /* Whether @a comes before @b in the order of that walk. */
 bool key_before(const struct cc_count_key *a, const struct cc_count_key *b);

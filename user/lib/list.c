@@ -28,10 +28,12 @@ struct collection {
 	const struct cc_control *control;
 	struct scope scope; /* on this host */
 	int family;
-	unsigned level;     /* length of the nodes that are added up */
-	unsigned prefixlen; /* length of the networks asked for */
-	uint32_t end;       /* no listener has this id or a higher one */
-	bool cluster;       /* whether `others` is asked about */
+	unsigned level;               /* length of the nodes that are added up */
+	unsigned prefixlen;           /* length of the networks asked for */
+	struct conncount_cidr within; /* they are inside this one */
+	uint32_t end;                 /* no listener has this id or a higher one */
+	struct cc_count_key last;     /* of the walk: no key after it is asked about */
+	bool cluster;                 /* whether `others` is asked about */
 	struct others others;
 	struct part *parts;
 	size_t n;
@@ -60,12 +62,46 @@ static int collect(struct collection *all, uint32_t listener, const struct connc
 	return 0;
 }
 
-static bool is_asked_about(const struct collection *all, uint32_t id)
+static bool has_listener(const struct collection *all, uint32_t id)
 {
 	const struct cc_config *config = &all->view->config;
 
 	return id == CC_LISTENER_REMOTE ||
 	       (id < config_used(config) && scope_has(&all->scope, config, id));
+}
+
+/* How many bits an address has in common with `within`. */
+static unsigned common_bits(const struct collection *all, const void *addr)
+{
+	const unsigned char *bytes = addr;
+	unsigned bits = 0;
+
+	while (bits < all->within.prefixlen &&
+	       !((bytes[bits / 8] ^ all->within.addr[bits / 8]) >> (7 - bits % 8) & 1))
+		bits++;
+	return bits;
+}
+
+static bool is_asked_about(const struct collection *all, const struct cc_count_key *key)
+{
+	return ntohs(key->family) == all->family && has_listener(all, ntohs(key->listener));
+}
+
+/*
+ * For counts_walk(): in a network that is not asked about, there is nothing to collect; nor in one
+ * of the level.
+ */
+static unsigned skip_node(const struct cc_count_key *key, void *arg)
+{
+	const struct collection *all = arg;
+	unsigned common = common_bits(all, key->addr), least = all->level;
+
+	if (!is_asked_about(all, key))
+		least = level_from(all->family, 1);
+	else if (common < all->within.prefixlen && CC_COUNT_BITS_OWNER + common < key->prefixlen)
+		least = level_from(all->family, common + 1);
+	return CC_COUNT_BITS_OWNER + least < key->prefixlen ? CC_COUNT_BITS_OWNER + least
+							    : key->prefixlen;
 }
 
 static int collect_node(const struct cc_count_key *key, int64_t count, void *arg)
@@ -74,10 +110,10 @@ static int collect_node(const struct cc_count_key *key, int64_t count, void *arg
 	struct conncount_cidr cidr = { .family = all->family, .prefixlen = all->level };
 	uint32_t id = ntohs(key->listener);
 
-	if (id >= all->end || (id + 1 == all->end && ntohs(key->family) > all->family))
+	if (key_before(&all->last, key))
 		return 1;
 	if (count == 0 || key->prefixlen != CC_COUNT_BITS_OWNER + all->level ||
-	    ntohs(key->family) != all->family || !is_asked_about(all, id))
+	    !is_asked_about(all, key) || common_bits(all, key->addr) < all->within.prefixlen)
 		return 0;
 	memcpy(cidr.addr, key->addr, sizeof(cidr.addr));
 	return collect(all, id, &cidr, count);
@@ -110,21 +146,24 @@ static int count_changes(const struct collection *all, uint64_t *ret)
 	return 0;
 }
 
+/* Walk the counts of which @last is the listener with the highest id. */
+static int walk_until(struct collection *all, uint32_t last)
+{
+	int err;
+
+	count_key(&all->last, last, &all->within, all->within.prefixlen);
+	err = counts_walk(counts_fd_of(all->view, last), NULL, collect_node, skip_node, all);
+	return err < 0 ? err : 0; /* 1: past the last network */
+}
+
 /* Walk this host's counts, and those of the other nodes if they are asked about. */
 static int walk_nodes(struct collection *all)
 {
-	uint32_t end = all->end;
-	int err = 0;
+	int err = all->end ? walk_until(all, all->end - 1) : 0;
 
-	if (end)
-		err = counts_walk(counts_fd_of(all->view, 0), NULL, collect_node, all);
-	if (err >= 0 && all->others.counted) { /* 1: past the last listener */
-		all->end = CC_LISTENER_REMOTE + 1;
-		err = counts_walk(counts_fd_of(all->view, CC_LISTENER_REMOTE), NULL, collect_node,
-				  all);
-		all->end = end;
-	}
-	return err < 0 ? err : 0;
+	if (!err && all->others.counted)
+		err = walk_until(all, CC_LISTENER_REMOTE);
+	return err;
 }
 
 /* Walk until nothing has changed meanwhile, at most WALKS times. Keeps what any of the walks found.
@@ -266,21 +305,27 @@ static int collect_all(struct collection *all, struct conncount_answer *ret_answ
 	return 0;
 }
 
-int conncount_list(struct conncount *cc, const char *service, const char *listener, int family,
-		   unsigned prefixlen, struct conncount_entry **ret_entries, size_t *ret_n,
-		   struct conncount_answer *ret_answer)
+int conncount_list_within(struct conncount *cc, const char *service, const char *listener,
+			  const struct conncount_cidr *within, unsigned prefixlen,
+			  struct conncount_entry **ret_entries, size_t *ret_n,
+			  struct conncount_answer *ret_answer)
 {
 	struct scope scope = { .service = service, .listener = listener };
 	struct cc_control control;
-	struct collection all = { .family = family, .prefixlen = prefixlen };
+	struct collection all = {
+		.family = within->family,
+		.prefixlen = prefixlen,
+		.within = *within,
+	};
 	int err;
 
-	if ((family != CONNCOUNT_IPV4 && family != CONNCOUNT_IPV6) ||
-	    prefixlen > (family == CONNCOUNT_IPV4 ? 32 : 128))
+	if ((within->family != CONNCOUNT_IPV4 && within->family != CONNCOUNT_IPV6) ||
+	    prefixlen > (within->family == CONNCOUNT_IPV4 ? 32 : 128) ||
+	    within->prefixlen > prefixlen)
 		return -EINVAL;
 	if (!service && !listener)
 		scope.service = CONNCOUNT_SERVICE;
-	all.level = level_from(family, prefixlen);
+	all.level = level_from(within->family, prefixlen);
 	all.scope = scope;
 	all.cluster = scope_is_cluster(&scope);
 
@@ -298,4 +343,14 @@ int conncount_list(struct conncount *cc, const char *service, const char *listen
 	*ret_entries = all.entries;
 	*ret_n = all.n;
 	return 0;
+}
+
+int conncount_list(struct conncount *cc, const char *service, const char *listener, int family,
+		   unsigned prefixlen, struct conncount_entry **ret_entries, size_t *ret_n,
+		   struct conncount_answer *ret_answer)
+{
+	const struct conncount_cidr all = { .family = family };
+
+	return conncount_list_within(cc, service, listener, &all, prefixlen, ret_entries, ret_n,
+				     ret_answer);
 }

@@ -279,7 +279,7 @@ static int search_sum(const struct view *view, uint32_t id, const struct conncou
 
 	if (err && err != -ENOENT)
 		return err;
-	err = counts_walk(counts_fd_of(view, id), err ? NULL : &start, search_visit, &search);
+	err = counts_walk(counts_fd_of(view, id), err ? NULL : &start, search_visit, NULL, &search);
 	if (err < 0)
 		return err;
 	*ret_count = search.count;

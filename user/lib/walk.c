@@ -113,6 +113,43 @@ static int ahead_read(struct ahead *ahead, int fd, const struct cc_count_key *at
 	return err;
 }
 
+/* Whether a node is @network or inside of it. Its length is one of a level. */
+static bool is_inside(const struct cc_count_key *key, const struct cc_count_key *network)
+{
+	return key->prefixlen >= network->prefixlen &&
+	       !memcmp(key_bytes(key), key_bytes(network), network->prefixlen / 8);
+}
+
+/*
+ * After a batch: if all of it is inside of a network in which there is nothing to see, probably
+ * there is more of that. So go on to that network itself.
+ */
+static int ahead_skip(struct ahead *ahead, int fd,
+		      unsigned (*skip)(const struct cc_count_key *key, void *arg), void *arg)
+{
+	const struct cc_count_key *last = &ahead->keys[ahead->n - 1];
+	struct cc_count_key network = *last;
+	struct cc_count value;
+	int err;
+
+	network.prefixlen = skip(last, arg);
+	if (network.prefixlen >= last->prefixlen || !is_inside(ahead->keys, &network))
+		return 0;
+	memset((unsigned char *)&network + sizeof(network.prefixlen) + network.prefixlen / 8, 0,
+	       KEY_BYTES - network.prefixlen / 8);
+	err = bpf_map_lookup_elem(fd, &network, &value);
+	if (err == -ENOENT || (!err && CC_COUNT_LENGTH(value.word) != network.prefixlen))
+		return 0; /* it has no node */
+	if (err)
+		return err;
+	ahead->keys[0] = network;
+	ahead->values[0] = value;
+	ahead->next = 0;
+	ahead->n = 1;
+	ahead->want = AHEAD_LEAST;
+	return 0;
+}
+
 /* Whether the programs can have made this key, of any length. */
 static bool is_count(const struct cc_count_key *key)
 {
@@ -123,7 +160,8 @@ static bool is_count(const struct cc_count_key *key)
 }
 
 int counts_walk(int fd, const struct cc_count_key *start,
-		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg), void *arg)
+		int (*visit)(const struct cc_count_key *key, int64_t count, void *arg),
+		unsigned (*skip)(const struct cc_count_key *key, void *arg), void *arg)
 {
 	struct ahead ahead = { .want = AHEAD_LEAST };
 	struct cursor cursor = { .any = false };
@@ -141,7 +179,9 @@ int counts_walk(int fd, const struct cc_count_key *start,
 		if (ahead.next == ahead.n) {
 			if (ahead.end)
 				return 0;
-			err = ahead_read(&ahead, fd, at);
+			err = skip && ahead.n ? ahead_skip(&ahead, fd, skip, arg) : 0;
+			if (!err && ahead.next == ahead.n)
+				err = ahead_read(&ahead, fd, at);
 			if (err)
 				return err;
 			continue;

@@ -277,7 +277,7 @@ static int round_take(struct conncount_bpf *skel, const struct cgroup *cgroup,
 	err = sockets_scan(skel, cgroup, &counted, &lists->before, &lists->n_before);
 	show_progress(&round->counts);
 	if (!err)
-		err = counts_walk(view->counts_fd, NULL, add_count, &round->counts);
+		err = counts_walk(view->counts_fd, NULL, add_count, NULL, &round->counts);
 	if (!err)
 		err = add_totals(&round->counts, view);
 	if (!err)

@@ -31,7 +31,7 @@ int rows_look(struct rows *rows, struct conncount *cc, const struct target *targ
 	struct listing now;
 	int64_t *changes;
 	int err = window ? opened_listing(cc, target, lengths, window, &now, &opened)
-			 : listing_take(cc, target, lengths, &now);
+			 : listing_take(cc, target, lengths, NULL, &now);
 
 	if (err)
 		return err;
