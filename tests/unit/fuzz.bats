@@ -40,7 +40,7 @@ sources() {
 	command) (cd "$ROOT" && printf '%s\n' user/cmd/*.c user/json/*.c user/common/*.c user/load/config.c user/top/rows.c user/lib/window_text.c) ;;
 	lua) (cd "$ROOT" && printf '%s\n' lua/*.c user/lib/window_text.c) ;;
 	proxy_header) echo bpf/proxy_header.h ;;
-	question) printf '%s\n' user/exporter/{question,etag}.c user/common/number.c ;;
+	question) printf '%s\n' user/exporter/{question,etag}.c user/common/number.c user/lib/window_text.c ;;
 	esac
 }
 

@@ -51,9 +51,9 @@ static int add_family(struct conncount *cc, const struct target *target, int fam
 
 	if (length < 0)
 		return 0;
-	err = conncount_list_within(cc, target->listener ? NULL : target->service,
-				    target->listener, within ? within : &all, (unsigned)length,
-				    &entries, &n, &answer);
+	err = conncount_list_within(cc, target->listener ? NULL : target->service, target->listener,
+				    within ? within : &all, (unsigned)length, &entries, &n,
+				    &answer);
 	if (err)
 		return err;
 	add_answer(&listing->answer, &answer);

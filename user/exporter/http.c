@@ -587,8 +587,9 @@ int http_serve(const char *dir, bool page, int listen_fd)
 	sigset_t stop;
 	int signals, err;
 
-	/* Otherwise what long lists have needed is not given back, nor used again. */
+#ifdef M_MMAP_THRESHOLD /* glibc: otherwise what long lists have needed is not given back */
 	mallopt(M_MMAP_THRESHOLD, MAPPED_LEAST);
+#endif
 
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
 		server.connections[i].fd = -1;
