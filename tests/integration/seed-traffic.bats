@@ -63,7 +63,7 @@ moving() {
 	requires speed
 	local where at
 	for where in 'membarrier 1' 'iterator 1' 'iterator 2' 'iterator 3' 'membarrier 2' \
-		'renameat 1'; do
+		'renameat2 1'; do
 		sessions_start
 		sessions listen 192.0.2.1:25
 		sessions open 60 10.1.0.1+ 192.0.2.1:25
