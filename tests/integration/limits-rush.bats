@@ -488,18 +488,19 @@ gated() {
 }
 
 @test "churn at the limit: there are never more sessions, and at the end no count and no place" {
-	local limit
+	local limit all=0
 	gated
 	for limit in 20 100; do
 		limit "$limit"
 		churn "$(scaled $((limit * 300)) 500)" --limited --end close
-		((refused > 0)) || fail 'no connection was refused'
 		# How close to the limit it comes depends on the machine.
+		all=$((all + refused))
 		((peak <= limit)) || fail "$peak sessions at a limit of $limit"
 		churn "$(scaled $((limit * 1000)) 500)" --limited
 		settled
 		nothing_left
 	done
+	((all > 0)) || fail 'no connection was refused'
 }
 
 @test "churn at the limit with map operations that fail: no place is left" {
