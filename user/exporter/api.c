@@ -196,24 +196,17 @@ static int answer_status(struct api *api, const struct parameters *parameters,
 /* --- /api/networks ------------------------------------------------------------------------------
  */
 
-static bool is_within(const struct networks_question *question, const struct conncount_cidr *cidr)
-{
-	struct conncount_cidr around = *cidr;
-
-	if (!question->has_within)
-		return true;
-	conncount_cidr_mask(&around, question->within.prefixlen);
-	return !network_compare(&around, &question->within);
-}
-
-/* Leave the networks inside of what is asked, and make the total that of theirs. */
-static void narrow(const struct networks_question *question, struct openers *openers)
+/* Leave the networks inside of @within, and make the total that of theirs. */
+static void narrow(struct openers *openers, const struct conncount_cidr *within)
 {
 	size_t kept = 0;
 
 	openers->all.sum.count = 0;
 	for (size_t i = 0; i < openers->n; i++) {
-		if (!is_within(question, &openers->entries[i].cidr))
+		struct conncount_cidr around = openers->entries[i].cidr;
+
+		conncount_cidr_mask(&around, within->prefixlen);
+		if (network_compare(&around, within))
 			continue;
 		openers->all.sum.count += openers->entries[i].count;
 		openers->entries[kept++] = openers->entries[i];
@@ -231,7 +224,7 @@ static json_t *opened_json(const struct api *api, const struct networks_question
 	json_t *object;
 
 	if (question->has_within)
-		narrow(question, openers);
+		narrow(openers, &question->within);
 	if (shown > openers->n)
 		shown = openers->n;
 	openers_sort(openers);
