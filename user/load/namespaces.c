@@ -48,11 +48,11 @@ enum {
 	THREAD = O_EXCL,
 };
 
-/* A namespace, and the result of looking for a way into it. */
 #ifndef SO_NETNS_COOKIE /* musl does not know it yet */
 #define SO_NETNS_COOKIE 71
 #endif
 
+/* A namespace, and the result of looking for a way into it. */
 struct entry {
 	uint32_t number;
 	int fd;    /* -1: missing, no way into it was found yet */
