@@ -104,16 +104,7 @@ browse() {
 }
 
 @test "page: shows who opened connections in a window of time, and says what is not exact" {
-	configure_smtp_with 'window = 86400,1'
-	load
-	sessions_start
-	sessions <<-'END'
-		listen *:25
-		open 5 10.1.2.3 192.0.2.1:25
-		open 2 10.1.3.4 192.0.2.1:25
-		open 3 2001:db8:1::1 [2001:db8::5]:25
-		close both from=10.1.2.0/24
-	END
+	openers_of_window 86400,1
 	exporter
 	browse windows
 	expect 0 exporter_stop

@@ -202,16 +202,7 @@ sys.exit(api != command and "%s\n%s" % (api, command))' "$output" || fail "$quer
 
 @test "api: networks with a window is what list --window prints, and says why it is not exact" {
 	local query options
-	configure_smtp_with 'window = 86400,2'
-	load
-	sessions_start
-	sessions <<-'END'
-		listen *:25
-		open 5 10.1.2.3 192.0.2.1:25
-		open 2 10.1.3.4 192.0.2.1:25
-		open 3 2001:db8:1::1 [2001:db8::5]:25
-		close both from=10.1.2.0/24
-	END
+	openers_of_window 86400,2
 	exporter
 	while read -r query options; do
 		# shellcheck disable=SC2086 # options are words

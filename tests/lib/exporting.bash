@@ -31,3 +31,18 @@ exporter_stop() {
 	EXPORTER=
 	kill "$pid" && wait "$pid"
 }
+
+# openers_of_window SECONDS,WINDOWS: loads such a window; then three clients open 10 sessions, and
+# those of one end.
+openers_of_window() {
+	configure_smtp_with "window = $1"
+	load
+	sessions_start
+	sessions <<-'END'
+		listen *:25
+		open 5 10.1.2.3 192.0.2.1:25
+		open 2 10.1.3.4 192.0.2.1:25
+		open 3 2001:db8:1::1 [2001:db8::5]:25
+		close both from=10.1.2.0/24
+	END
+}
