@@ -41,9 +41,11 @@
 /*
  * An instance's directory has the pins of the set that counts in CC_DIR_LIVE. While a load
  * prepares another set of maps, that one is in CC_DIR_NEXT. The load exchanges the two in one step.
+ * A command that may change the instance makes and locks the directory CC_DIR_LOCK while it runs.
  */
 #define CC_DIR_LIVE "live"
 #define CC_DIR_NEXT "next"
+#define CC_DIR_LOCK "lock"
 
 /* The names of the pins in it. */
 #define CC_PIN_CONTROL   "control"

@@ -111,6 +111,34 @@ settled() {
 	exactly "$HELD"
 }
 
+@test "loads in two containers, which have only the bpffs in common, wait for each other" {
+	requires speed
+	local waiting volume=$TEST_DIR/volume
+	# Elsewhere, so with another lock in /run.
+	# shellcheck disable=SC2016 # that shell's
+	local container=(unshare --mount sh -e -c 'mount --bind "$0" "$1"; shift; exec "$@"'
+		"$CONNCOUNT_DIR" "$volume")
+	held
+	configure_smtp
+	load
+	mkdir "$volume"
+	configure_smtp_with 'max_prefixes = 1001'
+	cp "$CONFIG" "$TEST_DIR/other.conf"
+	stopped_at renameat2 1 "$TEST_DIR/loaded" \
+		"${container[@]}" conncount load -c "$TEST_DIR/other.conf" --cgroup "$CGROUP" --dir "$volume"
+	expect_eq 'drwx------ root root' "$(stat -c '%A %U %G' "$CONNCOUNT_DIR/lock")"
+	configure_smtp_with 'max_prefixes = 1002'
+	conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/waits" 2>&1 3>&- &
+	waiting=$!
+	wait_until grep -q "waiting for process .*, which holds the lock $CONNCOUNT_DIR/lock" "$TEST_DIR/waits"
+	goes_on "$TEST_DIR/loaded"
+	wait "$STOPPED" || fail "$(cat "$TEST_DIR/loaded")"
+	wait $waiting || fail "$(cat "$TEST_DIR/waits")"
+	expect_match '"max_prefixes": ?1002,' "$(conncount status --json)" status
+	exactly "$HELD"
+	[ ! -e "$CONNCOUNT_DIR/lock" ] || fail "$CONNCOUNT_DIR/lock is left"
+}
+
 @test "unload removes stacked mounts, each with an instance that counts" {
 	local i
 	held

@@ -35,6 +35,12 @@
 /* /run: only root can write to it. */
 #define LOCK_PREFIX "/run/conncount-lock-"
 
+/* An instance whose directory is neither open nor locked. */
+#define CLOSED(dir_)                                                            \
+	{                                                                       \
+		.dir = (dir_), .lock.fd = -1, .bpffs_lock.fd = -1, .dir_fd = -1 \
+	}
+
 enum {
 	LINKS_MAX = 40, /* symbolic links to follow, as the kernel does */
 	LOCK_PAUSE_MS = 10,
@@ -141,13 +147,16 @@ static int resolve(const char *dir, char *path)
 	return -ELOOP;
 }
 
-/* --- the lock --------------------------------------------------------------------------------- */
+/* --- the locks -------------------------------------------------------------------------------- */
 
 /*
- * The lock is a file that only root can open: every user who can read the instance's directory
- * could lock that directory. The file is named after the directory's parent (device and inode) and
- * its name there. So every path to the instance gives the same lock, also if the directory does not
- * exist yet or has a mount on it. The file exists while a command runs.
+ * Two locks, always taken in this order. Only root can open them: every user who can read the
+ * instance's directory could lock that directory. They exist while a command runs.
+ *
+ * The first is a file named after the directory's parent (device and inode) and its name there. So
+ * every path to the instance gives the same lock, also if the directory does not exist yet or has a
+ * mount on it. The second is a directory on the instance's bpffs, where no file can be made:
+ * commands in containers have that in common, but not /run.
  */
 static int name_lock(struct instance *instance)
 {
@@ -159,9 +168,28 @@ static int name_lock(struct instance *instance)
 		return -errno;
 	/* Cut to the maximum length of a name: instances with the same first 200 characters share a
 	 * lock. */
-	snprintf(instance->lock, sizeof(instance->lock), LOCK_PREFIX "%lx-%lx-%.200s",
+	snprintf(instance->lock.path, sizeof(instance->lock.path), LOCK_PREFIX "%lx-%lx-%.200s",
 		 (unsigned long)st.st_dev, (unsigned long)st.st_ino, name);
 	return 0;
+}
+
+static int open_lock(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_bpffs_lock(const char *path)
+{
+	int fd;
+
+	do {
+		if (mkdir(path, 0700) && errno != EEXIST)
+			return -errno;
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	} while (fd < 0 && errno == ENOENT); /* its holder has removed it */
+	return fd < 0 ? -errno : fd;
 }
 
 /* Read the process's command line, made printable. @buf is empty if the process has ended. */
@@ -207,24 +235,23 @@ static pid_t find_holder(int fd)
 	return holder;
 }
 
-static void report_holder(const struct instance *instance, int fd)
+static void report_holder(const char *dir, const struct instance_lock *lock, int fd)
 {
 	pid_t pid = find_holder(fd);
 	char command[128];
 
 	if (pid <= 0) {
-		report("%s: waiting for another process, which holds the lock %s", instance->dir,
-		       instance->lock);
+		report("%s: waiting for another process, which holds the lock %s", dir, lock->path);
 		return;
 	}
 	read_command(pid, command, sizeof(command));
-	report("%s: waiting for process %d (%s), which holds the lock %s", instance->dir, pid,
-	       command, instance->lock);
+	report("%s: waiting for process %d (%s), which holds the lock %s", dir, pid, command,
+	       lock->path);
 }
 
 /* Lock the file @fd. After a second, reports the process that holds it. Returns 0 or a negative
  * errno. */
-static int lock_file(const struct instance *instance, int fd)
+static int lock_file(const char *dir, const struct instance_lock *lock, int fd)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000L };
 
@@ -235,7 +262,7 @@ static int lock_file(const struct instance *instance, int fd)
 			return -errno;
 		nanosleep(&pause, NULL);
 	}
-	report_holder(instance, fd);
+	report_holder(dir, lock, fd);
 	return flock(fd, LOCK_EX) ? -errno : 0;
 }
 
@@ -248,35 +275,69 @@ static bool is_current(int fd, const char *path)
 	       by_fd.st_ino == by_name.st_ino;
 }
 
-static int lock(struct instance *instance)
+/* Take the lock, whose path is set, of the instance @dir. @opens opens it, and makes it if it is
+ * not there. Returns 0 or a negative errno. */
+static int take(const char *dir, struct instance_lock *lock, int (*opens)(const char *path))
 {
-	int err = name_lock(instance);
+	int err = 0;
 
 	while (!err) {
-		int fd = open(instance->lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		int fd = opens(lock->path);
 
-		err = fd < 0 ? -errno : lock_file(instance, fd);
-		if (!err && is_current(fd, instance->lock)) {
-			instance->lock_fd = fd;
+		err = fd < 0 ? fd : lock_file(dir, lock, fd);
+		if (!err && is_current(fd, lock->path)) {
+			lock->fd = fd;
 			return 0;
 		}
 		if (fd >= 0)
 			close(fd);
 	}
-	report("%s: cannot lock %s: %s%s", instance->dir, instance->lock, strerror(-err),
-	       remedy(err));
 	return err;
+}
+
+/* Report that the lock was not taken. Returns -ENOLCK. */
+static int report_lock(const char *dir, const struct instance_lock *lock, int err)
+{
+	report("%s: cannot lock %s: %s%s", dir, lock->path, strerror(-err), remedy(err));
+	return -ENOLCK;
+}
+
+static int lock(struct instance *instance)
+{
+	int err = name_lock(instance);
+
+	if (!err)
+		err = take(instance->dir, &instance->lock, open_lock);
+	return err ? report_lock(instance->dir, &instance->lock, err) : 0;
+}
+
+static int lock_bpffs(struct instance *instance)
+{
+	int err = join(instance->bpffs_lock.path, instance->path, CC_DIR_LOCK);
+
+	if (!err)
+		err = take(instance->dir, &instance->bpffs_lock, open_bpffs_lock);
+	if (err == -EROFS) /* mounted to be read here: `verify` can do without */
+		err = 0;
+	return err ? report_lock(instance->dir, &instance->bpffs_lock, err) : 0;
+}
+
+static void unlock(struct instance_lock *lock, int (*removes)(const char *path))
+{
+	if (lock->fd < 0)
+		return;
+	removes(lock->path);
+	close(lock->fd);
+	lock->fd = -1;
 }
 
 void instance_release(struct instance *instance)
 {
 	if (instance->dir_fd >= 0)
 		close(instance->dir_fd);
-	if (instance->lock_fd >= 0) {
-		unlink(instance->lock);
-		close(instance->lock_fd);
-	}
-	instance->dir_fd = instance->lock_fd = -1;
+	instance->dir_fd = -1;
+	unlock(&instance->bpffs_lock, rmdir);
+	unlock(&instance->lock, unlink);
 }
 
 /* --- the directory ------------------------------------------------------------------------------
@@ -370,7 +431,7 @@ static int mount_bpffs(struct instance *instance)
 
 int instance_create(const char *dir, struct instance *ret)
 {
-	struct instance instance = { .dir = dir, .lock_fd = -1, .dir_fd = -1 };
+	struct instance instance = CLOSED(dir);
 	int err = resolve(dir, instance.path);
 
 	if (!err && lock(&instance))
@@ -385,6 +446,8 @@ int instance_create(const char *dir, struct instance *ret)
 		err = mount_bpffs(&instance);
 	else if (getpid() != 1) /* the first process of a container cannot see the host's mounts */
 		err = check_lasts(&instance);
+	if (!err)
+		err = lock_bpffs(&instance);
 	if (err)
 		instance_release(&instance);
 	else
@@ -396,7 +459,7 @@ int instance_create(const char *dir, struct instance *ret)
  */
 static int find(const char *dir, struct instance *ret)
 {
-	struct instance instance = { .dir = dir, .lock_fd = -1, .dir_fd = -1 };
+	struct instance instance = CLOSED(dir);
 	int err = resolve(dir, instance.path);
 
 	if (!err && access(instance.path, F_OK))
@@ -409,6 +472,8 @@ static int find(const char *dir, struct instance *ret)
 		err = -ENOENT;
 	if (err && err != -ENOENT)
 		report("%s: %s%s", dir, strerror(-err), remedy(err));
+	if (!err && is_bpffs(instance.dir_fd))
+		err = lock_bpffs(&instance);
 	if (err)
 		instance_release(&instance);
 	else
@@ -576,6 +641,7 @@ static int remove_all(struct instance *instance)
 		if (mounted)
 			err = unmount(instance);
 	} while (!err && mounted && is_mounted(instance));
+	unlock(&instance->bpffs_lock, rmdir);
 	/* EBUSY, ENOTEMPTY or EROFS: something else is mounted or pinned here, or the directory
 	 * must stay. */
 	if (!err && rmdir(instance->path) && errno != EBUSY && errno != ENOTEMPTY && errno != EROFS)

@@ -11,14 +11,19 @@
 #include <limits.h>
 #include <stdbool.h>
 
+struct instance_lock {
+	char path[PATH_MAX];
+	int fd; /* -1: not held */
+};
+
 /* An instance's directory, locked against other loads and unloads. Members of the group cannot lock
  * it. */
 struct instance {
-	const char *dir;         /* as the user names it */
-	char path[PATH_MAX];     /* without symbolic links */
-	char lock[NAME_MAX + 1]; /* the lock's path */
-	int lock_fd;
-	int dir_fd; /* the directory, on its bpffs */
+	const char *dir;                 /* as the user names it */
+	char path[PATH_MAX];             /* without symbolic links */
+	struct instance_lock lock;       /* in /run, also before the directory exists */
+	struct instance_lock bpffs_lock; /* on the bpffs: containers share that, and not /run */
+	int dir_fd;                      /* the directory, on its bpffs */
 	/* Whether this process has mounted that: on Linux 5.10, mountinfo does not say whose it is.
 	 */
 	bool mounted;
