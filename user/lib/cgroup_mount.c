@@ -7,7 +7,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/stat.h>
 
 #include "cgroup_mount.h"
 #include "mountinfo.h"
@@ -40,7 +43,9 @@ static bool look_at(const struct mount_entry *entry, struct cgroup_mount *ret)
 {
 	struct statx st;
 
-	if (statx(AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_INO | STATX_MNT_ID, &st) ||
+	/* Not every musl has statx(), and where it has, not the mount in it. */
+	if (syscall(SYS_statx, AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_INO | STATX_MNT_ID,
+		    &st) ||
 	    !(st.stx_mask & STATX_MNT_ID) || st.stx_mnt_id != entry->id)
 		return false;
 	strcpy(ret->path, entry->path);
