@@ -351,8 +351,9 @@ nft_limit() {
 
 iptables_limit() {
 	mkdir "$TEST_DIR/packages"
-	in_ns "$TOOLS/in-packages" "$TEST_DIR/packages" iptables libip4tc2 libip6tc2 libxtables12 \
-		libmnl0 libnftnl11 libnetfilter-conntrack3 libnfnetlink0 -- \
+	# The packages come over the network, which the test's namespace has not.
+	"$TOOLS/in-packages" "$TEST_DIR/packages" iptables libip4tc2 libip6tc2 libxtables12 \
+		libmnl0 libnftnl11 libnetfilter-conntrack3 libnfnetlink0 -- nsenter --net="$TEST_DIR/net" \
 		iptables-nft -A INPUT -p tcp --syn --dport 25 -m connlimit --connlimit-above 20 \
 		--connlimit-mask 24 -j REJECT --reject-with tcp-reset
 }
