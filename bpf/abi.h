@@ -36,7 +36,7 @@
 #define CONNCOUNT_ABI_H
 
 /* Version of everything in this file. */
-#define CC_ABI 10
+#define CC_ABI 11
 
 /*
  * An instance's directory has the pins of the set that counts in CC_DIR_LIVE. While a load
@@ -521,6 +521,9 @@ struct cc_control {
 	 * on with these maps.
 	 */
 	__s64 inexact;
+	/* When the first load began to count; CLOCK_BOOTTIME, ns. New maps go on from there with
+	 * the totals of the former ones. */
+	__u64 since;
 };
 
 /* --- the cluster: what hosts tell each other ------------------------------------------------ */
@@ -719,7 +722,7 @@ _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");
 _Static_assert(sizeof(struct cc_hash_table) == 24, "cc_hash_table");
 _Static_assert(sizeof(struct cc_look) == 32, "cc_look");
 _Static_assert(sizeof(struct cc_found) == 20, "cc_found");
-_Static_assert(sizeof(struct cc_control) == 24, "cc_control");
+_Static_assert(sizeof(struct cc_control) == 32, "cc_control");
 _Static_assert(__builtin_offsetof(struct cc_control, generation) == 8, "cc_control");
 
 #endif

@@ -346,9 +346,32 @@ prefixes() {
 	expect_eq 5 "$(json listeners.1.live <<<"$whole")"
 }
 
-@test "status: says when the instance was loaded, and who can read it" {
-	local before when
+# counted_since TIME: the instance has counted since then, by both of status's forms.
+counted_since() {
+	expect_match "^since +$1\$" "$(conncount status | grep ^since)"
+	expect_eq "$1" "$(json counting_since <<<"$(conncount status --json)")" counting_since
+}
+
+is_past() {
+	[ "$(date +%s)" -gt "$1" ]
+}
+
+@test "status: says since when it counts, when the instance was loaded, and who can read it" {
+	local before when since
 	requires setpriv
+	since=$(json counting_since <<<"$(conncount status --json)")
+	expect_match '^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z$' "$since"
+	# A reload in the same second would look the same.
+	wait_until is_past "$(date +%s -d "$since")"
+	load
+	counted_since "$since"
+	cp "$CONFIG" "$TEST_DIR/before.conf"
+	sed 's/^\[conncount\]$/&\nmax_prefixes = 5000/' "$TEST_DIR/before.conf" >"$CONFIG"
+	load
+	expect_eq 5000 "$(json max_prefixes <<<"$(conncount status --json)")" 'new maps'
+	counted_since "$since"
+	cat "$TEST_DIR/before.conf" >"$CONFIG"
+
 	expect 0 conncount status
 	expect_match 'readers +only root' "$output"
 	sed -i 's/^group = .*/group = daemon/' "$CONFIG"

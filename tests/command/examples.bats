@@ -174,7 +174,7 @@ screen() {
 # pictured FILE: runs the commands behind `$ `, and compares what they print with FILE, except for
 # the lines about the place, which is the test's own.
 pictured() {
-	local n place='^(instance|loaded|readers|cgroup|netns|build) '
+	local n place='^(instance|since|loaded|readers|cgroup|netns|build) '
 	configure <<-'END'
 		[mx]
 		listen = 192.0.2.10:25

@@ -114,10 +114,10 @@ const visits = {
 				ask('status').listeners.map((l) => [l.name, l.service, l.live, l.ipv4.live, l.ipv6.live]));
 			check('networks', await networks(page), ask('list', '-4', '24', '-6', '64').entries);
 			check('title', await page.title(), `${ask('list').total} sessions - conncount`);
-			const loaded = new Date(ask('status').loaded_at);
+			const since = new Date(ask('status').counting_since);
 
 			check('time zone', await page.textContent('#instance dd'),
-				new Intl.DateTimeFormat('en-US', {dateStyle: 'medium', timeStyle: 'long', timeZone: 'America/St_Johns'}).format(loaded));
+				new Intl.DateTimeFormat('en-US', {dateStyle: 'medium', timeStyle: 'long', timeZone: 'America/St_Johns'}).format(since));
 			await accessible(page, 'all networks');
 			if (picture)
 				await page.screenshot({path: picture});

@@ -84,11 +84,13 @@ static void print_cluster(const struct snapshot *snapshot)
 		       cluster->name, snapshot->cluster.n, cluster->sessions);
 }
 
-/* Print when the instance was loaded, if that is known, and the group that can read it. */
+/* Print since when the instance counts, when it was loaded, and the group that can read it. */
 static void print_origin(const char *dir)
 {
 	char when[ORIGIN_TIME_SIZE], group[ORIGIN_GROUP_SIZE];
 
+	if (origin_since(dir, when))
+		printf("since     %s\n", when);
 	if (origin_time(dir, when))
 		printf("loaded    %s\n", when);
 	if (origin_group(dir, group))

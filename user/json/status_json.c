@@ -133,6 +133,8 @@ json_t *status_json(const struct snapshot *snapshot, const struct refusals *refu
 		json_array_append_new(listeners, listener_json(snapshot, refusals, i));
 	json_object_set_new(object, "loaded", json_true());
 	json_object_set_new(object, "dir", json_text(snapshot->dir));
+	json_object_set_new(object, "counting_since",
+			    origin_since(snapshot->dir, when) ? json_string(when) : json_null());
 	json_object_set_new(object, "loaded_at",
 			    origin_time(snapshot->dir, when) ? json_string(when) : json_null());
 	json_object_set_new(object, "group",

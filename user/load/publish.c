@@ -498,6 +498,8 @@ int config_publish(const struct config_maps *maps, const struct config_maps *for
 	err = read_config(from, old);
 	if (err)
 		goto cleanup;
+	if (!maps->control->since)
+		maps->control->since = former ? former->control->since : boot_ns();
 	*active = *old;
 	drain(active, from->stats_fd);
 	err = enter_listeners(active, config);

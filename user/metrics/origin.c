@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * origin.c - when an instance was loaded, and for whom.
+ * origin.c - since when an instance counts, when it was loaded, and for whom.
  */
 #include <grp.h>
 #include <stdint.h>
@@ -30,19 +30,44 @@ static uint64_t load_time(const char *dir)
 	return info.load_time;
 }
 
-bool origin_time(const char *dir, char *ret)
+/* When the instance began to count; 0 if that cannot be read. */
+static uint64_t since(const char *dir)
 {
-	uint64_t loaded = load_time(dir);
+	struct cc_control control = { 0 };
+	__u32 zero = 0;
+	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_CONTROL, BPF_F_RDONLY, NULL);
+
+	if (fd < 0)
+		return 0;
+	if (bpf_map_lookup_elem(fd, &zero, &control))
+		control.since = 0;
+	close(fd);
+	return control.since;
+}
+
+/* Write a time of CLOCK_BOOTTIME in UTC. Returns false if it is 0 or cannot be written. */
+static bool format_time(uint64_t boot_time, char *ret)
+{
 	struct tm utc;
 	struct timespec now;
 	time_t when;
 
-	if (!loaded || clock_gettime(CLOCK_REALTIME, &now))
+	if (!boot_time || clock_gettime(CLOCK_REALTIME, &now))
 		return false;
 	when = (time_t)(((uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec - boot_ns() +
-			 loaded) /
+			 boot_time) /
 			NS_PER_S);
 	return gmtime_r(&when, &utc) && strftime(ret, ORIGIN_TIME_SIZE, "%FT%TZ", &utc);
+}
+
+bool origin_since(const char *dir, char *ret)
+{
+	return format_time(since(dir), ret);
+}
+
+bool origin_time(const char *dir, char *ret)
+{
+	return format_time(load_time(dir), ret);
 }
 
 bool origin_group(const char *dir, char *ret)

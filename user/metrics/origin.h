@@ -13,13 +13,16 @@ enum {
 };
 
 /*
- * origin_time() - when the programs that count now were loaded, in UTC.
+ * origin_since() - since when the instance counts, in UTC: loads since then have continued its
+ * counts.
  * @dir: the directory of the instance.
  * @ret: ORIGIN_TIME_SIZE bytes.
  *
- * Each load replaces the programs, and the counts continue: they may be older.
- *
- * Returns false if the kernel does not say.
+ * Returns false if that cannot be read.
+ */
+bool origin_since(const char *dir, char *ret);
+
+/* origin_time() - the same, when the programs that count now were loaded: each load replaces them.
  */
 bool origin_time(const char *dir, char *ret);
 

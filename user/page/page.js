@@ -940,7 +940,7 @@ function showWindows() {
 function showInstance() {
 	const {status} = last.status;
 	const facts = [
-		['Counting since', status.loaded_at ? day.format(new Date(status.loaded_at)) : 'unknown'],
+		['Counting since', status.counting_since ? day.format(new Date(status.counting_since)) : 'unknown'],
 		['Instance', status.dir], ['cgroup', status.cgroup],
 		['Build', `${status.build}, kernel ${status.kernel}`],
 		['Table', `${whole.format(status.nodes)} of ${whole.format(status.max_prefixes)} networks`],
