@@ -87,6 +87,13 @@ CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -I
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-semantic-interposition -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
+# Names what is missing, before the compiler names a header of it.
+ifneq ($(filter all tests tools check bench,$(or $(MAKECMDGOALS),all)),)
+MISSING := $(shell for name in libbpf hiredis libssl libcrypto jansson libmicrohttpd libmnl ncursesw $(MODULE_lua5.4); do \
+	$(PKG_CONFIG) --exists $$name 2>/dev/null || echo $$name; done)
+$(if $(MISSING),$(error $(PKG_CONFIG) does not find $(MISSING): install what has it for development \
+	(on Debian: sudo scripts/deps build)))
+endif
 # musl has fts(3) in a library of its own.
 FTS_LIBS := $(shell $(PKG_CONFIG) --libs musl-fts 2>/dev/null)
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread

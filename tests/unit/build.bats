@@ -48,6 +48,18 @@ make_in() {
 		$(printf -- '-I%s ' user/*/) -Ibpf -I"$BUILD"/{bpf,page} -idirafter "$dir" -idirafter "$dir/lua5.4" user/*/*.c lua/*.c
 }
 
+@test "a library that is missing is named before anything is compiled" {
+	local pc=$BATS_TEST_TMPDIR/pkg-config products=$BATS_TEST_TMPDIR/none
+	# shellcheck disable=SC2016
+	printf '#!/bin/sh\n%s\n' 'for word; do case $word in lua* | hiredis) exit 1 ;; esac; done' \
+		'exec pkg-config "$@"' >"$pc"
+	chmod +x "$pc"
+	expect 2 make -s -C "$ROOT" BUILD="$products" PKG_CONFIG="$pc"
+	expect_match 'pkg-config does not find hiredis lua5\.4: .*scripts/deps build' "$errors"
+	[ ! -e "$products" ] || fail "$(ls "$products")"
+	expect 0 make -s -C "$ROOT" BUILD="$products" PKG_CONFIG="$pc" help
+}
+
 @test "a changed header rebuilds what includes it, in BPF and in user space" {
 	# By the relative name: so the files in it name each other.
 	expect 0 make -s -j"$(nproc)" -C "$ROOT" BUILD=build all
