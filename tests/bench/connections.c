@@ -98,7 +98,7 @@ static const void *bytes_of(const union address *address, size_t *size)
 
 void send_header(int fd, int version, const union address *client, const union address *server)
 {
-	static const char signature[12] = "\r\n\r\n\0\r\nQUIT\n";
+	static const char signature[] = "\r\n\r\n\0\r\nQUIT\n";
 	static const uint16_t client_port = 40000;
 	int family = client->sa.sa_family;
 	uint16_t ports[2] = { htons(client_port), server->in4.sin_port }; /* in6's is there, too */
@@ -115,7 +115,7 @@ void send_header(int fd, int version, const union address *client, const union a
 				     inet_ntop(family, to, text[1], sizeof(text[1])), client_port,
 				     ntohs(ports[1]));
 	} else {
-		memcpy(header, signature, sizeof(signature));
+		memcpy(header, signature, sizeof(signature) - 1);
 		header[12] = 0x21;                            /* version 2, PROXY */
 		header[13] = family == AF_INET ? 0x11 : 0x21; /* over TCP */
 		header[14] = 0;
