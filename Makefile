@@ -101,7 +101,9 @@ CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) $(FTS_L
 CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis libssl libcrypto) -pthread
 EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) $(FTS_LIBS) -lm -pthread
 
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP
+# The same object wherever it is built: its debug information, which the kernel gets, has file names.
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP \
+	-ffile-prefix-map=$(CURDIR)=.
 
 ifdef FAULTS
 BPF_CFLAGS += -DCONNCOUNT_FAULTS=$(FAULTS)

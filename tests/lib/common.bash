@@ -273,9 +273,9 @@ have() {
 		missing=$({ playwright && axe; } 2>&1 >/dev/null) ;;
 	kubernetes-types)
 		missing=$({ kubernetes_types && typescript && python3 -c 'import yaml'; } 2>&1 >/dev/null) ;;
-	aarch64-linux-gnu-ld | bpftool | chromium | clang | cmake | curl | debootstrap | dpkg-buildpackage | gcc | haproxy | ip | \
-		lintian | luarocks | mandoc | musl-gcc | nft | node | openssl | prometheus | promtool | python3 | redis-server | \
-		rpmbuild | rpmlint | rspamd | setpriv | smtp-sink | \
+	aarch64-linux-gnu-ld | bpftool | bsdtar | chromium | clang | cmake | curl | debootstrap | dpkg-buildpackage | fakeroot | \
+		gcc | haproxy | ip | lintian | luarocks | makepkg | mandoc | musl-gcc | nft | node | openssl | prometheus | \
+		promtool | python3 | redis-server | rpmbuild | rpmlint | rspamd | setpriv | smtp-sink | \
 		smtp-source | ss | strace | systemd-analyze | systemd-nspawn | systemd-socket-activate | \
 		tmux | valgrind | zsh)
 		command -v "$1" >/dev/null || missing="no command $1"

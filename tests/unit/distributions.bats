@@ -49,6 +49,23 @@ expect_set() {
 		"$(grep ^ExecStart= "$pkgdir/usr/lib/systemd/system/conncount-policyd.service")"
 }
 
+@test "PKGBUILD: makepkg builds the package from a tarball, without a warning" {
+	local dir=$BATS_TEST_TMPDIR/makepkg
+	requires root makepkg bsdtar fakeroot setpriv
+	mkdir "$dir"
+	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"
+	tar -C "$ROOT" --exclude=./.git --exclude=./build --transform="s,^\.,conncount-$VERSION," \
+		-czf "$dir/conncount-$VERSION.tar.gz" .
+	cp "$ROOT/user/dist/arch/PKGBUILD" "$dir"
+	chown -R 65534:65534 "$dir"
+	cd "$dir"
+	# Not as root, and without pacman, which would look for what it depends on.
+	expect 0 env -u BUILD HOME="$dir" PACMAN=true PKGEXT=.pkg.tar.gz setpriv --reuid=65534 --regid=65534 --clear-groups \
+		makepkg --nodeps --nocolor
+	expect_eq '==> WARNING: Skipping dependency checks.' "$(grep -e WARNING -e ERROR <<<"$output"$'\n'"$errors")" warnings
+	expect_match $'\nusr/bin/conncount\n' "$(bsdtar -tf "conncount-$VERSION-1-$(uname -m).pkg.tar.gz")"
+}
+
 # amove PATH...: what abuild has for subpackages.
 amove() {
 	local path
