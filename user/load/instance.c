@@ -150,8 +150,9 @@ static int resolve(const char *dir, char *path)
 /* --- the locks -------------------------------------------------------------------------------- */
 
 /*
- * Two locks, always taken in this order. Only root can open them: every user who can read the
- * instance's directory could lock that directory. They exist while a command runs.
+ * Two locks, always taken in this order. Only root can open them; the instance's directory itself
+ * is none, for every user who can read it could lock it. They are there while a command runs, and
+ * after one that was killed.
  *
  * The first is a file named after the directory's parent (device and inode) and its name there. So
  * every path to the instance gives the same lock, also if the directory does not exist yet or has a
@@ -171,25 +172,6 @@ static int name_lock(struct instance *instance)
 	snprintf(instance->lock.path, sizeof(instance->lock.path), LOCK_PREFIX "%lx-%lx-%.200s",
 		 (unsigned long)st.st_dev, (unsigned long)st.st_ino, name);
 	return 0;
-}
-
-static int open_lock(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-	return fd < 0 ? -errno : fd;
-}
-
-static int open_bpffs_lock(const char *path)
-{
-	int fd;
-
-	do {
-		if (mkdir(path, 0700) && errno != EEXIST)
-			return -errno;
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	} while (fd < 0 && errno == ENOENT); /* its holder has removed it */
-	return fd < 0 ? -errno : fd;
 }
 
 /* Read the process's command line, made printable. @buf is empty if the process has ended. */
@@ -266,7 +248,7 @@ static int lock_file(const char *dir, const struct instance_lock *lock, int fd)
 	return flock(fd, LOCK_EX) ? -errno : 0;
 }
 
-/* Whether @path still names @fd: the previous holder of the lock has removed its file. */
+/* Whether @path still names @fd: the previous holder of the lock may have removed it. */
 static bool is_current(int fd, const char *path)
 {
 	struct stat by_fd, by_name;
@@ -275,16 +257,17 @@ static bool is_current(int fd, const char *path)
 	       by_fd.st_ino == by_name.st_ino;
 }
 
-/* Take the lock, whose path is set, of the instance @dir. @opens opens it, and makes it if it is
- * not there. Returns 0 or a negative errno. */
-static int take(const char *dir, struct instance_lock *lock, int (*opens)(const char *path))
+/* Take a lock whose path is set. @open_lock makes it if it is not there, and returns a descriptor
+ * or a negative errno. Returns 0 or a negative errno. */
+static int take(struct instance *instance, struct instance_lock *lock,
+		int (*open_lock)(struct instance *instance))
 {
 	int err = 0;
 
 	while (!err) {
-		int fd = opens(lock->path);
+		int fd = open_lock(instance);
 
-		err = fd < 0 ? fd : lock_file(dir, lock, fd);
+		err = fd < 0 ? fd : lock_file(instance->dir, lock, fd);
 		if (!err && is_current(fd, lock->path)) {
 			lock->fd = fd;
 			return 0;
@@ -302,59 +285,109 @@ static int report_lock(const char *dir, const struct instance_lock *lock, int er
 	return -ENOLCK;
 }
 
+static int open_lock_file(struct instance *instance)
+{
+	int fd = open(instance->lock.path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int lock(struct instance *instance)
 {
 	int err = name_lock(instance);
 
 	if (!err)
-		err = take(instance->dir, &instance->lock, open_lock);
+		err = take(instance, &instance->lock, open_lock_file);
 	return err ? report_lock(instance->dir, &instance->lock, err) : 0;
 }
 
-static int lock_bpffs(struct instance *instance)
-{
-	int err = join(instance->bpffs_lock.path, instance->path, CC_DIR_LOCK);
-
-	if (!err)
-		err = take(instance->dir, &instance->bpffs_lock, open_bpffs_lock);
-	if (err == -EROFS) /* mounted to be read here: `verify` can do without */
-		err = 0;
-	return err ? report_lock(instance->dir, &instance->bpffs_lock, err) : 0;
-}
-
-static void unlock(struct instance_lock *lock, int (*removes)(const char *path))
-{
-	if (lock->fd < 0)
-		return;
-	removes(lock->path);
-	close(lock->fd);
-	lock->fd = -1;
-}
-
-void instance_release(struct instance *instance)
-{
-	if (instance->dir_fd >= 0)
-		close(instance->dir_fd);
-	instance->dir_fd = -1;
-	unlock(&instance->bpffs_lock, rmdir);
-	unlock(&instance->lock, unlink);
-}
-
-/* --- the directory ------------------------------------------------------------------------------
- */
-
-/* Open the directory, or what is mounted on it now. Returns 0 or a negative errno. */
+/* Open the directory, or what is mounted on it now. Returns 0; -ENOENT, also if it is the mount of
+ * a directory that was removed elsewhere; or another negative errno. */
 static int open_directory(struct instance *instance)
 {
 	int fd = open(instance->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
 
 	if (fd < 0)
 		return -errno;
+	if (!fstat(fd, &st) && !st.st_nlink) {
+		close(fd);
+		return -ENOENT;
+	}
 	if (instance->dir_fd >= 0)
 		close(instance->dir_fd);
 	instance->dir_fd = fd;
 	return 0;
 }
+
+/* Whether nobody else has made the directory @fd, or can open it. */
+static bool is_private(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_uid == geteuid() && !(st.st_mode & 077);
+}
+
+/* Open the lock in the directory that is there now: while another command had the lock, it may have
+ * removed the directory, or what is mounted on it. */
+static int open_lock_directory(struct instance *instance)
+{
+	int err = open_directory(instance);
+	int fd = -1;
+
+	if (err == -ENOENT || (!err && !is_bpffs(instance->dir_fd)))
+		err = -ESTALE;
+	while (!err && fd < 0) {
+		if (mkdirat(instance->dir_fd, CC_DIR_LOCK, 0700) && errno != EEXIST)
+			return errno == ENOENT ? -ESTALE : -errno;
+		fd = openat(instance->dir_fd, CC_DIR_LOCK,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 && errno != ENOENT) /* or its holder has just removed it */
+			err = -errno;
+	}
+	if (!err && !is_private(fd)) {
+		close(fd);
+		err = -EEXIST;
+	}
+	return err ? err : fd;
+}
+
+/* Take the lock on the bpffs. Returns 0; -ESTALE if the directory is gone, or no longer on a bpffs;
+ * or -ENOLCK, reported. */
+static int lock_bpffs(struct instance *instance)
+{
+	int err = join(instance->bpffs_lock.path, instance->path, CC_DIR_LOCK);
+
+	if (!err)
+		err = take(instance, &instance->bpffs_lock, open_lock_directory);
+	if (err == -EROFS) /* mounted to be read here: `verify` can do without */
+		return 0;
+	return err && err != -ESTALE ? report_lock(instance->dir, &instance->bpffs_lock, err) : err;
+}
+
+static void unlock_bpffs(struct instance *instance)
+{
+	if (instance->bpffs_lock.fd < 0)
+		return;
+	unlinkat(instance->dir_fd, CC_DIR_LOCK, AT_REMOVEDIR);
+	close(instance->bpffs_lock.fd);
+	instance->bpffs_lock.fd = -1;
+}
+
+void instance_release(struct instance *instance)
+{
+	unlock_bpffs(instance);
+	if (instance->dir_fd >= 0)
+		close(instance->dir_fd);
+	if (instance->lock.fd >= 0) {
+		unlink(instance->lock.path);
+		close(instance->lock.fd);
+	}
+	instance->dir_fd = instance->lock.fd = -1;
+}
+
+/* --- the directory ------------------------------------------------------------------------------
+ */
 
 static dev_t device_of(const struct instance *instance)
 {
@@ -418,15 +451,35 @@ static int mount_bpffs(struct instance *instance)
 	err = open_directory(instance);
 	if (err)
 		report("%s: %s", instance->dir, strerror(-err));
-	else
-		err = check_lasts(instance);
-	if (err) {
-		unmount(instance);
-		rmdir(instance->path);
-		return err;
-	}
-	mount_note_container(device_of(instance), instance->dir);
-	return 0;
+	return err;
+}
+
+/* Create the directory, open it, and have it on a bpffs. Returns 0 or a negative errno, reported.
+ */
+static int enter(struct instance *instance)
+{
+	int err = 0;
+
+	if (mkdir(instance->path, 0750) && errno != EEXIST)
+		err = -errno;
+	if (!err)
+		err = open_directory(instance);
+	if (err)
+		report("%s: %s%s", instance->dir, strerror(-err), remedy(err));
+	return err || is_bpffs(instance->dir_fd) ? err : mount_bpffs(instance);
+}
+
+/* The same, and lock it there. While this command waits, another one may remove the directory. */
+static int enter_locked(struct instance *instance)
+{
+	int err;
+
+	do {
+		err = enter(instance);
+		if (!err)
+			err = lock_bpffs(instance);
+	} while (err == -ESTALE);
+	return err;
 }
 
 int instance_create(const char *dir, struct instance *ret)
@@ -434,25 +487,28 @@ int instance_create(const char *dir, struct instance *ret)
 	struct instance instance = CLOSED(dir);
 	int err = resolve(dir, instance.path);
 
-	if (!err && lock(&instance))
-		return -ENOLCK;
-	if (!err && mkdir(instance.path, 0750) && errno != EEXIST)
-		err = -errno;
-	if (!err)
-		err = open_directory(&instance);
 	if (err)
 		report("%s: %s%s", dir, strerror(-err), remedy(err));
-	else if (!is_bpffs(instance.dir_fd))
-		err = mount_bpffs(&instance);
-	else if (getpid() != 1) /* the first process of a container cannot see the host's mounts */
-		err = check_lasts(&instance);
-	if (!err)
-		err = lock_bpffs(&instance);
-	if (err)
-		instance_release(&instance);
 	else
-		*ret = instance;
-	return err;
+		err = lock(&instance);
+	if (!err)
+		err = enter_locked(&instance);
+	/* The first process of a container cannot see the host's mounts, only its own. */
+	if (!err && (instance.mounted || getpid() != 1))
+		err = check_lasts(&instance);
+	if (!err && instance.mounted)
+		mount_note_container(device_of(&instance), instance.dir);
+	if (err) {
+		unlock_bpffs(&instance);
+		if (instance.mounted) {
+			unmount(&instance);
+			rmdir(instance.path);
+		}
+		instance_release(&instance);
+		return err;
+	}
+	*ret = instance;
+	return 0;
 }
 
 /* Lock the directory if it exists, and open it. Returns 0; -ENOENT; or a negative errno, reported.
@@ -474,6 +530,8 @@ static int find(const char *dir, struct instance *ret)
 		report("%s: %s%s", dir, strerror(-err), remedy(err));
 	if (!err && is_bpffs(instance.dir_fd))
 		err = lock_bpffs(&instance);
+	if (err == -ESTALE)
+		err = -ENOENT;
 	if (err)
 		instance_release(&instance);
 	else
@@ -638,10 +696,14 @@ static int remove_all(struct instance *instance)
 		if (err)
 			return err;
 		mounted = is_mounted(instance);
+		unlock_bpffs(instance); /* it would be in the way */
 		if (mounted)
 			err = unmount(instance);
-	} while (!err && mounted && is_mounted(instance));
-	unlock(&instance->bpffs_lock, rmdir);
+		if (!err)
+			err = mounted && is_mounted(instance) ? lock_bpffs(instance) : -ESTALE;
+	} while (!err);
+	if (err == -ESTALE)
+		err = 0;
 	/* EBUSY, ENOTEMPTY or EROFS: something else is mounted or pinned here, or the directory
 	 * must stay. */
 	if (!err && rmdir(instance->path) && errno != EBUSY && errno != ENOTEMPTY && errno != EROFS)
