@@ -89,10 +89,12 @@ ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
 # Names what is missing, before the compiler names a header of it.
 ifneq ($(filter all tests tools check bench,$(or $(MAKECMDGOALS),all)),)
-MISSING := $(shell for name in libbpf hiredis libssl libcrypto jansson libmicrohttpd libmnl ncursesw $(MODULE_lua5.4); do \
-	$(PKG_CONFIG) --exists $$name 2>/dev/null || echo $$name; done)
-$(if $(MISSING),$(error $(PKG_CONFIG) does not find $(MISSING): install what has it for development \
-	(on Debian: sudo scripts/deps build)))
+MISSING := $(shell PATH='$(PATH)'; for name in $(CLANG) $(BPFTOOL) $(firstword $(PKG_CONFIG)); do \
+	command -v $$name >/dev/null || echo $$name; done; \
+	for name in libbpf hiredis libssl libcrypto jansson libmicrohttpd libmnl ncursesw $(MODULE_lua5.4); do \
+	$(PKG_CONFIG) --exists $$name 2>/dev/null || echo $$name.pc; done)
+$(if $(MISSING),$(error not found: $(MISSING); install the packages that have these programs, and these files \
+	of pkg-config (-dev or -devel packages); on Debian: sudo scripts/deps build))
 endif
 # musl has fts(3) in a library of its own.
 FTS_LIBS := $(shell $(PKG_CONFIG) --libs musl-fts 2>/dev/null)

@@ -521,8 +521,8 @@ struct cc_control {
 	 * on with these maps.
 	 */
 	__s64 inexact;
-	/* When the first load began to count; CLOCK_BOOTTIME, ns. New maps go on from there with
-	 * the totals of the former ones. */
+	/* When the first load began to count; CLOCK_BOOTTIME, ns. New maps that take over the
+	 * totals of the former ones take over this, too. */
 	__u64 since;
 };
 

@@ -139,6 +139,37 @@ settled() {
 	[ ! -e "$CONNCOUNT_DIR/lock" ] || fail "$CONNCOUNT_DIR/lock is left"
 }
 
+@test "a load that waits while another container's unload removes the directory makes it again" {
+	requires speed
+	local waiting bpf=$TEST_DIR/bpf
+	# With a /run of its own, which has nothing but this test's files.
+	# shellcheck disable=SC2016 # that shell's
+	local container=(unshare --mount sh -e -c '
+		mount --rbind "$0" /mnt
+		mount -t tmpfs none /run
+		mkdir -p "$0"
+		mount --rbind /mnt "$0"
+		exec "$@"' "$TEST_DIR")
+	held
+	configure_smtp
+	mkdir "$bpf"
+	mount -t bpf none "$bpf"
+	load --dir "$bpf/i"
+	stopped_at unlinkat 1 "$TEST_DIR/unloaded" conncount unload --dir "$bpf/i"
+	"${container[@]}" conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$bpf/i" >"$TEST_DIR/waits" 2>&1 3>&- &
+	waiting=$!
+	wait_until grep -q "waiting for process .*, which holds the lock $bpf/i/lock" "$TEST_DIR/waits"
+	goes_on "$TEST_DIR/unloaded"
+	wait "$STOPPED" || fail "$(cat "$TEST_DIR/unloaded")"
+	wait $waiting || fail "$(cat "$TEST_DIR/waits")"
+	expect_match 'counting started' "$(<"$TEST_DIR/waits")"
+	CONNCOUNT_DIR=$bpf/i exactly "$HELD"
+	expect 0 conncount unload --dir "$bpf/i"
+	[ ! -e "$bpf/i" ] || fail "$bpf/i is left"
+	umount "$bpf"
+	rmdir "$bpf"
+}
+
 @test "unload removes stacked mounts, each with an instance that counts" {
 	local i
 	held

@@ -55,7 +55,7 @@ make_in() {
 		'exec pkg-config "$@"' >"$pc"
 	chmod +x "$pc"
 	expect 2 make -s -C "$ROOT" BUILD="$products" PKG_CONFIG="$pc"
-	expect_match 'pkg-config does not find hiredis lua5\.4: .*scripts/deps build' "$errors"
+	expect_match 'not found: hiredis\.pc lua5\.4\.pc; .*scripts/deps build' "$errors"
 	[ ! -e "$products" ] || fail "$(ls "$products")"
 	expect 0 make -s -C "$ROOT" BUILD="$products" PKG_CONFIG="$pc" help
 }

@@ -22,7 +22,12 @@ enum {
  */
 bool origin_since(const char *dir, char *ret);
 
-/* origin_time() - the same, when the programs that count now were loaded: each load replaces them.
+/*
+ * origin_time() - when the programs that count now were loaded, in UTC: each load replaces them.
+ * @dir: the directory of the instance.
+ * @ret: ORIGIN_TIME_SIZE bytes.
+ *
+ * Returns false if the kernel does not say.
  */
 bool origin_time(const char *dir, char *ret);
 
