@@ -56,6 +56,12 @@ teardown() {
 	nothing_left
 }
 
+# ended PID: waits for a process, and sets $ended to its exit status.
+ended() {
+	ended=0
+	wait "$1" 2>/dev/null || ended=$?
+}
+
 @test "kill -9 of a reader, at any moment, does not change the counts" {
 	requires speed
 	local i pid killed=0 command commands=(list 'list -4 31' 'list --json' verify status count
@@ -94,10 +100,4 @@ teardown() {
 	expect_count 1 10.7.7.7
 	sessions close server
 	nothing_left
-}
-
-# ended PID: waits for a process, and sets $ended to its exit status.
-ended() {
-	ended=0
-	wait "$1" 2>/dev/null || ended=$?
 }

@@ -285,6 +285,15 @@ master_dies() {
 	expect_match '10.0.0.6:6379, by sentinel .*: connected' "$(<"$TEST_DIR/mx1.log")"
 }
 
+# epoch_of_mx2 ADDRESS: prints the epoch of mx2 that the server there knows.
+epoch_of_mx2() {
+	local header
+	header=$(REDISCLI_AUTH=PASSWORD in_ns redis-cli -h "$1" get 'conncount:{mail}:n:mx2')
+	read -r _ header _ <<<"$header"
+	expect_match '^[0-9a-f]{16}' "$header"
+	echo "$header"
+}
+
 @test "Sentinel: a replica that was paused takes over with an old state, and no answer is wrong" {
 	requires nft
 	local epoch
@@ -309,15 +318,6 @@ master_dies() {
 	[ "$(epoch_of_mx2 10.0.0.6)" != "$epoch" ] || fail 'the replica has the newest state'
 	watched 8 wait_until -t 150 all_count 8
 	expect_agreement
-}
-
-# epoch_of_mx2 ADDRESS: prints the epoch of mx2 that the server there knows.
-epoch_of_mx2() {
-	local header
-	header=$(REDISCLI_AUTH=PASSWORD in_ns redis-cli -h "$1" get 'conncount:{mail}:n:mx2')
-	read -r _ header _ <<<"$header"
-	expect_match '^[0-9a-f]{16}' "$header"
-	echo "$header"
 }
 
 # another_epoch EPOCH: succeeds if the master knows mx2 by another one.

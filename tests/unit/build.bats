@@ -324,7 +324,7 @@ make_in() {
 	requires lua5.1 luajit
 	mkdir "$dir"
 	# shellcheck disable=SC2046 # names are words
-	ln -s $(pkg-config --path lua5.4 luajit) "$dir"
+	ln -s $(pkg-config --path lua5.4) $(pkg-config --path luajit) "$dir"
 	modules() {
 		# shellcheck disable=SC2016 # make's variables
 		expect 0 make -s -C "$ROOT" "$@" --eval='modules:; @echo $(LUA_MODULES)' BUILD=b modules

@@ -338,6 +338,15 @@ noop=0400020000 # a TLV
 	checked
 }
 
+# proxied COMMAND_FAMILY...: prints what such a header is.
+proxied() {
+	case $1 in
+	2111) echo identified 198.51.100.7 ;;
+	2121) echo identified 2001:db8::7 ;;
+	*) echo proxy ;;
+	esac
+}
+
 @test "version 2: a checksum must be right, also that of LOCAL" {
 	local command
 	for command in "2111 $inet" "2121 $inet6" 2000 2100 "2011 $inet"; do
@@ -353,15 +362,6 @@ noop=0400020000 # a TLV
 	broken end 2111 $inet 0300051234567890
 	broken end 2111 $inet crc 03000400000000
 	checked
-}
-
-# proxied COMMAND_FAMILY...: prints what such a header is.
-proxied() {
-	case $1 in
-	2111) echo identified 198.51.100.7 ;;
-	2121) echo identified 2001:db8::7 ;;
-	*) echo proxy ;;
-	esac
 }
 
 @test "version 2: every bit that a checksum covers matters" {
