@@ -105,7 +105,18 @@ holder() {
 	expect_match '"/run/conncount-lock-[^"]*", O_RDWR\|O_CREAT\|O_NOFOLLOW\|O_CLOEXEC, 0600\) = ([0-9]+)' \
 		"$(<"$TEST_DIR/trace")"
 	expect_match "^[0-9]+ +flock\(${BASH_REMATCH[1]}, LOCK_EX\|LOCK_NB\) += 0\$" \
-		"$(grep flock "$TEST_DIR/trace")"
+		"$(grep -m1 flock "$TEST_DIR/trace")"
+}
+
+@test "a lock in the instance's directory that another user made is refused" {
+	load
+	mkdir "$CONNCOUNT_DIR/lock"
+	chown daemon "$CONNCOUNT_DIR/lock"
+	expect 1 conncount load -c "$CONFIG" --cgroup "$CGROUP"
+	expect_match "$CONNCOUNT_DIR: cannot lock $CONNCOUNT_DIR/lock: File exists" "$errors"
+	expect 1 conncount unload
+	rmdir "$CONNCOUNT_DIR/lock"
+	counting 1
 }
 
 # --- what a member pins -------------------------------------------------------------------------
@@ -171,11 +182,11 @@ forged() {
 		forged "$name" "$((type))" "$key" "$value" "$entries" "$flags"
 		restore_pin "$name"
 	done <<-END
-		control $per_cpu_array 4 24 1 0
-		control $hash 4 24 1 0
-		control $array 4 24 1 0
-		control $array 4 24 2 $mmapable
-		control $array 4 32 1 $mmapable
+		control $per_cpu_array 4 32 1 0
+		control $hash 4 32 1 0
+		control $array 4 32 1 0
+		control $array 4 32 2 $mmapable
+		control $array 4 40 1 $mmapable
 		control $array_of_maps 4 4 1 0
 		configs $per_cpu_hash 4 16384 2 0
 		configs $array 4 139576 1 0
@@ -194,7 +205,7 @@ forged() {
 	END
 	expect_count 1
 	# load and unload do not use such maps either.
-	forged control "$per_cpu_array" 4 24 1 0
+	forged control "$per_cpu_array" 4 32 1 0
 	expect 0 conncount load -c "$CONFIG" --cgroup "$CGROUP"
 	expect_match 'new maps' "$output"
 	remember
