@@ -11,6 +11,7 @@
 # make V=1                show the commands
 # make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
 # make BUILD=DIR          into another directory
+# make WERROR=1           a warning is an error, as in scripts/check: a newer compiler may have more
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
 # make LOSES=N            for tests: every N-th end of a session is not counted
 # make RACES=N            for tests: every N-th record of a socket is made by another program
@@ -80,7 +81,7 @@ BUILD ?= build
 CFLAGS ?= -O2 -g
 endif
 
-WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+WARNINGS := -Wall -Wextra $(WERROR:%=-Werror) -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/common \
 	-Iuser/load -Iuser/metrics -Iuser/top -Iuser/json -Iuser/exporter -Iuser/cluster -Iuser/cmd -I$(BUILD)/bpf -I$(BUILD)/page
 # Nobody replaces one function of the library: so they can be inlined in each other.
@@ -104,7 +105,7 @@ CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis libssl libcrypto) -p
 EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) $(FTS_LIBS) -lm -pthread
 
 # The same object wherever it is built: its debug information, which the kernel gets, has file names.
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ivmlinux -Ibpf -MMD -MP \
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra $(WERROR:%=-Werror) -Ivmlinux -Ibpf -MMD -MP \
 	-ffile-prefix-map=$(CURDIR)=.
 
 ifdef FAULTS

@@ -24,7 +24,7 @@ make_in() {
 
 # -O0 will do: clang's warnings do not depend on optimization. The products under test are gcc's.
 @test "clang builds everything without a warning" {
-	make_in "$BATS_TEST_TMPDIR/clang" CC=clang CFLAGS=-O0 tools
+	make_in "$BATS_TEST_TMPDIR/clang" CC=clang CFLAGS=-O0 WERROR=1 tools
 }
 
 @test "musl has what the library, the programs and the Lua module use" {
