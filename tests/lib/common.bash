@@ -148,9 +148,10 @@ cgroup2_root() {
 	return 1
 }
 
-# playwright, axe: print the paths of the modules by which tests use Chromium.
+# playwright, axe: print the paths of the modules by which tests use Chromium. From 1.62 on, playwright wants a
+# newer Node.js than Debian 12 has.
 playwright() {
-	"$TOOLS/npm-package" playwright-core 1.65.1
+	"$TOOLS/npm-package" playwright-core 1.61.1
 }
 
 axe() {
