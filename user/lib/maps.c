@@ -111,6 +111,21 @@ uint64_t live_set(const char *dir)
 	return stat(path, &st) ? 0 : st.st_ino;
 }
 
+struct cc_control live_control(const char *dir)
+{
+	struct cc_control control = { 0 };
+	__u32 zero = 0;
+	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_CONTROL, BPF_F_RDONLY, NULL);
+
+	if (fd >= 0 && bpf_map_lookup_elem(fd, &zero, &control))
+		memset(&control, 0, sizeof(control));
+	if (fd >= 0)
+		close(fd);
+	if (control.abi != CC_ABI)
+		memset(&control, 0, sizeof(control));
+	return control;
+}
+
 /* Forget the windows of a configuration if they are not what a load can have written. */
 static void windows_bound(struct cc_windows *windows)
 {

@@ -33,6 +33,10 @@ int map_open(const char *dir, const char *set, const char *name, __u32 flags, __
  * there is none. */
 uint64_t live_set(const char *dir);
 
+/* live_control() - a copy of the live set's control; all 0 if there is none that can be read, or if
+ * it is of another ABI. */
+struct cc_control live_control(const char *dir);
+
 /*
  * config_bound() - make a configuration that was read safe to use, even if someone else wrote it:
  * every text in it ends, and it has no more listeners than there is room for.

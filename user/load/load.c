@@ -118,22 +118,6 @@ static bool has_same_maps(const char *dir, const struct conncount_bpf *skel)
 	return true;
 }
 
-/* The control of what is loaded; all 0 if nothing is, or maps of another ABI. */
-static struct cc_control live_control(const char *dir)
-{
-	struct cc_control control = { 0 };
-	__u32 zero = 0;
-	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_CONTROL, 0, NULL);
-
-	if (fd >= 0 && bpf_map_lookup_elem(fd, &zero, &control))
-		memset(&control, 0, sizeof(control));
-	if (fd >= 0)
-		close(fd);
-	if (control.abi != CC_ABI)
-		memset(&control, 0, sizeof(control));
-	return control;
-}
-
 /* Returns the active configuration, which the caller frees; NULL if there is none of this ABI. */
 static struct cc_config *live_config(const char *dir)
 {

@@ -30,21 +30,6 @@ static uint64_t load_time(const char *dir)
 	return info.load_time;
 }
 
-/* When the instance began to count; 0 if that cannot be read. */
-static uint64_t since(const char *dir)
-{
-	struct cc_control control = { 0 };
-	__u32 zero = 0;
-	int fd = map_open(dir, CC_DIR_LIVE, CC_PIN_CONTROL, BPF_F_RDONLY, NULL);
-
-	if (fd < 0)
-		return 0;
-	if (bpf_map_lookup_elem(fd, &zero, &control))
-		control.since = 0;
-	close(fd);
-	return control.since;
-}
-
 /* Write a time of CLOCK_BOOTTIME in UTC. Returns false if it is 0 or cannot be written. */
 static bool format_time(uint64_t boot_time, char *ret)
 {
@@ -62,7 +47,7 @@ static bool format_time(uint64_t boot_time, char *ret)
 
 bool origin_since(const char *dir, char *ret)
 {
-	return format_time(since(dir), ret);
+	return format_time(live_control(dir).since, ret);
 }
 
 bool origin_time(const char *dir, char *ret)
