@@ -11,7 +11,7 @@
 # make V=1                show the commands
 # make SANITIZE=1         with AddressSanitizer and UBSan, into build/sanitize/
 # make BUILD=DIR          into another directory
-# make WERROR=1           a warning is an error, as in scripts/check: a newer compiler may have more
+# make WERROR=1           treat warnings as errors, as scripts/check does
 # make FAULTS=N           for tests: every N-th change of the table of counts fails
 # make LOSES=N            for tests: every N-th end of a session is not counted
 # make RACES=N            for tests: every N-th record of a socket is made by another program
@@ -88,23 +88,30 @@ CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -I
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-semantic-interposition -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := $(filter -fsanitize=% -g,$(CFLAGS)) $(LDFLAGS)
 
-# Names what is missing, before the compiler names a header of it.
+# The libraries, as pkg-config calls them.
+LIB_NEEDS := libbpf
+CMD_NEEDS := libbpf jansson libmnl ncursesw
+CLUSTER_NEEDS := libbpf hiredis libssl libcrypto
+EXPORTER_NEEDS := libbpf jansson libmicrohttpd libmnl
+
+# Without this, the compiler would only name a header.
 ifneq ($(filter all tests tools check bench,$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell PATH='$(PATH)'; for name in $(CLANG) $(BPFTOOL) $(firstword $(PKG_CONFIG)); do \
 	command -v $$name >/dev/null || echo $$name; done; \
-	for name in libbpf hiredis libssl libcrypto jansson libmicrohttpd libmnl ncursesw $(MODULE_lua5.4); do \
+	for name in $(sort $(LIB_NEEDS) $(CMD_NEEDS) $(CLUSTER_NEEDS) $(EXPORTER_NEEDS) $(MODULE_lua5.4)); do \
 	$(PKG_CONFIG) --exists $$name 2>/dev/null || echo $$name.pc; done)
 $(if $(MISSING),$(error not found: $(MISSING); install the packages that have these programs, and these files \
 	of pkg-config (-dev or -devel packages); on Debian: sudo scripts/deps build))
 endif
 # musl has fts(3) in a library of its own.
 FTS_LIBS := $(shell $(PKG_CONFIG) --libs musl-fts 2>/dev/null)
-LIB_LIBS := $(shell $(PKG_CONFIG) --libs libbpf) -pthread
-CMD_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmnl ncursesw) $(FTS_LIBS) -pthread
-CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf hiredis libssl libcrypto) -pthread
-EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs libbpf jansson libmicrohttpd libmnl) $(FTS_LIBS) -lm -pthread
+LIB_LIBS := $(shell $(PKG_CONFIG) --libs $(LIB_NEEDS)) -pthread
+CMD_LIBS := $(shell $(PKG_CONFIG) --libs $(CMD_NEEDS)) $(FTS_LIBS) -pthread
+CLUSTER_LIBS := $(shell $(PKG_CONFIG) --libs $(CLUSTER_NEEDS)) -pthread
+EXPORTER_LIBS := $(shell $(PKG_CONFIG) --libs $(EXPORTER_NEEDS)) $(FTS_LIBS) -lm -pthread
 
-# The same object wherever it is built: its debug information, which the kernel gets, has file names.
+# The debug information, which the kernel gets, has file names. Without the directory that it was
+# built in, the object is the same everywhere.
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra $(WERROR:%=-Werror) -Ivmlinux -Ibpf -MMD -MP \
 	-ffile-prefix-map=$(CURDIR)=.
 
