@@ -106,6 +106,10 @@ holder() {
 		"$(<"$TEST_DIR/trace")"
 	expect_match "^[0-9]+ +flock\(${BASH_REMATCH[1]}, LOCK_EX\|LOCK_NB\) += 0\$" \
 		"$(grep -m1 flock "$TEST_DIR/trace")"
+	# And the directory beside the pins, which is root's alone (replace-locks.bats).
+	expect_match '"lock", O_RDONLY[^)]*O_NOFOLLOW[^)]*\) = ([0-9]+)' "$(<"$TEST_DIR/trace")"
+	expect_match "^[0-9]+ +flock\(${BASH_REMATCH[1]}, LOCK_EX\|LOCK_NB\) += 0\$" \
+		"$(grep flock "$TEST_DIR/trace" | tail -n +2)"
 }
 
 @test "a lock in the instance's directory that another user made is refused" {

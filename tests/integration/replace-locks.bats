@@ -111,21 +111,25 @@ settled() {
 	exactly "$HELD"
 }
 
+# What makes a container of a command, before the test's directory: a /run with nothing but that.
+# shellcheck disable=SC2016 # that shell's
+CONTAINER=(unshare --mount sh -e -c '
+	mount --rbind "$0" /mnt
+	mount -t tmpfs none /run
+	mkdir -p "$0"
+	mount --rbind /mnt "$0"
+	exec "$@"')
+
 @test "loads in two containers, which have only the bpffs in common, wait for each other" {
 	requires speed
-	local waiting volume=$TEST_DIR/volume
-	# Elsewhere, so with another lock in /run.
-	# shellcheck disable=SC2016 # that shell's
-	local container=(unshare --mount sh -e -c 'mount --bind "$0" "$1"; shift; exec "$@"'
-		"$CONNCOUNT_DIR" "$volume")
+	local waiting
 	held
 	configure_smtp
 	load
-	mkdir "$volume"
 	configure_smtp_with 'max_prefixes = 1001'
 	cp "$CONFIG" "$TEST_DIR/other.conf"
 	stopped_at renameat2 1 "$TEST_DIR/loaded" \
-		"${container[@]}" conncount load -c "$TEST_DIR/other.conf" --cgroup "$CGROUP" --dir "$volume"
+		"${CONTAINER[@]}" "$TEST_DIR" conncount load -c "$TEST_DIR/other.conf" --cgroup "$CGROUP"
 	expect_eq 'drwx------ root root' "$(stat -c '%A %U %G' "$CONNCOUNT_DIR/lock")"
 	configure_smtp_with 'max_prefixes = 1002'
 	conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/waits" 2>&1 3>&- &
@@ -142,21 +146,13 @@ settled() {
 @test "a load that waits while another container's unload removes the directory makes it again" {
 	requires speed
 	local waiting bpf=$TEST_DIR/bpf
-	# With a /run of its own, which has nothing but this test's files.
-	# shellcheck disable=SC2016 # that shell's
-	local container=(unshare --mount sh -e -c '
-		mount --rbind "$0" /mnt
-		mount -t tmpfs none /run
-		mkdir -p "$0"
-		mount --rbind /mnt "$0"
-		exec "$@"' "$TEST_DIR")
 	held
 	configure_smtp
 	mkdir "$bpf"
 	mount -t bpf none "$bpf"
 	load --dir "$bpf/i"
 	stopped_at unlinkat 1 "$TEST_DIR/unloaded" conncount unload --dir "$bpf/i"
-	"${container[@]}" conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$bpf/i" >"$TEST_DIR/waits" 2>&1 3>&- &
+	"${CONTAINER[@]}" "$TEST_DIR" conncount load -c "$CONFIG" --cgroup "$CGROUP" --dir "$bpf/i" >"$TEST_DIR/waits" 2>&1 3>&- &
 	waiting=$!
 	wait_until grep -q "waiting for process .*, which holds the lock $bpf/i/lock" "$TEST_DIR/waits"
 	goes_on "$TEST_DIR/unloaded"
