@@ -43,7 +43,7 @@ static bool look_at(const struct mount_entry *entry, struct cgroup_mount *ret)
 {
 	struct statx st;
 
-	/* Not every musl has statx(); one that has leaves out the id of the mount. */
+	/* musl has statx() only since 1.2.5, and no stx_mnt_id in its struct. */
 	if (syscall(SYS_statx, AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_INO | STATX_MNT_ID,
 		    &st) ||
 	    !(st.stx_mask & STATX_MNT_ID) || st.stx_mnt_id != entry->id)

@@ -150,14 +150,14 @@ static int resolve(const char *dir, char *path)
 /* --- the locks -------------------------------------------------------------------------------- */
 
 /*
- * Two locks, always taken in this order. Only root can open them; the instance's directory itself
- * is none, for every user who can read it could lock it. They are there while a command runs, and
- * after one that was killed.
+ * Two locks, always taken in this order. Only root can open them. (Every user who can read the
+ * instance's directory could lock that.) A command removes them when it ends; one that is killed
+ * leaves them, unlocked.
  *
  * The first is a file named after the directory's parent (device and inode) and its name there. So
  * every path to the instance gives the same lock, also if the directory does not exist yet or has a
- * mount on it. The second is a directory on the instance's bpffs, where no file can be made:
- * commands in containers have that in common, but not /run.
+ * mount on it. The second is a directory on the instance's bpffs, which containers share; they do
+ * not share /run. A bpffs cannot have a regular file.
  */
 static int name_lock(struct instance *instance)
 {
@@ -301,8 +301,8 @@ static int lock(struct instance *instance)
 	return err ? report_lock(instance->dir, &instance->lock, err) : 0;
 }
 
-/* Open the directory, or what is mounted on it now. Returns 0; -ENOENT, also if it is the mount of
- * a directory that was removed elsewhere; or another negative errno. */
+/* Open the directory as it is mounted now. Returns 0; -ENOENT if it is missing, or if it is a bind
+ * mount whose source was removed; or another negative errno. */
 static int open_directory(struct instance *instance)
 {
 	int fd = open(instance->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -320,7 +320,7 @@ static int open_directory(struct instance *instance)
 	return 0;
 }
 
-/* Whether nobody else has made the directory @fd, or can open it. */
+/* Whether we own the directory @fd, and nobody else can open it. */
 static bool is_private(int fd)
 {
 	struct stat st;
@@ -328,8 +328,8 @@ static bool is_private(int fd)
 	return !fstat(fd, &st) && st.st_uid == geteuid() && !(st.st_mode & 077);
 }
 
-/* Open the lock in the directory that is there now: while another command had the lock, it may have
- * removed the directory, or what is mounted on it. */
+/* Open the lock. Opens the directory again first: the command that held the lock may have removed
+ * it, or unmounted its bpffs. */
 static int open_lock_directory(struct instance *instance)
 {
 	int err = open_directory(instance);
@@ -360,7 +360,7 @@ static int lock_bpffs(struct instance *instance)
 
 	if (!err)
 		err = take(instance, &instance->bpffs_lock, open_lock_directory);
-	if (err == -EROFS) /* mounted to be read here: `verify` can do without */
+	if (err == -EROFS) /* a read-only mount in a container: `verify` works without a lock */
 		return 0;
 	return err && err != -ESTALE ? report_lock(instance->dir, &instance->bpffs_lock, err) : err;
 }
@@ -696,7 +696,7 @@ static int remove_all(struct instance *instance)
 		if (err)
 			return err;
 		mounted = is_mounted(instance);
-		unlock_bpffs(instance); /* it would be in the way */
+		unlock_bpffs(instance); /* rmdir() needs an empty directory */
 		if (mounted)
 			err = unmount(instance);
 		if (!err)
