@@ -5,10 +5,12 @@
  * Two processes connect, from addresses of both families of which some call much more often than
  * others, and reset each connection at once. Two others accept. The log has the window in which
  * each connection was opened, by CLOCK_BOOTTIME before and after connect(2). If these differ, the
- * connection may be in either; the processes pause at the end of a window, so that few do.
+ * connection may be in any window between; the processes pause at the end of a window, so that few
+ * do.
  *
  * Then every network of every level that an address is in is asked about in every window, and
- * some networks of lengths between the levels.
+ * some networks of lengths between the levels. Meanwhile this process's clock stands still: no
+ * window ends, however long that takes.
  *
  * usage: openers --dir DIR --port PORT --window SECONDS,WINDOWS --connections N --addresses N
  *                [--over WINDOWS] [--scan N]
@@ -17,7 +19,7 @@
  * once each, after the first half.
  *
  * Prints one line: `opened N straddled N asked N outside N unequal N inexact N heavy N`.
- * straddled: connections that may be in either of two windows. outside: answers whose interval
+ * straddled: connections that may be in more than one window. outside: answers whose interval
  * does not contain the truth. unequal: answers that say they are exact, and are not. inexact:
  * answers that say so. heavy: of the 100 /24 with most connections, those whose count is more than
  * 1 % too small, or is too large.
@@ -34,6 +36,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,6 +51,8 @@ enum {
 	BACKLOG = 4096,
 };
 
+#define LOG_IS_FULL "the log has room for %d windows, and the run took longer"
+
 static struct {
 	const char *dir;
 	int port;
@@ -59,12 +64,14 @@ static struct {
 /* An address, and in how many windows it called how often. `first` is the run's first window. */
 struct caller {
 	struct conncount_cidr addr;
-	uint32_t sure[WINDOWS_MAX];   /* in this window */
-	uint32_t either[WINDOWS_MAX]; /* in this window or the next */
+	uint32_t sure[WINDOWS_MAX]; /* in this window */
+	uint32_t may[WINDOWS_MAX];  /* in this window or another */
+	uint32_t straddled;         /* connections that are in `may`, in two windows or more */
 };
 
-static struct caller *callers; /* shared; those of the scan follow the others */
-static uint32_t first;         /* number of the first window */
+static struct caller *callers;  /* shared; those of the scan follow the others */
+static uint32_t first;          /* number of the first window */
+static struct timespec stopped; /* what the clock says from now on; 0: it goes */
 
 static void __attribute__((format(printf, 1, 2))) die(const char *format, ...)
 {
@@ -76,6 +83,15 @@ static void __attribute__((format(printf, 1, 2))) die(const char *format, ...)
 	va_end(args);
 	fputc('\n', stderr);
 	exit(1);
+}
+
+/* The clock of this process, also of the library. */
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	if (clock != CLOCK_BOOTTIME || !stopped.tv_sec)
+		return (int)syscall(SYS_clock_gettime, clock, ret);
+	*ret = stopped;
+	return 0;
 }
 
 static uint64_t now_ms(void)
@@ -244,15 +260,19 @@ static void wait_turn(size_t n, size_t all)
 static void call(size_t number)
 {
 	struct caller *caller = &callers[number];
-	uint32_t before = window_at(now_ms()), after;
+	uint32_t before = window_at(now_ms()) - first, after;
 
 	connect_once(&caller->addr);
-	after = window_at(now_ms());
-	if (after - first >= WINDOWS_MAX || after - before > 1)
-		die("too slow: window %u to %u, since %u", before, after, first);
-	__atomic_fetch_add(before == after ? &caller->sure[after - first]
-					   : &caller->either[before - first],
-			   1, __ATOMIC_RELAXED);
+	after = window_at(now_ms()) - first;
+	if (after >= WINDOWS_MAX)
+		die(LOG_IS_FULL, WINDOWS_MAX);
+	if (before == after) {
+		__atomic_fetch_add(&caller->sure[after], 1, __ATOMIC_RELAXED);
+		return;
+	}
+	__atomic_fetch_add(&caller->straddled, 1, __ATOMIC_RELAXED);
+	for (uint32_t w = before; w <= after; w++)
+		__atomic_fetch_add(&caller->may[w], 1, __ATOMIC_RELAXED);
 }
 
 static void call_all(size_t client)
@@ -322,30 +342,26 @@ static void truth_add(struct truth *truth, const struct caller *caller)
 {
 	for (int i = 0; i < WINDOWS_MAX; i++) {
 		truth->least[i] += caller->sure[i];
-		truth->most[i] += caller->sure[i] + caller->either[i];
-		if (i)
-			truth->most[i] += caller->either[i - 1];
+		truth->most[i] += caller->sure[i] + caller->may[i];
 	}
 }
 
-/* Ask for the windows @from to @to of the run. Retries if a window begins meanwhile. */
+/* The windows that can be asked about: those of the run, but for what is too long ago. */
+static uint32_t oldest, latest;
+
+/* Ask for the windows @from to @to of the run. */
 static struct conncount_connections ask(struct conncount *cc, const struct conncount_cidr *cidr,
-					int from, int to)
+					uint32_t from, uint32_t to)
 {
 	struct conncount_window window = options.window;
 	struct conncount_connections answer;
-	uint32_t now;
+	int err;
 
-	do {
-		now = window_at(now_ms());
-		window.from = now - first - (uint32_t)to;
-		window.to = now - first - (uint32_t)from;
-		if (window.to > window.windows)
-			die("too slow: the first window is gone");
-		int err = conncount_connections(cc, NULL, NULL, &window, cidr, &answer);
-		if (err)
-			die("conncount_connections: %s", strerror(-err));
-	} while (window_at(now_ms()) != now);
+	window.from = latest - to;
+	window.to = latest - from;
+	err = conncount_connections(cc, NULL, NULL, &window, cidr, &answer);
+	if (err)
+		die("conncount_connections: %s", strerror(-err));
 	return answer;
 }
 
@@ -360,11 +376,11 @@ static void judge(const struct conncount_connections *answer, uint64_t least, ui
 		result.unequal++;
 }
 
-static uint64_t sum(const uint64_t *of, int n)
+static uint64_t sum(const uint64_t *of)
 {
 	uint64_t all = 0;
 
-	for (int i = 0; i < n; i++)
+	for (uint32_t i = oldest; i <= latest; i++)
 		all += of[i];
 	return all;
 }
@@ -377,7 +393,7 @@ static void heavy_add(const struct truth *truth)
 	int at = HEAVY;
 
 	heavy[at] = *truth;
-	while (at && sum(heavy[at].least, WINDOWS_MAX) > sum(heavy[at - 1].least, WINDOWS_MAX)) {
+	while (at && sum(heavy[at].least) > sum(heavy[at - 1].least)) {
 		struct truth swap = heavy[at];
 
 		heavy[at] = heavy[at - 1];
@@ -385,11 +401,11 @@ static void heavy_add(const struct truth *truth)
 	}
 }
 
-static void check_network(struct conncount *cc, const struct truth *truth, int windows)
+static void check_network(struct conncount *cc, const struct truth *truth)
 {
 	struct conncount_connections answer;
 
-	for (int i = 0; i < windows; i++) {
+	for (uint32_t i = oldest; i <= latest; i++) {
 		answer = ask(cc, &truth->cidr, i, i);
 		judge(&answer, truth->least[i], truth->most[i]);
 	}
@@ -398,7 +414,7 @@ static void check_network(struct conncount *cc, const struct truth *truth, int w
 }
 
 /* All networks of one length. @callers is sorted. */
-static void check_length(struct conncount *cc, int family, unsigned length, size_t n, int windows)
+static void check_length(struct conncount *cc, int family, unsigned length, size_t n)
 {
 	struct truth truth = { .cidr = { .family = 0 } };
 
@@ -410,29 +426,38 @@ static void check_length(struct conncount *cc, int family, unsigned length, size
 		conncount_cidr_mask(&cidr, length);
 		if (memcmp(&cidr, &truth.cidr, sizeof(cidr))) {
 			if (truth.cidr.family)
-				check_network(cc, &truth, windows);
+				check_network(cc, &truth);
 			memset(&truth, 0, sizeof(truth));
 			truth.cidr = cidr;
 		}
 		truth_add(&truth, &callers[i]);
 	}
 	if (truth.cidr.family)
-		check_network(cc, &truth, windows);
+		check_network(cc, &truth);
 }
 
-static void check_heavy(struct conncount *cc, int windows)
+static void check_heavy(struct conncount *cc)
 {
 	for (int i = 0; i < HEAVY; i++) {
-		uint64_t least = sum(heavy[i].least, WINDOWS_MAX);
-		uint64_t most = least + sum(heavy[i].most, WINDOWS_MAX) - least;
+		uint64_t least = sum(heavy[i].least), most = sum(heavy[i].most);
 		struct conncount_connections answer;
 
 		if (!least)
 			break;
-		answer = ask(cc, &heavy[i].cidr, 0, windows - 1);
+		answer = ask(cc, &heavy[i].cidr, oldest, latest);
 		if ((uint64_t)answer.count > most || (uint64_t)answer.count * 100 < least * 99)
 			result.heavy++;
 	}
+}
+
+static void stop_clock(void)
+{
+	clock_gettime(CLOCK_BOOTTIME, &stopped);
+	latest = window_at(now_ms()) - first;
+	if (latest >= WINDOWS_MAX)
+		die(LOG_IS_FULL, WINDOWS_MAX);
+	if (latest > options.window.windows)
+		oldest = latest - options.window.windows;
 }
 
 static void check_all(struct conncount *cc)
@@ -440,21 +465,19 @@ static void check_all(struct conncount *cc)
 	static const unsigned ipv4[] = { 0, 8, 16, 24, 32, 13, 23, 31 };
 	static const unsigned ipv6[] = { 0, 8, 16, 24, 32, 40, 48, 56, 64, 128, 29, 44, 63 };
 	size_t n = options.addresses + options.scan;
-	int windows = (int)(window_at(now_ms()) - first) + 1;
 
-	if (windows > WINDOWS_MAX)
-		die("too slow: %d windows", windows);
 	qsort(callers, n, sizeof(*callers), compare);
-	for (size_t i = 0; i < n; i++)
-		for (int w = 0; w < WINDOWS_MAX; w++) {
-			result.opened += callers[i].sure[w] + callers[i].either[w];
-			result.straddled += callers[i].either[w];
-		}
+	for (size_t i = 0; i < n; i++) {
+		result.straddled += callers[i].straddled;
+		result.opened += callers[i].straddled;
+		for (int w = 0; w < WINDOWS_MAX; w++)
+			result.opened += callers[i].sure[w];
+	}
 	for (size_t i = 0; i < sizeof(ipv4) / sizeof(*ipv4); i++)
-		check_length(cc, CONNCOUNT_IPV4, ipv4[i], n, windows);
+		check_length(cc, CONNCOUNT_IPV4, ipv4[i], n);
 	for (size_t i = 0; i < sizeof(ipv6) / sizeof(*ipv6); i++)
-		check_length(cc, CONNCOUNT_IPV6, ipv6[i], n, windows);
-	check_heavy(cc, windows);
+		check_length(cc, CONNCOUNT_IPV6, ipv6[i], n);
+	check_heavy(cc);
 }
 
 /* --- all of it ------------------------------------------------------------------------------- */
@@ -523,6 +546,7 @@ int main(int argc, char **argv)
 	if (err)
 		die("%s: %s", options.dir, strerror(-err));
 	connect_all();
+	stop_clock();
 	check_all(cc);
 	conncount_close(cc);
 	printf("opened %lu straddled %lu asked %lu outside %lu unequal %lu inexact %lu heavy %lu\n",
