@@ -22,7 +22,7 @@ opened() {
 	local count=$1
 	shift
 	expect 0 conncount count --window 3600,1 "$@"
-	expect_eq "${output%%$'\n'*}" "$count" "connections of $*"
+	expect_eq "$count" "${output%%$'\n'*}" "connections of $*"
 }
 
 # field_of FIELD [ARGUMENT...]: FIELD of `count --window 3600,1 --json ARGUMENT...`.
@@ -58,10 +58,10 @@ heavy_kept() {
 	n=$(scaled 500000)
 	configure_smtp_with 'window = 2,24' 'window_memory = 128M'
 	load
-	compared "$(openers --window 2,24 --connections "$n" --addresses 40000 --over 20)"
-	expect_eq "${result[opened]}" "$n" 'connections'
-	expect_eq "${result[outside]}" 0 'answers that are wrong'
-	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
+	compared "$(openers --window 2,24 --connections "$n" --addresses "$(scaled 40000 2000)" --over 20)"
+	expect_eq "$n" "${result[opened]}" 'connections'
+	expect_eq 0 "${result[outside]}" 'answers that are wrong'
+	expect_eq 0 "${result[unequal]}" 'answers that say that they are exact, and are wrong'
 	[ "${result[inexact]}" -eq 0 ] || fail 'answers were not exact'
 }
 
@@ -71,8 +71,8 @@ heavy_kept() {
 	configure_smtp_with 'window = 2,24' 'window_memory = 1536K'
 	load
 	compared "$(openers --window 2,24 --connections "$n" --addresses "$(scaled 40000 8000)" --over 20)"
-	expect_eq "${result[outside]}" 0 'answers that are wrong'
-	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
+	expect_eq 0 "${result[outside]}" 'answers that are wrong'
+	expect_eq 0 "${result[unequal]}" 'answers that say that they are exact, and are wrong'
 	heavy_kept
 	[ "${result[inexact]}" -gt 0 ] || fail 'no network was evicted: the test is of no use'
 }
@@ -83,8 +83,8 @@ heavy_kept() {
 	configure_smtp_with 'window = 20,10' "window_memory = $([ "$SCALE" -gt 1 ] && echo 1M || echo 4M)"
 	load
 	compared "$(openers --window 20,10 --connections "$((n / 5))" --addresses 2000 --scan "$n")"
-	expect_eq "${result[outside]}" 0 'answers that are wrong'
-	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
+	expect_eq 0 "${result[outside]}" 'answers that are wrong'
+	expect_eq 0 "${result[unequal]}" 'answers that say that they are exact, and are wrong'
 	heavy_kept
 	[ "${result[inexact]}" -gt 0 ] || fail 'no network was evicted: the test is of no use'
 }
@@ -104,10 +104,10 @@ heavy_kept() {
 	done
 	wait "$pid" || fail "$(cat "$TEST_DIR/openers")"
 	compared "$(<"$TEST_DIR/openers")"
-	expect_eq "${result[opened]}" "$n" 'connections'
-	expect_eq "${result[outside]}" 0 'answers that are wrong'
-	expect_eq "${result[unequal]}" 0 'answers that say that they are exact, and are wrong'
-	expect_eq "${result[inexact]}" 0 'answers that are not exact'
+	expect_eq "$n" "${result[opened]}" 'connections'
+	expect_eq 0 "${result[outside]}" 'answers that are wrong'
+	expect_eq 0 "${result[unequal]}" 'answers that say that they are exact, and are wrong'
+	expect_eq 0 "${result[inexact]}" 'answers that are not exact'
 }
 
 @test "windows: a load keeps them, also in new maps; other windows and an unload begin again" {
