@@ -34,7 +34,7 @@ inform() {
 		expect_match 'not loaded' "$(<"$CONFIG.err")" 'message of status'
 		status_text='not loaded'
 	elif [ $rc -ne 0 ]; then
-		expect_match '"seeding": ?true' "$status_text" 'reason for exit status 1'
+		expect_eq true "$(json seeding <<<"$status_text")" 'seeding, the reason for exit status 1'
 	fi
 }
 
@@ -84,8 +84,8 @@ changed_after() {
 		inform
 		expect_count "$HELD" 10.9.0.0/16
 		got=$(conncount count --listener extra 2>/dev/null)
-		case $status_text in
-		*"*:$port"*'"seeding": true'* | *'"seeding": true'*"*:$port"*)
+		case $(json seeding <<<"$status_text"),$status_text in
+		true,*"*:$port"*)
 			[ "$got" -eq "$EXTRA" ] || expect_eq $((EXTRA + 1)) "$got" 'extra, seeding'
 			;;
 		*"*:$port"*) expect_eq $((EXTRA + 1)) "$got" 'extra, new' ;;
@@ -123,10 +123,10 @@ rebuilt_before() {
 
 rebuilt_after() {
 	inform
-	expect_match '"exact": ?true' "$status_text" status
+	expect_eq true "$(json exact <<<"$status_text")" 'exact, of status'
 	expect_count "$HELD" 10.9.0.0/16
 	expect 0 "${COMMAND[@]}"
-	expect_match "\"max_prefixes\": ?$((1000 + $1))," "$(conncount status --json)" status
+	expect_eq $((1000 + $1)) "$(conncount status --json | json max_prefixes)" max_prefixes
 	finished "$1"
 }
 

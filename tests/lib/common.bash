@@ -100,17 +100,34 @@ scaled() {
 	echo $((n > least ? n : least))
 }
 
-# wait_until [-t SECONDS] COMMAND...: repeats COMMAND until it succeeds; fails after SECONDS (10)
-# times PATIENCE, and then shows the output of the last run.
+# strict COMMAND...: runs COMMAND in a process of its own, in which each statement that fails ends it:
+# in a condition, bash ignores all but the last one otherwise, also in functions. (A command
+# substitution would not help.) Sets $out to its output.
+strict() {
+	local fd pid
+	exec {fd}< <(
+		trap - ERR
+		set -e
+		"$@" 2>&1
+	)
+	pid=$!
+	IFS='' read -r -d '' -u "$fd" out || :
+	exec {fd}<&-
+	wait "$pid"
+}
+
+# wait_until [-t SECONDS] COMMAND...: repeats COMMAND, as `strict` runs it, until it succeeds. Fails
+# after SECONDS (10) times PATIENCE, and then shows the output of the last run; but not before some
+# runs: the machine may have stood still in one.
 wait_until() {
-	local seconds=10 end out
+	local seconds=10 runs=0 end out
 	if [ "$1" = -t ]; then
 		seconds=$2
 		shift 2
 	fi
 	end=$((${EPOCHREALTIME/./} + seconds * PATIENCE * 1000000))
-	until out=$("$@" 2>&1); do
-		if ((${EPOCHREALTIME/./} > end)); then
+	until strict "$@"; do
+		if ((++runs >= 5 && ${EPOCHREALTIME/./} > end)); then
 			fail "not within $((seconds * PATIENCE)) s: $*" "$out"
 			return 1
 		fi

@@ -153,3 +153,24 @@ last_line() {
 	expect_eq 1 "$status"
 	expect_match 'not within 1 s: test -e' "$output"
 }
+
+@test "wait_until: a statement of its command that fails is a failure, in conditions too" {
+	half_true() {
+		false
+		true
+	}
+	if wait_until -t 1 half_true; then
+		fail 'a condition'
+	fi
+	wait_until -t 1 half_true || status=2
+	expect_eq 2 "$status" 'a list'
+}
+
+@test "wait_until: a machine that stood still during a run gets more of them" {
+	late() {
+		echo >>"$BATS_TEST_TMPDIR/runs"
+		sleep 1.2
+		[ "$(wc -l <"$BATS_TEST_TMPDIR/runs")" -ge 3 ]
+	}
+	wait_until -t 1 late
+}
