@@ -80,6 +80,8 @@ else
 BUILD ?= build
 CFLAGS ?= -O2 -g
 endif
+# One name for each directory: the dependencies in it name its files.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
 
 WARNINGS := -Wall -Wextra $(WERROR:%=-Werror) -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DCONNCOUNT_VERSION='"$(VERSION)"' -Ibpf -Iuser/lib -Iuser/common \
