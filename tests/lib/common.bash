@@ -104,16 +104,21 @@ scaled() {
 # in a condition, bash ignores all but the last one otherwise, also in functions. (A command
 # substitution would not help.) Sets $out to its output.
 strict() {
-	local fd pid
+	local fd rc
+	# The status comes last: bash may wait for ever for such a process, if that has ended already.
 	exec {fd}< <(
 		trap - ERR
-		set -e
-		"$@" 2>&1
+		set +e
+		(
+			set -e
+			"$@" 2>&1
+		)
+		printf '\0%d\0' $?
 	)
-	pid=$!
 	IFS='' read -r -d '' -u "$fd" out || :
+	IFS='' read -r -d '' -u "$fd" rc || :
 	exec {fd}<&-
-	wait "$pid"
+	return "${rc:-1}"
 }
 
 # wait_until [-t SECONDS] COMMAND...: repeats COMMAND, as `strict` runs it, until it succeeds. Fails
