@@ -289,7 +289,11 @@ static void watched(struct self *self, const char *text, uint64_t now)
 {
 	struct header header;
 
-	if (!text || (header_parse(text, &header) && header.flags & HEADER_LEFT)) {
+	if (!text) {
+		self->state = SELF_BEGINS;
+	} else if (header_parse(text, &header) && header.flags & HEADER_LEFT) {
+		/* It may be replaced: no host renews it. */
+		snprintf(self->watched, sizeof(self->watched), "%s", text);
 		self->state = SELF_BEGINS;
 	} else if (strcmp(text, self->watched)) {
 		/* The first one that is seen can be a dead node's. */
