@@ -329,13 +329,16 @@ static void leave(struct cluster *cluster)
 	board_end(cluster);
 }
 
+/* Sleep until the kernel's clock says @when. In a time namespace, this process's own clock differs.
+ */
 static void sleep_until(uint64_t when)
 {
-	struct timespec to = { .tv_sec = (time_t)(when / NS_PER_S),
-			       .tv_nsec = (long)(when % NS_PER_S) };
+	uint64_t now = boot_ns(), left = when > now ? when - now : 0;
+	struct timespec pause = { .tv_sec = (time_t)(left / NS_PER_S),
+				  .tv_nsec = (long)(left % NS_PER_S) };
 
 	if (!ended)
-		clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &to, NULL);
+		clock_nanosleep(CLOCK_BOOTTIME, 0, &pause, NULL);
 }
 
 static void run(struct cluster *cluster)
