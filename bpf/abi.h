@@ -590,6 +590,7 @@ struct cc_cluster {
 	__u64 diverged;               /* tables of other nodes whose checksum was wrong */
 	__u64 prefixes;               /* in `remote` */
 	__u64 max_prefixes;           /* how many it may have */
+	__u64 version; /* of `remote` and `sessions`; odd while the daemon changes them */
 };
 
 /* The states of a node. */
@@ -715,7 +716,7 @@ _Static_assert(sizeof(struct cc_listener) == 144, "cc_listener");
 _Static_assert(__builtin_offsetof(struct cc_config, netns_cookie) == 4144, "cc_config");
 _Static_assert(__builtin_offsetof(struct cc_config, listener) == 4216, "cc_config");
 _Static_assert(sizeof(struct cc_changed) == 20, "cc_changed");
-_Static_assert(sizeof(struct cc_cluster) == 248, "cc_cluster");
+_Static_assert(sizeof(struct cc_cluster) == 256, "cc_cluster");
 _Static_assert(sizeof(struct cc_node) == 104, "cc_node");
 _Static_assert(sizeof(struct cc_sum) == 12 * 8, "cc_sum");
 _Static_assert(sizeof(struct cc_scanned) == 32, "cc_scanned");

@@ -101,6 +101,36 @@ total() {
 	expect_agreement
 }
 
+@test "a daemon that starts again within the lease takes the place that it has left at once" {
+	sed -i 's/^lease = .*/lease = 30s/' "$TEST_DIR/b.conf"
+	all_start
+	daemon_stop b
+	# If it took its own place for another host's, it would watch that for four intervals.
+	sed -i 's/^interval = .*/interval = 4s/' "$TEST_DIR/b.conf"
+	daemon_start b
+	expect_all 24
+	open_at b 1 10.0.7.7
+	expect_all 25
+}
+
+@test "a daemon in another time namespace takes part like the others" {
+	requires timens
+	local holder seconds
+	read -r seconds _ </proc/uptime
+	start_in_ns unshare -T --fork --kill-child --boottime "-$((${seconds%.*} - 1))" -- sleep 1000
+	holder=$STARTED
+	wait_until pgrep -P "$holder" sleep
+	daemon_start a
+	daemon_start b nsenter "--time=/proc/$(pgrep -P "$holder" sleep)/ns/time"
+	wait_until grep -q 'loaded: in cluster' "$TEST_DIR/b.log"
+	kill -KILL "$holder"
+	wait "$holder" || :
+	open_at b 3 10.0.0.1
+	expect_all 3
+	open_at a 4 10.0.0.1
+	expect_all 7
+}
+
 # states NAME STATE HOST...: whether NAME sees these hosts in that state.
 states() {
 	local text host
@@ -447,9 +477,12 @@ unknown() {
 	open_at b 2 10.0.0.1
 	open_at c 2 10.0.0.1
 	wait_until grep -q '10\.0\.0\.1/32' "$TEST_DIR/watched"
+	expect_match ' over 10\.0\.0\.1/32 1[1-3]$' "$(<"$TEST_DIR/watched")"
+	# No change of a count: a host's counts are taken away as a whole.
+	daemon_stop b
+	wait_until grep -q ' back 10\.0\.0\.1/32' "$TEST_DIR/watched"
 	kill "$watch"
 	wait "$watch" || :
-	expect_match ' over 10\.0\.0\.1/32 1[1-3]$' "$(<"$TEST_DIR/watched")"
 }
 
 @test "names in the engine that no node can have are left alone" {

@@ -89,9 +89,10 @@ open_at() {
 	at "$1" open "$2" "$3" "${ADDRESS[$1]}:25" >/dev/null
 }
 
-# daemon_start NAME: starts the host's daemon; in the test's network namespace, and its cgroup.
+# daemon_start NAME [COMMAND...]: starts the host's daemon, by COMMAND; in the test's network namespace, and its
+# cgroup.
 daemon_start() {
-	CONNCOUNT_DIR=$TEST_DIR/$1 start_in_ns "$BUILD/conncount" cluster -c "$TEST_DIR/$1.conf" \
+	CONNCOUNT_DIR=$TEST_DIR/$1 start_in_ns "${@:2}" "$BUILD/conncount" cluster -c "$TEST_DIR/$1.conf" \
 		>>"$TEST_DIR/$1.log" 2>&1
 	DAEMON[$1]=$STARTED
 }

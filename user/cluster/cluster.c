@@ -63,6 +63,15 @@ static void end(int signal)
 
 #define put(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELEASE)
 
+/* Tell readers that the counts begin to change, or no longer do. An earlier daemon may have been
+ * killed between. */
+static void put_changing(struct cc_cluster *board, bool changing)
+{
+	uint64_t odd = board->version | 1;
+
+	put(board->version, changing ? odd : odd + 1);
+}
+
 /* How many sessions the other nodes have; NULL: none. */
 static void put_sessions(struct cc_cluster *board, const struct sums *sums)
 {
@@ -157,15 +166,20 @@ static int board_counts(struct cluster *cluster, uint64_t now)
 
 	if (sums->lost)
 		cluster->writes = false;
+	if (cluster->writes && !sums->touched.used)
+		return 0;
+	if (!cluster->writes && !is_complete(cluster) &&
+	    now - cluster->first_answer < cluster->config.lease)
+		return 0;
+	put_changing(board, true);
 	if (!cluster->writes) {
-		if (!is_complete(cluster) && now - cluster->first_answer < cluster->config.lease)
-			return 0;
 		err = sums_replace(sums, cluster->board.remote_fd);
 		cluster->writes = !err;
 	}
 	if (!err)
 		err = sums_write(sums, cluster->board.remote_fd);
 	put_sessions(board, sums);
+	put_changing(board, false);
 	return err;
 }
 
@@ -210,8 +224,10 @@ static void board_end(struct cluster *cluster)
 	if (!cluster->board.set)
 		return;
 	put(cluster->board.cluster->joined, 0);
+	put_changing(cluster->board.cluster, true);
 	put_sessions(cluster->board.cluster, NULL);
 	sums_clear_trie(cluster->board.remote_fd);
+	put_changing(cluster->board.cluster, false);
 	board_close(&cluster->board);
 }
 

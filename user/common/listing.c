@@ -167,7 +167,9 @@ int version_get(struct conncount *cc, struct version *ret_version)
 		return err;
 	version = (struct version){
 		.generation = state.generation,
-		.cluster = cluster.applied + cluster.resyncs + cluster.reason + cluster.dropped,
+		.cluster = cluster.version,
+		.cluster_reason = cluster.reason,
+		.cluster_dropped = cluster.dropped,
 	};
 	for (size_t i = 0; i < n; i++)
 		version.changes += listeners[i].ipv4.opened + listeners[i].ipv4.closed +

@@ -49,9 +49,10 @@ void listing_sort(struct listing *listing, size_t limit);
  * padding, so memcmp() can compare it.
  */
 struct version {
-	uint64_t generation; /* of the configuration; 0: of none */
-	uint64_t changes;    /* sessions opened and closed, of all listeners */
-	uint64_t cluster;    /* changes of the other nodes' counts, and of what is known of them */
+	uint64_t generation;                      /* of the configuration; 0: of none */
+	uint64_t changes;                         /* sessions opened and closed, of all listeners */
+	uint64_t cluster;                         /* of the other nodes' counts */
+	uint64_t cluster_reason, cluster_dropped; /* as of struct conncount_cluster */
 };
 
 /* version_get() - read the current version. Returns 0 or a negative errno, as

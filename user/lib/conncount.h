@@ -458,6 +458,7 @@ struct conncount_cluster {
 	uint64_t unnoted;  /* changes for which the kernel's map of changes had no room */
 	/* Entries of the table of the other nodes' counts, and how many it may have. */
 	uint64_t prefixes, max_prefixes;
+	uint64_t version; /* another number after each change of the other nodes' counts */
 };
 
 /* conncount_cluster() - the cluster, as this host sees it. */

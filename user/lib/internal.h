@@ -118,7 +118,7 @@ struct others {
 	bool exact;
 	bool counted;               /* whether there is a cluster, and its counts are to be added */
 	char service[CC_NAME_SIZE]; /* whose sessions they have told */
-	uint64_t applied;           /* changes of their counts */
+	uint64_t version;           /* of their counts; odd while they change */
 	struct cc_tally tally[CC_FAMILIES]; /* by CC_FAMILY_INDEX; only `live` is set */
 };
 

@@ -35,6 +35,7 @@ struct collection {
 	struct cc_count_key last;     /* of the walk: no key after it is asked about */
 	bool cluster;                 /* whether `others` is asked about */
 	struct others others;
+	bool changing; /* whether the other nodes' counts were being changed when last looked at */
 	struct part *parts;
 	size_t n;
 	size_t room;
@@ -119,8 +120,11 @@ static int collect_node(const struct cc_count_key *key, int64_t count, void *arg
 	return collect(all, id, &cidr, count);
 }
 
-/* How many sessions have begun and ended, of all listeners: the same if nothing has changed. */
-static int count_changes(const struct collection *all, uint64_t *ret)
+/*
+ * How many sessions have begun and ended, of all listeners, and the version of the other nodes'
+ * counts: the same if nothing has changed. Notes whether those counts are changing.
+ */
+static int count_changes(struct collection *all, uint64_t *ret)
 {
 	const struct view *view = all->view;
 	uint64_t changes = 0;
@@ -140,7 +144,8 @@ static int count_changes(const struct collection *all, uint64_t *ret)
 
 		if (err)
 			return err;
-		changes += others.applied;
+		changes += others.version;
+		all->changing = others.version % 2;
 	}
 	*ret = changes;
 	return 0;
@@ -177,7 +182,7 @@ static int collect_nodes(struct collection *all)
 		err = walk_nodes(all);
 		if (!err)
 			err = count_changes(all, &after);
-		if (after == before)
+		if (after == before && !all->changing)
 			break;
 		before = after;
 	}

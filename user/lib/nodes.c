@@ -61,7 +61,7 @@ int others_get(const struct view *view, struct others *ret)
 	age = age_of(&cluster);
 	ret->exact = reason_of(&cluster, age) == CC_CLUSTER_EXACT;
 	ret->counted = is_held(&cluster, age);
-	ret->applied = cluster.applied;
+	ret->version = cluster.version;
 	for (int i = 0; i < CC_FAMILIES; i++)
 		ret->tally[i].live = cluster.sessions[i];
 	return 0;
@@ -102,6 +102,7 @@ static int read_cluster(const struct view *view, struct conncount_cluster *ret)
 	ret->unnoted = from.unnoted;
 	ret->prefixes = from.prefixes;
 	ret->max_prefixes = from.max_prefixes;
+	ret->version = from.version;
 	return 0;
 }
 
