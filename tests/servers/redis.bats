@@ -233,6 +233,28 @@ says() {
 	expect_all 3003
 }
 
+# closing_server PATH: starts a server at a unix socket that reads something, and closes the connection.
+closing_server() {
+	start_in_ns python3 -I -c '
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+while True:
+    client, _ = server.accept()
+    client.recv(4096)
+    client.close()' "$1"
+	REDIS+=("$STARTED")
+	wait_until test -S "$1"
+}
+
+@test "a server at a unix socket that closes the connection is not asked whether it wants TLS" {
+	local path=$TEST_DIR/closing.sock
+	closing_server "$path"
+	says "$path: it closed the connection\$" "servers = $path"
+	says "$path: it closed the connection\$" "servers = $path" 'tls = yes'
+}
+
 # redis_at ADDRESS PORT FILE [WORD...]: starts redis-server there, with a copy of the file.
 redis_at() {
 	local file=$TEST_DIR/$1.$2.conf
