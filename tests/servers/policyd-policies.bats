@@ -82,6 +82,9 @@ teardown() {
 		limit{ v4 = 32, sessions = 5, service = 5 }|2: limit: service = 5: not a service name
 		allow{ '10.0.0.0/8', '10.0.0.0/33' }|2: allow: '10.0.0.0/33': the length is over 32, the maximum for IPv4
 		allow{ 5 }|2: allow: '5': string expected, got number
+		allow{ '10.0.0.0/8', partner = '192.0.2.0/24' }|2: allow: unknown field 'partner' (list networks without names: allow{ '192.0.2.0/24' })
+		allow{ [0] = '192.0.2.0/24' }|2: allow: unknown field 0 (list networks without names: allow{ '192.0.2.0/24' })
+		allow{ '10.0.0.0/8', partner, '192.0.2.0/24' }|2: allow: entry 2 is nil, and entry 3 would be ignored (remove entry 2, or check its name)
 		allow '10.0.0.0/8'|2: allow: a table expected: allow{ '192.0.2.0/24' }
 	END
 	echo 'error{}' | policy

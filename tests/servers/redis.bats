@@ -233,6 +233,65 @@ says() {
 	expect_all 3003
 }
 
+# closing_server PATH: starts a server at a unix socket that reads something, and closes the connection.
+closing_server() {
+	start_in_ns python3 -I -c '
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+while True:
+    client, _ = server.accept()
+    client.recv(4096)
+    client.close()' "$1"
+	REDIS+=("$STARTED")
+	wait_until test -S "$1"
+}
+
+@test "a server at a unix socket that closes the connection is not asked whether it wants TLS" {
+	local path=$TEST_DIR/closing.sock
+	closing_server "$path"
+	says "$path: it closed the connection\$" "servers = $path"
+	says "$path: it closed the connection\$" "servers = $path" 'tls = yes'
+}
+
+# ends_in_order: while the server of mx1 does not answer, its daemon gets a signal. The server then answers
+# within the two seconds that the daemon waits, and the daemon has nothing to report.
+ends_in_order() {
+	sleep 0.3
+	kill -TERM "${DAEMON[mx1]}"
+	sleep 0.1
+	kill -CONT "$ENGINE"
+	wait "${DAEMON[mx1]}" || fail "the daemon: exit status $?"
+	unset 'DAEMON[mx1]'
+	expect_eq "conncount: $TEST_DIR/mx1: loaded: in cluster 'mail' as 'mx1'" "$(<"$TEST_DIR/mx1.log")" "$1"
+	expect_eq '' "$(engine SMEMBERS 'conncount:{mail}:nodes')" nodes
+}
+
+@test "TLS: a signal does not end the wait for the handshake or for an answer" {
+	requires openssl
+	local own
+	certificates
+	mapfile -t own < <(tls_lines)
+	encrypted server
+	by_tls mx1 'servers = 127.0.0.1:6380' "${own[@]}"
+	daemon_start mx1
+	wait_until grep -q "as 'mx1'" "$TEST_DIR/mx1.log"
+	kill -STOP "$ENGINE"
+	ends_in_order 'messages after a signal while it waits for an answer'
+
+	: >"$TEST_DIR/mx1.log"
+	kill -STOP "$ENGINE"
+	daemon_start mx1
+	wait_until connected 6380
+	ends_in_order 'messages after a signal during the handshake'
+}
+
+# connected PORT: whether a connection to the port is open.
+connected() {
+	in_ns ss -Htn state established "( dport = :$1 )" | grep -q .
+}
+
 # redis_at ADDRESS PORT FILE [WORD...]: starts redis-server there, with a copy of the file.
 redis_at() {
 	local file=$TEST_DIR/$1.$2.conf

@@ -135,11 +135,13 @@ CONNCOUNT_ADDRESS 3 11 from 198.51.100.8/32' ::ffff:198.51.100.8
 @test "a configuration can set names, lengths and service; a mistake in it is logged" {
 	printf '%s\n' 'conncount { service = "submission"; symbols {' \
 		'MY_CONNCOUNT_20 { ipv4 = 20; limit = 2; score = 7.5; }' \
+		'MY_CONNCOUNT_TEXT { ipv4 = "20"; limit = "2"; score = "1.5"; }' \
 		'MY_CONNCOUNT { ipv4 = 20; score = 1; } } }' >"$LOCAL/rspamd.conf.local"
 	sessions open 3 198.51.100.7 192.0.2.1:587
 	sessions open 30 203.0.113.1 192.0.2.1:25
 	rspamd_start nogroup
-	expect_check 'MY_CONNCOUNT_20 7.5 3 from 198.51.96.1/20' 198.51.96.1
+	expect_check "MY_CONNCOUNT_20 7.5 3 from 198.51.96.1/20${NL}MY_CONNCOUNT_TEXT 1.5 3 from 198.51.96.1/20" \
+		198.51.96.1
 	expect_check '' 203.0.113.1
 	logged 1 'conncount: symbol MY_CONNCOUNT: limit or score is missing'
 }

@@ -124,12 +124,13 @@ void engine_ask_with(struct engine *engine, int n, const char **words, const siz
 static void lose(struct engine *engine, ssize_t n)
 {
 	const char *why = n ? strerror(errno) : "it closed the connection";
+	bool is_unix = engine->context->connection_type == REDIS_CONN_UNIX; /* without TLS */
 
 	if (n && errno == EAGAIN)
 		engine_refuse(engine, "no answer for %d s", TIMEOUT_S);
 	else if (n && errno == EPROTO && engine->ssl)
 		engine_refuse(engine, "TLS: %s (see tls_cert and tls_key)", tls_reason());
-	else if (!engine->ssl && !engine->answered)
+	else if (!engine->ssl && !engine->answered && !is_unix)
 		engine_refuse(engine, "%s (does it want TLS? see tls)", why);
 	else
 		engine_refuse(engine, "%s", why);

@@ -69,6 +69,33 @@ int tls_setup(const struct cluster_tls *config, SSL_CTX **ret, char *error)
 /* --- connections -------------------------------------------------------------------------------
  */
 
+/* The result of a call that has returned @n, as that of read(2). */
+static ssize_t result(SSL *ssl, int n)
+{
+	if (n > 0)
+		return n;
+	switch (SSL_get_error(ssl, n)) {
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		/* Either the socket's timeout is over, or a signal has interrupted the call. */
+		if (errno != EINTR)
+			errno = EAGAIN;
+		return -1;
+	case SSL_ERROR_SYSCALL:
+		return errno ? -1 : 0;
+	}
+	/*
+	 * A server that is killed does not say that it ends. OpenSSL then sends it an alert; if
+	 * that fails, the queue has a second error (since 3.2).
+	 */
+	if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+		return 0;
+	errno = EPROTO;
+	return -1;
+}
+
 /* Whether a certificate has alternative names. */
 static bool has_names(const X509 *cert)
 {
@@ -111,6 +138,19 @@ static void explain(const SSL *ssl, int saved_errno, char *error)
 		snprintf(error, TLS_ERROR_SIZE, "TLS: %s (does it speak TLS at that port?)", why);
 }
 
+/* Do the handshake, whatever signals come. Returns false if it failed: see explain(). */
+static bool shake_hands(SSL *ssl)
+{
+	ssize_t n;
+
+	do {
+		ERR_clear_error();
+		errno = 0;
+		n = result(ssl, SSL_connect(ssl));
+	} while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
 SSL *tls_begin(SSL_CTX *ctx, int fd, const char *host, bool private_ca, char *error)
 {
 	SSL *ssl = SSL_new(ctx);
@@ -119,7 +159,7 @@ SSL *tls_begin(SSL_CTX *ctx, int fd, const char *host, bool private_ca, char *er
 	errno = 0;
 	if (!ssl || !SSL_set_fd(ssl, fd)) {
 		snprintf(error, TLS_ERROR_SIZE, "out of memory");
-	} else if (!set_name(ssl, host) || SSL_connect(ssl) != 1) {
+	} else if (!set_name(ssl, host) || !shake_hands(ssl)) {
 		explain(ssl, errno, error);
 	} else if (!is_for(ssl, host, private_ca)) {
 		snprintf(error, TLS_ERROR_SIZE,
@@ -131,31 +171,6 @@ SSL *tls_begin(SSL_CTX *ctx, int fd, const char *host, bool private_ca, char *er
 	}
 	SSL_free(ssl);
 	return NULL;
-}
-
-/* The result of a call that has returned @n, as that of read(2). */
-static ssize_t result(SSL *ssl, int n)
-{
-	if (n > 0)
-		return n;
-	switch (SSL_get_error(ssl, n)) {
-	case SSL_ERROR_ZERO_RETURN:
-		return 0;
-	case SSL_ERROR_WANT_READ:
-	case SSL_ERROR_WANT_WRITE:
-		errno = EAGAIN;
-		return -1;
-	case SSL_ERROR_SYSCALL:
-		return errno ? -1 : 0;
-	}
-	/*
-	 * A server that is killed does not say that it ends. OpenSSL then sends it an alert; if
-	 * that fails, the queue has a second error (since 3.2).
-	 */
-	if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-		return 0;
-	errno = EPROTO;
-	return -1;
 }
 
 ssize_t tls_receive(SSL *ssl, void *buf, size_t size)

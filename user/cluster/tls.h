@@ -43,8 +43,8 @@ const char *tls_reason(void);
 
 /*
  * tls_receive() - read some bytes.
- * Returns how many, 0 at the end, or -1 with errno: EAGAIN after the socket's timeout, EPROTO for
- * tls_reason().
+ * Returns how many, 0 at the end, or -1 with errno: EAGAIN after the socket's timeout, EINTR if a
+ * signal has interrupted it (call it again with the same arguments), EPROTO for tls_reason().
  */
 ssize_t tls_receive(SSL *ssl, void *buf, size_t size);
 

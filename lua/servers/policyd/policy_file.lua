@@ -154,6 +154,20 @@ local function allow_network(allow, text)
 	allow[family][length][network] = true
 end
 
+-- Only the first n entries of allow{} are used. Returns what is wrong with the others; nil if there are
+-- none.
+local function ignored(list, n)
+	for key in pairs(list) do
+		if math.type(key) ~= 'integer' or key < 1 then
+			return ("unknown field %s (list networks without names: allow{ '192.0.2.0/24' })")
+				:format(shown(key))
+		elseif key > n then
+			return ('entry %d is nil, and entry %d would be ignored (remove entry %d, or check its name)')
+				:format(n + 1, key, n + 1)
+		end
+	end
+end
+
 -- Read a policy. Returns it, and how many limits and allowed networks it has; or nil, and a message
 -- that names file and line.
 function policy_file.read(path)
@@ -165,13 +179,19 @@ function policy_file.read(path)
 		if type(list) ~= 'table' then
 			error("allow: a table expected: allow{ '192.0.2.0/24' }", 2)
 		end
-		for _, text in ipairs(list) do
+		local listed = 0
+		for i, text in ipairs(list) do
 			local good, why = pcall(allow_network, policy.allow, text)
 			if not good then
 				error('allow: ' .. string.gsub(why, '^.-%(cidr%):? ?', ''), 2)
 			end
-			networks = networks + 1
+			listed = i
 		end
+		local why = ignored(list, listed)
+		if why then
+			error('allow: ' .. why, 2)
+		end
+		networks = networks + listed
 	end
 
 	function environment.limit(fields)

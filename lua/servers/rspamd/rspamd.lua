@@ -31,15 +31,15 @@ local function count(network, window)
 	return audit.inbound_session_count(network, service)
 end
 
-local function register(name, symbol)
+local function register(name, symbol, limit, score)
 	local lengths = { [4] = symbol.ipv4, [6] = symbol.ipv6 }
 
 	rspamd_config:register_symbol{
 		name = name,
 		group = 'conncount',
-		score = symbol.score,
+		score = score,
 		description = (symbol.window and 'More than %d connections in a window of time'
-			or 'More than %d sessions open'):format(symbol.limit),
+			or 'More than %d sessions open'):format(limit),
 		callback = function(task)
 			local ip = task:get_from_ip()
 
@@ -49,7 +49,7 @@ local function register(name, symbol)
 			local length = lengths[ip:get_version()]
 			local network = length and ('%s/%d'):format(ip:to_string(), length)
 			local used = network and ask(count, network, symbol.window)
-			if not used or used <= symbol.limit then
+			if not used or used <= limit then
 				return false
 			end
 			return true, 1.0, ('%d from %s'):format(used, network)
@@ -58,8 +58,10 @@ local function register(name, symbol)
 end
 
 for name, symbol in pairs(options.symbols or SYMBOLS) do
-	if type(symbol) == 'table' and tonumber(symbol.limit) and tonumber(symbol.score) then
-		register(name, symbol)
+	local given = type(symbol) == 'table' and symbol or {}
+	local limit, score = tonumber(given.limit), tonumber(given.score) -- a quoted number is a string
+	if limit and score then
+		register(name, symbol, limit, score)
 	else
 		logger.errx(rspamd_config, 'conncount: symbol %s: limit or score is missing', name)
 	end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: BSD-2-Clause
--- conncount.ask returns the count; or nil, and logs each reason once a minute.
+-- conncount.ask returns the count; or nil, and logs each reason once a minute, at most 20 reasons.
 local expect = require('expect')
 
 local now = 1000
@@ -47,3 +47,27 @@ now = now + 1
 ask(fails, 'not loaded', 2)
 ask(fails, 'not loaded', 2)
 expect.returns({ 'not loaded 2' }, told)
+
+-- Reasons that quote the client: 20 within a minute, with the one above.
+for i = 1, 100 do
+	ask(fails, 'no network: ' .. i)
+end
+expect.returns({ 19 }, function() return #said end)
+told()
+now = now + 59
+ask(fails, 'no network: 101')
+expect.returns({ '' }, told)
+now = now + 1
+ask(fails, 'no network: 102')
+expect.returns({ 'no network: 102 nil' }, told)
+
+-- None is kept for longer than it matters.
+collectgarbage()
+local before = collectgarbage('count')
+for i = 1, 10000 do
+	now = now + 3
+	ask(fails, ('no network: %d'):format(i))
+end
+said = {}
+collectgarbage()
+expect.returns({ true }, function() return collectgarbage('count') - before < 100 end)
