@@ -89,17 +89,18 @@ value_is() {
 		--storage.tsdb.path="$TEST_DIR/tsdb" --web.listen-address=127.0.0.1:9090 \
 		>"$TEST_DIR/prometheus.log" 2>&1
 	pid=$STARTED
-	# value_of EXPRESSION NUMBER
+	# value_of EXPRESSION NUMBER; for wait_until: a scrape that takes longer than a second fails, and
+	# the next one does not.
 	value_of() {
 		get -G --data-urlencode "query=$1" "$api/query" | grep -F "\"$2\"]"
 	}
 	wait_until -t 60 value_of 'conncount_sessions{listener="smtp",family="ipv4"}' 3
-	value_of up 1
-	value_of 'conncount_sessions_opened_total{family="ipv4"}' 3
-	value_of 'count(conncount_build_info)' 1
+	wait_until -t 60 value_of up 1
+	wait_until -t 60 value_of 'conncount_sessions_opened_total{family="ipv4"}' 3
+	wait_until -t 60 value_of 'count(conncount_build_info)' 1
 	conncount unload
-	wait_until value_of conncount_up 0
-	wait_until value_of 'ALERTS{alertname="ConncountNotLoaded",alertstate="pending"}' 1
+	wait_until -t 60 value_of conncount_up 0
+	wait_until -t 60 value_of 'ALERTS{alertname="ConncountNotLoaded",alertstate="pending"}' 1
 	[ ! -s "$TEST_DIR/prometheus.log" ] || fail "$(cat "$TEST_DIR/prometheus.log")"
 	kill "$pid"
 	wait "$pid" || :

@@ -295,20 +295,34 @@ sys.exit((api != command or "conncount: %s" % reason != errors) and "%s\n%s %s" 
 	expect 0 exporter_stop
 }
 
+# three_more: opens 3 sessions of smtp, and succeeds if history has them as opened in one second, with a
+# second without any after it; for wait_until. They can begin in two seconds, and a machine that pauses leaves
+# seconds without a value: then another time shows it.
+three_more() {
+	local n path='/api/history?step=1&limit=300&listener=smtp' history
+	n=$(conncount count --listener smtp) || return
+	sessions open 3 10.1.2.3 192.0.2.1:25 || return
+	wait_until says "$path" ",$((n + 3)),$((n + 3))" || return
+	history=$(get "$path") || return
+	echo "$history"
+	[[ $history = *",$n,$((n + 3)),"* && $history = *,3,0* ]]
+}
+
 @test "api: history has the sessions of each listener, and those that were opened" {
 	traffic
 	exporter
+	# It has a value of the second in which the exporter started, and one of each in which somebody asks.
 	expect 0 get '/api/history?step=1&limit=3'
 	expect_match '"step":1,"steps":3,"end":[0-9]+,"listeners":\[' "$output"
-	expect_match '\{"name":"smtp","sessions":\[null,null,14\],"opened":\[null,null,null\]\}' "$output"
-	expect_match '\{"name":"msa","sessions":\[null,null,3\],"opened":\[null,null,null\]\}' "$output"
-	sessions open 3 10.1.2.3 192.0.2.1:25
-	# Somewhere in it; while somebody looks, each second has a value.
-	wait_until says '/api/history?step=1&limit=300&listener=smtp' 14,17
-	wait_until says '/api/history?step=1&limit=300&listener=smtp' ,3,0
-	[[ $(get '/api/history?listener=smtp') != *msa* ]] || fail 'another listener is in it, too'
+	expect_match '\{"name":"smtp","sessions":\[((null|14),){2}14\],"opened":\[((null|0),){2}(null|0)\]\}' "$output"
+	expect_match '\{"name":"msa","sessions":\[((null|3),){2}3\],"opened":\[((null|0),){2}(null|0)\]\}' "$output"
+	expect 0 get '/api/history?step=1&limit=300&listener=smtp'
+	expect_match '"sessions":\[(null,)+14(,null|,14)*\],"opened":\[null,[^1-9]*\]' "$output"
 	expect_match '"step":60,"steps":60,' "$(get /api/history)"
-	expect_match '"name":"smtp","sessions":\[(null,){5}14\]' "$(get '/api/history?limit=6')"
+	# A minute may have begun since the start.
+	expect_match '"name":"smtp","sessions":\[(null,){4,5}14(,14)?\]' "$(get '/api/history?limit=6')"
+	wait_until -t 60 three_more
+	[[ $(get '/api/history?listener=smtp') != *msa* ]] || fail 'another listener is in it, too'
 	expect_eq 404 "$(status_of '/api/history?listener=smtps')" 'an unknown listener'
 	expect 0 exporter_stop
 }

@@ -21,6 +21,15 @@ policyd_copy() {
 	chmod 0777 "$TEST_DIR/policyd"
 }
 
+# policyd_patient: copies it, too, and has the copy wait until the test's end, and not for 4 seconds, for a count
+# to come down. A test whose sessions make it come down must not fail because that took long.
+policyd_patient() {
+	local file=$TEST_DIR/policyd/decisions.lua
+	policyd_copy
+	sed -i 's/^local WAIT_MS = 4000 /local WAIT_MS = 3600000 /' "$file"
+	grep -q '^local WAIT_MS = 3600000 ' "$file" || fail 'decisions.lua: no line to change'
+}
+
 # policyd_run LOG OPTION...: starts it, with at most $NOFILE open files, if that is set.
 policyd_run() {
 	local log=$TEST_DIR/$1

@@ -97,7 +97,7 @@ opensmtpd_start() {
 		mkdir -p /var/lib/opensmtpd/empty
 		exec /usr/sbin/smtpd -d' \
 		bash "$1" "$files"
-	wait_until listens "$(sed -n "s|^listen on .* port \([0-9]*\).*|\1|p; T; q" "$1")"
+	wait_until -t 60 listens "$(sed -n "s|^listen on .* port \([0-9]*\).*|\1|p; T; q" "$1")"
 }
 
 # postfix_start [MASTER]: starts Debian's Postfix with Debian's configuration and, on stdin, lines for
@@ -135,7 +135,7 @@ postfix_start() {
 		exec /usr/lib/postfix/sbin/master -s' bash "$TEST_DIR/main.cf" "${1:-}"
 	local port=25
 	[ -z "${1:-}" ] || port=$(sed -n 's/^\([0-9]\+\) *inet .*/\1/p; T; q' "$1")
-	wait_until -t 30 listens "$port"
+	wait_until -t 60 listens "$port"
 }
 
 # exim_start [PORT [PACKAGE]]: starts Debian's Exim (exim4-daemon-light) on that port (25) with the
@@ -181,5 +181,5 @@ exim_start() {
 		echo lookup file >/etc/resolv.conf # no name server is asked
 		install -D -m 644 "$1" /etc/exim4/exim4.conf
 		exec /usr/sbin/exim4 -bdf' bash "$TEST_DIR/exim.conf" "$TEST_DIR/log"
-	wait_until listens "$port"
+	wait_until -t 60 listens "$port"
 }

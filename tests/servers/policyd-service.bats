@@ -160,13 +160,18 @@ teardown() {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	NOFILE=128 policyd_start --listen 127.0.0.1:10126
-	# All connect at once, and none closes its connection.
+	export POLICYD
+	# All connect at once, and none closes its connection. The service sees none of them before all have sent their
+	# requests: it would disconnect one that does not do so within a second.
 	# shellcheck disable=SC2016
 	talk '
+		trap "kill -CONT $POLICYD" EXIT
+		kill -STOP "$POLICYD"
 		for i in {1..150}; do
 			dial c$i
 			say c$i 203.0.113.1 192.0.2.10
 		done
+		kill -CONT "$POLICYD"
 		for i in {1..150}; do
 			hear c$i "$(refusal 203.0.113.1/32)"
 		done'

@@ -95,6 +95,7 @@ teardown() {
 @test "of clients that connect at once, the first are accepted, up to the limit" {
 	sessions_setup
 	echo 'limit{ v4 = 32, sessions = 4 }' | policy
+	policyd_patient
 	policyd_start --listen 127.0.0.1:10126
 	# shellcheck disable=SC2016
 	talk '
@@ -169,6 +170,7 @@ windows_configure() {
 		limit{ v4 = 32, sessions = 4 }
 		limit{ v4 = 32, connections = 6, window = '3600,1' }
 	END
+	policyd_patient
 	policyd_start --listen 127.0.0.1:10126
 	# shellcheck disable=SC2016
 	talk '
@@ -216,6 +218,7 @@ windows_configure() {
 	requires ip
 	load
 	echo 'limit{ v6 = 128, sessions = 5 }' | policy
+	policyd_patient
 	policyd_start --listen 127.0.0.1:10126
 	in_ns ip link add eth-a type veth peer name eth-b
 	in_ns ip link set eth-a up

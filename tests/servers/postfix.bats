@@ -16,6 +16,7 @@ setup() {
 	load
 	# The README's limits: 5 sessions of a client, 20 of its network.
 	sed -n '/^limit{/p' "$ROOT/README.md" | policy
+	policyd_patient
 	policyd_start
 }
 

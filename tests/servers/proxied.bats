@@ -248,7 +248,7 @@ one_session() {
 		sed -n "/^dovecot_[a-z]*_version/p" /usr/share/dovecot/dovecot.conf |
 			cat - "$1" >/etc/dovecot/dovecot.conf
 		exec /usr/sbin/dovecot -F' bash "$TEST_DIR/dovecot.conf"
-	wait_until listens 10025 || fail "$(<"$TEST_DIR/dovecot.log")"
+	wait_until -t 60 listens 10025 || fail "$(<"$TEST_DIR/dovecot.log")"
 	haproxy_config 's/ check$//'
 	haproxy_start
 	actor client

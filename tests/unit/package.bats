@@ -262,6 +262,14 @@ serve() {
 	wait_until test -e "/proc/$LEADER/root$ready"
 }
 
+# journal_has REGEX OPTION...: whether what journalctl prints with these options matches; for wait_until, since
+# journald writes a message some time after a unit has sent it.
+journal_has() {
+	local text
+	text=$(inside journalctl -q -o cat "${@:2}") || return
+	expect_match "$1" "$text" 'the journal'
+}
+
 # expect_unprivileged UNIT: its process is not root's, has no capability, and is confined. Sets $pid to
 # it.
 expect_unprivileged() {
@@ -278,7 +286,7 @@ expect_unprivileged() {
 expect_inside() {
 	local want=$1
 	shift
-	expect 0 inside "$@"
+	expect 0 inside "$@" || return
 	expect_eq "$want" "$output" "$*"
 }
 
@@ -312,8 +320,7 @@ expect_inside() {
 	# A mistake, then a change.
 	echo 'listen = *:99999' >>"$TREE/etc/conncount.conf"
 	expect 1 inside systemctl reload conncount
-	expect 0 inside journalctl -q -u conncount -o cat
-	expect_match "conncount: /etc/conncount.conf:6: listen '\*:99999'" "$output"
+	wait_until journal_has "conncount: /etc/conncount.conf:6: listen '\*:99999'" -u conncount
 	expect_inside 7 conncount count
 	expect_inside active systemctl is-active conncount
 	sed -i '$ s/99999/2525/' "$TREE/etc/conncount.conf"
@@ -333,8 +340,7 @@ expect_inside() {
 	# A service's own mount namespace would hide the mount, as the unit and the manual say: load
 	# refuses.
 	expect 1 inside systemd-run -q -p Type=oneshot -p PrivateTmp=yes conncount load --dir /run/hidden
-	expect 0 inside journalctl -q -o cat -t conncount
-	expect_match '/run/hidden: counting would end with this command' "$output"
+	wait_until journal_has '/run/hidden: counting would end with this command' -t conncount
 	[ ! -e "/proc/$LEADER/root/run/hidden" ] || fail 'the directory is left'
 }
 
@@ -377,8 +383,7 @@ expect_inside() {
 	# The service's reload command: with a mistake, and with a change.
 	echo 'limit{ v4 = 33 }' >>"$TREE/etc/conncount-policy.lua"
 	expect 1 inside systemctl reload conncount-policyd
-	expect 0 inside journalctl -q -u conncount-policyd -o cat
-	expect_match '/etc/conncount-policy.lua:[0-9]+: limit: v4 = 33' "$output"
+	wait_until journal_has '/etc/conncount-policy.lua:[0-9]+: limit: v4 = 33' -u conncount-policyd
 	echo "limit{ v4 = 32, sessions = 5, action = 'reject' }" >"$TREE/etc/conncount-policy.lua"
 	expect 0 inside systemctl reload conncount-policyd
 	wait_until rejected
@@ -461,6 +466,7 @@ expect_cluster() {
 	expect 0 inside systemctl reload conncount
 	expect 0 inside systemctl restart conncount-cluster
 	wait_until expect_cluster /run/mx2 'mx2 ok 3' 'mx1 ok 3' 6
+	pid=$(inside systemctl show -P MainPID conncount-cluster.service)
 	expect 0 inside apt-get -q install -y --reinstall /root/conncount-cluster.deb
 	[[ $(inside systemctl show -P MainPID conncount-cluster.service) != "$pid" ]] || fail 'not started again'
 	wait_until expect_cluster /run/conncount 'mx1 ok 3' 'mx2 ok 3' 6
@@ -469,8 +475,7 @@ expect_cluster() {
 	echo 'ssl = yes' >>"$TREE/etc/conncount-cluster.conf"
 	expect 0 inside systemctl restart conncount-cluster
 	wait_until expect_inside failed sh -c 'systemctl is-active conncount-cluster || :'
-	expect 0 inside journalctl -q -u conncount-cluster -o cat
-	expect_match "conncount-cluster.conf:5: unknown key 'ssl'" "$output"
+	wait_until journal_has "conncount-cluster.conf:5: unknown key 'ssl'" -u conncount-cluster
 	expect_inside 0 systemctl show -P NRestarts conncount-cluster
 	wait_until expect_cluster /run/mx2 'mx2 ok 3' 3
 
@@ -528,8 +533,7 @@ print(b"".join(iter(lambda: s.recv(65536), b"")).decode())'
 	expect_match conncount_up "$(scrape)"
 	expect 0 inside apt-get -q install -y --reinstall /root/conncount.deb
 	expect_inside "$loaded" systemctl show -P ActiveEnterTimestampMonotonic conncount.service
-	expect 0 inside journalctl -q -u conncount -o cat
-	expect_match 'configuration unchanged, counting goes on' "$output" 'reloaded'
+	wait_until journal_has 'configuration unchanged, counting goes on' -u conncount
 	expect 0 inside conncount status
 	expect_match '^mx +SMTP +3 +3 +0 +3 ' "$(tail -n 1 <<<"$output")" 'opened'
 
