@@ -314,7 +314,8 @@ struct cc_tally {
 	__u64 opened;    /* counted sessions that ever started */
 	__u64 closed;    /* counted sessions that ended */
 	__s64 uncounted; /* open sessions in no count: no memory, or the trie was full */
-	__u64 lost;      /* changes of a count that could not be entered: counts are wrong */
+	__u64 lost;      /* changes of a count that could not be entered, and wrong counts that
+			    `verify` found */
 	__u64 since;     /* `recent` has every connection from this second of CLOCK_BOOTTIME on; 0:
 			    that is not yet known */
 	__u64 removed;   /* from this second of CLOCK_BOOTTIME on the listener is not configured; 0:
@@ -516,9 +517,8 @@ struct cc_control {
 	__u32 seeding;
 	__u64 generation; /* 0: not counting yet, or unloaded */
 	/*
-	 * The sum of `uncounted` and `lost` of all listeners, and 1 for each `verify` that found a
-	 * difference. While it is 0, a query is exact and need not read a tally, and a load can go
-	 * on with these maps.
+	 * The sum of `uncounted` and `lost` of all listeners. While it is 0, a query is exact and
+	 * need not read a tally, and a load can go on with these maps.
 	 */
 	__s64 inexact;
 	/* When the first load began to count; CLOCK_BOOTTIME, ns. New maps that take over the

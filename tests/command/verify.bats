@@ -58,6 +58,7 @@ quiet() {
 		END
 	)" "$output" 'output of verify'
 	expect_match '3 counts' "$errors" 'message of verify'
+	expect_match 'conncount load' "$errors" 'message of verify'
 	expect 1 conncount verify --json
 	expect_eq '[{"listener": "smtp", "cidr": "10.1.0.0/16", "expected": 7, "found": 1}, '\
 '{"listener": "smtp", "cidr": "10.1.2.3/32", "expected": 5, "found": 9}, '\
@@ -65,10 +66,17 @@ quiet() {
 		"$(json differences <<<"$output")" differences
 	expect_eq 7 "$(json sessions <<<"$output")" sessions
 	expect_eq 0 "$(json in_flight <<<"$output")" in_flight
+	# No answer says any more that it is exact.
+	expect 0 conncount count
+	expect_match 'not exact: 0 open sessions are not counted, 6 changes were lost' "$errors"
+	expect 1 conncount status
+	expect_match '^conncount: LOST: 6 changes' "$errors"
+	expect_eq 6 "$(state lost)" lost
+	expect_eq false "$(conncount list --json 2>/dev/null | json exact)" 'exact, of list'
 	# The message names the command that repairs the counts, and the command does so.
-	expect_match 'conncount load' "$errors" 'message of verify'
 	load
 	counted 7
+	expect 0 conncount status
 }
 
 @test "verify: reports a removed cgroup, also if it was made again, with the remedy and no difference" {

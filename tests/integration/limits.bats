@@ -285,6 +285,22 @@ def rush():
 	nothing_left
 }
 
+@test "after verify has found a wrong count, nothing is refused until a load counts again" {
+	serve
+	limits 'limit = /32,/128 over 2 reset'
+	opens 1 10.1.2.3 192.0.2.1:25
+	"$BUILD/tests/plant" "$CONNCOUNT_DIR/live/counts" 9 10.1.2.3 32
+	refused 10.1.2.3 192.0.2.1:25
+	expect 1 conncount verify
+	opens 2 10.1.2.3 192.0.2.1:25
+	expect 0 load
+	expect_match 'new maps' "$output"
+	counted 3
+	refused 10.1.2.3 192.0.2.1:25
+	sessions close server
+	nothing_left
+}
+
 @test "sessions that are uncounted leave the limits of other networks, and of their own, in force" {
 	serve
 	limits_with 'max_prefixes = 5' 'limit = /8,/32 over 3 reset'

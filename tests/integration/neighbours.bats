@@ -131,13 +131,10 @@ flags_are_cleared() {
 	sessions listen '*:25'
 
 	# Our program does not see a reset by the client. Until the server closes the socket, as it
-	# would after a failed read or write, the count is too large, and verify says so.
+	# would after a failed read or write, the count is too large.
 	sessions open 6 10.1.2.3 192.0.2.1:25
 	sessions reset client 11-13
 	expect_count 6 10.1.2.3
-	expect 1 conncount verify
-	expect_match 'smtp 10\.1\.2\.3/32: expected 3, found 6' "$output"
-	expect_match '^5 differences|[[:space:]]5 differences' "$output"
 	sessions close server 11-13
 	counted 3
 	# Nor does it see that both sides have shut down.
@@ -156,12 +153,29 @@ flags_are_cleared() {
 	nothing_left
 }
 
+# wrong_until_load ARGUMENT...: after verify has found such a count, no answer is exact until a load.
+wrong_until_load() {
+	sessions open 6 10.1.2.3 192.0.2.1:25
+	sessions reset client 20-22
+	expect 1 conncount verify
+	expect_match 'smtp 10\.1\.2\.3/32: expected 3, found 6' "$output"
+	expect_match '^5 differences|[[:space:]]5 differences' "$output"
+	sessions close server 20-22
+	expect 1 conncount status
+	expect_match 'LOST: 5 changes' "$errors"
+	load "$@"
+	counted 3
+	sessions close server
+	nothing_left
+}
+
 @test "if a program after ours clears our flag, the release program ends every session" {
 	load
 	neighbour after clears "$CGROUP_PATH" link
 	serve "$CGROUP_PATH"
 	flags_are_cleared
 	expect_match '^19 0 ' "$(seen after)" 'it did clear the flags'
+	wrong_until_load
 }
 
 @test "if a program of the cgroup above clears our flag, the release program ends every session" {
@@ -169,6 +183,7 @@ flags_are_cleared() {
 	neighbour above clears "$CGROUP_PATH" multi
 	serve "$CGROUP_PATH/inner"
 	flags_are_cleared
+	wrong_until_load --cgroup "$CGROUP/inner"
 }
 
 @test "if a program before ours clears the flags, every session is counted nevertheless" {

@@ -116,7 +116,8 @@ plant() {
 	expect 1 conncount verify
 	expect_match '^smtp 10\.7\.7\.7/32: expected 0, found 3' "$output"
 	expect_match $'\n1 differences: ' "$output"
-	plant 0 10.7.7.7 32
+	expect 0 load
+	expect_match 'new maps' "$output"
 	churn_end
 	wait_until nothing_left
 }

@@ -155,7 +155,7 @@ enum {
 struct conncount_answer {
 	int64_t count;      /* sessions open now; never negative */
 	int64_t uncounted;  /* open on these listeners, but not counted */
-	uint64_t lost;      /* changes on these listeners that were lost */
+	uint64_t lost;      /* changes on these listeners that were lost, and wrong counts found */
 	uint32_t flags;     /* CONNCOUNT_EXACT */
 	uint32_t listeners; /* how many listeners were added up */
 };

@@ -352,6 +352,34 @@ static int describe(const struct view *view, const struct findings *suspects,
 	return 0;
 }
 
+/* Note that counts of these listeners are wrong: no answer says that it is exact, and no limit is
+ * in force, until a load counts again. */
+static void note_differences(struct conncount_bpf *skel, const struct findings *wrong)
+{
+	const size_t size = CC_LISTENERS_MAX * sizeof(struct cc_stats);
+	struct cc_control *control = map_value(bpf_map__fd(skel->maps.control), sizeof(*control),
+					       PROT_READ | PROT_WRITE);
+	struct cc_stats *stats =
+		map_value(bpf_map__fd(skel->maps.stats), size, PROT_READ | PROT_WRITE);
+
+	if (!control || !stats)
+		report("the counts still count as exact, since their maps cannot be written: %s",
+		       strerror(errno));
+	for (size_t i = 0; control && stats && i < wrong->n; i++) {
+		const struct cc_count_key *key = &wrong->at[i].key;
+		uint32_t id = ntohs(key->listener), family = ntohs(key->family);
+
+		if (id >= CC_LISTENERS_MAX)
+			continue;
+		/* `awaiting` is of both families. */
+		family = family ? CC_FAMILY_INDEX(family) : 0;
+		__atomic_fetch_add(&stats[id].tally[family].lost, 1, __ATOMIC_SEQ_CST);
+		__atomic_fetch_add(&control->inexact, 1, __ATOMIC_SEQ_CST);
+	}
+	unmap_value(stats, size);
+	unmap_value(control, sizeof(*control));
+}
+
 static int verify_view(struct conncount_bpf *skel, const struct cgroup *cgroup,
 		       const struct view *view, struct verify_result *result)
 {
@@ -371,19 +399,10 @@ static int verify_view(struct conncount_bpf *skel, const struct cgroup *cgroup,
 	}
 	if (!err)
 		err = describe(view, &suspects, result);
+	if (!err)
+		note_differences(skel, &suspects);
 	free(suspects.at);
 	return err;
-}
-
-/* Note that counts are wrong, so that the next load counts again in new maps. */
-static void note_difference(struct conncount_bpf *skel)
-{
-	struct cc_control *control = map_value(bpf_map__fd(skel->maps.control), sizeof(*control),
-					       PROT_READ | PROT_WRITE);
-
-	if (control)
-		__atomic_fetch_add(&control->inexact, 1, __ATOMIC_SEQ_CST);
-	unmap_value(control, sizeof(*control));
 }
 
 /* Open the counted cgroup. A cgroup that was created later under the same name is a different one.
@@ -431,8 +450,6 @@ int verify(const char *dir, struct verify_result *ret_result)
 		err = verify_view(skel, &cgroup, &cc->view, &result);
 		if (err)
 			report("%s: the counts cannot be read: %s", cc->dir, strerror(-err));
-		else if (result.n_differences)
-			note_difference(skel);
 	}
 	unload_scanner(skel);
 	if (cgroup.fd >= 0)
