@@ -235,6 +235,7 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, CC_LISTENERS_MAX);
 	__type(key, __u32);
 	__type(value, struct cc_refusals);

@@ -152,6 +152,33 @@ until(lambda: all(state(sock) == ESTABLISHED for sock in socks))"
 
 # --- totals ---------------------------------------------------------------------------------------
 
+@test "a load that adds and removes limits loses no total of one that stays, and refuses meanwhile" {
+	requires strace speed
+	local limit='limit = /32,/128 over 2 reset' more
+	serve
+	limits "$limit"
+	opens 2 10.1.2.3 192.0.2.1:25
+	actor flood
+	act flood "
+import threading
+seen, over = 0, threading.Event()
+def storm():
+    global seen
+    while not over.is_set():
+        assert refused('10.1.2.3', '192.0.2.1', 25)
+        seen += 1
+thread = threading.Thread(target=storm)
+thread.start()"
+	# With a pause before each of its system calls, between any two something is refused.
+	for more in 'limit = /24,/64 over 9 reset' ''; do
+		configure_smtp "$limit" ${more:+"$more"}
+		expect 0 strace -f -qq -o /dev/null -e trace=bpf -e inject=bpf:delay_enter=1000 \
+			conncount load -c "$CONFIG" --cgroup "$CGROUP"
+		remember
+	done
+	expect_limited "refused $(act flood 'over.set(); thread.join(); print(seen)') would 0" refusals
+}
+
 @test "totals go on over loads, as long as their limit stays the same" {
 	serve
 	limits 'limit = /32,/128 over 2 reset' 'limit = /24,/64 over 1 log'

@@ -48,7 +48,7 @@ static const struct shape {
 	{ CC_PIN_LIMITS, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_limits),
 	  2 * CC_LISTENERS_MAX, 0 },
 	{ CC_PIN_REFUSALS, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct cc_refusals),
-	  CC_LISTENERS_MAX, 0 },
+	  CC_LISTENERS_MAX, BPF_F_MMAPABLE },
 	{ CC_PIN_REFUSED, BPF_MAP_TYPE_LRU_HASH, sizeof(struct cc_refused_key),
 	  sizeof(struct cc_refused), CC_REFUSED_MAX, 0 },
 	{ CC_PIN_GATED, BPF_MAP_TYPE_HASH, sizeof(__u64), sizeof(struct cc_gated), CC_NETNS_MAX,

@@ -2,11 +2,14 @@
 /*
  * limit_maps.c - the limits of a configuration, in the maps.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <bpf/bpf.h>
 
 #include "limit_maps.h"
+#include "mapping.h"
 
 static int read_limits(const struct limit_maps *maps, unsigned slot, __u32 id,
 		       struct cc_limits *ret)
@@ -73,14 +76,29 @@ static const struct cc_limit *find_limit(const struct cc_limits *limits,
 	return NULL;
 }
 
-/*
- * Say where the totals of each limit in @wanted are: where they were in @was, or where none were.
- * Sets these to 0 in @refusals. Returns whether there are any.
+/* --- totals --------------------------------------------------------------------------------------
+ * The programs go on adding to the totals of limits that stay, so they are never written as a
+ * whole.
  */
-static bool place_totals(struct cc_limits *wanted, const struct cc_limits *was,
+
+/* Map the totals of all listeners. Returns NULL with errno; otherwise the caller unmaps them. */
+static struct cc_refusals *totals_map(const struct limit_maps *maps)
+{
+	return map_value(maps->refusals_fd, CC_LISTENERS_MAX * sizeof(struct cc_refusals),
+			 PROT_READ | PROT_WRITE);
+}
+
+static void totals_unmap(struct cc_refusals *totals)
+{
+	unmap_value(totals, CC_LISTENERS_MAX * sizeof(*totals));
+}
+
+/* Say where the totals of each limit in @wanted are in @refusals: where they were in @was, or where
+ * none were; these begin at 0. */
+static void place_totals(struct cc_limits *wanted, const struct cc_limits *was,
 			 struct cc_refusals *refusals)
 {
-	bool used[CC_LIMIT_TOTALS] = { false }, fresh = false;
+	bool used[CC_LIMIT_TOTALS] = { false };
 	__u8 next = 0;
 
 	for (__u32 i = 0; i < was->n; i++)
@@ -94,43 +112,46 @@ static bool place_totals(struct cc_limits *wanted, const struct cc_limits *was,
 		if (old)
 			continue;
 		memset(&refusals->limit[next++], 0, sizeof(refusals->limit[0]));
-		fresh = true;
 	}
-	return fresh;
 }
 
-static int write_one(const struct limit_maps *maps, struct cc_limits *wanted, unsigned slot,
-		     __u32 id)
+static int write_one(const struct limit_maps *maps, struct cc_refusals *totals,
+		     struct cc_limits *wanted, unsigned slot, __u32 id)
 {
 	__u32 index = CC_LIMITS_INDEX(slot, id);
-	struct cc_refusals refusals;
 	struct cc_limits was;
 	int err = read_limits(maps, !slot, id, &was);
 
-	if (!err)
-		err = bpf_map_lookup_elem(maps->refusals_fd, &id, &refusals);
-	if (!err && place_totals(wanted, &was, &refusals))
-		err = bpf_map_update_elem(maps->refusals_fd, &id, &refusals, BPF_ANY);
-	return err ? err : bpf_map_update_elem(maps->limits_fd, &index, wanted, BPF_ANY);
+	if (err)
+		return err;
+	place_totals(wanted, &was, &totals[id]);
+	return bpf_map_update_elem(maps->limits_fd, &index, wanted, BPF_ANY);
 }
 
 int limits_write(const struct limit_maps *maps, const struct config *config,
 		 const struct cc_config *active, unsigned slot)
 {
+	struct cc_refusals *totals;
 	int err = 0;
 
-	for (__u32 id = 0; maps->limits_fd >= 0 && !err && id < CC_LISTENERS_MAX; id++) {
+	if (maps->limits_fd < 0)
+		return 0;
+	totals = totals_map(maps);
+	if (!totals)
+		return -errno;
+	for (__u32 id = 0; !err && id < CC_LISTENERS_MAX; id++) {
 		struct cc_limits wanted = configured(config, active, id);
 
-		err = write_one(maps, &wanted, slot, id);
+		err = write_one(maps, totals, &wanted, slot, id);
 	}
+	totals_unmap(totals);
 	return err;
 }
 
 int limits_carry_totals(const struct limit_maps *maps, unsigned slot,
 			const struct limit_maps *former, unsigned former_slot, __u32 id)
 {
-	struct cc_refusals was, now;
+	struct cc_refusals was, *totals;
 	struct cc_limits from, to;
 	int err;
 
@@ -141,18 +162,22 @@ int limits_carry_totals(const struct limit_maps *maps, unsigned slot,
 		err = read_limits(maps, slot, id, &to);
 	if (!err)
 		err = bpf_map_lookup_elem(former->refusals_fd, &id, &was);
-	if (!err)
-		err = bpf_map_lookup_elem(maps->refusals_fd, &id, &now);
 	if (err)
 		return err;
+	totals = totals_map(maps);
+	if (!totals)
+		return -errno;
 	for (__u32 i = 0; i < to.n; i++) {
 		const struct cc_limit *old = find_limit(&from, &to.limit[i]);
-		__u32 at = to.limit[i].total;
+		struct cc_limit_totals *total = &totals[id].limit[to.limit[i].total];
 
 		if (!old)
 			continue;
-		now.limit[at].refused += was.limit[old->total].refused;
-		now.limit[at].would_refuse += was.limit[old->total].would_refuse;
+		__atomic_fetch_add(&total->refused, was.limit[old->total].refused,
+				   __ATOMIC_RELAXED);
+		__atomic_fetch_add(&total->would_refuse, was.limit[old->total].would_refuse,
+				   __ATOMIC_RELAXED);
 	}
-	return bpf_map_update_elem(maps->refusals_fd, &id, &now, BPF_ANY);
+	totals_unmap(totals);
+	return 0;
 }
