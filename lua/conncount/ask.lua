@@ -15,7 +15,7 @@ return function(log)
 	local function is_due(why, now)
 		local reasons = 0
 		for reason, at in pairs(said) do
-			if now - at >= MINUTE then
+			if now < at or now - at >= MINUTE then -- or the clock was set back
 				said[reason] = nil
 			else
 				reasons = reasons + 1

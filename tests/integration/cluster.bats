@@ -1,7 +1,8 @@
 # shellcheck shell=bats
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# inbound_cidr: the sessions of all hosts of a cluster, counted on each.
+# inbound_cidr: the sessions of all hosts of a cluster, counted on each. What is only between the daemons and
+# the engine depends on no kernel: so those tests require speed.
 
 load ../lib/common
 load ../lib/instance
@@ -157,6 +158,7 @@ conncount: not exact: cluster: $1 silent (see: conncount nodes)" \
 }
 
 @test "a host that is dead is silent first: its sessions are still counted, marked not exact" {
+	requires speed
 	long lease hold
 	all_start
 	daemon_stop b KILL
@@ -167,6 +169,7 @@ conncount: not exact: cluster: $1 silent (see: conncount nodes)" \
 }
 
 @test "the sessions of a host that is dead for longer than the lease are no longer counted" {
+	requires speed
 	all_start
 	daemon_stop b KILL
 	wait_until -t 30 states a gone b
@@ -183,6 +186,7 @@ conncount: not exact: cluster: $1 silent (see: conncount nodes)" \
 }
 
 @test "a daemon that is stopped for less than the lease, or more, comes back right" {
+	requires speed
 	local seconds
 	all_start
 	for seconds in 1 4; do
@@ -206,6 +210,7 @@ local_only() {
 }
 
 @test "without the engine, the last counts of the others are counted at first, marked not exact" {
+	requires speed
 	long hold
 	all_start
 	engine_stop
@@ -220,6 +225,7 @@ local_only() {
 }
 
 @test "without the engine for longer than hold, each host counts alone, until the engine is back" {
+	requires speed
 	all_start
 	engine_stop
 	wait_until -t 30 local_only a
@@ -255,6 +261,7 @@ restart_old() {
 }
 
 @test "an engine that loses all, or goes back, makes no answer wrong without saying so" {
+	requires speed
 	local name
 	for name in "${HOSTS[@]}"; do
 		open_at "$name" 3 10.0.0.1
@@ -312,6 +319,7 @@ twice() {
 }
 
 @test "two hosts of one name: neither is counted as the other, and all say so" {
+	requires speed
 	all_start
 	cluster_configure c 'name = mail'
 	daemon_stop c
@@ -371,6 +379,7 @@ count_is() {
 }
 
 @test "hold = 0s: a host that is cut off counts alone at once, and says so" {
+	requires speed
 	all_start
 	daemon_stop a
 	cluster_configure a
@@ -427,6 +436,7 @@ is_full() {
 }
 
 @test "keys of the wrong type harm only the host whose they are" {
+	requires speed
 	local key
 	all_start
 	for key in $(engine --raw keys 'conncount:{mail}:[sz]:b:*'); do
@@ -440,6 +450,7 @@ is_full() {
 }
 
 @test "a server that refuses what it is asked is reported once" {
+	requires speed
 	local name
 	long hold
 	all_start
@@ -469,6 +480,7 @@ unknown() {
 }
 
 @test "a host with another version of the protocol makes the answers inexact while it lives" {
+	requires speed
 	all_start
 	newer
 	wait_until unknown
@@ -519,6 +531,7 @@ unknown() {
 }
 
 @test "names in the engine that no node can have are left alone" {
+	requires speed
 	all_start
 	engine sadd 'conncount:{mail}:nodes' $'d\e[31m' 'd e' '' "$(printf '%070d' 0)" >/dev/null
 	sleep 1

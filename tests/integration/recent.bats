@@ -32,8 +32,9 @@ field_of() {
 	conncount count --json --window 3600,1 "$@" | json "$field"
 }
 
-# How long a window is where the tool connects for 40 s; its log has room for 32 windows.
-SECONDS_EACH=$((PATIENCE > 1 ? 4 : 2))
+# For how long the tool connects where windows are short, and how long these are: its log has room for 32.
+SPREAD=$((SCALE * PART > 1 ? 20 : 40))
+WINDOW=$((PATIENCE > 1 ? 4 : 2))
 
 # openers ARGUMENT...: runs the tool, and prints its line.
 openers() {
@@ -59,9 +60,9 @@ heavy_kept() {
 @test "windows: without eviction every answer is equal to a log of connections" {
 	local n
 	n=$(scaled 500000)
-	configure_smtp_with "window = $SECONDS_EACH,24" 'window_memory = 128M'
+	configure_smtp_with "window = $WINDOW,24" 'window_memory = 128M'
 	load
-	compared "$(openers --window "$SECONDS_EACH,24" --connections "$n" --addresses "$(scaled 40000 2000)" --over $((40 / SECONDS_EACH)))"
+	compared "$(openers --window "$WINDOW,24" --connections "$n" --addresses "$(scaled 40000 2000)" --over $((SPREAD / WINDOW)))"
 	expect_eq "$n" "${result[opened]}" 'connections'
 	expect_eq 0 "${result[outside]}" 'answers that are wrong'
 	expect_eq 0 "${result[unequal]}" 'answers that say that they are exact, and are wrong'
@@ -71,9 +72,9 @@ heavy_kept() {
 @test "windows: with a tenth of the memory, every answer's interval has the truth in it" {
 	local n
 	n=$(scaled 500000 8000)
-	configure_smtp_with "window = $SECONDS_EACH,24" 'window_memory = 1536K'
+	configure_smtp_with "window = $WINDOW,24" 'window_memory = 1536K'
 	load
-	compared "$(openers --window "$SECONDS_EACH,24" --connections "$n" --addresses "$(scaled 40000 8000)" --over $((40 / SECONDS_EACH)))"
+	compared "$(openers --window "$WINDOW,24" --connections "$n" --addresses "$(scaled 40000 8000)" --over $((SPREAD / WINDOW)))"
 	expect_eq 0 "${result[outside]}" 'answers that are wrong'
 	expect_eq 0 "${result[unequal]}" 'answers that say that they are exact, and are wrong'
 	heavy_kept

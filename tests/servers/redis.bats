@@ -41,8 +41,10 @@ expect_quiet() {
 
 # expect_nodes STATUS TEXT: `conncount nodes` on mx1 exits so, and prints TEXT, whatever the times.
 expect_nodes() {
-	on mx1 conncount nodes >"$TEST_DIR/nodes" 2>&1
-	[ $? = "$1" ] && expect_eq "$(times "$2")" "$(times "$(<"$TEST_DIR/nodes")")" nodes
+	local rc=0
+	on mx1 conncount nodes >"$TEST_DIR/nodes" 2>&1 || rc=$?
+	expect_eq "$1" "$rc" 'exit status of nodes'
+	expect_eq "$(times "$2")" "$(times "$(<"$TEST_DIR/nodes")")" nodes
 }
 
 times() {

@@ -61,18 +61,18 @@ make_in() {
 }
 
 @test "a changed header rebuilds what includes it, in BPF and in user space" {
-	local made asked
-	for made in build "$(realpath "$ROOT")/build"; do
-		expect 0 make -s -j"$(nproc)" -C "$ROOT" -W user/common/snapshot.h BUILD="$made" all
-		for asked in build "$(realpath "$ROOT")/build"; do
-			expect 0 make -s -n -C "$ROOT" BUILD="$asked" all
-			expect_eq '' "$output" 'a second make'
-			expect 0 make -n -C "$ROOT" BUILD="$asked" -W bpf/abi.h -W user/common/snapshot.h all V=1
-			expect_match 'conncount\.bpf\.o' "$output"
-			expect_match 'user/lib/view\.o' "$output"
-			expect_match 'user/load/load\.o' "$output"
-			expect_match 'user/common/snapshot\.o' "$output"
-		done
+	local name dir
+	dir=$(realpath "$ROOT")/build
+	# By either name, so that the dependencies that one has noted hold for the other, too.
+	for name in build "$dir"; do
+		expect 0 make -s -j"$(nproc)" -C "$ROOT" BUILD="$name" all
+		expect 0 make -s -n -C "$ROOT" BUILD="$name" all
+		expect_eq '' "$output" 'a second make'
+		expect 0 make -n -C "$ROOT" BUILD="$name" -W bpf/abi.h all V=1
+		expect_match 'conncount\.bpf\.o' "$output"
+		expect_match 'user/lib/view\.o' "$output"
+		expect_match 'user/load/load\.o' "$output"
+		[[ $output != *"-o $dir/"* ]] || fail "files have another name with BUILD=$name"
 	done
 }
 
