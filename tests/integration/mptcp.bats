@@ -160,7 +160,7 @@ except BlockingIOError: pass'
 }
 
 @test "MPTCP: of sessions already open, load counts accepted ones, and queued ones once accepted" {
-	local n=0
+	local n=0 loader
 	joined accepted
 	while ((n < 20)); do
 		expect 0 conncount unload
@@ -168,9 +168,10 @@ except BlockingIOError: pass'
 		n=$((n + 2))
 		# The load waits until the server has accepted them.
 		conncount load -c "$CONFIG" --cgroup "$CGROUP" >"$TEST_DIR/loading" 2>&1 3>&- &
+		loader=$!
 		wait_until grep -qE 'wait to be accepted|not accepted' "$TEST_DIR/loading"
 		act server 'socks += accept(door, 2)'
-		wait $! || fail "$(cat "$TEST_DIR/loading")"
+		wait "$loader" || fail "$(cat "$TEST_DIR/loading")"
 		remember
 		# If this test was paused, the load has given up, after five seconds: repeat it.
 		grep 'not accepted' "$TEST_DIR/loading" || break

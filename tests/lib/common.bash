@@ -123,7 +123,7 @@ strict() {
 
 # wait_until [-t SECONDS] COMMAND...: repeats COMMAND, as `strict` runs it, until it succeeds. Fails
 # after SECONDS (10) times PATIENCE, and then shows the output of the last run; but not before some
-# runs: the machine may have stood still in one.
+# runs: the machine may have stood still in one. $! is another process then.
 wait_until() {
 	local seconds=10 runs=0 end out
 	if [ "$1" = -t ]; then

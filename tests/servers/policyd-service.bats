@@ -118,7 +118,7 @@ teardown() {
 	echo 'limit{ v4 = 32, sessions = 5 }' | policy
 	policyd_start --listen 127.0.0.1:10126
 	export POLICYD PATIENCE NAP
-	export -f wait_until nap fail
+	export -f wait_until strict nap fail
 	# shellcheck disable=SC2016
 	talk '
 		trap "kill -CONT $POLICYD" EXIT
@@ -132,12 +132,13 @@ teardown() {
 			say c$i 203.0.113.1 192.0.2.10
 		done
 		strace -q -o "$TEST_DIR/trace" -e trace=accept4,write,sendmsg -p "$POLICYD" &
+		tracer=$!
 		wait_until grep -q "^TracerPid:.[1-9]" "/proc/$POLICYD/status"
 		kill -CONT "$POLICYD"
 		for i in {1..100}; do
 			hear c$i "$(refusal 203.0.113.1/32)"
 		done
-		kill $!
+		kill $tracer
 		wait
 		hear honest "$(refusal 203.0.113.1/32)"'
 	expect_eq 100 "$(grep -c '^accept4(.* = [0-9]' "$TEST_DIR/trace")" 'connections accepted'
