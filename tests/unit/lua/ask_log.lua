@@ -71,3 +71,10 @@ end
 said = {}
 collectgarbage()
 expect.returns({ true }, function() return collectgarbage('count') - before < 100 end)
+
+-- A clock that is set back does not silence it.
+now = now - 3600
+ask(fails, 'not loaded', 2)
+expect.returns({ 'not loaded 2' }, told)
+ask(fails, 'not loaded', 2)
+expect.returns({ '' }, told)
