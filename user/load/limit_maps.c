@@ -162,7 +162,7 @@ int limits_carry_totals(const struct limit_maps *maps, unsigned slot,
 		err = read_limits(maps, slot, id, &to);
 	if (!err)
 		err = bpf_map_lookup_elem(former->refusals_fd, &id, &was);
-	if (err)
+	if (err || !from.n || !to.n)
 		return err;
 	totals = totals_map(maps);
 	if (!totals)

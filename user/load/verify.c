@@ -399,7 +399,7 @@ static int verify_view(struct conncount_bpf *skel, const struct cgroup *cgroup,
 	}
 	if (!err)
 		err = describe(view, &suspects, result);
-	if (!err)
+	if (!err && suspects.n)
 		note_differences(skel, &suspects);
 	free(suspects.at);
 	return err;
