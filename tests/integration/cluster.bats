@@ -200,12 +200,12 @@ conncount: not exact: cluster: $1 silent (see: conncount nodes)" \
 }
 
 cut_off() {
-	expect 0 on "$1" conncount count --service inbound_cidr || return
+	expect 0 on "$1" conncount count --service inbound_cidr
 	[[ $errors = *'not exact: cluster: cut off for '* ]]
 }
 
 local_only() {
-	expect 0 on "$1" conncount count --service inbound_cidr || return
+	expect 0 on "$1" conncount count --service inbound_cidr
 	[[ $errors = *"only this host's sessions are counted"* ]]
 }
 
@@ -314,7 +314,7 @@ rebuild() {
 }
 
 twice() {
-	expect 0 on "$1" conncount count --service inbound_cidr || return
+	expect 0 on "$1" conncount count --service inbound_cidr
 	[[ $errors = *'more than one host is called a'* ]]
 }
 
@@ -416,7 +416,7 @@ full() {
 }
 
 is_full() {
-	expect 0 on c conncount count --service inbound_cidr || return
+	expect 0 on c conncount count --service inbound_cidr
 	[[ $errors = *'no room for the counts of b (raise max_prefixes)'* ]]
 }
 
@@ -475,7 +475,7 @@ newer() {
 }
 
 unknown() {
-	expect 0 on a conncount count --service inbound_cidr || return
+	expect 0 on a conncount count --service inbound_cidr
 	[[ $errors = *'cluster: d resynchronising'* ]]
 }
 
